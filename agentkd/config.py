@@ -1,0 +1,151 @@
+"""One flat, frozen config a stage, and the recipes that fill it.
+
+Precedence: field default < recipe (flat YAML) < option or `key=value` on the command line. What the user leaves
+open (`None`) is derived by `derive_*` and printed, so that config.yaml holds every value that was used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentkd.errors import UserError
+
+
+class StageConfig(BaseModel):
+    """Common to all stages. Fields in `EXTENT` may grow when a directory is resumed, all others identify it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    EXTENT: ClassVar[frozenset[str]] = frozenset()
+
+    out: str | None = None
+    seed: int = 0
+
+
+class GenerateConfig(StageConfig):
+    """`agentkd generate`: a task's questions through an agent and a teacher."""
+
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"limit", "samples", "concurrency", "max_tokens", "timeout", "vllm_args"})
+
+    task: str = "geo"
+    data: str | None = None
+    kb: str | None = None
+    split: str | None = None
+    limit: int | None = Field(None, ge=1)
+    agent: str = "kd-cot"
+    teacher: str | None = None
+    vllm_args: str = ""
+    retriever: str | None = None
+    paths: int = Field(5, ge=1, description="relation paths shown to the model")
+    hops: int | None = Field(None, ge=1, description="longest relation path, in KB edges; default: the task's")
+    rounds: int = Field(4, ge=1, description="rounds of KD-CoT at most")
+    samples: int = Field(1, ge=1)
+    temperature: float | None = Field(None, ge=0, description="default: 0 for one sample, 0.7 for more")
+    concurrency: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, description="prompt and completion tokens for the whole run")
+    timeout: float = Field(600.0, gt=0, description="seconds to wait for one response")
+
+
+class DistillConfig(StageConfig):
+    """`agentkd distill`: verified traces into a student."""
+
+    traces: str | None = None
+    student: str = "smollm2-135m"
+    method: str = "sft"
+    epochs: float = Field(3.0, gt=0)
+    lr: float = Field(2e-4, gt=0, description="peak learning rate, cosine decay after a short warm-up")
+    batch: int = Field(8, ge=1, description="examples a device and step")
+    limit: int | None = Field(None, ge=1, description="examples at most")
+    max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
+    precision: str = "auto"
+
+
+class EvalConfig(GenerateConfig):
+    """`agentkd eval`: agents and students on held-out questions. `agent` and `teacher` take comma-separated lists,
+    `model` too; every combination gets rows."""
+
+    agent: str = "none"
+    model: str | None = None
+    predictions: str | None = None
+    matchers: str = "strict,rog"
+    baseline: str | None = Field(None, description="name of the row that the others are compared with, in pairs")
+
+
+Config = TypeVar("Config", bound=StageConfig)
+
+
+def load_config(
+    kind: type[Config], *, recipe: Path | None, options: Mapping[str, Any], overrides: Sequence[str]
+) -> Config:
+    """Merge a recipe, the command line's options (None = not given) and `key=value` words into a config.
+
+    Raises UserError with the field, the value and what was expected."""
+    values: dict[str, Any] = {}
+    if recipe is not None:
+        values.update(read_recipe(recipe))
+    values.update({key: value for key, value in options.items() if value is not None})
+    for word in overrides:
+        key, sign, text = word.partition("=")
+        if not sign:
+            raise UserError(f"'{word}' is not an option: write key=value, with one of {fields_of(kind)}")
+        values[key.strip().replace("-", "_")] = yaml.safe_load(text)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"unknown option '{name}': the options are {fields_of(kind)}") from None
+        raise UserError(f"option '{name}' = {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def fields_of(kind: type[StageConfig]) -> str:
+    return ", ".join(kind.model_fields)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A flat YAML mapping; nested values are refused, for a recipe is a command line written down."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no recipe at {path}: give a YAML file of key: value lines") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or any(isinstance(value, dict | list) for value in content.values()):
+        raise UserError(f"{path} is not a flat recipe: write key: value lines, without nesting")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def default_teacher() -> str:
+    """`$AGENTKD_TEACHER`, else vLLM with Qwen3-8B where an NVIDIA GPU is seen, else the embedded llama.cpp."""
+    if named := os.environ.get("AGENTKD_TEACHER"):
+        return named
+    return "vllm:Qwen/Qwen3-8B" if has_gpu() else "local"
+
+
+def has_gpu() -> bool:
+    """True where an NVIDIA driver is loaded; asked without importing torch, which takes seconds."""
+    return shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia/version").exists()
+
+
+def default_retriever() -> str:
+    """`hybrid` where the dense extra is installed, else `bm25`."""
+    dense = all(importlib.util.find_spec(name) is not None for name in ("faiss", "sentence_transformers"))
+    return "hybrid" if dense else "bm25"
+
+
+def task_label(task: str) -> str:
+    """The task's name as it stands in a run directory's name: a user's JSONL gives its stem."""
+    return Path(task).stem
+
+
+def slug(text: str) -> str:
+    """A text made fit for a folder's name."""
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in text).strip("-")

@@ -1,0 +1,175 @@
+"""Train a student on verified traces with TRL's stable trainers.
+
+The student directory holds weights, tokenizer, config.yaml, metrics.json, curves and a card; `checkpoints/` and the
+same command resume a run that was stopped. The manifest is written last, after the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from agentkd.config import DistillConfig, slug, task_label
+from agentkd.distill.card import write_card
+from agentkd.distill.dataset import Dataset, load, tokenise
+from agentkd.errors import UserError, WorldError
+from agentkd.models import find_weights
+from agentkd.progress import say
+from agentkd.store import Run, is_complete, newest_run, read_config
+
+METHODS = ("sft",)
+
+
+def distill(config: DistillConfig) -> dict[str, Any]:
+    """Run the stage and return its metrics."""
+    if config.method not in METHODS:
+        raise UserError(f"unknown method '{config.method}': the methods are {', '.join(METHODS)}")
+    traces = Path(config.traces) if config.traces else newest_run(Path("runs"))
+    source = read_config(traces)
+    if not is_complete(traces):
+        say(f"{traces} is not complete: training on what it has")
+    dataset = load(traces)
+    dataset.examples = dataset.examples[: config.limit]
+    out = Path(config.out or f"students/{slug(task_label(source['task']))}-{config.method}")
+    config = config.model_copy(update={"traces": str(traces), "out": str(out)})
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items())
+    say(
+        f"{config.method} · student {config.student} · {len(dataset.examples)} examples from {traces}"
+        f"{f' (left out: {left_out})' if left_out else ''} → {out}"
+    )
+    with Run(out, "distill", config, {"hash_dataset": dataset.hash}) as run:
+        if is_complete(out):
+            metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+            say(f"{out} is complete: nothing to do")
+            return {"out": str(out), **metrics}
+        metrics = train(config, dataset, out)
+        write_card(out, config, source, dataset, metrics)
+        run.finish(metrics)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return {"out": str(out), **metrics}
+
+
+def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
+    """Supervised fine-tuning on the targets alone. Returns losses (nats a token), tokens and seconds."""
+    try:
+        import torch
+        import transformers
+        from datasets import Dataset as Rows
+        from datasets.utils.logging import disable_progress_bar
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from trl import SFTConfig, SFTTrainer
+    except ImportError as error:
+        raise UserError(f"distill needs {error.name}: pip install 'agentkd[train]'") from None
+    disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    folder = find_weights(config.student)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.chat_template is None:
+        raise UserError(f"the student {config.student} has no chat template: choose an instruction-tuned model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    limit = config.max_length or int(model.config.max_position_embeddings)
+    rows = [tokenise(example, tokenizer) for example in dataset.examples]
+    short = [row for row in rows if len(row["input_ids"]) <= limit]
+    if not short:
+        raise UserError(f"all {len(rows)} examples are longer than {limit} tokens: raise max_length=…")
+    if len(short) < len(rows):
+        say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and torch.cuda.is_available())
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(
+            output_dir=str(out / "checkpoints"),
+            num_train_epochs=config.epochs,
+            learning_rate=config.lr,
+            lr_scheduler_type="cosine",
+            warmup_steps=max(1, len(short) // config.batch // 4),
+            per_device_train_batch_size=config.batch,
+            seed=config.seed,
+            max_length=None,  # lengths were checked above: nothing is cut
+            packing=False,
+            bf16=bf16,
+            gradient_checkpointing=False,
+            save_strategy="epoch",
+            save_total_limit=1,
+            logging_steps=1,
+            report_to=[],
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            use_cpu=not torch.cuda.is_available(),
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        train_dataset=Rows.from_list(short),
+        processing_class=tokenizer,
+        callbacks=[reporter()],
+    )
+    start = time.monotonic()
+    trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
+    seconds = time.monotonic() - start
+    try:
+        trainer.save_model(str(out))
+        tokenizer.save_pretrained(out)
+    except OSError as error:
+        raise WorldError(f"cannot write the weights to {out}: {error}; make room and run the same command") from None
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    tokens = sum(len(row["input_ids"]) for row in short)
+    plot_curve(history, out / "loss.png")
+    return {
+        "examples": len(short),
+        "tokens_per_epoch": tokens,
+        "target_tokens_per_epoch": sum(label != -100 for row in short for label in row["labels"]),
+        "steps": trainer.state.global_step,
+        "loss_first": history[0]["loss"] if history else None,
+        "loss_last": history[-1]["loss"] if history else None,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens * config.epochs / seconds, 1),
+        "losses": [round(entry["loss"], 4) for entry in history],
+    }
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint; trainer_state.json is written last, so a torn one lacks it."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
+def reporter() -> Any:
+    """A transformers callback that shows steps, rate, ETA and loss."""
+    from transformers import TrainerCallback
+
+    from agentkd.progress import Progress
+    from agentkd.trace import Usage
+
+    class Report(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.progress = Progress("steps", total=state.max_steps - state.global_step, unit="")
+            self.progress.__enter__()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs:
+                self.progress.label = f"steps, loss {logs['loss']:.3f} nats/token,"
+                self.progress.advance(Usage(), good=True)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.progress.__exit__(None, None, None)
+
+    return Report()
+
+
+def plot_curve(history: list[dict[str, Any]], path: Path) -> None:
+    """The training loss over steps, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
+    axes.plot([entry["step"] for entry in history], [entry["loss"] for entry in history])
+    axes.set(xlabel="step", ylabel="loss (nats / target token)", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,30 @@
+"""The two kinds of errors a user can meet, and their exit codes.
+
+`UserError`: the input is wrong, the user can mend it (exit 2). `WorldError`: a server, the network or the
+disk failed (exit 3). Both carry one line that says what was wrong, with the value, and the remedy.
+"""
+
+
+class AgentkdError(Exception):
+    """Base of all errors that are shown as one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class UserError(AgentkdError):
+    """Wrong input: an unknown task, a missing file, a malformed line."""
+
+    exit_code = 2
+
+
+class WorldError(AgentkdError):
+    """The world failed: a refused server, no network, a full disk.
+
+    `retry` says whether the same request may succeed later (429, 5xx, refused) or is not worth paying for again.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, retry: bool = True) -> None:
+        super().__init__(message)
+        self.retry = retry

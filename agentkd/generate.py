@@ -1,0 +1,235 @@
+"""A task's questions through an agent and a teacher, into the store.
+
+Gold is joined here and nowhere earlier: after an agent has handed over its draft and the verifier has judged it.
+`collect` is the loop that `eval` shares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.config import GenerateConfig, default_retriever, default_teacher, slug, task_label
+from agentkd.engine import run_items
+from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.progress import Progress, say
+from agentkd.prompts import prompts_hash
+from agentkd.store import Run, is_complete, read_lines, read_traces
+from agentkd.teacher import LOCAL_SLOTS, TokenLimit, open_teacher
+from agentkd.trace import Trace, Usage
+from agentkd.verify import check_draft, join_gold
+
+if TYPE_CHECKING:
+    from agentkd.agents.base import Agent
+    from agentkd.retrievers.kb import KnowledgeBase
+    from agentkd.tasks import Question, Task
+    from agentkd.teacher import Chat
+
+GIVE_UP = 8  # errors of the world in a row, after which a run stops instead of failing sample after sample
+
+
+@dataclass
+class World:
+    """A task with its KB and retriever, loaded once and used by every agent of the command."""
+
+    task: Task
+    kb: KnowledgeBase
+    config: GenerateConfig
+    _built: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, config: GenerateConfig) -> World:
+        from agentkd.tasks import load_task
+
+        task = load_task(
+            config.task,
+            data=Path(config.data) if config.data else None,
+            kb=Path(config.kb) if config.kb else None,
+        )
+        return cls(task, task.knowledge_base(), config)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What may not change in a run directory besides the config: the content of data, KB and prompts."""
+        return {**{f"hash_{key}": value for key, value in self.task.hashes().items()}, "hash_prompts": prompts_hash()}
+
+    def agent(self, name: str, model: Chat) -> Agent:
+        """The agent of that name over this world. Raises UserError for an unknown one."""
+        from agentkd.agents import make_agent
+        from agentkd.agents.base import Surroundings
+        from agentkd.retrievers import make_retriever
+        from agentkd.retrievers.bm25 import BM25Passages
+
+        if "paths" not in self._built:
+            self._built["paths"] = make_retriever(self.config.retriever or default_retriever(), self.kb)
+        if name == "rag" and "passages" not in self._built:
+            self._built["passages"] = BM25Passages(self.kb)
+        around = Surroundings(
+            kb=self.kb,
+            retriever=self._built["paths"],
+            model=model,
+            paths=self.config.paths,
+            hops=self.config.hops or self.task.max_hops,
+            rounds=self.config.rounds,
+            temperature=self.config.temperature or 0.0,
+            passages=self._built.get("passages"),
+        )
+        return make_agent(name, around)
+
+
+def derive(config: GenerateConfig, *, split: str, out: str) -> GenerateConfig:
+    """Fill in what the user left open; the caller prints it."""
+    teacher = config.teacher or default_teacher()
+    concurrency = config.concurrency or (LOCAL_SLOTS if teacher.startswith("local") else 32)
+    return config.model_copy(
+        update={
+            "teacher": teacher,
+            "split": config.split or split,
+            "retriever": config.retriever or default_retriever(),
+            "temperature": (0.0 if config.samples == 1 else 0.7) if config.temperature is None else config.temperature,
+            "concurrency": concurrency,
+            "out": config.out or out,
+        }
+    )
+
+
+def generate(config: GenerateConfig) -> dict[str, Any]:
+    """Run the stage and return its metrics. Opening the same directory again goes on where it stopped."""
+    world = World.load(config)
+    task = world.task
+    default_out = f"runs/{slug(task_label(config.task))}-{slug(config.agent)}"
+    config = derive(config, split=task.default_split("generate"), out=default_out)
+    config = config.model_copy(update={"hops": config.hops or task.max_hops})
+    world.config = config
+    out = Path(str(config.out))
+    questions = task.pick(str(config.split), config.limit, config.seed)
+    say(describe(config, len(questions), task))
+    with Run(out, "generate", config, world.identity) as run:
+        missing = outstanding(questions, config.samples, run)
+        if missing:
+            asyncio.run(_generate(world, run, missing))
+        metrics = summarise(out, {question.id for question in questions}, config.samples)
+        close(run, metrics, missing=len(outstanding(questions, config.samples, run)))
+    return {"out": str(out), **metrics}
+
+
+async def _generate(world: World, run: Run, missing: Sequence[tuple[Question, int]]) -> None:
+    config = world.config
+    async with open_teacher(
+        str(config.teacher),
+        run=run.path,
+        timeout=config.timeout,
+        max_tokens=config.max_tokens,
+        vllm_args=shlex.split(config.vllm_args),
+        slots=config.concurrency or LOCAL_SLOTS,
+        say=say,
+    ) as teacher:
+        await collect(world, run, world.agent(config.agent, teacher), teacher, missing, label="traces")
+
+
+async def collect(
+    world: World,
+    run: Run,
+    agent: Agent,
+    model: Chat,
+    missing: Sequence[tuple[Question, int]],
+    *,
+    label: str,
+) -> None:
+    """Solve the missing (question, sample) pairs; each finished one is on disk before the next is counted.
+
+    A sample's own error is recorded and the run goes on; GIVE_UP errors of the world in a row, a token limit or a
+    full disk end it with a WorldError, and what is done stays done."""
+    gold = world.task.gold(str(world.config.split))
+    in_a_row = 0
+    with Progress(label, total=len(missing)) as progress:
+        jobs = run_items(missing, lambda item: agent.solve(item[0], item[1]), world.config.concurrency or 1)
+        async for (question, sample), result in jobs:
+            if isinstance(result, AgentkdError):
+                retry = getattr(result, "retry", False)
+                run.fail((question.id, sample), str(result), retry=retry)
+                in_a_row += 1
+                if isinstance(result, TokenLimit) or in_a_row >= GIVE_UP:
+                    raise result
+                progress.failed()
+                continue
+            if isinstance(result, Exception):
+                raise result
+            in_a_row = 0
+            verdict = check_draft(world.kb, result)
+            answers = gold[question.id].answers if question.id in gold else None
+            verdict = join_gold(verdict, result.answers, answers)
+            trace = Trace.close(
+                **{name: getattr(result, name) for name in type(result).model_fields},
+                id=question.id,
+                sample=sample,
+                task=world.task.name,
+                question=question.question,
+                verified=verdict.ok,
+                verdict=verdict,
+                teacher=model.name,
+            )
+            run.append(trace)
+            progress.advance(trace.usage, good=trace.verified)
+
+
+def outstanding(questions: Sequence[Question], samples: int, run: Run) -> list[tuple[Question, int]]:
+    """The pairs that are not on disk yet, sample by sample, so that a stopped run has all questions early."""
+    return [
+        (question, sample)
+        for sample in range(samples)
+        for question in questions
+        if (question.id, sample) not in run.done
+    ]
+
+
+def close(run: Run, metrics: Mapping[str, Any], *, missing: int) -> None:
+    """Declare the run complete, or say what is left of it."""
+    if missing:
+        errors = [row["error"] for row in read_lines(run.path, "failures") if row["retry"]]
+        raise WorldError(
+            f"{missing} samples of {run.path} failed, last: {errors[-1] if errors else 'unknown'}; "
+            f"run the same command again to retry them"
+        )
+    if not is_complete(run.path):
+        run.finish(metrics)
+
+
+def summarise(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
+    """Counts, rates and cost of a run, over the items that the command asked for."""
+    traces = [trace for trace in read_traces(path) if trace.id in ids and trace.sample < samples]
+    usage = Usage.total(trace.usage for trace in traces)
+    verified = [trace for trace in traces if trace.verified]
+    rungs: dict[str, int] = {}
+    for trace in traces:
+        rungs[trace.verdict.rung] = rungs.get(trace.verdict.rung, 0) + 1
+    count = len(traces) or 1
+    return {
+        "questions": len(ids),
+        "traces": len(traces),
+        "verified": len(verified),
+        "questions_with_verified": len({trace.id for trace in verified}),
+        "rungs": rungs,
+        "failures": sum(1 for row in read_lines(path, "failures") if row["id"] in ids and not row["retry"]),
+        "calls": usage.calls / count,
+        "tokens": usage.tokens / count,
+        "model_seconds": usage.seconds / count,
+        "total_tokens": usage.tokens,
+    }
+
+
+def describe(config: GenerateConfig, count: int, task: Task) -> str:
+    """The values that were used, derived ones included, on a few lines."""
+    if not count:
+        raise UserError(f"task {task.name} has no question in split '{config.split}': choose --split or raise --limit")
+    lines = [
+        f"{task.name} · {config.split} · {count} questions × {config.samples} · agent {config.agent} · "
+        f"teacher {config.teacher}",
+        f"retriever {config.retriever}, {config.paths} paths of ≤ {config.hops or task.max_hops} hops · "
+        f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed} → {config.out}",
+    ]
+    return "\n".join([*lines, *([task.note] if task.note else [])])

@@ -1,0 +1,55 @@
+"""When are two answers the same? The text rules that the metrics, the verifier and the checkers share.
+
+Everything here compares names, not ids, and is pure: no files, no errors. Source of `normalize`: the evaluation of
+Reasoning on Graphs (arXiv 2310.01061, github.com/RManLuo/reasoning-on-graphs), which GNN-RAG and GCR share and
+which goes back to SQuAD's. The matchers that turn these rules into scores are in `agentkd.eval.metrics`.
+"""
+
+import re
+import string
+from collections.abc import Iterable
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+def normalize(text: str) -> str:
+    """Lower, delete ASCII punctuation, drop the words a/an/the, collapse white space: "The U.S.A." -> "usa".
+
+    Punctuation is deleted, not replaced by a space ("Coca-Cola" -> "cocacola"), and before the articles are
+    dropped, as in the source. The source then also drops `<pad>`; but by then its brackets are gone, so that step
+    never does anything, and leaving it out is what makes one definition serve `strict` and `rog` alike: `<pad>`
+    becomes the word "pad" here as it does there.
+
+    A name of nothing but articles and punctuation ("$", "!!!", "The A") becomes "": see `strict_key`.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def strict_key(name: str) -> str:
+    """The form in which strict matching, the verifier and the faithfulness checker compare two names.
+
+    It is `normalize`, except for names of which that leaves nothing (the film "$", the band "!!!", "The The"):
+    they keep their lower-case text, or each would equal all the others. Only a blank name has the key "".
+    """
+    return normalize(name) or " ".join(name.lower().split())
+
+
+def split_prediction(text: str) -> list[str]:
+    """The answers in a model's output: one a line, stripped, blank lines dropped; order and duplicates are kept."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def strict_set(names: Iterable[str]) -> frozenset[str]:
+    """The distinct strict keys of some names; blank names are dropped."""
+    return frozenset(key for name in names if (key := strict_key(name)))
+
+
+def strict_hits(predicted: Iterable[str], answers: Iterable[str]) -> list[str]:
+    """The predicted answers that are correct, in order, each distinct one once, spelt as predicted."""
+    gold = strict_set(answers)
+    first_spelling: dict[str, str] = {}
+    for name in predicted:
+        if (key := strict_key(name)) in gold:
+            first_spelling.setdefault(key, name)
+    return list(first_spelling.values())

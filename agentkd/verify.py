@@ -1,0 +1,102 @@
+"""The ladder of checks that makes a trace verified.
+
+Cheapest first; a verdict names the highest rung that was passed:
+
+    endpoint   every answer stands at the end of the step's evidence, which starts at the topic or at a proven answer
+    chain      facts of the KB lead from the topic entity to every answer
+    complete   the answers are the full endpoint set of that chain
+    gold       (where gold exists; joined by `generate` after the trace is closed) an answer is a strict hit
+
+Nothing here sees a gold answer but `join_gold`, which is handed a closed draft.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from agentkd.matching import strict_hits, strict_set
+from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.trace import Draft, Triple, Verdict
+
+SEARCHED_HOPS = 2  # how far a chain is looked for when the agent names none (rag)
+
+
+def check_step(
+    kb: KnowledgeBase, starts: Sequence[str], path: Path, answers: Sequence[str], evidence: Iterable[Triple]
+) -> Verdict:
+    """Rung `endpoint`: each piece of evidence is a KB fact, it touches a start, and every answer ends it."""
+    facts = list(evidence)
+    if not answers:
+        return Verdict(ok=False, rung="none", reason="no answer")
+    strange = next((fact for fact in facts if not kb.has(fact.head, fact.relation, fact.tail)), None)
+    if strange is not None:
+        return Verdict(ok=False, rung="none", reason=f"not in the KB: {strange.head} | {strange.relation}")
+    ends = set(kb.follow(starts, path))
+    unsupported = [answer for answer in answers if answer not in ends]
+    if unsupported:
+        return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(unsupported[:3])}")
+    if not any(start in (fact.head, fact.tail) for fact in facts for start in starts):
+        return Verdict(ok=False, rung="none", reason="the evidence does not touch the topic")
+    return Verdict(ok=True, rung="endpoint")
+
+
+def check_draft(kb: KnowledgeBase, draft: Draft) -> Verdict:
+    """Climb the ladder up to `complete` for a closed draft; `ok` only at its top."""
+    answers = [name for text in draft.answers if (name := kb.find(text)) is not None]
+    topics = list(draft.provenance.get("topics") or [])
+    refused = next((step.verdict for step in draft.steps if step.verdict is not None and not step.verdict.ok), None)
+    if not draft.answers:
+        return Verdict(ok=False, rung="none", reason="no answer")
+    if not topics:
+        return Verdict(ok=False, rung="none", reason="no topic entity in the KB")
+    if len(answers) < len(draft.answers):
+        return Verdict(ok=False, rung="none", reason="an answer is no entity of the KB")
+    if not draft.triples:
+        return Verdict(ok=False, rung="none", reason=refused.reason if refused else "no evidence")
+    lost = [answer for answer in answers if answer not in reachable(draft.triples, topics)]
+    if lost:
+        return Verdict(ok=False, rung="endpoint", reason=f"no chain of evidence to {', '.join(lost[:3])}")
+    named = draft.provenance.get("path")
+    path = as_path(named) if named else explain(kb, topics, answers)
+    if path is None or set(kb.follow(topics, path)) != set(answers):
+        return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of one path")
+    return Verdict(ok=True, rung="complete")
+
+
+def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | None) -> Verdict:
+    """The last rung, for a closed draft: at least one answer is a strict hit. Without gold the verdict stands."""
+    if gold is None or not verdict.ok:
+        return verdict
+    if strict_hits(answers, gold):
+        return Verdict(ok=True, rung="gold")
+    return Verdict(ok=False, rung=verdict.rung, reason="proven, but not the answer that gold asks for")
+
+
+def as_path(steps: Iterable[Sequence[object]]) -> Path:
+    """A path as it comes back from JSON: lists instead of tuples."""
+    return tuple((str(relation), 1 if direction == 1 else -1) for relation, direction in steps)
+
+
+def reachable(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:
+    """All entities that walks over the facts, in either direction, reach from the topics."""
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    for fact in facts:
+        neighbours[fact.head].add(fact.tail)
+        neighbours[fact.tail].add(fact.head)
+    seen, frontier = set(topics), list(topics)
+    while frontier:
+        fresh = neighbours[frontier.pop()] - seen
+        seen |= fresh
+        frontier += fresh
+    return seen
+
+
+def explain(kb: KnowledgeBase, topics: Sequence[str], answers: Collection[str]) -> Path | None:
+    """The shortest relation path whose full endpoint set is exactly the answers, or None."""
+    wanted = strict_set(answers)
+    sizes = kb.relation_paths(topics, SEARCHED_HOPS)
+    for path in sorted((path for path, size in sizes.items() if size == len(answers)), key=len):
+        if strict_set(kb.follow(topics, path)) == wanted:
+            return path
+    return None

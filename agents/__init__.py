@@ -1,0 +1,26 @@
+"""Agents on LangGraph: a question in, a draft with evidence out. None of them ever sees a gold answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    from agentkd.agents.base import Agent, Surroundings
+
+NAMES = ("kd-cot", "cot", "rag", "one-call")
+
+
+def make_agent(name: str, around: Surroundings) -> Agent:
+    """The agent of that name. Raises UserError for an unknown one."""
+    from agentkd.agents.cot import CoT
+    from agentkd.agents.kd_cot import KDCoT
+    from agentkd.agents.one_call import OneCall
+    from agentkd.agents.rag import RAG
+
+    agents = {"kd-cot": KDCoT, "cot": CoT, "rag": RAG, "one-call": OneCall}
+    if name not in agents:
+        raise UserError(f"unknown agent '{name}': the agents are {', '.join(NAMES)}")
+    agent: Agent = agents[name](around)
+    return agent

@@ -1,0 +1,101 @@
+"""What the agents share: their surroundings, and the survey of what the knowledge base offers around a topic."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentkd.matching import strict_key
+from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.trace import Draft, Message, Step, Triple
+
+if TYPE_CHECKING:
+    from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
+    from agentkd.tasks import Question
+    from agentkd.teacher import Chat
+
+PREVIEW = 10  # answers of a path that a model is shown; a student can write no more than it saw
+EVIDENCE = 200  # triples kept as evidence for one step: a hub's answers would fill the store
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that an agent may use. There is no gold in it."""
+
+    kb: KnowledgeBase
+    retriever: PathRetriever
+    model: Chat
+    paths: int = 5
+    hops: int = 2
+    rounds: int = 4
+    temperature: float = 0.0
+    passages: BM25Passages | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # encoders and their caches are not thread-safe
+
+    async def options(self, query: str, anchors: Sequence[str]) -> list[Option]:
+        """The best relation paths out of the anchors for a query, executed."""
+        async with self.lock:
+            found = await asyncio.to_thread(self.retriever.paths, query, anchors, self.paths, self.hops)
+        return [
+            Option(item.path, item.label, tuple(answers))
+            for item in found
+            if (answers := self.kb.follow(anchors, item.path))
+        ]
+
+    def evidence(self, anchors: Sequence[str], path: Path, ends: Sequence[str]) -> tuple[Triple, ...]:
+        """The KB facts on the walks from the anchors to `ends`, at most EVIDENCE of them."""
+        facts = self.kb.evidence(anchors, path, ends)[:EVIDENCE]
+        return tuple(Triple(head=head, relation=relation, tail=tail, source="kb") for head, relation, tail in facts)
+
+    def topics(self, question: Question) -> list[str]:
+        """The question's topic entities as the KB spells them; unknown ones are left out."""
+        return [name for text in question.topic_entities if (name := self.kb.find(text)) is not None]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A relation path with all that it leads to."""
+
+    path: Path
+    label: str
+    answers: tuple[str, ...]
+
+    @property
+    def preview(self) -> list[str]:
+        return [*self.answers[:PREVIEW], *(["…"] if len(self.answers) > PREVIEW else [])]
+
+    def record(self) -> dict[str, Any]:
+        return {"path": self.path, "label": self.label, "preview": self.preview, "total": len(self.answers)}
+
+
+class Agent(Protocol):
+    """A question in, a draft with evidence out."""
+
+    name: str
+
+    async def solve(self, question: Question, sample: int) -> Draft: ...
+
+
+def survey_step(options: Sequence[Option], topics: Sequence[str]) -> Step:
+    """What retrieval found for the whole question. The student's prompt is made from this record, so a trace is
+    enough to train on, without the KB."""
+    record = {"topics": list(topics), "candidates": [option.record() for option in options]}
+    return Step(kind="survey", output=json.dumps(record, ensure_ascii=False))
+
+
+def chat_messages(system: str, *turns: str) -> list[Message]:
+    """A system line and turns that alternate between user and assistant, the user first."""
+    roles = ("user", "assistant")
+    return [
+        Message(role="system", content=system),
+        *(Message(role=roles[number % 2], content=turn) for number, turn in enumerate(turns)),  # type: ignore[arg-type]
+    ]
+
+
+def match_option(text: str, options: Sequence[Option]) -> Option | None:
+    """The option whose label the model wrote, compared without case and punctuation."""
+    key = strict_key(text.strip().strip('"'))
+    return next((option for option in options if strict_key(option.label) == key), None)

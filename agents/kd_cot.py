@@ -1,0 +1,271 @@
+"""KD-CoT: chain of thought whose every sub-answer comes from a knowledge base (arXiv 2308.13259).
+
+A LangGraph of six nodes. The model plans in KD-CoT's form (Thought, Action, Answer; the actions are Question,
+Multi_Answer_Question and Finish; at most four rounds, section 3.1), the KB is asked around the last proven answer,
+the model reads (it chooses among executed relation paths), and the choice must be proven before it becomes an
+Answer:
+
+    plan ─► ask ─► retrieve ─► read ─► verify ─┐
+     ▲ └► finish                               │
+     └─────────────────────────────────────────┘
+
+Differences from the paper: the reader is the model itself with a closed set of choices instead of FiD, because a
+choice among executed paths carries its own evidence; and Finish hands over the full answer set of the last proven
+round, where the paper keeps the model's text (that text is kept on record as the model's guess).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from langgraph.graph import END, START, StateGraph
+
+from agentkd.agents.base import Option, Surroundings, chat_messages, match_option, survey_step
+from agentkd.matching import normalize
+from agentkd.prompts import demonstrations, render
+from agentkd.trace import Draft, Step, Usage
+from agentkd.verify import check_step
+
+if TYPE_CHECKING:
+    from agentkd.tasks import Question
+
+ACTIONS = ("Question", "Multi_Answer_Question", "Finish")
+PLAN_TOKENS = 128
+READ_TOKENS = 96
+NONE = "none of these"
+
+
+class Round(TypedDict):
+    """One accepted round; `path` leads from the round's anchors to its answers."""
+
+    thought: str
+    action: str
+    input: str
+    answers: list[str]
+    path: list[Any]
+
+
+class State(TypedDict, total=False):
+    """Plain values only, so that a checkpointer could keep it."""
+
+    question: str
+    topics: list[str]
+    sample: int
+    rounds: list[Round]
+    plan: dict[str, str]
+    options: list[Any]
+    choice: Any
+    refused: list[str]
+    turns: int
+    repairs: int
+    steps: list[Any]
+    usage: dict[str, Any]
+
+
+class KDCoT:
+    """Solves a question round by round; a run is resumed through the response cache, without a checkpointer."""
+
+    name = "kd-cot"
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        graph = StateGraph(State)
+        for node in (self.survey, self.plan, self.retrieve, self.read, self.verify):
+            graph.add_node(node.__name__, node)
+        graph.add_edge(START, "survey")
+        graph.add_edge("survey", "plan")
+        graph.add_conditional_edges("plan", self.after_plan, ["retrieve", END])
+        graph.add_edge("retrieve", "read")
+        graph.add_edge("read", "verify")
+        graph.add_conditional_edges("verify", self.after_verify, ["plan", END])
+        self.graph = graph.compile()
+
+    async def solve(self, question: Question, sample: int) -> Draft:
+        start = State(
+            question=question.question,
+            topics=self.around.topics(question),
+            sample=sample,
+            rounds=[],
+            refused=[],
+            turns=0,
+            repairs=0,
+            steps=[],
+            usage={},
+        )
+        # every turn passes four nodes; the recursion limit only guards against a fault in the graph
+        end = cast(State, await self.graph.ainvoke(start, {"recursion_limit": 10 + 5 * self.around.rounds}))
+        rounds = end["rounds"]
+        return Draft(
+            steps=tuple(end["steps"]),
+            answers=tuple(rounds[-1]["answers"]) if rounds else (),
+            usage=Usage.model_validate(end["usage"]),
+            provenance={
+                "path": [step for done in rounds for step in done["path"]] or None,
+                "topics": end["topics"],
+                "rounds": len(rounds),
+                "repairs": end["repairs"],
+            },
+        )
+
+    async def survey(self, state: State) -> State:
+        """What the KB offers for the whole question, recorded for the student (see `survey_step`)."""
+        options = await self.around.options(state["question"], state["topics"])
+        return {"steps": [survey_step(options, state["topics"])]}
+
+    async def plan(self, state: State) -> State:
+        """Thought and action. Before anything is proven, Finish is not among the choices."""
+        allowed = ACTIONS if state["rounds"] else ACTIONS[:2]
+        messages = chat_messages(
+            render("kd_cot/system"),
+            *demonstration_turns(state["question"], len(state["rounds"])),
+            render("kd_cot/plan", question=state["question"], rounds=state["rounds"]),
+        )
+        reply = await self.around.model.chat(
+            messages,
+            max_tokens=PLAN_TOKENS,
+            schema=plan_schema(allowed),
+            temperature=self.around.temperature,
+            sample=state["sample"],
+        )
+        plan, repaired = parse_plan(reply.text, allowed, state["question"])
+        step = Step(kind="plan", messages=tuple(messages), output=reply.text)
+        return {
+            "plan": plan,
+            "turns": state["turns"] + 1,
+            "repairs": state["repairs"] + repaired,
+            "steps": [*state["steps"], step],
+            "usage": added(state, reply.usage),
+        }
+
+    def after_plan(self, state: State) -> str:
+        return END if state["plan"]["action"] == "Finish" else "retrieve"
+
+    async def retrieve(self, state: State) -> State:
+        """Paths around the last proven answers (at first the topic) for question and sub-question together, as
+        KD-CoT queries its retriever (section 3.2)."""
+        query = f"{state['question']} {state['plan']['input']}"
+        options = await self.around.options(query, anchors(state))
+        return {"options": [option for option in options if option.label not in state["refused"]]}
+
+    async def read(self, state: State) -> State:
+        """The model chooses one of the executed paths, or none."""
+        options: list[Option] = state["options"]
+        if not options:
+            return {"choice": None}
+        sub_question = state["plan"]["input"]
+        messages = chat_messages(
+            render("kd_cot/read_system"),
+            *reading_turns(state["question"]),
+            render("kd_cot/read", question=sub_question, topics=anchors(state), candidates=options),
+        )
+        labels = [option.label for option in options]
+        reply = await self.around.model.chat(
+            messages,
+            max_tokens=READ_TOKENS,
+            schema={"enum": [*labels, NONE]},
+            temperature=self.around.temperature,
+            sample=state["sample"],
+        )
+        choice = match_option(reply.text, options)
+        step = Step(kind="read", messages=tuple(messages), output=reply.text)
+        return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, reply.usage)}
+
+    async def verify(self, state: State) -> State:
+        """A choice becomes an Answer only with evidence that leads from the anchors to all of it."""
+        choice: Option | None = state["choice"]
+        starts = anchors(state)
+        if choice is None:
+            return {"refused": [*state["refused"], *(option.label for option in state["options"])]}
+        evidence = self.around.evidence(starts, choice.path, choice.answers)
+        verdict = check_step(self.around.kb, starts, choice.path, choice.answers, evidence)
+        plan = state["plan"]
+        step = Step(kind="answer", output="\n".join(choice.answers), evidence=evidence, verdict=verdict)
+        if not verdict.ok:
+            return {"refused": [*state["refused"], choice.label], "steps": [*state["steps"], step]}
+        done = Round(
+            thought=plan["thought"],
+            action=plan["action"],
+            input=plan["input"],
+            answers=list(choice.answers),
+            path=list(choice.path),
+        )
+        return {"rounds": [*state["rounds"], done], "refused": [], "steps": [*state["steps"], step]}
+
+    def after_verify(self, state: State) -> str:
+        return "plan" if state["turns"] < self.around.rounds else END
+
+
+def anchors(state: State) -> list[str]:
+    """Where the next fact must start: at the last proven answers, at first at the topic."""
+    return state["rounds"][-1]["answers"] if state["rounds"] else state["topics"]
+
+
+def added(state: State, usage: Usage) -> dict[str, Any]:
+    return (Usage.model_validate(state["usage"]) + usage).model_dump()
+
+
+def plan_schema(actions: tuple[str, ...]) -> dict[str, Any]:
+    text = {"type": "string", "maxLength": 160}
+    return {
+        "type": "object",
+        "properties": {"thought": text, "action": {"enum": list(actions)}, "input": text},
+        "required": ["thought", "action", "input"],
+        "additionalProperties": False,
+    }
+
+
+def parse_plan(text: str, allowed: tuple[str, ...], question: str) -> tuple[dict[str, str], int]:
+    """The plan in a reply, and 1 if it had to be repaired. KD-CoT's text form is understood as well as JSON; what
+    cannot be read becomes the whole question, asked for a list."""
+    fallback = {"thought": "", "action": "Multi_Answer_Question", "input": question}
+    try:
+        plan = json.loads(text)
+    except ValueError:
+        found = re.search(r"(Multi_Answer_Question|Question|Finish)\[([^\]\n]*)", text)
+        plan = {"thought": text.split("\n")[0], "action": found[1], "input": found[2]} if found else None
+    if not isinstance(plan, dict) or plan.get("action") not in allowed:
+        return fallback, 1
+    words = str(plan.get("input", "")).strip()
+    if not words and plan["action"] != "Finish":
+        return {**fallback, "thought": str(plan.get("thought", ""))}, 1
+    return {"thought": str(plan.get("thought", "")).strip(), "action": plan["action"], "input": words}, 0
+
+
+def nearest(question: str) -> dict[str, Any]:
+    """The demonstration most like the question, by shared words (KD-CoT, section 3.3, uses sentence vectors)."""
+    words = set(normalize(question).split())
+
+    def likeness(demo: dict[str, Any]) -> float:
+        others = set(normalize(demo["question"]).split())
+        return len(words & others) / (len(words | others) or 1)
+
+    return max(demonstrations("kd_cot/demonstrations"), key=likeness)
+
+
+def demonstration_turns(question: str, rounds: int) -> list[str]:
+    """The nearest worked example as chat turns, one exchange for each of its rounds."""
+    demo = nearest(question)
+    turns: list[str] = []
+    for number, done in enumerate([*demo["rounds"], demo["finish"]]):
+        turns.append(render("kd_cot/plan", question=demo["question"], rounds=demo["rounds"][:number]))
+        turns.append(compact({key: done[key] for key in ("thought", "action", "input")}))
+    return turns
+
+
+def reading_turns(question: str) -> list[str]:
+    """The nearest worked example of a reading."""
+    demo = nearest(question)
+    turns: list[str] = []
+    for done in demo["rounds"][:1]:
+        shown = {"question": done["input"], "topics": done["topics"], "candidates": done["candidates"]}
+        turns += [render("kd_cot/read", **shown), compact(done["label"])]
+    return turns
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+

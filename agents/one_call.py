@@ -1,0 +1,87 @@
+"""The one-call form of a student: retrieved relation paths in, the chosen path and its answers out.
+
+This is the form that verified traces are distilled into (`distill/dataset.py`), so a student meets at evaluation
+exactly the prompt it was trained on. Related forms: RoG (arXiv 2310.01061) plans a path and then reads it in two
+calls; GNN-RAG (arXiv 2405.20139) verbalises candidate paths for one reading call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.base import PREVIEW, Option, Surroundings, chat_messages, match_option, survey_step
+from agentkd.matching import split_prediction
+from agentkd.prompts import render
+from agentkd.trace import Draft, Message, Step, Verdict
+
+if TYPE_CHECKING:
+    from agentkd.tasks import Question
+
+MAX_TOKENS = 192  # a path and PREVIEW names
+FORM = re.compile(r"\s*path:(?P<path>[^\n]*)\n\s*answers:\s*(?P<answers>.*)", re.IGNORECASE | re.DOTALL)
+
+
+class OneCall:
+    """Answers a question with a single call; the named path is looked up and becomes the evidence."""
+
+    name = "one-call"
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+
+    async def solve(self, question: Question, sample: int) -> Draft:
+        around = self.around
+        topics = around.topics(question)
+        options = await around.options(question.question, topics)
+        survey = survey_step(options, topics)
+        messages = prompt(question.question, json.loads(survey.output))
+        reply = await around.model.chat(
+            messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample
+        )
+        label, answers = parse(reply.text)
+        option = match_option(label, options)
+        step = Step(
+            kind="read",
+            messages=tuple(messages),
+            output=reply.text,
+            evidence=around.evidence(topics, option.path, answers) if option else (),
+            verdict=judge(option, answers),
+        )
+        return Draft(
+            steps=(survey, step),
+            answers=tuple(answers),
+            usage=reply.usage,
+            provenance={"path": option.path if option else None, "topics": topics},
+        )
+
+
+def prompt(question: str, survey: Mapping[str, Any]) -> list[Message]:
+    """The messages for a question and the record of its survey."""
+    user = render("one_call/user", question=question, topics=survey["topics"], candidates=survey["candidates"])
+    return chat_messages(render("one_call/system"), user)
+
+
+def target(label: str, answers: tuple[str, ...]) -> str:
+    """What a student is taught to write: the path, then the answers that its prompt shows."""
+    return render("one_call/target", label=label, answers=answers[:PREVIEW])
+
+
+def parse(text: str) -> tuple[str, list[str]]:
+    """The path's label and the distinct answers in a reply. A reply in another form is all answers, one a line."""
+    form = FORM.match(text)
+    label, body = (form["path"].strip(), form["answers"]) if form else ("", text)
+    answers = dict.fromkeys(line for line in split_prediction(body) if line != "…")
+    return label, list(answers)
+
+
+def judge(option: Option | None, answers: list[str]) -> Verdict:
+    """Does every answer stand at the end of the path that the model named?"""
+    if option is None:
+        return Verdict(ok=False, rung="none", reason="the reply names none of the paths it was shown")
+    strangers = [answer for answer in answers if answer not in option.answers]
+    if strangers or not answers:
+        return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(strangers[:3]) or '-'}")
+    return Verdict(ok=True, rung="endpoint")

@@ -1,0 +1,53 @@
+"""One-shot retrieval-augmented generation, the second baseline: BM25 passages in, answers out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentkd.agents.base import EVIDENCE, Surroundings, chat_messages
+from agentkd.matching import split_prediction, strict_key, strict_set
+from agentkd.prompts import render
+from agentkd.trace import Draft, Step, Triple
+
+if TYPE_CHECKING:
+    from agentkd.tasks import Question
+
+MAX_TOKENS = 128
+WORDS = 100  # of each passage
+
+
+class RAG:
+    """Reads the best passages of the whole KB once. Its evidence are the facts in them that name an answer."""
+
+    name = "rag"
+
+    def __init__(self, around: Surroundings) -> None:
+        if around.passages is None:
+            raise ValueError("rag needs a passage index")
+        self.around, self.passages = around, around.passages
+
+    async def solve(self, question: Question, sample: int) -> Draft:
+        around = self.around
+        found = self.passages.search(question.question, around.paths)
+        messages = chat_messages(
+            render("rag/system"),
+            render("rag/user", question=question.question, passages=[text for _, text, _ in found]),
+        )
+        reply = await around.model.chat(
+            messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample
+        )
+        answers = list(dict.fromkeys(split_prediction(reply.text)))
+        names = strict_set(answers)
+        facts = [
+            Triple(head=head, relation=relation, tail=tail, source=f"passage:{entity}")
+            for entity, _, _ in found
+            for head, relation, tail in around.kb.passage_triples(entity, WORDS)
+            if strict_key(head) in names or strict_key(tail) in names
+        ]
+        step = Step(kind="read", messages=tuple(messages), output=reply.text, evidence=tuple(facts[:EVIDENCE]))
+        return Draft(
+            steps=(step,),
+            answers=tuple(answers),
+            usage=reply.usage,
+            provenance={"topics": around.topics(question)},
+        )

@@ -1,0 +1,132 @@
+"""Is an answer really in the knowledge base? A checker that shares no code with what made the trace.
+
+It reads the raw KB file itself and imports neither the retrievers nor the verifier, so a bug there cannot vouch for
+itself. Only the spelling rule of `agentkd.matching` is common. The figure is the *faithful ratio* of GCR
+(arXiv 2410.13080, figure 5): of the correct answers, how many have a path in the KB.
+
+What a found chain proves: each of its triples stands in the raw file, in the direction it was cited (either one where
+the file says the direction is unknown), and they join one of the question's topics to the answer.
+
+What it does not prove: that the chain means what the question asks (a path through a hub such as a gender or a
+country joins nearly anything), that the walk follows the relations' directions, that the set of answers is complete,
+that the model used the chain, or that two things of one name are one thing (a KB without ids merges them).
+"""
+
+import gzip
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+from agentkd.errors import UserError
+from agentkd.matching import strict_key
+
+Triple = tuple[str, str, str]  # head, relation, tail
+Record = tuple[Sequence[str], Sequence[str], Sequence[Triple]]  # topics, correct answers, evidence
+
+
+class RawKB:
+    """The triples of one KB file, compared verbatim; built by `load`."""
+
+    def __init__(self, triples: Iterable[Triple], undirected: Iterable[Triple] = ()) -> None:
+        self._undirected = frozenset(undirected)
+        self._triples = frozenset(triples) | self._undirected
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read `head TAB relation TAB tail [TAB provenance ...]`, or MetaQA's `head|relation|tail`; `.gz` too.
+
+        The first line decides between the two. A provenance that ends in `;undirected` says that the triple's
+        direction is unknown. Errors: `UserError` with file and line.
+        """
+        triples: list[Triple] = []
+        undirected: list[Triple] = []
+        separator = ""
+        try:
+            with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if not line.strip():
+                        continue
+                    separator = separator or ("\t" if "\t" in line else "|")
+                    head, relation, tail, *rest = _fields(line, separator, f"{path}:{number}")
+                    triples.append((head, relation, tail))
+                    if rest and "undirected" in rest[0].split(";")[1:]:
+                        undirected.append((head, relation, tail))
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or "damaged, or not UTF-8 text"
+            raise UserError(f"cannot read KB {str(path)!r} ({reason}): give a TSV, .gz or MetaQA kb file") from error
+        if not triples:
+            raise UserError(f"no triples in KB {str(path)!r} (0 lines): write one triple a line, separated by tabs")
+        return cls(triples, undirected)
+
+    def __len__(self) -> int:
+        return len(self._triples)
+
+    def has(self, head: str, relation: str, tail: str) -> bool:
+        """Whether the file has this triple, spelt exactly so (reversed as well if it is flagged undirected)."""
+        return self._stored((head, relation, tail)) is not None
+
+    def _stored(self, cited: Triple) -> Triple | None:
+        """The triple as it stands in the file; one form for both ways of citing an undirected one."""
+        if cited in self._triples:
+            return cited
+        turned = (cited[2], cited[1], cited[0])
+        return turned if turned in self._undirected else None
+
+    def chain_exists(self, evidence: Sequence[Triple], topics: Sequence[str], answer: str) -> bool:
+        """Whether triples that the file has join one of the topics to the answer.
+
+        A triple that the file does not have is passed over, so it breaks each chain that needs it. Topics and answer
+        are found by `strict_key`, as models spell them their own way. Two triples meet only in a node of exactly the
+        same name: normalised, "25.0" and "250", or the film "War" and the tag "war", would be one bridge. A triple can
+        be walked either way but only once, so an answer that is itself the topic needs a cycle, or a triple from it
+        to itself: the way there and back over one triple proves nothing.
+        """
+        edges = {stored for cited in evidence if (stored := self._stored(cited))}
+        nodes = {name for head, _, tail in edges for name in (head, tail)}
+        starts, ends = _named(nodes, topics), _named(nodes, [answer])
+        if any(_reachable(edges, start) & (ends - {start}) for start in starts):
+            return True
+        cycled = [edge for edge in edges if {edge[0], edge[2]} & starts & ends]
+        return any(edge[2] in _reachable(edges - {edge}, edge[0]) for edge in cycled)
+
+    def faithful(self, records: Iterable[Record]) -> float | None:
+        """The share (0..1) of all correct answers whose chain is found; `None` if there is no correct answer.
+
+        A record is one question: its topics, its correct answers (`agentkd.matching.strict_hits` of the predicted
+        ones and gold; a name given twice counts once), and the triples that the trace cites. Answers are pooled over
+        all questions, so a question with many weighs more.
+        """
+        found = total = 0
+        for topics, correct_answers, evidence in records:
+            answers = {key: name for name in correct_answers if (key := strict_key(name))}
+            total += len(answers)
+            found += sum(self.chain_exists(evidence, topics, name) for name in answers.values())
+        return found / total if total else None
+
+
+def _fields(line: str, separator: str, where: str) -> list[str]:
+    parts = [part.strip() for part in line.rstrip("\r\n").split(separator)]
+    if len(parts) < 3 or not all(parts[:3]) or (separator == "|" and len(parts) > 3):
+        raise UserError(f"{where}: {line.strip()[:60]!r} is no triple: write head TAB relation TAB tail")
+    return parts
+
+
+def _named(nodes: Iterable[str], names: Sequence[str]) -> set[str]:
+    keys = {key for name in names if (key := strict_key(name))}
+    return {node for node in nodes if strict_key(node) in keys}
+
+
+def _reachable(edges: Iterable[Triple], start: str) -> set[str]:
+    """The nodes that a walk over the edges, in either direction, reaches from `start`, itself included."""
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    for head, _, tail in edges:
+        neighbours[head].add(tail)
+        neighbours[tail].add(head)
+    seen, frontier = {start}, [start]
+    while frontier:
+        new = neighbours[frontier.pop()] - seen
+        seen |= new
+        frontier.extend(new)
+    return seen

@@ -1,0 +1,44 @@
+"""Prompts are Jinja files in this folder; no prompt text lives in Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+FOLDER = Path(__file__).parent
+
+
+@cache
+def environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # the output is text for a model, not HTML
+    )
+
+
+def render(name: str, **values: Any) -> str:
+    """The text of `name`.jinja with its values filled in; a missing value is an error."""
+    return environment().get_template(f"{name}.jinja").render(values).strip()
+
+
+@cache
+def demonstrations(name: str) -> list[dict[str, Any]]:
+    """The worked examples in `name`.jsonl."""
+    return [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]
+
+
+@cache
+def prompts_hash() -> str:
+    """SHA-256 over all prompt files: a run made with other prompts is another run."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.rglob("*.jinja*")) + sorted(FOLDER.rglob("*.jsonl")):
+        digest.update(path.relative_to(FOLDER).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""The knowledge base and the ways to find relation paths and passages around a topic."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    from agentkd.retrievers.bm25 import PathRetriever
+    from agentkd.retrievers.kb import KnowledgeBase
+
+RETRIEVERS = ("bm25", "dense", "hybrid")
+
+
+def default_retriever() -> str:
+    """`hybrid` where the dense extra is installed, else `bm25`. Looks for the packages without importing them."""
+    dense = all(importlib.util.find_spec(package) for package in ("faiss", "sentence_transformers"))
+    return "hybrid" if dense else "bm25"
+
+
+def make_retriever(name: str, kb: KnowledgeBase) -> PathRetriever:
+    """The retriever of a name over a knowledge base; packages are imported, and models loaded, only when needed."""
+    if name == "bm25":
+        from agentkd.retrievers.bm25 import BM25Paths
+
+        return BM25Paths(kb)
+    if name == "dense":
+        from agentkd.retrievers.dense import DensePaths
+
+        return DensePaths(kb)
+    if name == "hybrid":
+        from agentkd.retrievers.hybrid import HybridPaths
+
+        return HybridPaths(kb)
+    raise UserError(f"unknown retriever {name!r}; choose one of: {', '.join(RETRIEVERS)}")

@@ -1,0 +1,45 @@
+"""Sparse and dense retrieval together: both preselect relation paths, the encoder ranks them, BM25 breaks near-ties.
+
+Measured on 200 training questions each (top-1 / best-of-5 F1 of the executed path): adding BM25 as a small score keeps
+the dense ranking (webqsp 46.0 / 61.3 -> 46.0 / 61.0, geo 69.4 / 97.9 -> 69.7 / 97.9), while reciprocal rank fusion, the
+usual choice, ruins its top (webqsp 33.3, geo 43.9), because on these short labels BM25 is much the weaker ranking. So
+the gain in quality is nil where relations have plain English names; BM25 is kept for the names no encoder knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agentkd.retrievers.bm25 import PRIOR_BM25, Candidate, best, bm25_scores, mask_topics, named_hops
+from agentkd.retrievers.dense import ENCODED, PRIOR, Encoder
+from agentkd.retrievers.kb import KnowledgeBase
+
+WEIGHT_BM25 = 0.02
+
+
+class HybridPaths:
+    """Ranks by cosine + 0.02 x BM25 - 0.06 x named nodes on the way, among the first of both preselections."""
+
+    def __init__(self, kb: KnowledgeBase) -> None:
+        self.kb, self.encoder = kb, Encoder(kb)
+
+    def paths(self, query: str, topics: Sequence[str], k: int, max_hops: int) -> list[Candidate]:
+        """See `PathRetriever.paths`."""
+        found = self.kb.relation_paths(topics, max_hops)
+        if not found:
+            return []
+        query = mask_topics(query, topics)
+        paths, hops = list(found), named_hops(list(found))
+        labels = [self.kb.label(path) for path in paths]
+        sparse = bm25_scores(query, labels)
+        chosen = np.arange(len(paths))
+        if len(paths) > (size := max(ENCODED, k)):
+            rough = self.encoder.rough_similarities(query, self.kb, paths)
+            by_bm25 = np.argsort(PRIOR_BM25 * hops - sparse, kind="stable")
+            by_steps = np.argsort(PRIOR * hops - rough, kind="stable")
+            chosen = np.array(list(dict.fromkeys(np.stack([by_steps, by_bm25], axis=1).ravel().tolist()))[:size])
+        cosines = self.encoder.similarities(query, self.encoder.labels([labels[i] for i in chosen]))
+        scores = cosines + WEIGHT_BM25 * sparse[chosen] - PRIOR * hops[chosen]
+        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, scores, k)
