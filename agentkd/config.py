@@ -6,7 +6,6 @@ open (`None`) is derived by `derive_*` and printed, so that config.yaml holds ev
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -133,12 +132,6 @@ def default_teacher() -> str:
 def has_gpu() -> bool:
     """True where an NVIDIA driver is loaded; asked without importing torch, which takes seconds."""
     return shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia/version").exists()
-
-
-def default_retriever() -> str:
-    """`hybrid` where the dense extra is installed, else `bm25`."""
-    dense = all(importlib.util.find_spec(name) is not None for name in ("faiss", "sentence_transformers"))
-    return "hybrid" if dense else "bm25"
 
 
 def task_label(task: str) -> str:

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.config import GenerateConfig, default_retriever, default_teacher, slug, task_label
+from agentkd.config import GenerateConfig, default_teacher, slug, task_label
 from agentkd.engine import run_items
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.progress import Progress, say
 from agentkd.prompts import prompts_hash
+from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.store import Run, is_complete, read_lines, read_traces
 from agentkd.teacher import LOCAL_SLOTS, TokenLimit, open_teacher
-from agentkd.trace import Trace, Usage
+from agentkd.trace import Trace, Usage, content_hash
 from agentkd.verify import check_draft, join_gold
 
 if TYPE_CHECKING:
@@ -55,13 +56,13 @@ class World:
     @property
     def identity(self) -> dict[str, str]:
         """What may not change in a run directory besides the config: the content of data, KB and prompts."""
-        return {**{f"hash_{key}": value for key, value in self.task.hashes().items()}, "hash_prompts": prompts_hash()}
+        data = content_hash(self.task.hashes(self.config.split))
+        return {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
 
     def agent(self, name: str, model: Chat) -> Agent:
         """The agent of that name over this world. Raises UserError for an unknown one."""
         from agentkd.agents import make_agent
         from agentkd.agents.base import Surroundings
-        from agentkd.retrievers import make_retriever
         from agentkd.retrievers.bm25 import BM25Passages
 
         if "paths" not in self._built:
@@ -128,7 +129,8 @@ async def _generate(world: World, run: Run, missing: Sequence[tuple[Question, in
         slots=config.concurrency or LOCAL_SLOTS,
         say=say,
     ) as teacher:
-        await collect(world, run, world.agent(config.agent, teacher), teacher, missing, label="traces")
+        agent = world.agent(config.agent, teacher)
+        await collect(world, run, agent, teacher, missing, label="traces", concurrency=config.concurrency or 1)
 
 
 async def collect(
@@ -139,6 +141,7 @@ async def collect(
     missing: Sequence[tuple[Question, int]],
     *,
     label: str,
+    concurrency: int,
 ) -> None:
     """Solve the missing (question, sample) pairs; each finished one is on disk before the next is counted.
 
@@ -147,7 +150,7 @@ async def collect(
     gold = world.task.gold(str(world.config.split))
     in_a_row = 0
     with Progress(label, total=len(missing)) as progress:
-        jobs = run_items(missing, lambda item: agent.solve(item[0], item[1]), world.config.concurrency or 1)
+        jobs = run_items(missing, lambda item: agent.solve(item[0], item[1]), concurrency)
         async for (question, sample), result in jobs:
             if isinstance(result, AgentkdError):
                 retry = getattr(result, "retry", False)

@@ -47,8 +47,10 @@ class InProcess:
         try:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
             raise UserError(f"--model needs {error.name}: pip install 'agentkd[train]', or serve it: vllm:{spec}") from None
+        disable_progress_bar()
         folder = find_weights(spec)
         self.name, self.cache = name, cache
         self.identity = weights_identity(folder)

@@ -26,15 +26,13 @@ Record = dict[str, Any]
 
 
 class Question(BaseModel):
-    """What an agent may see of an item. `hops` and `type` are for reports; topics are names as in the KB."""
+    """What an agent may see of an item, and nothing else; topics are names as in the KB."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     question: str
     topic_entities: tuple[str, ...]
-    hops: int | None = None
-    type: str | None = None
 
 
 class Parse(BaseModel):
@@ -50,12 +48,17 @@ class Parse(BaseModel):
 
 
 class Gold(BaseModel):
-    """The right answers of one question, all of them."""
+    """The right answers of one question, all of them, and what is known of the way to them.
+
+    `hops` and `type` are for reports. They stand here because a type often spells the gold path out (geo, MetaQA).
+    """
 
     model_config = ConfigDict(frozen=True)
 
     answers: tuple[str, ...]
     parses: tuple[Parse, ...] = ()
+    hops: int | None = None
+    type: str | None = None
 
 
 class Row(NamedTuple):
@@ -117,10 +120,11 @@ def parse_row(row: Record, where: str, default_id: str, default_split: str = "al
         id=str(row.get("id") or default_id),
         question=question.strip(),
         topic_entities=topics,
-        hops=hops,
-        type=None if kind is None else str(kind),
     )
-    gold = None if answers is None else Gold(answers=answers, parses=_parses(row.get("parses")))
+    gold = None
+    if answers is not None:
+        kind = None if kind is None else str(kind)
+        gold = Gold(answers=answers, parses=_parses(row.get("parses")), hops=hops, type=kind)
     return Row(str(row.get("split") or default_split), item, gold)
 
 
@@ -211,10 +215,10 @@ def _read_metaqa(file: Path, qtypes: Path | None, hops: int, split: str) -> list
             id=f"metaqa-{hops}hop-{split}-{number}",
             question=text[: topic.start()] + topic[1] + text[topic.end() :],
             topic_entities=(topic[1],),
-            hops=hops,
-            type=types[number - 1].strip() if types else None,
         )
-        rows.append(Row(split, item, Gold(answers=tuple(dict.fromkeys(answers.split("|"))))))
+        kind = types[number - 1].strip() if types else None
+        gold = Gold(answers=tuple(dict.fromkeys(answers.split("|"))), hops=hops, type=kind)
+        rows.append(Row(split, item, gold))
     return rows
 
 
@@ -238,9 +242,9 @@ def read_pathquestion(files: dict[int, Path], split: str) -> list[Row]:
                 id=f"pathquestion-{hops}hop-{number}",
                 question=fields[0].strip(),
                 topic_entities=(chain[0],),
-                hops=hops,
             )
-            rows.append(Row("", item, Gold(answers=tuple(dict.fromkeys(a for a in answers[1].split("/") if a)))))
+            names = tuple(dict.fromkeys(name for name in answers[1].split("/") if name))
+            rows.append(Row("", item, Gold(answers=names, hops=hops)))
     topics = sorted({row.question.topic_entities[0] for row in rows})
     random.Random(0).shuffle(topics)
     share = {topic: place / len(topics) for place, topic in enumerate(topics)}

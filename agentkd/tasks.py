@@ -4,8 +4,8 @@
 knowledge base. Tasks: `geo` (packaged), `webqsp` and `cwq` (files, or RoG's data sets from the hub), `metaqa` and
 `pathquestion` (files; `metaqa-2hop` is its 2-hop part), or the user's own JSONL file.
 
-Gold is not in the room: a `Question` has no field for an answer. Raises UserError for wrong input (a wrong line is
-named by file and line), WorldError where the hub cannot be reached.
+Gold is not in the room: a `Question` has no field for an answer or for the way to it. Raises UserError for wrong
+input (a wrong line is named by file and line), WorldError where the hub cannot be reached.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Task:
         return [row.question for row in self._items(split)]
 
     def gold(self, split: str) -> dict[str, Gold]:
-        """The answers by question id. For `generate` after a trace is closed, and for `eval`; for nobody else."""
+        """Gold by question id. For `generate` after a trace is closed, and for `eval`; for nobody else."""
         return {row.question.id: row.gold for row in self._items(split) if row.gold is not None}
 
     def pick(self, split: str, limit: int | None = None, seed: int = 0) -> list[Question]:
@@ -266,12 +266,16 @@ def _hops(name: str, data: Path | None, kb: Path | None, hops: int | None) -> Ta
 
 
 def _own(file: Path, kb: Path | None) -> Task:
-    """The user's own questions: rows of `question` and `topic_entities`, with `answers`, `id` and `split` if known."""
+    """The user's own questions: rows of `question` and `topic_entities`, with `answers`, `id` and `split` if known.
+
+    They are searched as deep as the largest `hops` beside an answer; a row that does not tell it counts as 3.
+    """
     if kb is None:
         raise UserError(f"{file}: your own questions need a knowledge base; add --kb FILE (head<TAB>relation<TAB>tail)")
     by_split = read_own(file)
     if not by_split:
         raise UserError(f"{file}: holds no question; write one JSON object a line")
     read = {split: partial(list[Row], rows) for split, rows in by_split.items()}
-    max_hops = max(row.question.hops or 3 for rows in by_split.values() for row in rows)
+    golds = (row.gold for rows in by_split.values() for row in rows)
+    max_hops = max((gold and gold.hops) or 3 for gold in golds)
     return Task(file.stem, kb_path=kb, read=read, files=dict.fromkeys(by_split, (file,)), max_hops=max_hops)

@@ -48,7 +48,7 @@ class Round(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """Plain values only, so that a checkpointer could keep it."""
+    """What the nodes hand on. It lives in memory only: cache and store resume a run."""
 
     question: str
     topics: list[str]
@@ -119,7 +119,7 @@ class KDCoT:
         allowed = ACTIONS if state["rounds"] else ACTIONS[:2]
         messages = chat_messages(
             render("kd_cot/system"),
-            *demonstration_turns(state["question"], len(state["rounds"])),
+            *demonstration_turns(state["question"]),
             render("kd_cot/plan", question=state["question"], rounds=state["rounds"]),
         )
         reply = await self.around.model.chat(
@@ -244,7 +244,7 @@ def nearest(question: str) -> dict[str, Any]:
     return max(demonstrations("kd_cot/demonstrations"), key=likeness)
 
 
-def demonstration_turns(question: str, rounds: int) -> list[str]:
+def demonstration_turns(question: str) -> list[str]:
     """The nearest worked example as chat turns, one exchange for each of its rounds."""
     demo = nearest(question)
     turns: list[str] = []

@@ -20,7 +20,7 @@ from agentkd.trace import Draft, Message, Step, Verdict
 if TYPE_CHECKING:
     from agentkd.tasks import Question
 
-MAX_TOKENS = 192  # a path and PREVIEW names
+MAX_TOKENS = 128  # a path and PREVIEW names
 FORM = re.compile(r"\s*path:(?P<path>[^\n]*)\n\s*answers:\s*(?P<answers>.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -78,10 +78,12 @@ def parse(text: str) -> tuple[str, list[str]]:
 
 
 def judge(option: Option | None, answers: list[str]) -> Verdict:
-    """Does every answer stand at the end of the path that the model named?"""
+    """Does an answer stand at the end of the path that the model named? Those that do not are named as strangers;
+    the ladder (`verify.check_draft`) refuses the draft for them."""
     if option is None:
         return Verdict(ok=False, rung="none", reason="the reply names none of the paths it was shown")
     strangers = [answer for answer in answers if answer not in option.answers]
-    if strangers or not answers:
-        return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(strangers[:3]) or '-'}")
-    return Verdict(ok=True, rung="endpoint")
+    reason = f"not at the end of the path: {', '.join(strangers[:3])}" if strangers else ""
+    if len(strangers) == len(answers):
+        return Verdict(ok=False, rung="none", reason=reason or "no answer")
+    return Verdict(ok=True, rung="endpoint", reason=reason)

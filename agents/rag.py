@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from agentkd.tasks import Question
 
 MAX_TOKENS = 128
-WORDS = 100  # of each passage
 
 
 class RAG:
@@ -40,8 +39,8 @@ class RAG:
         names = strict_set(answers)
         facts = [
             Triple(head=head, relation=relation, tail=tail, source=f"passage:{entity}")
-            for entity, _, _ in found
-            for head, relation, tail in around.kb.passage_triples(entity, WORDS)
+            for entity, text, _ in found
+            for head, relation, tail in self.passages.triples(entity, text)
             if strict_key(head) in names or strict_key(tail) in names
         ]
         step = Step(kind="read", messages=tuple(messages), output=reply.text, evidence=tuple(facts[:EVIDENCE]))

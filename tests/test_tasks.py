@@ -37,10 +37,12 @@ KB = ("Oslo\tcity.country\tNorway", "Rome\tcity.country\tItaly", "São Tomé\tci
 # ---- the records ---------------------------------------------------------------------------------------------------
 
 
-def test_a_question_has_no_room_for_gold() -> None:
-    assert set(Question.model_fields) == {"id", "question", "topic_entities", "hops", "type"}
+@pytest.mark.parametrize("gold", [{"answers": ["x"]}, {"hops": 1}, {"type": "city.country"}, {"path": []}])
+def test_a_question_has_no_room_for_gold(gold: dict[str, Any]) -> None:
+    """A type names geo's and MetaQA's gold path, and hops are its length."""
+    assert set(Question.model_fields) == {"id", "question", "topic_entities"}
     with pytest.raises(ValidationError):
-        Question.model_validate({"id": "1", "question": "?", "topic_entities": [], "answers": ["x"]})
+        Question.model_validate({"id": "1", "question": "?", "topic_entities": [], **gold})
 
 
 # ---- the user's own file -------------------------------------------------------------------------------------------
@@ -69,12 +71,22 @@ def test_own_questions_in_every_spelling(tmp_path: Path) -> None:
     )
     assert (task.name, task.splits, task.max_hops) == ("mine", ("train", "test", "all"), 3)
     assert task.questions("all") == [Question(id="mine-1", question="Where is Oslo?", topic_entities=("Oslo",))]
-    assert task.questions("test")[0] == Question(id="7", question="Rome?", topic_entities=("Rome",), hops=1, type="x")
-    assert task.gold("test") == {"7": Gold(answers=("Italy",))}  # a question without gold has no entry
+    assert task.questions("test")[0] == Question(id="7", question="Rome?", topic_entities=("Rome",))
+    # a question without gold has no entry
+    assert task.gold("test") == {"7": Gold(answers=("Italy",), hops=1, type="x")}
     assert task.gold("train") == {"mine-4": Gold(answers=("Italy",))}
     assert task.unresolved("train") == {"mine-4": ("Atlantis",)} and task.unresolved("test") == {}
     assert set(task.hashes()) == {f"{tmp_path.name}/kb.tsv", f"{tmp_path.name}/mine.jsonl"}
     assert len(task.knowledge_base()) == 3 and task.knowledge_base() is task.knowledge_base()
+
+
+@pytest.mark.parametrize(("hops", "deepest"), [((1, 2), 2), ((1, None), 3), ((None,), 3), ((4, None), 4)])
+def test_own_questions_are_searched_as_deep_as_their_gold(
+    tmp_path: Path, hops: tuple[int | None, ...], deepest: int
+) -> None:
+    row = {"question": "Oslo?", "topic_entities": "Oslo", "answers": ["Norway"]}
+    assert own(tmp_path, *({**row, "hops": count} for count in hops)).max_hops == deepest
+    assert own(tmp_path, {**row, "answers": None, "hops": 1}).max_hops == 3  # no gold, so nothing is known
 
 
 @pytest.mark.parametrize(
@@ -194,7 +206,7 @@ def test_freebase_files(tmp_path: Path) -> None:
     assert first.good and first.answers == ("Italy", "1999") and first.arguments == ("m.9", "1999")
     assert not second.good and second.answers == ()
     cwq = load_task("cwq", data=folder)
-    assert cwq.questions("dev")[0].type == "conjunction" and "CWQ" in cwq.note
+    assert cwq.gold("dev")["c"].type == "conjunction" and "CWQ" in cwq.note
     other_kb = write(tmp_path / "other.tsv", "a\tr\tb")
     assert len(load_task("cwq", data=folder, kb=other_kb).knowledge_base()) == 1
     (folder / "kb.tsv").unlink()
@@ -209,12 +221,13 @@ def test_metaqa_files(tmp_path: Path) -> None:
     write(tmp_path / "2-hop" / "vanilla" / "qa_dev.txt", "films by the director of [Heat]?\tAli|Ali")
     task = load_task("metaqa", data=tmp_path)
     one, two = task.questions("dev")
-    assert one == Question(
-        id="metaqa-1hop-dev-1", question="who directed Heat", topic_entities=("Heat",), hops=1, type="movie_to_director"
-    )
-    assert (two.id, two.hops, two.type) == ("metaqa-2hop-dev-1", 2, None)
-    assert task.gold("dev")[two.id].answers == ("Ali",) and task.licence == "CC BY 3.0"
-    assert [q.hops for q in load_task("metaqa-2hop", data=tmp_path).questions("dev")] == [2]
+    assert one == Question(id="metaqa-1hop-dev-1", question="who directed Heat", topic_entities=("Heat",))
+    assert task.gold("dev") == {
+        one.id: Gold(answers=("Michael Mann",), hops=1, type="movie_to_director"),
+        "metaqa-2hop-dev-1": Gold(answers=("Ali",), hops=2),
+    }
+    assert two.id == "metaqa-2hop-dev-1" and task.licence == "CC BY 3.0"
+    assert [g.hops for g in load_task("metaqa-2hop", data=tmp_path).gold("dev").values()] == [2]
     assert load_task("metaqa-2hop", data=tmp_path).max_hops == 2
     with pytest.raises(UserError, match="holds no questions of task metaqa-3hop"):
         load_task("metaqa-3hop", data=tmp_path)
@@ -238,7 +251,8 @@ def test_pathquestion_split_is_disjoint_in_topics(tmp_path: Path) -> None:
     assert len(set.union(*topics.values())) == 40 and len(task.knowledge_base()) == 40
     name = task.questions("train")[0].topic_entities[0]
     number = name.removeprefix("e_")
-    assert task.gold("train")[task.questions("train")[0].id].answers == (f"b{number}", f"c{number}")
+    gold = task.gold("train")[task.questions("train")[0].id]
+    assert gold == Gold(answers=(f"b{number}", f"c{number}"), hops=2)
     write(tmp_path / "PQ-2H.txt", "what\tx\ty")
     with pytest.raises(UserError, match=r"PQ-2H\.txt:1: not a PathQuestion line"):
         load_task("pathquestion", data=tmp_path).questions("train")
@@ -319,6 +333,7 @@ def test_geo_is_packaged_and_whole() -> None:
     for split in task.splits:
         assert len(task.questions(split)) == len(task.gold(split)) > 100 and not task.unresolved(split)
     assert not overlaps(task.questions("train"), task.questions("test")).test
+    assert {gold.hops for gold in task.gold("test").values()} == {1, 2, 3}
 
 
 @needs_data

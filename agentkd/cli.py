@@ -1,0 +1,222 @@
+"""The command line: thin functions that parse, call and print.
+
+Nothing heavy is imported before a command needs it, so that `agentkd --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agentkd import __version__
+from agentkd.errors import AgentkdError, WorldError
+
+app = typer.Typer(
+    help="Distil the verified reasoning of agents into small open models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="any config field")]
+Recipe = Annotated[Path | None, typer.Option(help="a flat YAML file of options; the command line wins")]
+Task = Annotated[str | None, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file [geo]")]
+Data = Annotated[str | None, typer.Option(help="folder with the task's files [hub, or the package for geo]")]
+Kb = Annotated[str | None, typer.Option("--kb", help="knowledge base: a TSV of head, relation, tail")]
+Split = Annotated[str | None, typer.Option(help="[generate: train, eval: test, else dev]")]
+Limit = Annotated[int | None, typer.Option(help="a seeded subset of this many questions [all]")]
+Seed = Annotated[int | None, typer.Option(help="[0]")]
+Teacher = Annotated[
+    str | None,
+    typer.Option(help="local, vllm:MODEL, openai:MODEL or URL#MODEL [$AGENTKD_TEACHER, else by the machine]"),
+]
+Retriever = Annotated[str | None, typer.Option(help="bm25, dense or hybrid [hybrid where installed]")]
+Concurrency = Annotated[int | None, typer.Option(help="questions in flight [4 local, 32 served]")]
+MaxTokens = Annotated[int | None, typer.Option(help="stop after so many tokens, prompt and completion")]
+VllmArgs = Annotated[str | None, typer.Option(help="passed to the vLLM server that agentkd starts")]
+Out = Annotated[str | None, typer.Option(help="the directory to write and to resume [runs/… or students/…]")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout, all else on stderr")]
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option(help="show tracebacks")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if debug:
+        os.environ["AGENTKD_DEBUG"] = "1"
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def generate(
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    task: Task = None,
+    data: Data = None,
+    kb: Kb = None,
+    split: Split = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    teacher: Teacher = None,
+    agent: Annotated[str | None, typer.Option(help="kd-cot, cot, rag or one-call [kd-cot]")] = None,
+    retriever: Retriever = None,
+    samples: Annotated[int | None, typer.Option(help="traces a question [1]")] = None,
+    concurrency: Concurrency = None,
+    max_tokens: MaxTokens = None,
+    vllm_args: VllmArgs = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Agent traces, verified. The same command resumes a run that was stopped."""
+    from agentkd.config import GenerateConfig, load_config
+    from agentkd.generate import generate as run
+
+    options = given(locals(), GenerateConfig.model_fields)
+    config = load_config(GenerateConfig, recipe=recipe, options=options, overrides=overrides or [])
+    result = run(config)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(
+        f"{result['traces']} traces of {result['questions']} questions, {result['verified']} verified · "
+        f"{result['calls']:.1f} calls and {result['tokens']:.0f} tokens a trace"
+    )
+    say(f"wrote {result['out']}; next: agentkd distill --traces {result['out']}")
+
+
+@app.command()
+def distill(
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    traces: Annotated[str | None, typer.Option(help="a run directory [the newest complete one in runs/]")] = None,
+    student: Annotated[str | None, typer.Option(help="smollm2-135m, a directory or a hub name")] = None,
+    method: Annotated[str | None, typer.Option(help="sft")] = None,
+    limit: Annotated[int | None, typer.Option(help="examples at most [all]")] = None,
+    seed: Seed = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Verified traces into a small student, with TRL."""
+    from agentkd.config import DistillConfig, load_config
+    from agentkd.distill.train import distill as run
+
+    options = given(locals(), DistillConfig.model_fields)
+    config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
+    result = run(config)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(
+        f"{result['examples']} examples, {result['steps']} steps in {result['seconds']:.0f} s "
+        f"({result['tokens_per_second']:.0f} tokens/s) · loss {result['loss_first']:.3f} → "
+        f"{result['loss_last']:.3f} nats/token"
+    )
+    say(f"wrote {result['out']}; next: agentkd eval --model {result['out']}")
+
+
+@app.command("eval")
+def evaluate(
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    task: Task = None,
+    data: Data = None,
+    kb: Kb = None,
+    split: Split = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    teacher: Teacher = None,
+    agent: Annotated[str | None, typer.Option(help="agents, comma-separated, or none [kd-cot]")] = None,
+    model: Annotated[str | None, typer.Option(help="students, comma-separated: directory, hub name, URL#MODEL")] = None,
+    retriever: Retriever = None,
+    concurrency: Concurrency = None,
+    max_tokens: MaxTokens = None,
+    vllm_args: VllmArgs = None,
+    matchers: Annotated[str | None, typer.Option(help="strict, rog, webqsp_official, tog_em [strict,rog]")] = None,
+    baseline: Annotated[str | None, typer.Option(help="the row to compare the others with, in pairs")] = None,
+    predictions: Annotated[str | None, typer.Option(help="score this JSONL of predictions instead")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Agents and students on held-out questions: scores with intervals, faithfulness and cost."""
+    from agentkd.config import EvalConfig, load_config
+    from agentkd.eval.kbqa import evaluate as run
+    from agentkd.eval.table import show
+
+    options = given(locals(), EvalConfig.model_fields)
+    config = load_config(EvalConfig, recipe=recipe, options=options, overrides=overrides or [])
+    result = run(config)
+    if as_json:
+        print(json.dumps(result))
+        return
+    show(result)
+    if "out" in result:
+        say(f"wrote {result['out']} (metrics.json and each system's answers)")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine can run, what is missing, and how to get it."""
+    from agentkd.doctor import examine, show
+
+    checks = examine()
+    if as_json:
+        print(json.dumps({"checks": checks}))
+    else:
+        show(checks)
+
+
+def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:
+    """The options of a command that are fields of its config."""
+    return {name: value for name, value in values.items() if name in fields}
+
+
+def say(text: str) -> None:
+    from agentkd.progress import say as print_line
+
+    print_line(text)
+
+
+def main() -> None:
+    """Run the command and turn errors into one line and an exit code: 2 the input, 3 the world, 130 ctrl-C."""
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    debug = "--debug" in sys.argv
+    try:
+        result = command()
+        return result if isinstance(result, int) else 0
+    except (KeyboardInterrupt, EOFError):
+        say("stopped; what is finished is on disk, the same command goes on from there")
+        return 130
+    except AgentkdError as error:
+        if debug:
+            raise
+        say(f"error: {error}")
+        return error.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        say(f"error: {error}; check the path, its rights and the room on the disk")
+        return WorldError.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click: a misspelt option
+            say(f"error: {error.format_message()} (see --help)")
+            return int(error.exit_code)
+        if type(error).__name__ in ("Abort",):
+            return 130
+        say(f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} "
+            f"(a fault in agentkd; --debug shows where)")  # fmt: skip
+        return 1

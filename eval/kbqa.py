@@ -1,0 +1,251 @@
+"""Agents and students on held-out questions: answers, scores with intervals, and paired differences.
+
+Every system (an agent with a teacher, or a student in the one-call form) answers into a run directory of its own
+under `--out`, so that answers are made once, resumed, and only read afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
+from agentkd.errors import UserError
+from agentkd.eval.faithful import RawKB
+from agentkd.eval.metrics import (
+    MATCHERS,
+    MISSED,
+    Scores,
+    aggregate,
+    bootstrap_interval,
+    paired_difference,
+    read_predictions,
+    score_predictions,
+)
+from agentkd.generate import World, close, collect, derive, outstanding
+from agentkd.inprocess import BATCH, open_student, weights_identity
+from agentkd.matching import strict_hits
+from agentkd.models import find_weights
+from agentkd.progress import say
+from agentkd.store import Run, is_complete, read_traces, write_atomically
+from agentkd.teacher import open_teacher
+from agentkd.trace import Trace, Usage
+
+if TYPE_CHECKING:
+    from agentkd.tasks import Gold, Question
+    from agentkd.teacher import Chat
+
+SERVED = ("http:", "https:", "vllm:", "openai:", "local")
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that answers questions. `identity` tells two students apart that have the same path."""
+
+    name: str
+    agent: str
+    model: str
+    served: bool
+    identity: str
+
+    @property
+    def folder(self) -> str:
+        return slug(self.name) + (f"-{self.identity[:8]}" if self.identity else "")
+
+
+def evaluate(config: EvalConfig) -> dict[str, Any]:
+    """Run the stage and return what `--json` prints."""
+    if config.predictions:
+        return evaluate_predictions(config)
+    matchers = chosen(config.matchers)
+    world = World.load(config)
+    task = world.task
+    config = derive(config, split=task.default_split("eval"), out=f"runs/{slug(task_label(config.task))}-eval")
+    config = config.model_copy(update={"hops": config.hops or task.max_hops})
+    world.config = config
+    questions = task.pick(str(config.split), config.limit, config.seed)
+    if not questions:
+        raise UserError(f"task {task.name} has no question in split '{config.split}': choose another --split")
+    out = Path(str(config.out))
+    entries = systems(config)
+    say(f"{task.name} · {config.split} · {len(questions)} questions · {', '.join(s.name for s in entries)} → {out}")
+    say(
+        f"retriever {config.retriever}, {config.paths} paths of ≤ {config.hops} hops · "
+        f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed}"
+    )
+    if task.note:
+        say(task.note)
+    traces = {system.name: answer(world, system, questions, out) for system in entries}
+    report = build_report(world, questions, traces, matchers, config.baseline)
+    report["out"] = str(out)
+    write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def systems(config: EvalConfig) -> list[System]:
+    """The cross product of agents and teachers, then each model as a one-call student."""
+    found = []
+    for agent in words(config.agent):
+        for teacher in words(config.teacher or default_teacher()):
+            if agent != "none":
+                found.append(System(f"{agent}/{teacher}", agent, teacher, served=True, identity=""))
+    for model in words(config.model or ""):
+        served = model.startswith(SERVED)
+        identity = "" if served else weights_identity(find_weights(model))
+        found.append(System(model.rstrip("/"), "one-call", model, served=served, identity=identity))
+    if not found:
+        raise UserError("nothing to evaluate: give --agent (with --teacher) or --model")
+    return found
+
+
+def words(text: str) -> list[str]:
+    """A comma-separated list; several addresses of one server (`URL,URL#MODEL`) are not supported here."""
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def chosen(text: str) -> list[str]:
+    names = words(text)
+    unknown = [name for name in names if name not in MATCHERS]
+    if unknown or not names:
+        raise UserError(f"unknown matcher '{', '.join(unknown)}': the matchers are {', '.join(MATCHERS)}")
+    return names
+
+
+def answer(world: World, system: System, questions: Sequence[Question], out: Path) -> dict[str, Trace]:
+    """The system's traces by question id, read from its directory, made first where they are missing."""
+    shared = {name: getattr(world.config, name) for name in GenerateConfig.model_fields}
+    shared |= {"agent": system.agent, "teacher": system.model, "samples": 1, "out": str(out / system.folder)}
+    config = GenerateConfig.model_validate(shared)
+    identity = {**world.identity, "hash_weights": system.identity}
+    path = out / system.folder
+    with Run(path, "answers", config, identity) as run:
+        missing = outstanding(questions, 1, run)
+        if missing:
+            asyncio.run(_answer(world, run, system, missing))
+        if not is_complete(path) or missing:
+            close(run, {"questions": len(questions)}, missing=len(outstanding(questions, 1, run)))
+    return {trace.id: trace for trace in read_traces(path) if trace.sample == 0}
+
+
+async def _answer(world: World, run: Run, system: System, missing: Sequence[tuple[Question, int]]) -> None:
+    config = world.config
+    model: AbstractAsyncContextManager[Chat]
+    concurrency = config.concurrency or 1
+    if system.served:
+        model = open_teacher(
+            system.model,
+            run=run.path,
+            timeout=config.timeout,
+            max_tokens=config.max_tokens,
+            vllm_args=shlex.split(config.vllm_args),
+            slots=concurrency,
+            say=say,
+        )
+    else:
+        say(f"loading {system.model}")
+        model = open_student(system.model, name=system.name, run=run.path)
+        concurrency = 2 * BATCH  # one batch answers while the next gathers
+    async with model as chat:
+        agent = world.agent(system.agent, chat)
+        await collect(world, run, agent, chat, missing, label=system.name, concurrency=concurrency)
+
+
+def build_report(
+    world: World,
+    questions: Sequence[Question],
+    traces: Mapping[str, Mapping[str, Trace]],
+    matchers: Sequence[str],
+    baseline: str | None,
+) -> dict[str, Any]:
+    """Rows and paired differences. A question without an answer on disk counts as missed."""
+    config = world.config
+    gold = world.task.gold(str(config.split))
+    asked = [question for question in questions if question.id in gold]
+    if not asked:
+        raise UserError(f"no question of {world.task.name} has gold answers: nothing can be scored")
+    raw_kb = RawKB.load(world.task.kb_path)
+    rows, f1 = [], {}
+    for name, by_id in traces.items():
+        found = [by_id[question.id] for question in asked if question.id in by_id]
+        cost = costs(found, len(asked))
+        faithful = raw_kb.faithful(
+            (
+                list(trace.provenance.get("topics") or []),
+                strict_hits(trace.answers, gold[trace.id].answers),
+                [(fact.head, fact.relation, fact.tail) for fact in trace.triples],
+            )
+            for trace in found
+        )
+        for matcher in matchers:
+            scores = [score(matcher, by_id.get(question.id), gold[question.id]) for question in asked]
+            counted = [item for item in scores if item is not None]  # the official script skips some questions
+            if not counted:
+                continue
+            values = [item.f1 * 100 for item in counted]
+            low, high = bootstrap_interval(values)
+            row = {"name": name, "matcher": matcher, "n": len(counted), **aggregate(counted)}
+            row |= {"f1_low": low, "f1_high": high}
+            row |= {"faithful": None if faithful is None else faithful * 100, **cost}
+            rows.append(row)
+            f1[name, matcher] = values
+    return {
+        "task": world.task.name,
+        "split": config.split,
+        "n": len(asked),
+        "note": world.task.note,
+        "rows": rows,
+        "differences": differences(f1, list(traces), matchers, baseline),
+    }
+
+
+def score(matcher: str, trace: Trace | None, gold: Gold) -> Scores | None:
+    if trace is None:
+        return MISSED
+    parses = [parse.model_dump() for parse in gold.parses]
+    return MATCHERS[matcher]("\n".join(trace.answers), gold.answers, parses)
+
+
+def costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
+    """Calls, tokens and seconds a question. Seconds are the model's own, waiting in its queue included."""
+    usage = Usage.total(trace.usage for trace in traces)
+    return {"calls": usage.calls / asked, "tokens": usage.tokens / asked, "seconds": usage.seconds / asked}
+
+
+def differences(
+    f1: Mapping[tuple[str, str], Sequence[float]], names: Sequence[str], matchers: Sequence[str], baseline: str | None
+) -> list[dict[str, Any]]:
+    """Each system minus the baseline, F1 points on the same questions, with its 95 % interval."""
+    if baseline is None or baseline.rstrip("/") not in names:
+        if baseline is not None:
+            raise UserError(f"--baseline {baseline} is none of the rows: {', '.join(names)}")
+        return []
+    base = baseline.rstrip("/")
+    found = []
+    for name in names:
+        for matcher in matchers:
+            if name != base and (name, matcher) in f1:
+                mean, low, high = paired_difference(f1[name, matcher], f1[base, matcher])
+                found.append(
+                    {"name": name, "minus": base, "matcher": matcher, "f1": mean, "f1_low": low, "f1_high": high}
+                )
+    return found
+
+
+def evaluate_predictions(config: EvalConfig) -> dict[str, Any]:
+    """Score a file of `{id, question, prediction, ground_truth}` rows; nothing is run."""
+    path = Path(str(config.predictions))
+    predictions = read_predictions(path)
+    rows = []
+    for matcher in chosen(config.matchers):
+        scores = list(score_predictions(predictions, matcher).values())
+        low, high = bootstrap_interval([item.f1 * 100 for item in scores])
+        empty = dict.fromkeys(("faithful", "calls", "tokens", "seconds"))
+        row = {"name": path.stem, "matcher": matcher, "n": len(scores), **aggregate(scores)}
+        rows.append({**row, "f1_low": low, "f1_high": high, **empty})
+    return {"task": None, "n": len(predictions), "rows": rows, "differences": []}

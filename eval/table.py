@@ -1,0 +1,37 @@
+"""The evaluation's table on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print rows and paired differences to stdout. Scores are percent; calls, tokens, seconds are a question."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 140
+    title = f"{report['task'] or 'predictions'} {report.get('split') or ''} · {report['n']} questions"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("system", overflow="fold", min_width=16)
+    table.add_column("matcher")
+    for name in ("Hit", "Hits@1", "P", "R", "F1 [95 %]", "EM", "faithful", "calls", "tokens", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in report["rows"]:
+        cells = [cell(row[name]) for name in COLUMNS]
+        cells[4] += f" [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
+        table.add_row(row["name"], row["matcher"], *cells, cell(row["calls"]), cell(row["tokens"], 0), cell(row["seconds"], 2))
+    console.print(table)
+    for item in report["differences"]:
+        console.print(
+            f"{item['name']} minus {item['minus']}: {item['matcher']} F1 {item['f1']:+.1f} "
+            f"[{item['f1_low']:+.1f}, {item['f1_high']:+.1f}] (paired, 95 %)"
+        )
+
+
+def cell(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
