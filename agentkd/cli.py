@@ -160,7 +160,19 @@ def evaluate(
         return
     show(result)
     if "out" in result:
-        say(f"wrote {result['out']} (metrics.json and each system's answers)")
+        say(f"wrote {result['out']} (report.html, metrics.json and each system's answers)")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="the directory of a run, an evaluation or a student")],
+    as_json: Json = False,
+) -> None:
+    """One self-contained page, report.html, in the directory. Every stage writes it at its end."""
+    from agentkd.eval.report import write_report
+
+    path = write_report(run)
+    print(json.dumps({"out": str(path)}) if as_json else path)
 
 
 @app.command()

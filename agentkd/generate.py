@@ -114,6 +114,10 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         if missing:
             asyncio.run(_generate(world, run, missing))
         metrics = summarise(out, {question.id for question in questions}, config.samples)
+        if not is_complete(out):
+            from agentkd.eval.report import write_report
+
+            write_report(out, metrics=metrics)
         close(run, metrics, missing=len(outstanding(questions, config.samples, run)))
     return {"out": str(out), **metrics}
 

@@ -34,6 +34,8 @@ _PORT_TAKEN = re.compile(r"address already in use|couldn't bind|bind HTTP server
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # The error that ended a traceback; vLLM's own last one only points at an earlier one.
 _ERROR = re.compile(r"\b\w*(Error|Exception): (?!Engine core|.*See root cause)\S|^\S+ E |: error: ")
+# A small model may fill the blanks that JSON allows between tokens until its answer is cut: allow none.
+_COMPACT_JSON = ("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}')
 _VLLM_REMEDY = (
     "make test-vllm builds .venv-vllm here; or pip install vllm in an environment of its own, AGENTKD_VLLM=PATH"
 )
@@ -222,7 +224,7 @@ def vllm_server(
     def command(port: int) -> list[str]:
         # 128 log-probabilities a token are what distillation reads; the user's own arguments come last and win.
         ours = ["--served-model-name", model, "--host", "127.0.0.1", "--port", str(port), "--max-logprobs", "128"]
-        return [str(python), "-m", *start, *ours, *args]
+        return [str(python), "-m", *start, *ours, *_COMPACT_JSON, *args]
 
     return ManagedServer(
         command, model=model, log=log, environment=environment, timeout_seconds=timeout_seconds, on_wait=on_wait

@@ -203,6 +203,20 @@ def reason(error: Exception) -> str:
 
 
 Progress = Callable[[str], None]
+WAIT_LINES = 15  # seconds between two lines while a server starts
+
+
+def waiting(say: Progress) -> Callable[[float, str], None]:
+    """Tell the user every WAIT_LINES seconds that a server is still starting, and what it said last."""
+    told = 0
+
+    def on_wait(seconds: float, last_line: str) -> None:
+        nonlocal told
+        if seconds >= (told + 1) * WAIT_LINES:
+            told = int(seconds // WAIT_LINES)
+            say(f"still starting after {seconds:.0f} s: {last_line[:100]}")
+
+    return on_wait
 
 
 @asynccontextmanager
@@ -237,9 +251,9 @@ async def open_teacher(
         teacher, server = Teacher(url, rest, identity=spec, **options), None
     elif kind == "local":
         logs = run / "logs" / "llama.log"
-        server = llama_server(find_gguf(rest or PACKAGED), slots=slots, context=4096, log=logs)
+        server = llama_server(find_gguf(rest or PACKAGED), slots=slots, context=4096, log=logs, on_wait=waiting(say))
     elif kind == "vllm" and rest:
-        server = vllm_server(rest, args=vllm_args, log=run / "logs" / "vllm.log")
+        server = vllm_server(rest, args=vllm_args, log=run / "logs" / "vllm.log", on_wait=waiting(say))
     else:
         raise UserError(f"unknown teacher '{spec}': use local, vllm:MODEL, openai:MODEL or URL#MODEL")
     if server is None:

@@ -28,6 +28,7 @@ from agentkd.eval.metrics import (
     read_predictions,
     score_predictions,
 )
+from agentkd.eval.report import write_report
 from agentkd.generate import World, close, collect, derive, outstanding
 from agentkd.inprocess import BATCH, open_student, weights_identity
 from agentkd.matching import strict_hits
@@ -85,6 +86,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     report = build_report(world, questions, traces, matchers, config.baseline)
     report["out"] = str(out)
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
+    gold = task.gold(str(config.split))
+    write_report(out, gold={question.id: gold[question.id].answers for question in questions if question.id in gold})
     return report
 
 

@@ -68,6 +68,9 @@ class Encoder:
     def _model(self) -> Any:
         name = _model_name()
         try:
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()  # a bar for 90 MB of weights only clutters the run's own line
             return self._sentence_transformers.SentenceTransformer(name)
         except Exception as error:  # missing files, a broken download, no network: each raises its own kind
             reason = str(error).split("\n")[0][:120]

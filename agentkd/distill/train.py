@@ -49,8 +49,11 @@ def distill(config: DistillConfig) -> dict[str, Any]:
             metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
             say(f"{out} is complete: nothing to do")
             return {"out": str(out), **metrics}
+        from agentkd.eval.report import write_report
+
         metrics = train(config, dataset, out)
         write_card(out, config, source, dataset, metrics)
+        write_report(out, metrics=metrics)
         run.finish(metrics)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return {"out": str(out), **metrics}

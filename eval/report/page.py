@@ -1,0 +1,278 @@
+"""From records to a page: pure functions that return HTML.
+
+Questions, answers and evidence come from models and knowledge bases and are not trusted: the template escapes all of
+them, and the page forbids scripts and requests. Figures are inline SVG in percent of their width, so that type keeps
+its size on a narrow screen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from agentkd.eval.metrics import strict
+from agentkd.trace import Step, Trace, Triple, Usage
+
+LADDER = {
+    "endpoint": "answers end the evidence",
+    "chain": "a chain leads from the topic",
+    "complete": "the chain's full answer set",
+    "gold": "a gold answer is hit",
+}
+ITEMS = 12  # answers or facts shown of one step
+LETTERS = 2000  # of one answer or output
+POINTS = 240  # of a loss curve
+NOTHING = "\u2013"
+PLAIN = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
+
+
+def generation(
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    usage: Usage,
+    reasons: Mapping[str, int],
+    traces: Sequence[Trace],
+    failures: Sequence[Mapping[str, Any]],
+    *,
+    unfinished: bool = False,
+) -> str:
+    """A run of agents. `usage` is the total; `reasons` counts why traces are not verified."""
+    count = int(metrics["traces"])
+    facts = [
+        ("verified", percent(metrics["verified"], count), f"{metrics['verified']} of {count} traces"),
+        ("questions", number(metrics["questions"]), f"{metrics['questions_with_verified']} with a verified trace"),
+        ("traces", number(count), f"{config['samples']} a question"),
+        ("calls a trace", number(metrics["calls"], 1), ""),
+        ("tokens a trace", number(metrics["tokens"]), "prompt + completion"),
+    ]
+    costs = [
+        (name, number(value, digits), number(value / count, digits + 1) if count else NOTHING)
+        for name, value, digits in (
+            ("calls", usage.calls, 0),
+            ("of them from the cache", usage.cached, 0),
+            ("prompt tokens", usage.prompt_tokens, 0),
+            ("completion tokens", usage.completion_tokens, 0),
+            ("seconds of the model", usage.seconds, 1),
+            ("US dollars", usage.usd, 2),
+        )
+    ]
+    return render(
+        kind="generate",
+        title=f"{config['task']} · {config['agent']}",
+        lead=f"split {config['split']} · agent {config['agent']} · teacher {config['teacher']}",
+        facts=facts,
+        rungs=ladder(metrics["rungs"], count, int(metrics["verified"])),
+        reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
+        costs=costs,
+        config=settings(config),
+        traces=[{"trace": trace, "moves": moves(trace.steps)} for trace in traces],
+        count=count,
+        failures=failures,
+        unfinished=unfinished,
+    )
+
+
+def evaluation(
+    report: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, Trace]],
+    gold: Mapping[str, Sequence[str]] | None,
+    note: str = "",
+) -> str:
+    """An evaluation: `answers` by system and question id; without `gold` (`note` says why) nothing is marked."""
+    order = {name: place for place, name in enumerate(dict.fromkeys(row["matcher"] for row in report["rows"]))}
+    rows = sorted(report["rows"], key=lambda row: (row["matcher"] != "strict", order[row["matcher"]]))
+    cells = [
+        [number(row[name], 1) for name in PLAIN]
+        + [number(row["calls"], 1), number(row["tokens"]), number(row["seconds"], 2)]
+        for row in rows
+    ]
+    first = rows[0]["matcher"] if rows else ""
+    best = max((row for row in rows if row["matcher"] == first), key=lambda row: float(row["f1"]), default=None)
+    seen = {trace.id: trace.question for by_id in answers.values() for trace in by_id.values()}
+    ids = [key for key in gold if key in seen] if gold else sorted(seen)
+    return render(
+        kind="eval",
+        title=f"{report['task'] or 'predictions'} · evaluation",
+        lead=" · ".join(filter(None, [f"split {report['split']}" if report.get("split") else "", "scores in percent"])),
+        facts=[
+            (f"highest {first} F1", number(best["f1"], 1), best["name"]) if best else ("rows", "0", ""),
+            ("systems", str(len({row["name"] for row in rows})), ""),
+            ("questions", number(report["n"]), ""),
+        ],
+        first=first,
+        table=list(zip(rows, cells, strict=True)),
+        plot=[row for row in rows if row["matcher"] == first],
+        differences=report["differences"],
+        task_note=report.get("note") or "",
+        questions=[
+            {"question": seen[key], "gold": gold[key] if gold else None, "answers": marked(key, answers, gold)}
+            for key in ids
+        ],
+        gold_note=note,
+        total=report["n"],
+    )
+
+
+def student(config: Mapping[str, Any], metrics: Mapping[str, Any], source: Mapping[str, Any]) -> str:
+    """A student: what it learned, how the loss fell, and where its data came from (`source`: config, metrics)."""
+    losses = [float(value) for value in metrics.get("losses") or []]
+    origin, counts = source.get("config") or {}, source.get("metrics") or {}
+    lineage = [
+        ("traces", config.get("traces")),
+        ("task", origin.get("task") and f"{origin['task']}, split {origin.get('split')}"),
+        ("agent", origin.get("agent")),
+        ("teacher", origin.get("teacher")),
+        ("retriever", origin.get("retriever")),
+        ("verified traces", counts and f"{counts.get('verified')} of {counts.get('traces')}"),
+        ("examples learned from", metrics.get("examples")),
+        ("hash of the data set", config.get("hash_dataset")),
+        ("hash of the task's data", origin.get("hash_data")),
+        ("hash of the KB", origin.get("hash_kb")),
+        ("hash of the prompts", origin.get("hash_prompts")),
+    ]
+    return render(
+        kind="student",
+        title=f"{config.get('student')} · {config.get('method')}",
+        lead=f"taught with the traces of {config.get('traces')}",
+        facts=[
+            ("loss, last step", number(metrics.get("loss_last"), 3), "nats a target token"),
+            ("loss, first step", number(metrics.get("loss_first"), 3), ""),
+            ("examples", number(metrics.get("examples")), f"{config.get('epochs')} epochs"),
+            ("steps", number(metrics.get("steps")), f"batch {config.get('batch')}"),
+            ("seconds", number(metrics.get("seconds")), f"{number(metrics.get('tokens_per_second'), 1)} tokens/s"),
+        ],
+        curve=curve(losses),
+        lineage=[(name, value) for name, value in lineage if value],
+        source=bool(source),
+        config=settings(config),
+    )
+
+
+def ladder(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
+    """How many traces passed each rung or a higher one. The rung `gold` is left out where there is no gold; rungs of
+    another ladder are counted as they are."""
+    names = list(LADDER)
+    if verified and "gold" not in rungs:
+        names.remove("gold")
+    passed = {name: sum(rungs.get(above, 0) for above in names[place:]) for place, name in enumerate(names)}
+    passed |= {name: rungs[name] for name in rungs if name not in (*LADDER, "none")}
+    return [
+        {"name": name, "what": LADDER.get(name, ""), "count": value, "share": 100 * value / count if count else 0.0}
+        for name, value in passed.items()
+    ]
+
+
+def moves(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """An agent's steps in KD-CoT's form, as labelled lines; what has another form is shown as it came."""
+    found, turn = [], 0
+    for step in steps:
+        value = parsed(step.output)
+        paths: list[tuple[str, str]] = []
+        if step.kind == "survey" and isinstance(value, dict):
+            options = value.get("candidates") or []
+            paths = [(option["label"], "; ".join(option["preview"])) for option in options]
+            lines = [("Survey", f"{len(paths)} paths around {'; '.join(value.get('topics') or ['no known topic'])}")]
+        elif step.kind == "plan":
+            turn += 1
+            plan = value if isinstance(value, dict) else {"thought": step.output}
+            action = f"{plan['action']}[{plan.get('input', '')}]" if "action" in plan else "none that could be read"
+            lines = [(f"Thought {turn}", str(plan.get("thought", ""))), (f"Action {turn}", action)]
+        elif step.kind == "answer":
+            lines = [(f"Answer {turn}" if turn else "Answer", few(step.output.split("\n")))]
+        else:
+            lines = [(step.kind.capitalize(), clip(value if isinstance(value, str) else step.output))]
+        facts = [item for item in step.evidence if isinstance(item, Triple)]
+        others = [item for item in step.evidence if not isinstance(item, Triple)]
+        found.append({"lines": lines, "paths": paths, "facts": facts, "others": others, "verdict": step.verdict})
+    return found
+
+
+def marked(
+    key: str, answers: Mapping[str, Mapping[str, Trace]], gold: Mapping[str, Sequence[str]] | None
+) -> list[dict[str, Any]]:
+    """Each system's answers to one question with its strict F1 as a word: right, partly, wrong."""
+    found = []
+    for name, by_id in answers.items():
+        given = by_id[key].answers if key in by_id else ()
+        f1 = strict("\n".join(given), gold[key]).f1 if gold is not None and key in by_id else 0.0
+        mark = "" if gold is None else "right" if f1 == 1 else "partly" if f1 > 0 else "wrong"
+        found.append({"name": name, "answers": given, "mark": mark, "f1": f1, "missing": key not in by_id})
+    return found
+
+
+def curve(losses: Sequence[float]) -> dict[str, Any] | None:
+    """Points of a loss curve in percent of its box, y downwards, with ticks; long ones become means of equal parts."""
+    if not losses:
+        return None
+    size = math.ceil(len(losses) / POINTS)
+    means = [sum(part) / len(part) for part in (losses[i : i + size] for i in range(0, len(losses), size))]
+    finite = [value for value in means if math.isfinite(value)]  # a loss may have become NaN
+    step = nice(max(finite, default=1.0) / 4)
+    top = step * max(1, math.ceil(max(finite, default=1.0) / step))
+    points = [
+        (100 * place / max(1, len(means) - 1), 100 - 100 * value / top)
+        for place, value in enumerate(means)
+        if math.isfinite(value)
+    ]
+    ticks = [(f"{step * place:.6g}", 100 - 100 * step * place / top) for place in range(round(top / step) + 1)]
+    return {"points": points, "ticks": ticks, "steps": len(losses), "averaged": size if size > 1 else 0}
+
+
+def nice(value: float) -> float:
+    """The smallest of 1, 2, 5 · 10^k that is not below the value."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))
+
+
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def few(items: Sequence[str]) -> str:
+    more = len(items) - ITEMS
+    return "; ".join(clip(item) for item in items[:ITEMS]) + (f" … and {more} more" if more > 0 else "")
+
+
+def clip(text: str) -> str:
+    return text if len(text) <= LETTERS else text[:LETTERS] + " …"
+
+
+def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, NOTHING if value in (None, "") else str(value)) for name, value in config.items()]
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A figure with thin spaces between thousands."""
+    return NOTHING if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
+
+
+def percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else NOTHING
+
+
+@cache
+def environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"few": few, "number": number}
+    return environment
+
+
+def render(**values: Any) -> str:
+    return environment().get_template("page.html.jinja").render(shown=ITEMS, **values)
