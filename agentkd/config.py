@@ -142,3 +142,15 @@ def task_label(task: str) -> str:
 def slug(text: str) -> str:
     """A text made fit for a folder's name."""
     return "".join(char if char.isalnum() or char in "-_." else "-" for char in text).strip("-")
+
+
+def has_bf16() -> bool:
+    """True where bfloat16 is computed in hardware. A CPU without AVX512-BF16 or AMX emulates it, ten times slower
+    than float32."""
+    if has_gpu():
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    except OSError:  # no Linux
+        return False
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agentkd.config import DistillConfig, slug, task_label
+from agentkd.config import DistillConfig, has_bf16, slug, task_label
 from agentkd.distill.card import write_card
 from agentkd.distill.dataset import Dataset, load, tokenise
 from agentkd.errors import UserError, WorldError
@@ -88,7 +88,8 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         raise UserError(f"all {len(rows)} examples are longer than {limit} tokens: raise max_length=…")
     if len(short) < len(rows):
         say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and torch.cuda.is_available())
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
+    say(f"{config.epochs:g} epochs of {-(-len(short) // config.batch)} steps · {'bf16' if bf16 else 'fp32'}")
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(
