@@ -25,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+STOPPED = 130
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="any config field")]
 Recipe = Annotated[Path | None, typer.Option(help="a flat YAML file of options; the command line wins")]
 Task = Annotated[str | None, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file [geo]")]
@@ -207,10 +208,12 @@ def guarded(command: Callable[[], Any]) -> int:
     debug = "--debug" in sys.argv
     try:
         result = command()
+        if result == STOPPED:  # typer has turned ctrl-C into its exit code
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
-    except (KeyboardInterrupt, EOFError):
+    except (KeyboardInterrupt, EOFError, typer.Abort):
         say("stopped; what is finished is on disk, the same command goes on from there")
-        return 130
+        return STOPPED
     except AgentkdError as error:
         if debug:
             raise
@@ -227,8 +230,6 @@ def guarded(command: Callable[[], Any]) -> int:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click: a misspelt option
             say(f"error: {error.format_message()} (see --help)")
             return int(error.exit_code)
-        if type(error).__name__ in ("Abort",):
-            return 130
         say(f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} "
             f"(a fault in agentkd; --debug shows where)")  # fmt: skip
         return 1

@@ -31,7 +31,9 @@ class StageConfig(BaseModel):
 class GenerateConfig(StageConfig):
     """`agentkd generate`: a task's questions through an agent and a teacher."""
 
-    EXTENT: ClassVar[frozenset[str]] = frozenset({"limit", "samples", "concurrency", "max_tokens", "timeout", "vllm_args"})
+    EXTENT: ClassVar[frozenset[str]] = frozenset(
+        {"limit", "samples", "concurrency", "max_tokens", "timeout", "vllm_args"}
+    )
 
     task: str = "geo"
     data: str | None = None

@@ -28,7 +28,9 @@ DISK_NEEDED = 5e9  # bytes: a student with its checkpoints
 
 def examine() -> list[dict[str, Any]]:
     """One record a check: name, ok, what was found, and the remedy where something is missing."""
-    checks = [check("machine", True, f"{cores()} cores, {memory_gb():.0f} GB memory, GPU: {'yes' if has_gpu() else 'no'}")]
+    checks = [
+        check("machine", True, f"{cores()} cores, {memory_gb():.0f} GB memory, GPU: {'yes' if has_gpu() else 'no'}")
+    ]
     for extra, packages in EXTRAS.items():
         versions = {name: version(name) for name in packages}
         missing = [name for name, found in versions.items() if found is None]

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkd.config import GenerateConfig, default_teacher, slug, task_label
 from agentkd.engine import run_items
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentkd.tasks import Question, Task
     from agentkd.teacher import Chat
 
+Config = TypeVar("Config", bound=GenerateConfig)
 GIVE_UP = 8  # errors of the world in a row, after which a run stops instead of failing sample after sample
 
 
@@ -82,7 +83,7 @@ class World:
         return make_agent(name, around)
 
 
-def derive(config: GenerateConfig, *, split: str, out: str) -> GenerateConfig:
+def derive(config: Config, *, split: str, out: str) -> Config:
     """Fill in what the user left open; the caller prints it."""
     teacher = config.teacher or default_teacher()
     concurrency = config.concurrency or (LOCAL_SLOTS if teacher.startswith("local") else 32)

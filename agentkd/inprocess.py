@@ -49,7 +49,9 @@ class InProcess:
             from transformers import AutoModelForCausalLM, AutoTokenizer
             from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
-            raise UserError(f"--model needs {error.name}: pip install 'agentkd[train]', or serve it: vllm:{spec}") from None
+            raise UserError(
+                f"--model needs {error.name}: pip install 'agentkd[train]', or serve it: vllm:{spec}"
+            ) from None
         disable_progress_bar()
         folder = find_weights(spec)
         self.name, self.cache = name, cache
@@ -128,7 +130,8 @@ class InProcess:
                 **inputs, max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling
             )
         seconds = (time.monotonic() - start) / len(batch)
-        ends = set(torch.atleast_1d(torch.as_tensor(self.model.generation_config.eos_token_id)).tolist())
+        end = self.model.generation_config.eos_token_id  # one id, several or none, as the model's authors chose
+        ends = set(end) if isinstance(end, list) else {end}
         replies = []
         for prompt_ids, row in zip(inputs["attention_mask"], output[:, inputs["input_ids"].shape[1] :], strict=True):
             ids = row.tolist()

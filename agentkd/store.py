@@ -160,7 +160,9 @@ def newest_run(root: Path, stage: str = "generate") -> Path:
         if (manifest.parent / "config.yaml").exists() and read_config(manifest.parent).get("stage") == stage
     ]
     if not runs:
-        raise UserError(f"no complete {stage} run under {root}/: run `agentkd {stage} --task geo`, or give --traces DIR")
+        raise UserError(
+            f"no complete {stage} run under {root}/: run `agentkd {stage} --task geo`, or give --traces DIR"
+        )
     return max(runs, key=lambda run: (run / "manifest.json").stat().st_mtime)
 
 

@@ -172,18 +172,22 @@ class Teacher:
         import openai
 
         pause = FIRST_PAUSE
+        last: Exception = ValueError("no attempt")
         for attempt in range(RETRIES + 1):
             try:
-                return await self.client.chat.completions.create(**request)
+                response = await self.client.chat.completions.create(**request)
+                if getattr(response, "choices", None):
+                    return response
+                last, wait = ValueError("the answer is no chat completion"), 0.0
             except openai.APIStatusError as error:
                 if error.status_code not in (408, 409, 429) and error.status_code < 500:
                     raise WorldError(
                         f"{self.url} refused the request ({error.status_code}): {reason(error)}", retry=False
                     ) from None
-                last: openai.OpenAIError = error
+                last = error
                 asked = error.response.headers.get("retry-after", "")
                 wait = float(asked) if asked.replace(".", "", 1).isdigit() else 0.0
-            except openai.OpenAIError as error:  # refused, reset, timed out, an answer that is no JSON
+            except (openai.OpenAIError, ValueError) as error:  # refused, reset, timed out, an answer that is no JSON
                 last, wait = error, 0.0
             if attempt < RETRIES:
                 await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.5)))

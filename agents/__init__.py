@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agentkd.errors import UserError
@@ -19,8 +20,7 @@ def make_agent(name: str, around: Surroundings) -> Agent:
     from agentkd.agents.one_call import OneCall
     from agentkd.agents.rag import RAG
 
-    agents = {"kd-cot": KDCoT, "cot": CoT, "rag": RAG, "one-call": OneCall}
+    agents: dict[str, Callable[[Surroundings], Agent]] = {"kd-cot": KDCoT, "cot": CoT, "rag": RAG, "one-call": OneCall}
     if name not in agents:
         raise UserError(f"unknown agent '{name}': the agents are {', '.join(NAMES)}")
-    agent: Agent = agents[name](around)
-    return agent
+    return agents[name](around)

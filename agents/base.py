@@ -91,7 +91,7 @@ def chat_messages(system: str, *turns: str) -> list[Message]:
     roles = ("user", "assistant")
     return [
         Message(role="system", content=system),
-        *(Message(role=roles[number % 2], content=turn) for number, turn in enumerate(turns)),  # type: ignore[arg-type]
+        *(Message(role=roles[number % 2], content=turn) for number, turn in enumerate(turns)),
     ]
 
 

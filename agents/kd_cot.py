@@ -266,6 +266,3 @@ def reading_turns(question: str) -> list[str]:
 
 def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-

@@ -38,9 +38,7 @@ class OneCall:
         options = await around.options(question.question, topics)
         survey = survey_step(options, topics)
         messages = prompt(question.question, json.loads(survey.output))
-        reply = await around.model.chat(
-            messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample
-        )
+        reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
         label, answers = parse(reply.text)
         option = match_option(label, options)
         step = Step(

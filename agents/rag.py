@@ -32,9 +32,7 @@ class RAG:
             render("rag/system"),
             render("rag/user", question=question.question, passages=[text for _, text, _ in found]),
         )
-        reply = await around.model.chat(
-            messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample
-        )
+        reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
         answers = list(dict.fromkeys(split_prediction(reply.text)))
         names = strict_set(answers)
         facts = [

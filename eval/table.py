@@ -24,7 +24,9 @@ def show(report: dict[str, Any]) -> None:
     for row in report["rows"]:
         cells = [cell(row[name]) for name in COLUMNS]
         cells[4] += f" [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
-        table.add_row(row["name"], row["matcher"], *cells, cell(row["calls"]), cell(row["tokens"], 0), cell(row["seconds"], 2))
+        table.add_row(
+            row["name"], row["matcher"], *cells, cell(row["calls"]), cell(row["tokens"], 0), cell(row["seconds"], 2)
+        )
     console.print(table)
     for item in report["differences"]:
         console.print(
