@@ -62,7 +62,7 @@ class DistillConfig(StageConfig):
     method: str = "sft"
     epochs: float = Field(3.0, gt=0)
     lr: float = Field(2e-4, gt=0, description="peak learning rate, cosine decay after a short warm-up")
-    batch: int = Field(8, ge=1, description="examples a device and step")
+    batch: int = Field(4, ge=1, description="examples a device and step")
     limit: int | None = Field(None, ge=1, description="examples at most")
     max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
     precision: str = "auto"

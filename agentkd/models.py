@@ -4,8 +4,10 @@ A spec is `smollm2-135m` (packaged), a directory, a `.gguf` file or a hub name `
 imported until weights are really made or downloaded.
 """
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
+from agentkd.progress import say
 
 PACKAGED = "smollm2-135m"
 
@@ -126,12 +129,14 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     )
     # float32 holds a 4-bit value times its 16-bit scale exactly, so that this is the model llama.cpp runs; and
     # transformers trains in the dtype it finds on disk, where bfloat16 would swallow small updates. vLLM casts anyway.
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        gguf.parent,
-        gguf_file=gguf.name,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.float32,
-    )
+    say(f"unpacking {PACKAGED} (once, about 15 s)")
+    with contextlib.redirect_stderr(io.StringIO()):  # its bars cannot be turned off
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
     tokenizer.model_max_length = model.config.max_position_embeddings
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id

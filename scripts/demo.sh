@@ -14,5 +14,6 @@ step() {
 start=$SECONDS
 step agentkd generate --task geo --limit 48 --out runs/demo
 step agentkd distill --traces runs/demo --out students/demo
-step agentkd eval --task geo --limit 40 --model smollm2-135m,students/demo --baseline smollm2-135m --out runs/demo-eval
+step agentkd eval --task geo --limit 40 --agent kd-cot --teacher local --model smollm2-135m,students/demo \
+    --baseline smollm2-135m --out runs/demo-eval
 printf '\nthe road took %d s\n' $((SECONDS - start))
