@@ -13,21 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from agentkd.agents import MODEL_FREE
 from agentkd.config import GenerateConfig, default_teacher, slug, task_label
 from agentkd.engine import run_items
 from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.matching import strict_f1
 from agentkd.progress import Progress, say
 from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.store import Run, is_complete, read_lines, read_traces
-from agentkd.teacher import LOCAL_SLOTS, TokenLimit, open_teacher
-from agentkd.trace import Trace, Usage, content_hash
+from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, TokenLimit, open_teacher
+from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
 from agentkd.verify import check_draft, join_gold
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent
     from agentkd.retrievers.kb import KnowledgeBase
-    from agentkd.tasks import Question, Task
+    from agentkd.tasks import Gold, Question, Task
     from agentkd.teacher import Chat
 
 Config = TypeVar("Config", bound=GenerateConfig)
@@ -85,8 +87,8 @@ class World:
 
 def derive(config: Config, *, split: str, out: str) -> Config:
     """Fill in what the user left open; the caller prints it."""
-    teacher = config.teacher or default_teacher()
-    concurrency = config.concurrency or (LOCAL_SLOTS if teacher.startswith("local") else 32)
+    teacher = config.teacher or (NO_TEACHER if config.agent in MODEL_FREE else default_teacher())
+    concurrency = config.concurrency or (LOCAL_SLOTS if teacher.startswith(("local", NO_TEACHER)) else 32)
     return config.model_copy(
         update={
             "teacher": teacher,
@@ -168,11 +170,9 @@ async def collect(
             if isinstance(result, Exception):
                 raise result
             in_a_row = 0
-            verdict = check_draft(world.kb, result)
-            answers = gold[question.id].answers if question.id in gold else None
-            verdict = join_gold(verdict, result.answers, answers)
+            draft, verdict = judge(world.kb, result, gold.get(question.id))
             trace = Trace.close(
-                **{name: getattr(result, name) for name in type(result).model_fields},
+                **{name: getattr(draft, name) for name in type(draft).model_fields},
                 id=question.id,
                 sample=sample,
                 task=world.task.name,
@@ -183,6 +183,16 @@ async def collect(
             )
             run.append(trace)
             progress.advance(trace.usage, good=trace.verified)
+
+
+def judge(kb: KnowledgeBase, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:
+    """The verdict on a draft. Gold, where it exists, joins as a last step whose reward is the strict F1."""
+    verdict = check_draft(kb, draft)
+    if gold is None:
+        return draft, verdict
+    final = join_gold(verdict, draft.answers, gold.answers)
+    step = Step(kind="gold", verdict=final, reward=round(strict_f1(draft.answers, gold.answers), 4))
+    return draft.model_copy(update={"steps": (*draft.steps, step)}), final
 
 
 def outstanding(questions: Sequence[Question], samples: int, run: Run) -> list[tuple[Question, int]]:

@@ -53,3 +53,9 @@ def strict_hits(predicted: Iterable[str], answers: Iterable[str]) -> list[str]:
         if (key := strict_key(name)) in gold:
             first_spelling.setdefault(key, name)
     return list(first_spelling.values())
+
+
+def strict_f1(predicted: Iterable[str], answers: Iterable[str]) -> float:
+    """F1 of two sets of names, 0 to 1; 0 where nothing is shared."""
+    found, wanted = strict_set(predicted), strict_set(answers)
+    return 2 * len(found & wanted) / ((len(found) + len(wanted)) or 1)

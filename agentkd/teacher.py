@@ -24,6 +24,7 @@ RETRIES = 4
 FIRST_PAUSE = 0.5  # seconds, doubled at each retry, with jitter
 PING_TIMEOUT = 10.0  # seconds for the first contact with a server that ought to be up
 LOCAL_SLOTS = 4
+NO_TEACHER = "none"
 
 
 class Reply(Frozen):
@@ -223,6 +224,23 @@ def waiting(say: Progress) -> Callable[[float, str], None]:
     return on_wait
 
 
+class NoTeacher:
+    """Stands where a model would, for agents that ask none."""
+
+    name = NO_TEACHER
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.0,
+        sample: int = 0,
+    ) -> Reply:
+        raise UserError("this agent asks a model: give --teacher (local, vllm:MODEL, openai:MODEL or URL#MODEL)")
+
+
 @asynccontextmanager
 async def open_teacher(
     spec: str,
@@ -233,14 +251,17 @@ async def open_teacher(
     vllm_args: Sequence[str] = (),
     slots: int = LOCAL_SLOTS,
     say: Progress = lambda line: None,
-) -> AsyncIterator[Teacher]:
-    """Open the teacher that `--teacher` names: `local[:FILE.gguf]`, `vllm:MODEL`, `openai:MODEL` or `URL#MODEL`.
+) -> AsyncIterator[Chat]:
+    """Open the teacher that `--teacher` names: `local[:FILE.gguf]`, `vllm:MODEL`, `openai:MODEL`, `URL#MODEL`, `none`.
 
     A server that agentkd starts lives as long as the context, its log stands in `run`/logs. Responses are cached in
     `run`/cache. Raises UserError for a spec that names none of these."""
     from agentkd.models import PACKAGED, find_gguf
     from agentkd.serving import llama_server, vllm_server
 
+    if spec == NO_TEACHER:
+        yield NoTeacher()
+        return
     cache = Cache(run / "cache")
     kind, _, rest = spec.partition(":")
     options: dict[str, Any] = {"cache": cache, "timeout": timeout, "max_tokens": max_tokens}

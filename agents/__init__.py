@@ -10,7 +10,8 @@ from agentkd.errors import UserError
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent, Surroundings
 
-NAMES = ("kd-cot", "cot", "rag", "one-call")
+NAMES = ("kd-cot", "cot", "rag", "one-call", "top-path")
+MODEL_FREE = ("top-path",)
 
 
 def make_agent(name: str, around: Surroundings) -> Agent:
@@ -19,8 +20,11 @@ def make_agent(name: str, around: Surroundings) -> Agent:
     from agentkd.agents.kd_cot import KDCoT
     from agentkd.agents.one_call import OneCall
     from agentkd.agents.rag import RAG
+    from agentkd.agents.top_path import TopPath
 
-    agents: dict[str, Callable[[Surroundings], Agent]] = {"kd-cot": KDCoT, "cot": CoT, "rag": RAG, "one-call": OneCall}
+    agents: dict[str, Callable[[Surroundings], Agent]] = {
+        agent.name: agent for agent in (KDCoT, CoT, RAG, OneCall, TopPath)
+    }
     if name not in agents:
         raise UserError(f"unknown agent '{name}': the agents are {', '.join(NAMES)}")
     return agents[name](around)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents import MODEL_FREE
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
 from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB
@@ -35,7 +36,7 @@ from agentkd.matching import strict_hits
 from agentkd.models import find_weights
 from agentkd.progress import say
 from agentkd.store import Run, is_complete, read_traces, write_atomically
-from agentkd.teacher import open_teacher
+from agentkd.teacher import NO_TEACHER, open_teacher
 from agentkd.trace import Trace, Usage
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ def systems(config: EvalConfig) -> list[System]:
     """The cross product of agents and teachers, then each model as a one-call student."""
     found = []
     for agent in words(config.agent):
+        if agent in MODEL_FREE:
+            found.append(System(agent, agent, NO_TEACHER, served=True, identity=""))
+            continue
         for teacher in words(config.teacher or default_teacher()):
             if agent != "none":
                 found.append(System(f"{agent}/{teacher}", agent, teacher, served=True, identity=""))

@@ -1,0 +1,160 @@
+"""The run directory: what is on disk stays, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkd.config import GenerateConfig
+from agentkd.errors import UserError, WorldError
+from agentkd.store import Run, file_hash, is_complete, newest_run, read_traces, write_atomically
+from agentkd.trace import Trace, Verdict
+
+
+def make_trace(name: str, sample: int = 0) -> Trace:
+    verdict = Verdict(ok=True, rung="complete")
+    fields: dict[str, Any] = {"steps": (), "answers": ("Ä\n",), "verdict": verdict, "teacher": "t", "task": "geo"}
+    return Trace.close(id=name, sample=sample, question=f"{name}?", verified=True, **fields)
+
+
+def opened(path: Path, **changes: Any) -> Run:
+    identity = {"hash_data": changes.pop("hash_data", "d")}
+    return Run(path, changes.pop("stage", "generate"), GenerateConfig(task="geo", **changes), identity)
+
+
+def filled(path: Path, count: int) -> Path:
+    with opened(path) as run:
+        for number in range(count):
+            run.append(make_trace(f"q{number}"))
+    return path / "traces-0.jsonl"
+
+
+def test_reopening_knows_what_is_done_and_refuses_to_double_it(tmp_path: Path) -> None:
+    filled(tmp_path, 3)
+    with opened(tmp_path) as run:
+        assert run.done == {("q0", 0), ("q1", 0), ("q2", 0)}
+        with pytest.raises(ValueError, match="already in"):
+            run.append(make_trace("q1"))
+        run.append(make_trace("q1", sample=1))
+    assert [trace.sample for trace in read_traces(tmp_path)] == [0, 0, 0, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_shard_cut_anywhere_keeps_its_whole_lines(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    path = tmp_path_factory.mktemp("run")
+    shard = filled(path, 3)
+    whole = shard.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    garbage = data.draw(st.binary(max_size=20).filter(lambda text: b"\n" not in text and b"{" not in text))
+    shard.write_bytes(whole[:cut] + garbage)
+    lines = whole.splitlines(keepends=True)
+    kept = sum(sum(map(len, lines[: number + 1])) <= cut + (not garbage) for number in range(3))
+    with opened(path) as run:
+        assert len(run.done) in (kept, whole[:cut].count(b"\n"))
+        for number in range(3):
+            if (f"q{number}", 0) not in run.done:
+                run.append(make_trace(f"q{number}"))
+    assert [trace.id for trace in read_traces(path)] == ["q0", "q1", "q2"]
+    assert shard.read_bytes() == whole
+
+
+def test_identity_is_fixed_and_extent_grows(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    with opened(tmp_path, limit=9, concurrency=3, max_tokens=10):
+        pass
+    for change in ({"seed": 1}, {"agent": "cot"}, {"hash_data": "other"}, {"stage": "answers"}):
+        (name, value), *_ = change.items()
+        with pytest.raises(UserError, match=f"made with {name} = .*not {value!r}.*another --out"):
+            opened(tmp_path, **change).__enter__()
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    with opened(tmp_path), pytest.raises(UserError, match=r"being written by process \d+"):
+        opened(tmp_path).__enter__()
+    with opened(tmp_path):
+        pass
+
+
+FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from tests.test_store import make_trace, opened
+from agentkd.errors import WorldError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+with opened(Path(sys.argv[1])) as run:
+    for number in range(100):
+        try:
+            run.append(make_trace(f"q{number}"))
+        except WorldError as error:
+            print(number, error)
+            break
+"""
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """A limit on the file size stands for the full disk: the kernel cuts the write in the same way."""
+    root = Path(__file__).parent.parent
+    argv = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(root), "2000"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    number, _, message = done.stdout.partition(" ")
+    assert int(number) > 1 and "make room and run the same command again" in message
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    assert [trace.id for trace in read_traces(tmp_path)] == [f"q{n}" for n in range(int(number))]
+    assert (tmp_path / "traces-0.jsonl").read_bytes().endswith(b"\n")
+
+
+def test_the_manifest_stands_for_completeness(tmp_path: Path) -> None:
+    shard = filled(tmp_path, 2)
+    with opened(tmp_path) as run:
+        run.finish({"traces": 2})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["shards"][shard.name] == {"sha256": file_hash(shard), "lines": 2}
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"traces": 2}
+    with opened(tmp_path) as run:
+        run.append(make_trace("q2"))
+    assert not is_complete(tmp_path)
+
+
+def test_a_failure_is_paid_for_again_only_if_it_may_pass(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        run.fail(("busy", 0), "429", retry=True)
+        run.fail(("refused", 0), "400", retry=False)
+    with opened(tmp_path) as run:
+        assert run.done == {("refused", 0)}
+
+
+def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
+    import os
+
+    with pytest.raises(UserError, match="no complete generate run"):
+        newest_run(tmp_path)
+    for age, (name, stage) in enumerate([("new", "generate"), ("old", "generate"), ("other", "distill")]):
+        with opened(tmp_path / name, stage=stage) as run:
+            run.finish({})
+        os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
+    filled(tmp_path / "unfinished", 1)
+    assert newest_run(tmp_path).name == "new"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "metrics.json"
+    write_atomically(target, "old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WorldError, match=r"No space left.*make room"):
+        write_atomically(target, "new")
+    assert target.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
