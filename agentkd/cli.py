@@ -38,7 +38,10 @@ Teacher = Annotated[
     str | None,
     typer.Option(help="local, vllm:MODEL, openai:MODEL or URL#MODEL [$AGENTKD_TEACHER, else by the machine]"),
 ]
-Retriever = Annotated[str | None, typer.Option(help="bm25, dense or hybrid [hybrid where installed]")]
+Retriever = Annotated[
+    str | None,
+    typer.Option(help="bm25, dense, hybrid or a folder made by feedback [hybrid where installed]"),
+]
 Concurrency = Annotated[int | None, typer.Option(help="questions in flight [4 local, 32 served]")]
 MaxTokens = Annotated[int | None, typer.Option(help="stop after so many tokens, prompt and completion")]
 VllmArgs = Annotated[str | None, typer.Option(help="passed to the vLLM server that agentkd starts")]
@@ -93,6 +96,33 @@ def generate(
         f"{result['calls']:.1f} calls and {result['tokens']:.0f} tokens a trace"
     )
     say(f"wrote {result['out']}; next: agentkd distill --traces {result['out']}")
+
+
+@app.command()
+def feedback(
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    traces: Annotated[str | None, typer.Option(help="run directories, comma-separated [the newest in runs/]")] = None,
+    seed: Seed = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What traces say about relation paths, into the dense retriever."""
+    from agentkd.config import FeedbackConfig, load_config
+    from agentkd.retrievers.feedback import feedback as run
+
+    options = given(locals(), FeedbackConfig.model_fields)
+    config = load_config(FeedbackConfig, recipe=recipe, options=options, overrides=overrides or [])
+    result = run(config)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(
+        f"strict F1 of the top path on {result['held_out']} held-out questions: {result['f1_before']:.1f} → "
+        f"{result['f1_after']:.1f}, {result['f1_gain']:+.1f} [{result['f1_gain_low']:+.1f}, "
+        f"{result['f1_gain_high']:+.1f}] (paired, 95 %)"
+    )
+    say(f"wrote {result['out']}; use it with --retriever {result['out']}")
 
 
 @app.command()

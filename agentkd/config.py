@@ -47,6 +47,10 @@ class GenerateConfig(StageConfig):
     paths: int = Field(5, ge=1, description="relation paths shown to the model")
     hops: int | None = Field(None, ge=1, description="longest relation path, in KB edges; default: the task's")
     rounds: int = Field(4, ge=1, description="rounds of KD-CoT at most")
+    demos: str | None = Field(None, description="run directories of verified traces to take examples from")
+    examples: int = Field(6, ge=0, description="worked examples shown to the reader")
+    reader: str | None = Field(None, description="complete (a pattern, for small models) or choose (instructed)")
+    trust: float | None = Field(None, ge=0, description="nats that the model's choice adds; default: by the model")
     samples: int = Field(1, ge=1)
     temperature: float | None = Field(None, ge=0, description="default: 0 for one sample, 0.7 for more")
     concurrency: int | None = Field(None, ge=1)
@@ -65,6 +69,18 @@ class DistillConfig(StageConfig):
     batch: int = Field(4, ge=1, description="examples a device and step")
     limit: int | None = Field(None, ge=1, description="examples at most")
     max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
+    precision: str = "auto"
+
+
+class FeedbackConfig(StageConfig):
+    """`agentkd feedback`: what traces say about relation paths, into the dense retriever."""
+
+    traces: str | None = None
+    base: str | None = Field(None, description="encoder to start from; default: all-MiniLM-L6-v2")
+    epochs: float = Field(2.0, gt=0)
+    lr: float = Field(5e-5, gt=0)
+    batch: int = Field(16, ge=1, description="questions a step")
+    candidates: int = Field(20, ge=2, description="paths a question")
     precision: str = "auto"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,16 +19,19 @@ from agentkd.config import GenerateConfig, default_teacher, slug, task_label
 from agentkd.engine import run_items
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.matching import strict_f1
+from agentkd.models import PACKAGED
 from agentkd.progress import Progress, say
 from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
-from agentkd.store import Run, is_complete, read_lines, read_traces
+from agentkd.store import Run, is_complete, read_config, read_lines, read_traces
 from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, TokenLimit, open_teacher
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
 from agentkd.verify import check_draft, join_gold
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent
+    from agentkd.agents.memory import Memory
+    from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.retrievers.kb import KnowledgeBase
     from agentkd.tasks import Gold, Question, Task
     from agentkd.teacher import Chat
@@ -43,7 +47,7 @@ class World:
     task: Task
     kb: KnowledgeBase
     config: GenerateConfig
-    _built: dict[str, Any] = field(default_factory=dict)
+    _passages: BM25Passages | None = None
 
     @classmethod
     def load(cls, config: GenerateConfig) -> World:
@@ -60,7 +64,31 @@ class World:
     def identity(self) -> dict[str, str]:
         """What may not change in a run directory besides the config: the content of data, KB and prompts."""
         data = content_hash(self.task.hashes(self.config.split))
-        return {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
+        identity = {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
+        if (folder := Path(str(self.config.retriever))).is_dir():
+            from agentkd.retrievers.dense import encoder_hash
+
+            identity["hash_retriever"] = encoder_hash(folder)
+        if self.config.demos:
+            identity["hash_demos"] = content_hash(self.memory.examples)
+        return identity
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The worked examples: of the runs that `demos` names, else the packaged ones."""
+        from agentkd.agents.memory import Memory, from_traces, packaged
+
+        folders = [Path(name.strip()) for name in (self.config.demos or "").split(",") if name.strip()]
+        for folder in folders:
+            read_config(folder)  # a folder that is no run is named
+        examples = from_traces(trace for folder in folders for trace in read_traces(folder)) if folders else packaged()
+        if not examples:
+            raise UserError(f"no verified trace in {self.config.demos}: generate some, or leave demos= out")
+        return Memory(examples, getattr(self.retriever, "encoder", None))
+
+    @cached_property
+    def retriever(self) -> PathRetriever:
+        return make_retriever(self.config.retriever or default_retriever(), self.kb)
 
     def agent(self, name: str, model: Chat) -> Agent:
         """The agent of that name over this world. Raises UserError for an unknown one."""
@@ -68,21 +96,29 @@ class World:
         from agentkd.agents.base import Surroundings
         from agentkd.retrievers.bm25 import BM25Passages
 
-        if "paths" not in self._built:
-            self._built["paths"] = make_retriever(self.config.retriever or default_retriever(), self.kb)
-        if name == "rag" and "passages" not in self._built:
-            self._built["passages"] = BM25Passages(self.kb)
+        if name == "rag" and self._passages is None:
+            self._passages = BM25Passages(self.kb)
         around = Surroundings(
             kb=self.kb,
-            retriever=self._built["paths"],
+            retriever=self.retriever,
             model=model,
             paths=self.config.paths,
             hops=self.config.hops or self.task.max_hops,
             rounds=self.config.rounds,
             temperature=self.config.temperature or 0.0,
-            passages=self._built.get("passages"),
+            passages=self._passages,
+            memory=self.memory,
+            examples=self.config.examples,
+            reader=self.config.reader or ("complete" if is_small(model.name) else "choose"),
+            trust=(1.0 if is_small(model.name) else 20.0) if self.config.trust is None else self.config.trust,
         )
         return make_agent(name, around)
+
+
+def is_small(model: str) -> bool:
+    """Whether a teacher is the packaged 135M model. It reads by going on with a pattern, and its choice is worth about
+    one nat (docs/log.md); any other is instructed, and decides alone."""
+    return model == "local" or model.endswith(PACKAGED)
 
 
 def derive(config: Config, *, split: str, out: str) -> Config:

@@ -92,6 +92,12 @@ class InProcess:
             self.cache.put(key, reply.model_dump(mode="json"))
         return reply
 
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+    ) -> Reply:
+        """As `chat` with a schema: not here."""
+        raise UserError(f"{self.name} runs in-process, without constrained output: give it as --teacher vllm:DIR")
+
     async def serve(self) -> None:
         """Take what waits, answer it as a batch, for ever."""
         waiting: list[_Job] = []

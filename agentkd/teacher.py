@@ -11,7 +11,7 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ RETRIES = 4
 FIRST_PAUSE = 0.5  # seconds, doubled at each retry, with jitter
 PING_TIMEOUT = 10.0  # seconds for the first contact with a server that ought to be up
 LOCAL_SLOTS = 4
+COMPLETE_TOKENS = 96  # a relation path
 NO_TEACHER = "none"
 
 
@@ -48,6 +49,10 @@ class Chat(Protocol):
         schema: dict[str, Any] | None = None,
         temperature: float = 0.0,
         sample: int = 0,
+    ) -> Reply: ...
+
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
     ) -> Reply: ...
 
 
@@ -147,14 +152,43 @@ class Teacher:
                 "type": "json_schema",
                 "json_schema": {"name": "reply", "schema": schema, "strict": True},
             }
-        key = content_hash({**request, "model": self.name, "sample": sample})
+        return await self._ask(request, self.client.chat.completions.create, lambda choice: choice.message.content)
+
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+    ) -> Reply:
+        """Go on with a text (no chat template) in one of the given ways; `text` is the chosen one.
+
+        For small models, which follow a pattern in plain text better than an instruction. The text goes on with a
+        JSON string, because that is the constraint that vLLM and llama.cpp share. Where a server cannot constrain,
+        the longest choice that the reply begins with counts, else the reply is empty."""
+        schema = {"enum": list(choices)}
+        request: dict[str, Any] = {
+            "model": self.model,
+            "prompt": prompt,
+            "max_tokens": COMPLETE_TOKENS,
+            "temperature": temperature,
+            "seed": sample,
+            "extra_body": {
+                "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}},  # vLLM
+                "json_schema": schema,  # llama.cpp
+            },
+        }
+        reply = await self._ask(request, self.client.completions.create, lambda choice: choice.text)
+        return reply.model_copy(update={"text": chosen(reply.text, choices)})
+
+    async def _ask(
+        self, request: dict[str, Any], create: Callable[..., Awaitable[Any]], text: Callable[[Any], str | None]
+    ) -> Reply:
+        """The answer to a request, from the cache or from the server, counted."""
+        key = content_hash({**request, "model": self.name, "sample": request["seed"]})
         if self.cache is not None and (hit := self.cache.get(key)) is not None:
             usage = Usage.model_validate({**hit["usage"], "cached": 1, "seconds": 0.0})
             return Reply(text=hit["text"], finish_reason=hit["finish_reason"], usage=usage)
         if self.max_tokens is not None and self.spent >= self.max_tokens:
             raise TokenLimit(f"{self.spent} tokens used, --max-tokens is {self.max_tokens}: raise it to go on")
         start = time.monotonic()
-        response = await self._send(request)
+        response = await self._send(request, create)
         choice = response.choices[0]
         counts = response.usage
         usage = Usage(
@@ -164,19 +198,19 @@ class Teacher:
             seconds=round(time.monotonic() - start, 4),
         )
         self.spent += usage.tokens
-        reply = Reply(text=choice.message.content or "", finish_reason=choice.finish_reason or "", usage=usage)
+        reply = Reply(text=text(choice) or "", finish_reason=choice.finish_reason or "", usage=usage)
         if self.cache is not None:
             self.cache.put(key, reply.model_dump(mode="json"))
         return reply
 
-    async def _send(self, request: dict[str, Any]) -> Any:
+    async def _send(self, request: dict[str, Any], create: Callable[..., Awaitable[Any]]) -> Any:
         import openai
 
         pause = FIRST_PAUSE
         last: Exception = ValueError("no attempt")
         for attempt in range(RETRIES + 1):
             try:
-                response = await self.client.chat.completions.create(**request)
+                response = await create(**request)
                 if getattr(response, "choices", None):
                     return response
                 last, wait = ValueError("the answer is no chat completion"), 0.0
@@ -197,6 +231,15 @@ class Teacher:
 
     async def close(self) -> None:
         await self.client.close()
+
+
+def chosen(text: str, choices: Sequence[str]) -> str:
+    """The choice that a text begins with, as a JSON string or bare; the longest of several, empty for none."""
+    try:
+        found = json.JSONDecoder().raw_decode(text.strip())[0]
+    except ValueError:
+        found = text.strip().strip('"')
+    return max((choice for choice in choices if str(found).startswith(choice)), key=len, default="")
 
 
 def reason(error: Exception) -> str:
@@ -239,6 +282,11 @@ class NoTeacher:
         sample: int = 0,
     ) -> Reply:
         raise UserError("this agent asks a model: give --teacher (local, vllm:MODEL, openai:MODEL or URL#MODEL)")
+
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+    ) -> Reply:
+        return await self.chat([], max_tokens=0)
 
 
 @asynccontextmanager

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkd.matching import strict_key
 from agentkd.retrievers.kb import KnowledgeBase, Path
-from agentkd.trace import Draft, Message, Step, Triple
+from agentkd.trace import Draft, Message, Step, Trace, Triple
 
 if TYPE_CHECKING:
+    from agentkd.agents.memory import Example, Memory
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.tasks import Question
     from agentkd.teacher import Chat
@@ -31,6 +32,10 @@ class Surroundings:
     paths: int = 5
     hops: int = 2
     rounds: int = 4
+    trust: float = 1.0
+    reader: str = "complete"
+    memory: Memory | None = None
+    examples: int = 6
     temperature: float = 0.0
     passages: BM25Passages | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # encoders and their caches are not thread-safe
@@ -40,10 +45,17 @@ class Surroundings:
         async with self.lock:
             found = await asyncio.to_thread(self.retriever.paths, query, anchors, self.paths, self.hops)
         return [
-            Option(item.path, item.label, tuple(answers))
+            Option(item.path, item.label, tuple(answers), item.score)
             for item in found
             if (answers := self.kb.follow(anchors, item.path))
         ]
+
+    async def similar(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
+        """Worked examples for a question, the most similar last."""
+        if self.memory is None or not self.examples:
+            return []
+        async with self.lock:
+            return await asyncio.to_thread(self.memory.nearest, id, question, topics, self.examples)
 
     def evidence(self, anchors: Sequence[str], path: Path, ends: Sequence[str]) -> tuple[Triple, ...]:
         """The KB facts on the walks from the anchors to `ends`, at most EVIDENCE of them."""
@@ -57,11 +69,12 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Option:
-    """A relation path with all that it leads to."""
+    """A relation path with all that it leads to; `logit` is what the retriever thinks of it."""
 
     path: Path
     label: str
     answers: tuple[str, ...]
+    logit: float = 0.0
 
     @property
     def preview(self) -> list[str]:
@@ -84,6 +97,26 @@ def survey_step(options: Sequence[Option], topics: Sequence[str]) -> Step:
     enough to train on, without the KB."""
     record = {"topics": list(topics), "candidates": [option.record() for option in options]}
     return Step(kind="survey", output=json.dumps(record, ensure_ascii=False))
+
+
+def surveyed(trace: Trace) -> dict[str, Any] | None:
+    """The record that `survey_step` made."""
+    return next((json.loads(step.output) for step in trace.steps if step.kind == "survey"), None)
+
+
+def proven_label(trace: Trace) -> str | None:
+    """The label of a verified trace's path as its survey shows it; None where it is not shown or nothing is proven."""
+    survey, path = surveyed(trace), trace.provenance.get("path")
+    if not trace.verified or survey is None or path is None:
+        return None
+    proven = [list(step) for step in path]
+    return next((option["label"] for option in survey["candidates"] if option["path"] == proven), None)
+
+
+def reward(trace: Trace) -> float:
+    """Strict F1 against gold, joined after the trace was closed; without gold 1 for what is verified."""
+    given = next((step.reward for step in reversed(trace.steps) if step.kind == "gold"), None)
+    return float(trace.verified) if given is None else given
 
 
 def chat_messages(system: str, *turns: str) -> list[Message]:

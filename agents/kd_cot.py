@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 
 from agentkd.agents.base import Option, Surroundings, chat_messages, match_option, survey_step
+from agentkd.agents.reading import decide
 from agentkd.matching import normalize
 from agentkd.prompts import demonstrations, render
-from agentkd.trace import Draft, Step, Usage
+from agentkd.retrievers.bm25 import mask_topics
+from agentkd.trace import Draft, Message, Step, Usage
 from agentkd.verify import check_step
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ ACTIONS = ("Question", "Multi_Answer_Question", "Finish")
 PLAN_TOKENS = 128
 READ_TOKENS = 96
 NONE = "none of these"
+
+
+Vote = tuple[Option | None, Step, Usage]
 
 
 class Round(TypedDict):
@@ -50,6 +56,7 @@ class Round(TypedDict):
 class State(TypedDict, total=False):
     """What the nodes hand on. It lives in memory only: cache and store resume a run."""
 
+    id: str
     question: str
     topics: list[str]
     sample: int
@@ -84,6 +91,7 @@ class KDCoT:
 
     async def solve(self, question: Question, sample: int) -> Draft:
         start = State(
+            id=question.id,
             question=question.question,
             topics=self.around.topics(question),
             sample=sample,
@@ -143,34 +151,60 @@ class KDCoT:
         return END if state["plan"]["action"] == "Finish" else "retrieve"
 
     async def retrieve(self, state: State) -> State:
-        """Paths around the last proven answers (at first the topic) for question and sub-question together, as
-        KD-CoT queries its retriever (section 3.2)."""
+        """Paths around the last proven answers (at first the topic). KD-CoT queries its retriever with question and
+        sub-question together (section 3.2); a small model's sub-questions are too poor to help, so that its first
+        query is the question alone."""
         query = f"{state['question']} {state['plan']['input']}"
+        if self.around.reader == "complete":
+            query = state["plan"]["input"] if state["rounds"] else state["question"]
         options = await self.around.options(query, anchors(state))
         return {"options": [option for option in options if option.label not in state["refused"]]}
 
     async def read(self, state: State) -> State:
-        """The model chooses one of the executed paths, or none."""
+        """The model votes for one of the executed paths, or none; ranking, vote and agreement decide together."""
         options: list[Option] = state["options"]
         if not options:
             return {"choice": None}
-        sub_question = state["plan"]["input"]
+        ask = self.complete if self.around.reader == "complete" else self.choose
+        vote, step, usage = await ask(state, options)
+        choice = None
+        if vote is not None or self.around.reader == "complete":
+            rank = 0 if state["rounds"] else state["sample"]
+            choice, expected = decide(options, vote, self.around.trust, rank)
+            step = step.model_copy(update={"reward": round(expected, 4)})
+        return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, usage)}
+
+    async def complete(self, state: State, options: Sequence[Option]) -> Vote:
+        """The path with which the model goes on after the most similar proven questions."""
+        around, starts = self.around, anchors(state)
+        question = state["plan"]["input"] if state["rounds"] else state["question"]
+        examples = await around.similar(state["id"], question, starts)
+        prompt = render("kd_cot/pattern", examples=examples, question=mask_topics(question, starts)) + " "
+        reply = await around.model.complete(
+            prompt,
+            choices=[option.label for option in options],
+            temperature=around.temperature,
+            sample=state["sample"],
+        )
+        step = Step(kind="read", messages=(Message(role="user", content=prompt),), output=reply.text)
+        return match_option(reply.text, options), step, reply.usage
+
+    async def choose(self, state: State, options: Sequence[Option]) -> Vote:
+        """The path that an instructed model names, having seen what each leads to; None for none of them."""
         messages = chat_messages(
             render("kd_cot/read_system"),
             *reading_turns(state["question"]),
-            render("kd_cot/read", question=sub_question, topics=anchors(state), candidates=options),
+            render("kd_cot/read", question=state["plan"]["input"], topics=anchors(state), candidates=options),
         )
-        labels = [option.label for option in options]
         reply = await self.around.model.chat(
             messages,
             max_tokens=READ_TOKENS,
-            schema={"enum": [*labels, NONE]},
+            schema={"enum": [*(option.label for option in options), NONE]},
             temperature=self.around.temperature,
             sample=state["sample"],
         )
-        choice = match_option(reply.text, options)
         step = Step(kind="read", messages=tuple(messages), output=reply.text)
-        return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, reply.usage)}
+        return match_option(reply.text, options), step, reply.usage
 
     async def verify(self, state: State) -> State:
         """A choice becomes an Answer only with evidence that leads from the anchors to all of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.errors import UserError
@@ -34,4 +35,10 @@ def make_retriever(name: str, kb: KnowledgeBase) -> PathRetriever:
         from agentkd.retrievers.hybrid import HybridPaths
 
         return HybridPaths(kb)
-    raise UserError(f"unknown retriever {name!r}; choose one of: {', '.join(RETRIEVERS)}")
+    if Path(name).is_dir():
+        from agentkd.retrievers.dense import DensePaths
+
+        return DensePaths(kb, Path(name))
+    raise UserError(
+        f"unknown retriever {name!r}; choose one of: {', '.join(RETRIEVERS)}, or a folder made by `agentkd feedback`"
+    )

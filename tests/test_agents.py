@@ -11,6 +11,7 @@ import pytest
 
 from agentkd.agents import make_agent
 from agentkd.agents.base import Surroundings
+from agentkd.agents.memory import Example, Memory
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks import Question
@@ -56,6 +57,12 @@ class Scripted:
         text = self.replies.pop(0) if self.replies else finish()
         return Reply(text=text, finish_reason="stop", usage=Usage(calls=1, prompt_tokens=10, completion_tokens=2))
 
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+    ) -> Reply:
+        self.choices = list(choices)
+        return await self.chat([Message(role="user", content=prompt)], max_tokens=1)
+
 
 def plan(question: str, action: str = "Question") -> str:
     return json.dumps({"thought": "let me see", "action": action, "input": question})
@@ -65,12 +72,9 @@ def finish() -> str:
     return plan("done", "Finish")
 
 
-def solve(
-    name: str, model: Scripted, question: str, *topics: str, rounds: int = 4, hops: int = 1, sample: int = 0
-) -> Draft:
-    around = Surroundings(
-        kb=KB, retriever=BM25Paths(KB), model=model, hops=hops, rounds=rounds, passages=BM25Passages(KB)
-    )
+def solve(name: str, model: Scripted, question: str, *topics: str, sample: int = 0, **settings: Any) -> Draft:
+    values = {"hops": 1, "reader": "choose", "trust": 20.0, **settings}
+    around = Surroundings(kb=KB, retriever=BM25Paths(KB), model=model, passages=BM25Passages(KB), **values)
     asked = Question(id="q", question=question, topic_entities=topics)
     return asyncio.run(make_agent(name, around).solve(asked, sample))
 
@@ -159,3 +163,23 @@ def test_top_path_asks_no_model_and_sample_k_follows_rank_k() -> None:
     assert first.answers == ("Ben", "Cleo") and check_draft(KB, first).rung == "complete"
     assert second.answers == ("Oslo",) and beyond.answers == ()
     assert model.asked == [] and first.usage.calls == 0
+
+
+def test_a_small_model_reads_by_going_on_with_a_pattern() -> None:
+    """It sees verified questions of the memory but never its own; its vote alone does not outweigh the ranking."""
+    memory = Memory(
+        [Example("q", "Which child has", "WRONG"), Example("a", "Which child has", CHILD), Example("b", "born", BORN)],
+        None,
+    )
+    settings: dict[str, Any] = {"reader": "complete", "memory": memory}
+    model = Scripted(plan("?"), "lives in", finish())
+    draft = solve("kd-cot", model, "Which child has Anna?", "Anna", trust=0.05, **settings)
+    assert draft.answers == ("Ben", "Cleo")
+    pattern = model.asked[1][0][0].content
+    assert pattern.endswith("Question: Which child has ?\nPath: ") and "WRONG" not in pattern
+    assert pattern.index(BORN) < pattern.index(CHILD), "the most similar one stands last"
+    assert set(model.choices) == {CHILD, "lives in"}
+    trusted = solve("kd-cot", Scripted(plan("?"), "lives in"), "Which child has Anna?", "Anna", trust=20.0, **settings)
+    assert trusted.answers == ("Oslo",)
+    other = solve("kd-cot", Scripted(plan("?"), CHILD), "Which child has Anna?", "Anna", sample=1, **settings)
+    assert other.answers == ("Oslo",), "a second sample reads otherwise"

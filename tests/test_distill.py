@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agentkd import training as module
 from agentkd.config import DistillConfig
-from agentkd.distill import train as module
 from agentkd.distill.train import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights

@@ -6,13 +6,13 @@ the proven path and its answers. Nothing is cut silently: what cannot be used is
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentkd.agents.base import proven_label, surveyed
 from agentkd.agents.one_call import prompt, target
 from agentkd.errors import UserError
 from agentkd.matching import normalize
@@ -67,13 +67,8 @@ def build(traces: Iterable[Trace]) -> Dataset:
 
 def one_call_example(trace: Trace) -> Example | None:
     """The one-call form of a trace, or None if its survey does not show the proven path."""
-    survey = next((json.loads(step.output) for step in trace.steps if step.kind == "survey"), None)
-    path = trace.provenance.get("path")
-    if survey is None or path is None:
-        return None
-    proven = [list(step) for step in path]
-    label = next((option["label"] for option in survey["candidates"] if option["path"] == proven), None)
-    if label is None:
+    survey, label = surveyed(trace), proven_label(trace)
+    if survey is None or label is None:
         return None
     messages = tuple(prompt(trace.question, survey))
     return Example(id=trace.id, messages=messages, target=target(label, trace.answers), trace=trace.hash)

@@ -6,10 +6,7 @@ same command resume a run that was stopped. The manifest is written last, after 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,9 +20,9 @@ from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
 from agentkd.progress import say
 from agentkd.store import Run, is_complete, newest_run, read_config
+from agentkd.training import keep_memory, last_checkpoint, reporter
 
 METHODS = ("sft",)
-CHECKPOINT_SECONDS = 300.0
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -170,52 +167,6 @@ def by_length(trainer: Any) -> Any:
             return ByLength(lengths, self.args.train_batch_size, self.args.seed)
 
     return Trainer
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint; trainer_state.json is written last, so a torn one lacks it."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed blocks: each step frees and asks again for gigabytes, and on a CPU the kernel's zeroing of
-    fresh pages took a third of the time. Large pages help too; both are hints that do nothing elsewhere."""
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    threshold, trim = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)
-    with contextlib.suppress(AttributeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(threshold, 2**30)
-        libc.mallopt(trim, 2**31 - 1)
-
-
-def reporter() -> Any:
-    """A transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS."""
-    from transformers import TrainerCallback
-
-    from agentkd.progress import Progress
-    from agentkd.trace import Usage
-
-    class Report(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.progress = Progress("steps", total=state.max_steps - state.global_step, unit="")
-            self.progress.__enter__()
-            self.saved = time.monotonic()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if time.monotonic() - self.saved > CHECKPOINT_SECONDS and state.global_step < state.max_steps:
-                self.saved = time.monotonic()
-                control.should_save = True
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if logs and "loss" in logs:
-                self.progress.label = f"steps, loss {logs['loss']:.3f} nats/token,"
-                self.progress.advance(Usage(), good=True)
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.progress.__exit__(None, None, None)
-
-    return Report()
 
 
 def plot_curve(history: list[dict[str, Any]], path: Path) -> None:

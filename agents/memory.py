@@ -1,0 +1,79 @@
+"""Worked examples for the reader: verified traces, the most similar questions nearest to the new one.
+
+KD-CoT (section 3.3) shows the one most similar finished question; a path is a short line, so several fit. Only
+verified traces are taken, of several for a question the one with the highest reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from agentkd.agents.base import proven_label, reward
+from agentkd.prompts import demonstrations
+from agentkd.retrievers.bm25 import bm25_scores, mask_topics
+from agentkd.trace import Trace
+
+if TYPE_CHECKING:
+    from agentkd.retrievers.dense import Encoder, Vectors
+
+
+class Example(NamedTuple):
+    """A question without its topics' names, and the label of its proven path. `id` names the question."""
+
+    id: str
+    question: str
+    label: str
+
+
+class Memory:
+    """Examples with a search by similarity: by the encoder where there is one, else by BM25."""
+
+    def __init__(self, examples: Iterable[Example], encoder: Encoder | None) -> None:
+        self.examples = list(examples)
+        self.encoder = encoder
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        assert self.encoder is not None
+        return self.encoder.labels([example.question for example in self.examples])
+
+    def nearest(self, id: str, question: str, topics: Sequence[str], k: int) -> list[Example]:
+        """The k examples most like the question, the nearest last, where a model looks first. The question's own
+        trace is left out: in a run over the very questions of the memory it would give the answer away."""
+        if not self.examples:
+            return []
+        query = mask_topics(question, topics)
+        if self.encoder is not None:
+            scores = self.encoder.similarities(query, self._vectors)
+        else:
+            scores = bm25_scores(query, [example.question for example in self.examples])
+        found = [self.examples[i] for i in np.argsort(-scores, kind="stable") if self.examples[i].id != id]
+        return found[:k][::-1]
+
+
+def from_traces(traces: Iterable[Trace]) -> list[Example]:
+    """One example a question, from its best verified trace."""
+    best: dict[str, tuple[float, Example]] = {}
+    for trace in traces:
+        label = proven_label(trace)
+        if label is None or (trace.id in best and reward(trace) <= best[trace.id][0]):
+            continue
+        question = mask_topics(trace.question, list(trace.provenance.get("topics") or []))
+        best[trace.id] = (reward(trace), Example(trace.id, question, label))
+    return [example for _, example in best.values()]
+
+
+def packaged() -> list[Example]:
+    """The worked examples on geography, as `scripts/build_demonstrations.py` has made them from verified traces."""
+    return [
+        Example(
+            demo["id"],
+            mask_topics(demo["question"], demo["rounds"][0]["topics"]),
+            " > ".join(done["label"] for done in demo["rounds"]),
+        )
+        for demo in demonstrations("kd_cot/demonstrations")
+    ]
