@@ -49,6 +49,7 @@ class GenerateConfig(StageConfig):
     rounds: int = Field(4, ge=1, description="rounds of KD-CoT at most")
     demos: str | None = Field(None, description="run directories of verified traces to take examples from")
     examples: int = Field(6, ge=0, description="worked examples shown to the reader")
+    shuffle: bool = Field(False, description="a control: the tails of each of the KB's relations are permuted")
     reader: str | None = Field(None, description="complete (a pattern, for small models) or choose (instructed)")
     trust: float | None = Field(None, ge=0, description="nats that the model's choice adds; default: by the model")
     samples: int = Field(1, ge=1)

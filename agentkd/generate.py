@@ -58,7 +58,8 @@ class World:
             data=Path(config.data) if config.data else None,
             kb=Path(config.kb) if config.kb else None,
         )
-        return cls(task, task.knowledge_base(), config)
+        kb = task.knowledge_base()
+        return cls(task, kb.shuffled(config.seed) if config.shuffle else kb, config)
 
     @property
     def identity(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ def keep_memory() -> None:
         libc.mallopt(trim, 2**31 - 1)
 
 
-def reporter() -> Any:
+def reporter(unit: str) -> Any:
     """A transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS."""
     from transformers import TrainerCallback
 
@@ -49,7 +49,7 @@ def reporter() -> Any:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs:
-                self.progress.label = f"steps, loss {logs['loss']:.3f} nats/token,"
+                self.progress.label = f"steps, loss {logs['loss']:.3f} {unit},"
                 self.progress.advance(Usage(), good=True)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -168,19 +168,19 @@ def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequenc
             save_strategy="steps",
             save_steps=10**9,  # `reporter` saves by the clock
             save_total_limit=1,
-            logging_steps=5,
+            logging_steps=1,
             report_to=[],
             disable_tqdm=True,
             use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_dict(table),
         loss=DistillKLDivLoss(model, similarity_fct=lambda query, path: SCALE * pairwise_cos_sim(query, path)),
-        callbacks=[reporter()],
+        callbacks=[reporter("nats/question")],
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
     after = top_rewards(model, held_out)
-    model.save(str(out))
+    model.save(str(out), create_model_card=False)
     mean, low, high = paired_difference([100 * value for value in after], [100 * value for value in before])
     return {
         "examples": len(table["query"]),

@@ -314,3 +314,13 @@ def test_metaqa_gold_is_the_endpoint_set(hops: int, exact: float) -> None:
         topic = question[question.index("[") + 1 : question.index("]")]
         right.append(set(kb.follow([topic], path)) == set(answers.split("|")))
     assert sum(right) >= exact * len(right)
+
+
+def test_the_shuffled_control_keeps_all_but_the_facts() -> None:
+    triples = [(f"h{n}", f"r{n % 2}", f"t{n}") for n in range(40)]
+    kb = KnowledgeBase.from_triples(triples)
+    control = kb.shuffled(0)
+    assert sorted(control.entities) == sorted(kb.entities) and control.relations == kb.relations
+    assert [row[:2] for row in control.triples()] == [row[:2] for row in kb.triples()]
+    assert sum(kb.has(*row) for row in control.triples()) < 8
+    assert list(kb.shuffled(0).triples()) == list(control.triples()) != list(kb.shuffled(1).triples())

@@ -114,7 +114,7 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         ),
         train_dataset=Rows.from_list(short),
         processing_class=tokenizer,
-        callbacks=[reporter()],
+        callbacks=[reporter("nats/token")],
     )
     trainer.remove_callback(PrinterCallback)
     start = time.monotonic()
