@@ -229,13 +229,28 @@ def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
     if folder is None:
         kb_path, files = prepare_rog(name, data)
         return _by_file(name, files, kb or kb_path, **options)
-    files = {split: file for split in SPLITS if (file := folder / f"{name}_{split}.jsonl").is_file()}
+    parts: dict[str, tuple[Path, ...]] = {
+        split: (file,) for split in SPLITS if (file := folder / f"{name}_{split}.jsonl").is_file()
+    }
     kb_path = kb or folder / "kb.tsv"
     if not kb_path.is_file():
         raise UserError(f"{folder}: holds {name} questions but no kb.tsv; put it there or name one with --kb")
-    read = {split: partial(read_fbmini, file, split) for split, file in files.items()}
+    read: dict[str, Callable[[], list[Row]]] = {
+        split: partial(read_fbmini, files[0], split) for split, files in parts.items()
+    }
+    trained = folder / "webqsp_train.jsonl"
+    if name == "cwq" and "dev" in parts and trained.is_file():  # most CWQ questions are composed from WebQSP's
+        read["unseen"] = partial(_unseen, read["dev"], trained)
+        parts["unseen"] = (*parts["dev"], trained)
     note = _FBMINI_NOTE.format("WebQSP" if name == "webqsp" else "CWQ")
-    return Task(name, kb_path=kb_path, read=read, files={s: (f,) for s, f in files.items()}, note=note, **options)
+    return Task(name, kb_path=kb_path, read=read, files=parts, note=note, **options)
+
+
+def _unseen(read: Callable[[], list[Row]], trained: Path) -> list[Row]:
+    """The questions that share neither text nor id root with WebQSP's training questions."""
+    rows = read()
+    known = overlaps([row.question for row in read_fbmini(trained, "train")], [row.question for row in rows]).test
+    return [row for row in rows if row.question.id not in known]
 
 
 def _hops(name: str, data: Path | None, kb: Path | None, hops: int | None) -> Task:

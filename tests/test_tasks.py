@@ -360,3 +360,13 @@ def test_a_gzipped_knowledge_base_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "kb.tsv.gz").write_bytes(gzip.compress("\n".join(KB).encode()))
     questions = write(tmp_path / "mine.jsonl", {"question": "Oslo?", "topic_entities": "oslo"})
     assert load_task(str(questions), kb=tmp_path / "kb.tsv.gz").questions("all")[0].topic_entities == ("Oslo",)
+
+
+@needs_data
+def test_cwq_unseen_leaves_out_what_is_composed_from_webqsp() -> None:
+    cwq = load_task("cwq", data=DATA)
+    unseen = {question.id for question in cwq.questions("unseen")}
+    assert len(unseen) == 600 and unseen < {question.id for question in cwq.questions("dev")}
+    known = {id_root(question.id) for question in load_task("webqsp", data=DATA).questions("train")}
+    assert not {id_root(name) for name in unseen} & known
+    assert set(cwq.gold("unseen")) == unseen
