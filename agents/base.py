@@ -40,10 +40,10 @@ class Surroundings:
     passages: BM25Passages | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # encoders and their caches are not thread-safe
 
-    async def options(self, query: str, anchors: Sequence[str]) -> list[Option]:
-        """The best relation paths out of the anchors for a query, executed."""
+    async def options(self, query: str, anchors: Sequence[str], hops: int | None = None) -> list[Option]:
+        """The best relation paths out of the anchors for a query, executed; of `hops` edges at most."""
         async with self.lock:
-            found = await asyncio.to_thread(self.retriever.paths, query, anchors, self.paths, self.hops)
+            found = await asyncio.to_thread(self.retriever.paths, query, anchors, self.paths, hops or self.hops)
         return [
             Option(item.path, item.label, tuple(answers), item.score)
             for item in found
