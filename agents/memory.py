@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from agentkd.retrievers.dense import Encoder, Vectors
 
 
-WORTH = 0.5  # the least reward of an example: a path that leads to gold among much else teaches the wrong path
-
-
 class Example(NamedTuple):
     """A question without its topics' names, and the label of its proven path. `id` names the question."""
 
@@ -63,7 +60,7 @@ def from_traces(traces: Iterable[Trace]) -> list[Example]:
     best: dict[str, tuple[float, Example]] = {}
     for trace in traces:
         label = proven_label(trace)
-        if label is None or reward(trace) < WORTH or (trace.id in best and reward(trace) <= best[trace.id][0]):
+        if label is None or (trace.id in best and reward(trace) <= best[trace.id][0]):
             continue
         question = mask_topics(trace.question, list(trace.provenance.get("topics") or []))
         best[trace.id] = (reward(trace), Example(trace.id, question, label))
