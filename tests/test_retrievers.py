@@ -163,7 +163,7 @@ def test_hubs_encode_steps_and_the_preselected_only(own_home: Path, monkeypatch:
 
 @needs_dense
 def test_a_model_that_cannot_be_loaded(kb: KnowledgeBase, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "_model_name", lambda: str(own_home / "nowhere"))
+    monkeypatch.setattr(dense, "encoder_name", lambda: str(own_home / "nowhere"))
     with pytest.raises(WorldError, match=r"cannot load the encoder .*--retriever bm25"):
         dense.Encoder(kb).labels(["x"])
 
