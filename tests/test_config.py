@@ -30,7 +30,7 @@ def test_the_nearer_value_wins(tmp_path: Path) -> None:
         ("samples=0", "'samples' = 0: .*greater than or equal to 1"),
         ("samples=many", "'samples' = 'many'"),
         ("temperature=-1", "'temperature' = -1"),
-        ("samples", "'samples' is not an option: write key=value"),
+        ("samples", "'samples' is not an option: write key=value, with one of .*samples"),
     ],
 )
 def test_a_wrong_value_is_named(override: str, words: str) -> None:

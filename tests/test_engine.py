@@ -56,6 +56,21 @@ def test_an_error_comes_back_with_its_item() -> None:
     assert one == 1 and item == 0 and isinstance(error, ZeroDivisionError)
 
 
+def test_what_is_no_ordinary_error_ends_the_loop() -> None:
+    class Stop(BaseException):
+        pass
+
+    async def work(item: int) -> None:
+        raise Stop
+
+    async def run() -> None:
+        async for _ in run_items([1], work, 1):
+            raise AssertionError("yielded")
+
+    with pytest.raises(Stop):
+        asyncio.run(run())
+
+
 @pytest.mark.parametrize("stop", ["break", "raise"])
 def test_leaving_early_cancels_what_is_in_flight(stop: str) -> None:
     cancelled: list[int] = []
@@ -77,6 +92,6 @@ def test_leaving_early_cancels_what_is_in_flight(stop: str) -> None:
         except RuntimeError:
             pass
         await jobs.aclose()  # type: ignore[attr-defined]
+        assert sorted(cancelled) == [1, 2]  # here already: nothing outlives the loop
 
     asyncio.run(run())
-    assert sorted(cancelled) == [1, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
-from agentkd.store import Run, file_hash, is_complete, newest_run, read_traces, write_atomically
+from agentkd.store import Run, file_hash, is_complete, newest_run, read_config, read_traces, write_atomically
 from agentkd.trace import Trace, Verdict
 
 
@@ -28,6 +28,10 @@ def make_trace(name: str, sample: int = 0) -> Trace:
 def opened(path: Path, **changes: Any) -> Run:
     identity = {"hash_data": changes.pop("hash_data", "d")}
     return Run(path, changes.pop("stage", "generate"), GenerateConfig(task="geo", **changes), identity)
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def filled(path: Path, count: int) -> Path:
@@ -44,6 +48,8 @@ def test_reopening_knows_what_is_done_and_refuses_to_double_it(tmp_path: Path) -
         with pytest.raises(ValueError, match="already in"):
             run.append(make_trace("q1"))
         run.append(make_trace("q1", sample=1))
+        with pytest.raises(ValueError, match="already in"):
+            run.append(make_trace("q1", sample=1))
     assert [trace.sample for trace in read_traces(tmp_path)] == [0, 0, 0, 1]
 
 
@@ -53,28 +59,39 @@ def test_a_shard_cut_anywhere_keeps_its_whole_lines(tmp_path_factory: pytest.Tem
     path = tmp_path_factory.mktemp("run")
     shard = filled(path, 3)
     whole = shard.read_bytes()
-    cut = data.draw(st.integers(0, len(whole)))
-    garbage = data.draw(st.binary(max_size=20).filter(lambda text: b"\n" not in text and b"{" not in text))
+    ends = [place for place, byte in enumerate(whole) if byte == ord("\n")]
+    cut = data.draw(st.sampled_from(ends) | st.integers(0, len(whole)))
+    noise = st.binary(max_size=20).filter(lambda text: not set(b"\r{") & set(text))
+    garbage = data.draw(st.just(b"") | noise.map(lambda text: b"\xff" + text))  # no JSON, whatever stands before it
     shard.write_bytes(whole[:cut] + garbage)
-    lines = whole.splitlines(keepends=True)
-    kept = sum(sum(map(len, lines[: number + 1])) <= cut + (not garbage) for number in range(3))
+    kept = whole[:cut].count(b"\n")
+    torn = whole[:cut].rpartition(b"\n")[2] + garbage
+    if cut in ends and not garbage:  # only the newline is missing
+        kept, torn = kept + 1, b""
+    torn += b"" if not torn or torn.endswith(b"\n") else b"\n"
+    beside = shard.with_suffix(".jsonl.torn")
     with opened(path) as run:
-        assert len(run.done) in (kept, whole[:cut].count(b"\n"))
-        for number in range(3):
-            if (f"q{number}", 0) not in run.done:
-                run.append(make_trace(f"q{number}"))
-    assert [trace.id for trace in read_traces(path)] == ["q0", "q1", "q2"]
+        assert run.done == {(f"q{number}", 0) for number in range(kept)}
+        assert (beside.read_bytes() if beside.exists() else b"") == torn and run.repaired == torn.count(b"\n")
+        for number in range(kept, 3):
+            run.append(make_trace(f"q{number}"))
     assert shard.read_bytes() == whole
+    shard.write_bytes(whole + b"again")
+    with opened(path):
+        assert shard.read_bytes() == whole and beside.read_bytes() == torn + b"again\n"
 
 
 def test_identity_is_fixed_and_extent_grows(tmp_path: Path) -> None:
     filled(tmp_path, 1)
-    with opened(tmp_path, limit=9, concurrency=3, max_tokens=10):
-        pass
-    for change in ({"seed": 1}, {"agent": "cot"}, {"hash_data": "other"}, {"stage": "answers"}):
-        (name, value), *_ = change.items()
-        with pytest.raises(UserError, match=f"made with {name} = .*not {value!r}.*another --out"):
-            opened(tmp_path, **change).__enter__()
+    with opened(tmp_path, limit=9, concurrency=3, max_tokens=10, out="elsewhere"):
+        assert read_config(tmp_path)["limit"] == 9
+    changes = {"seed": (0, 1), "agent": ("kd-cot", "cot"), "hash_data": ("d", "e"), "stage": ("generate", "answers")}
+    for name, (old, new) in changes.items():
+        refused = opened(tmp_path, **{name: new})
+        with pytest.raises(UserError, match=f"made with {name} = {old!r}, not {new!r}: .*another --out"):
+            refused.__enter__()
+        with opened(tmp_path) as run:  # the refused one holds no lock, and changed nothing
+            assert run.done == {("q0", 0)}
 
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
@@ -109,9 +126,21 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     number, _, message = done.stdout.partition(" ")
     assert int(number) > 1 and "make room and run the same command again" in message
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     assert [trace.id for trace in read_traces(tmp_path)] == [f"q{n}" for n in range(int(number))]
     assert (tmp_path / "traces-0.jsonl").read_bytes().endswith(b"\n")
+
+
+def test_a_line_that_was_not_flushed_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = filled(tmp_path, 1)
+    before = shard.read_bytes()
+    with opened(tmp_path) as run:
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(WorldError, match=r"No space left.*make room"):
+            run.append(make_trace("q1"))
+        assert shard.read_bytes() == before and run.done == {("q0", 0)}
+        monkeypatch.undo()
+        run.append(make_trace("q1"))
+    assert [trace.id for trace in read_traces(tmp_path)] == ["q0", "q1"]
 
 
 def test_the_manifest_stands_for_completeness(tmp_path: Path) -> None:
@@ -130,16 +159,15 @@ def test_a_failure_is_paid_for_again_only_if_it_may_pass(tmp_path: Path) -> None
     with opened(tmp_path) as run:
         run.fail(("busy", 0), "429", retry=True)
         run.fail(("refused", 0), "400", retry=False)
+        assert run.done == {("refused", 0)}
     with opened(tmp_path) as run:
         assert run.done == {("refused", 0)}
 
 
 def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
-    import os
-
-    with pytest.raises(UserError, match="no complete generate run"):
+    with pytest.raises(UserError, match=r"no complete generate run.*run `agentkd generate.*give --traces DIR"):
         newest_run(tmp_path)
-    for age, (name, stage) in enumerate([("new", "generate"), ("old", "generate"), ("other", "distill")]):
+    for age, (name, stage) in enumerate([("other", "distill"), ("new", "generate"), ("old", "generate")]):
         with opened(tmp_path / name, stage=stage) as run:
             run.finish({})
         os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
@@ -150,10 +178,6 @@ def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "metrics.json"
     write_atomically(target, "old")
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(WorldError, match=r"No space left.*make room"):
         write_atomically(target, "new")

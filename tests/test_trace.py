@@ -33,8 +33,19 @@ def close(**changes: Any) -> Trace:
 def test_the_hash_is_of_the_content_and_not_of_the_cost() -> None:
     trace = close()
     assert trace.hash == trace.content_hash() == close(usage=Usage(calls=9, seconds=1.5)).hash
-    changes: list[dict[str, Any]] = [{"answers": ("Lyon",)}, {"sample": 1}, {"question": "!"}, {"steps": ()}]
-    assert len({close(**change).hash for change in [{}, *changes]}) == 5
+    names = dict.fromkeys(("id", "task", "question", "teacher"), "other")
+    changes = {
+        **names,
+        "sample": 1,
+        "steps": (),
+        "answers": (),
+        "verified": False,
+        "verdict": NO,
+        "provenance": {"a": 1},
+    }
+    assert set(changes) == set(Trace.model_fields) - {"hash", "usage"}
+    assert len({trace.hash, *(close(**{name: value}).hash for name, value in changes.items())}) == 1 + len(changes)
+    assert close(provenance={"a": 1, "b": 2}).hash == close(provenance={"b": 2, "a": 1}).hash
 
 
 def test_a_trace_survives_json() -> None:
@@ -54,9 +65,10 @@ def test_records_do_not_change_and_know_their_fields() -> None:
 
 
 def test_evidence_of_refused_steps_does_not_count() -> None:
-    other = FACT.model_copy(update={"tail": "Lyon"})
-    steps = [Step(kind="a", evidence=(FACT, FACT), verdict=YES), Step(kind="a", evidence=(other,), verdict=NO)]
-    assert Draft(steps=(*steps, steps[0]), answers=()).triples == [FACT]
+    no, code = (FACT.model_copy(update={"tail": tail}) for tail in ("Lyon", "Brest"))
+    found = [((FACT, FACT), YES), ((no,), NO), ((code, StageTest(name="ids", passed=True)), None), ((FACT,), YES)]
+    steps = tuple(Step(kind="a", evidence=evidence, verdict=verdict) for evidence, verdict in found)
+    assert Draft(steps=steps, answers=()).triples == [FACT, code]
 
 
 usages = st.builds(Usage, **{name: st.integers(0, 10**6) for name in Usage.model_fields})
