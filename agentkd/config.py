@@ -52,6 +52,7 @@ class GenerateConfig(StageConfig):
     shuffle: bool = Field(False, description="a control: the tails of each of the KB's relations are permuted")
     reader: str | None = Field(None, description="complete (a pattern, for small models) or choose (instructed)")
     trust: float | None = Field(None, ge=0, description="nats that the model's choice adds; default: by the model")
+    votes: int | None = Field(None, ge=1, description="readings of the reader `complete`; default: by the server")
     samples: int = Field(1, ge=1)
     temperature: float | None = Field(None, ge=0, description="default: 0 for one sample, 0.7 for more")
     concurrency: int | None = Field(None, ge=1)

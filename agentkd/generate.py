@@ -110,16 +110,23 @@ class World:
             passages=self._passages,
             memory=self.memory,
             examples=self.config.examples,
-            reader=self.config.reader or ("complete" if is_small(model.name) else "choose"),
-            trust=(1.0 if is_small(model.name) else 20.0) if self.config.trust is None else self.config.trust,
+            **reading(self.config, model.name),
         )
         return make_agent(name, around)
 
 
-def is_small(model: str) -> bool:
-    """Whether a teacher is the packaged 135M model. It reads by going on with a pattern, and its choice is worth about
-    one nat (docs/log.md); any other is instructed, and decides alone."""
-    return model == "local" or model.endswith(PACKAGED)
+VOTES = 8
+
+
+def reading(config: GenerateConfig, model: str) -> dict[str, Any]:
+    """How a model reads, where the user left it open (docs/kd-cot.md). The packaged 135M model goes on with a pattern,
+    and its choice is worth a nat or so; any other is instructed, and decides alone. Eight votes cost a server that
+    shares their prompt hardly more than one; the embedded one reads it again for each."""
+    small = model == "local" or model.endswith(PACKAGED)
+    reader = config.reader or ("complete" if small else "choose")
+    votes = config.votes or (VOTES if reader == "complete" and model != "local" else 1)
+    trust = ((1.5 if votes > 1 else 1.0) if small else 20.0) if config.trust is None else config.trust
+    return {"reader": reader, "votes": votes, "trust": trust}
 
 
 def derive(config: Config, *, split: str, out: str) -> Config:

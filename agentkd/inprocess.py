@@ -93,7 +93,7 @@ class InProcess:
         return reply
 
     async def complete(
-        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
     ) -> Reply:
         """As `chat` with a schema: not here."""
         raise UserError(f"{self.name} runs in-process, without constrained output: give it as --teacher vllm:DIR")
@@ -149,7 +149,7 @@ class InProcess:
                 seconds=round(seconds, 4),
             )
             text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
-            replies.append(Reply(text=text, finish_reason="stop" if length < len(ids) else "length", usage=usage))
+            replies.append(Reply(texts=(text,), finish_reason="stop" if length < len(ids) else "length", usage=usage))
         return replies
 
 

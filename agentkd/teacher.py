@@ -29,11 +29,16 @@ NO_TEACHER = "none"
 
 
 class Reply(Frozen):
-    """A model's answer. `finish_reason` is the server's: `length` means that it was cut."""
+    """A model's answer. `finish_reason` is the server's: `length` means that it was cut. `texts` holds all answers of
+    a request that asked for several, `text` first."""
 
-    text: str
+    texts: tuple[str, ...]
     finish_reason: str
     usage: Usage
+
+    @property
+    def text(self) -> str:
+        return self.texts[0]
 
 
 class Chat(Protocol):
@@ -52,7 +57,7 @@ class Chat(Protocol):
     ) -> Reply: ...
 
     async def complete(
-        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
     ) -> Reply: ...
 
 
@@ -82,7 +87,8 @@ class Cache:
 class Teacher:
     """A model behind an OpenAI-compatible server.
 
-    `identity` goes into the cache key in place of the address, whose port changes from run to run.
+    `identity` goes into the cache key in place of the address, whose port changes from run to run. `together` says that
+    the server answers one prompt n times in one request (llama.cpp's embedded server miscounts then).
     `max_tokens` limits prompt and completion tokens of all calls together, cached ones excluded."""
 
     def __init__(
@@ -95,11 +101,12 @@ class Teacher:
         timeout: float = 600.0,
         max_tokens: int | None = None,
         api_key: str | None = None,
+        together: bool = True,
     ) -> None:
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         self.url, self.model, self.name = url, model, identity
-        self.cache, self.max_tokens = cache, max_tokens
+        self.cache, self.max_tokens, self.together = cache, max_tokens, together
         self.spent = 0
         self.client = AsyncOpenAI(
             base_url=url,
@@ -155,13 +162,19 @@ class Teacher:
         return await self._ask(request, self.client.chat.completions.create, lambda choice: choice.message.content)
 
     async def complete(
-        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
     ) -> Reply:
-        """Go on with a text (no chat template) in one of the given ways; `text` is the chosen one.
+        """Go on with a text (no chat template) in one of the given ways, n times; `texts` are the chosen ones.
 
         For small models, which follow a pattern in plain text better than an instruction. The text goes on with a
         JSON string, because that is the constraint that vLLM and llama.cpp share. Where a server cannot constrain,
         the longest choice that the reply begins with counts, else the reply is empty."""
+        if n > 1 and not self.together:
+            seeds = range(sample * n, sample * n + n)
+            one_by_one = (self.complete(prompt, choices=choices, temperature=temperature, sample=k) for k in seeds)
+            replies = await asyncio.gather(*one_by_one)
+            usage = Usage.total(reply.usage for reply in replies)
+            return replies[0].model_copy(update={"texts": tuple(reply.text for reply in replies), "usage": usage})
         schema = {"enum": list(choices)}
         request: dict[str, Any] = {
             "model": self.model,
@@ -169,27 +182,28 @@ class Teacher:
             "max_tokens": COMPLETE_TOKENS,
             "temperature": temperature,
             "seed": sample,
+            "n": n,
             "extra_body": {
                 "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}},  # vLLM
                 "json_schema": schema,  # llama.cpp
             },
         }
         reply = await self._ask(request, self.client.completions.create, lambda choice: choice.text)
-        return reply.model_copy(update={"text": chosen(reply.text, choices)})
+        return reply.model_copy(update={"texts": tuple(chosen(text, choices) for text in reply.texts)})
 
     async def _ask(
         self, request: dict[str, Any], create: Callable[..., Awaitable[Any]], text: Callable[[Any], str | None]
     ) -> Reply:
         """The answer to a request, from the cache or from the server, counted."""
         key = content_hash({**request, "model": self.name, "sample": request["seed"]})
-        if self.cache is not None and (hit := self.cache.get(key)) is not None:
+        if self.cache is not None and (hit := self.cache.get(key)) and hit.get("texts"):
             usage = Usage.model_validate({**hit["usage"], "cached": 1, "seconds": 0.0})
-            return Reply(text=hit["text"], finish_reason=hit["finish_reason"], usage=usage)
+            return Reply(texts=hit["texts"], finish_reason=hit["finish_reason"], usage=usage)
         if self.max_tokens is not None and self.spent >= self.max_tokens:
             raise TokenLimit(f"{self.spent} tokens used, --max-tokens is {self.max_tokens}: raise it to go on")
         start = time.monotonic()
         response = await self._send(request, create)
-        choice = response.choices[0]
+        choices = response.choices
         counts = response.usage
         usage = Usage(
             calls=1,
@@ -198,7 +212,8 @@ class Teacher:
             seconds=round(time.monotonic() - start, 4),
         )
         self.spent += usage.tokens
-        reply = Reply(text=text(choice) or "", finish_reason=choice.finish_reason or "", usage=usage)
+        texts = tuple(text(choice) or "" for choice in choices)
+        reply = Reply(texts=texts, finish_reason=choices[0].finish_reason or "", usage=usage)
         if self.cache is not None:
             self.cache.put(key, reply.model_dump(mode="json"))
         return reply
@@ -284,7 +299,7 @@ class NoTeacher:
         raise UserError("this agent asks a model: give --teacher (local, vllm:MODEL, openai:MODEL or URL#MODEL)")
 
     async def complete(
-        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
     ) -> Reply:
         return await self.chat([], max_tokens=0)
 
@@ -325,6 +340,7 @@ async def open_teacher(
     elif kind == "local":
         logs = run / "logs" / "llama.log"
         server = llama_server(find_gguf(rest or PACKAGED), slots=slots, context=4096, log=logs, on_wait=waiting(say))
+        options["together"] = False
     elif kind == "vllm" and rest:
         server = vllm_server(rest, args=vllm_args, log=run / "logs" / "vllm.log", on_wait=waiting(say))
     else:

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from agentkd.matching import strict_hits, strict_set
+from agentkd.retrievers.joins import Join, endpoints
 from agentkd.retrievers.kb import KnowledgeBase, Path
 from agentkd.trace import Draft, Triple, Verdict
 
@@ -23,20 +24,27 @@ SEARCHED_HOPS = 2  # how far a chain is looked for when the agent names none (ra
 
 
 def check_step(
-    kb: KnowledgeBase, starts: Sequence[str], path: Path, answers: Sequence[str], evidence: Iterable[Triple]
+    kb: KnowledgeBase,
+    starts: Sequence[str],
+    path: Path,
+    joins: Sequence[Join],
+    answers: Sequence[str],
+    evidence: Iterable[Triple],
 ) -> Verdict:
-    """Rung `endpoint`: each piece of evidence is a KB fact, it touches a start, and every answer ends it."""
+    """Rung `endpoint`: each piece of evidence is a KB fact, it touches the start (of joins: each), and every answer
+    ends it."""
     facts = list(evidence)
     if not answers:
         return Verdict(ok=False, rung="none", reason="no answer")
     strange = next((fact for fact in facts if not kb.has(fact.head, fact.relation, fact.tail)), None)
     if strange is not None:
         return Verdict(ok=False, rung="none", reason=f"not in the KB: {strange.head} | {strange.relation}")
-    ends = set(kb.follow(starts, path))
+    ends = set(endpoints(kb, starts, path, joins))
     unsupported = [answer for answer in answers if answer not in ends]
     if unsupported:
         return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(unsupported[:3])}")
-    if not any(start in (fact.head, fact.tail) for fact in facts for start in starts):
+    touched = {name for fact in facts for name in (fact.head, fact.tail)}
+    if not (touched.issuperset(topic for topic, _ in joins) if joins else touched.intersection(starts)):
         return Verdict(ok=False, rung="none", reason="the evidence does not touch the topic")
     return Verdict(ok=True, rung="endpoint")
 
@@ -57,9 +65,14 @@ def check_draft(kb: KnowledgeBase, draft: Draft) -> Verdict:
     lost = [answer for answer in answers if answer not in reachable(draft.triples, topics)]
     if lost:
         return Verdict(ok=False, rung="endpoint", reason=f"no chain of evidence to {', '.join(lost[:3])}")
-    named = draft.provenance.get("path")
-    path = as_path(named) if named else explain(kb, topics, answers)
-    if path is None or set(kb.follow(topics, path)) != set(answers):
+    path = as_path(draft.provenance.get("path") or [])
+    joins = [(str(topic), as_path(way)) for topic, way in draft.provenance.get("joins") or []]
+    strangers = [topic for topic, _ in joins if topic not in topics]
+    if strangers:
+        return Verdict(ok=False, rung="endpoint", reason=f"joined from {', '.join(strangers)}, which is no topic")
+    if not path and not joins:  # the agent has named none
+        path = explain(kb, topics, answers) or ()
+    if set(endpoints(kb, topics, path, joins)) != set(answers):
         return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of one path")
     return Verdict(ok=True, rung="complete")
 

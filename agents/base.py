@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkd.matching import strict_key
+from agentkd.retrievers.bm25 import mask_topics
+from agentkd.retrievers.joins import Join, endpoints, join
 from agentkd.retrievers.kb import KnowledgeBase, Path
 from agentkd.trace import Draft, Message, Step, Trace, Triple
 
@@ -33,22 +35,34 @@ class Surroundings:
     hops: int = 2
     rounds: int = 4
     trust: float = 1.0
+    votes: int = 1
     reader: str = "complete"
     memory: Memory | None = None
     examples: int = 6
     temperature: float = 0.0
     passages: BM25Passages | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # encoders and their caches are not thread-safe
+    found: dict[tuple[str, tuple[str, ...], int, bool], list[Option]] = field(default_factory=dict)
 
-    async def options(self, query: str, anchors: Sequence[str], hops: int | None = None) -> list[Option]:
-        """The best relation paths out of the anchors for a query, executed; of `hops` edges at most."""
+    async def options(
+        self, query: str, anchors: Sequence[str], hops: int | None = None, *, topics: bool = False
+    ) -> list[Option]:
+        """The best relation paths out of the anchors for a query, executed; of `hops` edges at most. Anchors that are
+        a question's `topics` are joined where they can be, else a path may start at any of them. The ranking is kept,
+        because each sample of a question asks for it."""
+        asked = query, tuple(anchors), hops or self.hops, topics and len(anchors) > 1
         async with self.lock:
-            found = await asyncio.to_thread(self.retriever.paths, query, anchors, self.paths, hops or self.hops)
-        return [
-            Option(item.path, item.label, tuple(answers), item.score)
-            for item in found
-            if (answers := self.kb.follow(anchors, item.path))
-        ]
+            if asked not in self.found:
+                self.found[asked] = await asyncio.to_thread(self._search, *asked)
+            found = self.found[asked]
+        executed = ((item, endpoints(self.kb, anchors, item.path, item.joins)) for item in found)
+        return [Option(item.path, item.label, tuple(ends), item.logit, item.joins) for item, ends in executed if ends]
+
+    def _search(self, query: str, anchors: Sequence[str], hops: int, several: bool) -> list[Option]:
+        if several and (pairs := join(self.kb, self.retriever, mask_topics(query, anchors), anchors, hops)):
+            return [Option((), pair.label, (), pair.score, pair.joins) for pair in pairs[: self.paths]]
+        found = self.retriever.paths(query, anchors, self.paths, hops)
+        return [Option(item.path, item.label, (), item.score) for item in found]
 
     async def similar(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
         """Worked examples for a question, the most similar last."""
@@ -57,9 +71,16 @@ class Surroundings:
         async with self.lock:
             return await asyncio.to_thread(self.memory.nearest, id, question, topics, self.examples)
 
-    def evidence(self, anchors: Sequence[str], path: Path, ends: Sequence[str]) -> tuple[Triple, ...]:
+    def evidence(self, anchors: Sequence[str], option: Option, ends: Sequence[str]) -> tuple[Triple, ...]:
         """The KB facts on the walks from the anchors to `ends`, at most EVIDENCE of them."""
-        facts = self.kb.evidence(anchors, path, ends)[:EVIDENCE]
+        walks = option.joins or [(anchors, option.path)]
+        facts = [
+            fact
+            for start, path in walks
+            for fact in self.kb.evidence([start] if isinstance(start, str) else start, path, ends)[
+                : EVIDENCE // len(walks)
+            ]
+        ]
         return tuple(Triple(head=head, relation=relation, tail=tail, source="kb") for head, relation, tail in facts)
 
     def topics(self, question: Question) -> list[str]:
@@ -69,19 +90,26 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Option:
-    """A relation path with all that it leads to; `logit` is what the retriever thinks of it."""
+    """A relation path, or a conjunction of several (`joins`), with all that it leads to; `logit` is what the retriever
+    thinks of it."""
 
     path: Path
     label: str
     answers: tuple[str, ...]
     logit: float = 0.0
+    joins: tuple[Join, ...] = ()
 
     @property
     def preview(self) -> list[str]:
         return [*self.answers[:PREVIEW], *(["…"] if len(self.answers) > PREVIEW else [])]
 
     def record(self) -> dict[str, Any]:
-        return {"path": self.path, "label": self.label, "preview": self.preview, "total": len(self.answers)}
+        shown = {"label": self.label, "preview": self.preview, "total": len(self.answers)}
+        return {"path": self.path, "joins": self.joins, **shown}
+
+    def proof(self, topics: Sequence[str]) -> dict[str, Any]:
+        """What a verifier needs to execute it again; part of a trace's provenance."""
+        return {"path": self.path, "joins": self.joins, "topics": topics}
 
 
 class Agent(Protocol):
@@ -105,12 +133,17 @@ def surveyed(trace: Trace) -> dict[str, Any] | None:
 
 
 def proven_label(trace: Trace) -> str | None:
-    """The label of a verified trace's path as its survey shows it; None where it is not shown or nothing is proven."""
-    survey, path = surveyed(trace), trace.provenance.get("path")
-    if not trace.verified or survey is None or path is None:
+    """The label of a verified trace's proof as its survey shows it; None where it is not shown or nothing is proven."""
+    return followed_label(trace) if trace.verified else None
+
+
+def followed_label(trace: Trace) -> str | None:
+    """The same for any trace that follows one of the surveyed paths or conjunctions, verified or not."""
+    survey = surveyed(trace)
+    proof = json.loads(json.dumps([trace.provenance.get("path") or [], trace.provenance.get("joins") or []]))
+    if survey is None or proof == [[], []]:
         return None
-    proven = [list(step) for step in path]
-    return next((option["label"] for option in survey["candidates"] if option["path"] == proven), None)
+    return next((c["label"] for c in survey["candidates"] if [c["path"], c.get("joins", [])] == proof), None)
 
 
 def reward(trace: Trace) -> float:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
@@ -40,17 +41,18 @@ READ_TOKENS = 96
 NONE = "none of these"
 
 
-Vote = tuple[Option | None, Step, Usage]
+Vote = tuple[list[Option], Step, Usage]
 
 
 class Round(TypedDict):
-    """One accepted round; `path` leads from the round's anchors to its answers."""
+    """One accepted round; `path` leads from the round's anchors to its answers, in the first one perhaps `joins`."""
 
     thought: str
     action: str
     input: str
     answers: list[str]
     path: list[Any]
+    joins: list[Any]
 
 
 class State(TypedDict, total=False):
@@ -110,7 +112,8 @@ class KDCoT:
             answers=tuple(rounds[-1]["answers"]) if rounds else (),
             usage=Usage.model_validate(end["usage"]),
             provenance={
-                "path": [step for done in rounds for step in done["path"]] or None,
+                "path": [step for done in rounds for step in done["path"]],
+                "joins": rounds[0]["joins"] if rounds else [],
                 "topics": end["topics"],
                 "rounds": len(rounds),
                 "repairs": end["repairs"],
@@ -119,7 +122,7 @@ class KDCoT:
 
     async def survey(self, state: State) -> State:
         """What the KB offers for the whole question, recorded for the student (see `survey_step`)."""
-        options = await self.around.options(state["question"], state["topics"])
+        options = await self.around.options(state["question"], state["topics"], topics=True)
         return {"steps": [survey_step(options, state["topics"])]}
 
     async def plan(self, state: State) -> State:
@@ -159,25 +162,26 @@ class KDCoT:
         if around.reader == "complete":
             query = state["plan"]["input"] if state["rounds"] else state["question"]
             hops -= edges(state)
-        options = await around.options(query, anchors(state), hops)
+        options = await around.options(query, anchors(state), hops, topics=not state["rounds"])
         return {"options": [option for option in options if option.label not in state["refused"]]}
 
     async def read(self, state: State) -> State:
-        """The model votes for one of the executed paths, or none; ranking, vote and agreement decide together."""
+        """The model votes for executed paths, or for none; ranking, votes and agreement decide together."""
         options: list[Option] = state["options"]
         if not options:
             return {"choice": None}
         ask = self.complete if self.around.reader == "complete" else self.choose
-        vote, step, usage = await ask(state, options)
+        votes, step, usage = await ask(state, options)
         choice = None
-        if vote is not None or self.around.reader == "complete":
+        if votes or self.around.reader == "complete":
             rank = 0 if state["rounds"] else state["sample"]
-            choice, expected = decide(options, vote, self.around.trust, rank)
+            choice, expected = decide(options, votes, self.around.trust, rank)
             step = step.model_copy(update={"reward": round(expected, 4)})
         return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, usage)}
 
     async def complete(self, state: State, options: Sequence[Option]) -> Vote:
-        """The path with which the model goes on after the most similar proven questions."""
+        """The paths with which the model goes on after the most similar proven questions: one, or several drawn at
+        temperature 1, whose shares tell how sure it is (self-consistency, Wang et al., ICLR 2023)."""
         around, starts = self.around, anchors(state)
         question = state["plan"]["input"] if state["rounds"] else state["question"]
         examples = await around.similar(state["id"], question, starts)
@@ -185,14 +189,17 @@ class KDCoT:
         reply = await around.model.complete(
             prompt,
             choices=[option.label for option in options],
-            temperature=around.temperature,
+            n=around.votes,
+            temperature=1.0 if around.votes > 1 else around.temperature,
             sample=state["sample"],
         )
-        step = Step(kind="read", messages=(Message(role="user", content=prompt),), output=reply.text)
-        return match_option(reply.text, options), step, reply.usage
+        counted = "\n".join(f"{count} × {text}" for text, count in Counter(reply.texts).most_common())
+        output = counted if around.votes > 1 else reply.text
+        step = Step(kind="read", messages=(Message(role="user", content=prompt),), output=output)
+        return [vote for text in reply.texts if (vote := match_option(text, options))], step, reply.usage
 
     async def choose(self, state: State, options: Sequence[Option]) -> Vote:
-        """The path that an instructed model names, having seen what each leads to; None for none of them."""
+        """The path that an instructed model names, having seen what each leads to; it may name none of them."""
         messages = chat_messages(
             render("kd_cot/read_system"),
             *reading_turns(state["question"]),
@@ -206,7 +213,8 @@ class KDCoT:
             sample=state["sample"],
         )
         step = Step(kind="read", messages=tuple(messages), output=reply.text)
-        return match_option(reply.text, options), step, reply.usage
+        vote = match_option(reply.text, options)
+        return [vote] if vote else [], step, reply.usage
 
     async def verify(self, state: State) -> State:
         """A choice becomes an Answer only with evidence that leads from the anchors to all of it."""
@@ -214,8 +222,8 @@ class KDCoT:
         starts = anchors(state)
         if choice is None:
             return {"refused": [*state["refused"], *(option.label for option in state["options"])]}
-        evidence = self.around.evidence(starts, choice.path, choice.answers)
-        verdict = check_step(self.around.kb, starts, choice.path, choice.answers, evidence)
+        evidence = self.around.evidence(starts, choice, choice.answers)
+        verdict = check_step(self.around.kb, starts, choice.path, choice.joins, choice.answers, evidence)
         plan = state["plan"]
         step = Step(kind="answer", output="\n".join(choice.answers), evidence=evidence, verdict=verdict)
         if not verdict.ok:
@@ -226,6 +234,7 @@ class KDCoT:
             input=plan["input"],
             answers=list(choice.answers),
             path=list(choice.path),
+            joins=list(choice.joins),
         )
         return {"rounds": [*state["rounds"], done], "refused": [], "steps": [*state["steps"], step]}
 
@@ -243,7 +252,7 @@ def anchors(state: State) -> list[str]:
 
 def edges(state: State) -> int:
     """The length of the chain proven so far."""
-    return sum(len(done["path"]) for done in state["rounds"])
+    return sum(max(len(done["path"]), *(len(way) for _, way in done["joins"]), 0) for done in state["rounds"])
 
 
 def added(state: State, usage: Usage) -> dict[str, Any]:

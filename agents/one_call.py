@@ -35,7 +35,7 @@ class OneCall:
     async def solve(self, question: Question, sample: int) -> Draft:
         around = self.around
         topics = around.topics(question)
-        options = await around.options(question.question, topics)
+        options = await around.options(question.question, topics, topics=True)
         survey = survey_step(options, topics)
         messages = prompt(question.question, json.loads(survey.output))
         reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
@@ -45,14 +45,14 @@ class OneCall:
             kind="read",
             messages=tuple(messages),
             output=reply.text,
-            evidence=around.evidence(topics, option.path, answers) if option else (),
+            evidence=around.evidence(topics, option, answers) if option else (),
             verdict=judge(option, answers),
         )
         return Draft(
             steps=(survey, step),
             answers=tuple(answers),
             usage=reply.usage,
-            provenance={"path": option.path if option else None, "topics": topics},
+            provenance=option.proof(topics) if option else {"topics": topics},
         )
 
 

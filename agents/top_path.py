@@ -25,12 +25,12 @@ class TopPath:
     async def solve(self, question: Question, sample: int) -> Draft:
         around = self.around
         topics = around.topics(question)
-        options = await around.options(question.question, topics)
+        options = await around.options(question.question, topics, topics=True)
         survey = survey_step(options, topics)
         if sample >= len(options):
             return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
         option = options[sample]
-        evidence = around.evidence(topics, option.path, option.answers)
-        verdict = check_step(around.kb, topics, option.path, option.answers, evidence)
+        evidence = around.evidence(topics, option, option.answers)
+        verdict = check_step(around.kb, topics, option.path, option.joins, option.answers, evidence)
         step = Step(kind="answer", output="\n".join(option.answers), evidence=evidence, verdict=verdict)
-        return Draft(steps=(survey, step), answers=option.answers, provenance={"path": option.path, "topics": topics})
+        return Draft(steps=(survey, step), answers=option.answers, provenance=option.proof(topics))

@@ -49,15 +49,12 @@ class Tried:
 
 def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
     """What the traces of a run say about each question's paths, by question id."""
-    from agentkd.agents.base import reward, surveyed
+    from agentkd.agents.base import followed_label, reward
 
     found: dict[str, Tried] = {}
     for trace in traces:
-        survey, path = surveyed(trace), trace.provenance.get("path")
-        if survey is None or path is None:
-            continue
-        label = next((c["label"] for c in survey["candidates"] if c["path"] == [list(step) for step in path]), None)
-        if label is None:
+        label = followed_label(trace)
+        if label is None or trace.provenance.get("joins"):  # the encoder ranks the paths out of one topic
             continue
         topics = tuple(trace.provenance.get("topics") or ())
         tried = found.setdefault(trace.id, Tried(mask_topics(trace.question, topics), topics))

@@ -1,8 +1,7 @@
 """The knowledge base in memory: triples in, relation paths, their endpoints and their evidence out.
 
-A knowledge base is one file of `head, relation, tail` lines; no server. Entities are interned as integers and
-the edges kept in one sorted array (compact adjacency, both directions), so that a path is executed with a few
-binary searches and 80,000 triples load in well under a second.
+A knowledge base is one file of `head, relation, tail` lines; no server. Entities are integers and the edges sorted
+arrays in both directions, memory-mapped (`kb_index.py`), so that a path is executed with a few binary searches.
 
 Vocabulary: a `Step` is a relation and a direction, a `Path` a sequence of steps, its endpoints the named entities
 it leads to. Unnamed nodes (Freebase's compound values, "CVT") may be passed through and are never an answer.
@@ -15,52 +14,27 @@ A start entity that the knowledge base does not hold has no edges: nothing is ra
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import pathlib
 import re
 import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from agentkd.errors import UserError
 from agentkd.matching import strict_key
+from agentkd.retrievers import kb_index
+from agentkd.retrievers.kb_index import Ints
 
 Step = tuple[str, int]
 """(relation, +1) goes from head to tail, (relation, -1) from tail to head."""
 Path = tuple[Step, ...]
 Triple = tuple[str, str, str]
-Ints = npt.NDArray[np.int64]
 
 MAX_NODES = 500
 _MAX_PAIRS = 2_000_000
-_UNNAMED = re.compile(r"(?:[mM]\.0\w+|[gG]\.1\w+|cvt\.\S+|_:\S+)")
-_FORMATS = "head<TAB>relation<TAB>tail[<TAB>provenance], or head|relation|tail"
-
-
-def _read_rows(file: pathlib.Path, data: bytes) -> Iterator[tuple[str, str, str, bool]]:
-    """(head, relation, tail, undirected) a line; the first line decides between tabs and MetaQA's bars."""
-    try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as (gzipped) UTF-8 text ({error}); save it again as UTF-8") from error
-    separator = ""
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.rstrip("\r")
-        if not line.strip():
-            continue
-        if not separator:
-            separator = "\t" if "\t" in line else "|"
-            if line.lower().split(separator)[:3] == ["head", "relation", "tail"]:
-                continue
-        fields = line.split(separator)
-        if len(fields) < 3 or not (fields[0] and fields[1] and fields[2]) or (separator == "|" and len(fields) > 3):
-            raise UserError(f"{file}:{number}: not a triple: {line[:60]!r}; write a line as {_FORMATS}")
-        yield fields[0], fields[1], fields[2], len(fields) > 3 and ";undirected" in fields[3]
 
 
 def _expand(low: Ints, high: Ints) -> Ints:
@@ -74,45 +48,19 @@ def _expand(low: Ints, high: Ints) -> Ints:
 class KnowledgeBase:
     """A set of triples, indexed both ways. Build it with `load` or `from_triples`."""
 
-    def __init__(self, rows: Iterable[tuple[str, str, str, bool]], *, sha256: str, path: pathlib.Path | None) -> None:
+    def __init__(self, index: kb_index.Index, *, sha256: str, path: pathlib.Path | None) -> None:
         self.path, self.sha256 = path, sha256
-        entities: dict[str, int] = {}
-        relations: dict[str, int] = {}
-        undirected: dict[tuple[int, int, int], bool] = {}
-        for head, relation, tail, flag in rows:
-            key = (
-                entities.setdefault(head, len(entities)),
-                relations.setdefault(relation, len(relations)),
-                entities.setdefault(tail, len(entities)),
-            )
-            # A triple that some line gives a direction has that direction.
-            undirected[key] = flag and undirected.get(key, True)
-        if not undirected:
-            raise UserError(f"{path or 'the knowledge base'}: holds no triple; give lines of {_FORMATS}")
-        self._ids, self._relation_ids = entities, relations
-        self._names, self._relations = list(entities), list(relations)
-        self._triples: Ints = np.fromiter((i for key in undirected for i in key), np.int64).reshape(-1, 3)
-        self._named = np.fromiter((_UNNAMED.fullmatch(n) is None for n in self._names), np.bool_, len(self._names))
+        self._names, self._relations = index.entities, index.relations
+        self._ids = {name: number for number, name in enumerate(self._names)}
+        self._relation_ids = {name: number for number, name in enumerate(self._relations)}
         self._steps: list[Step] = [(name, sign) for name in self._relations for sign in (1, -1)]
-        self._build_edges(np.fromiter(undirected.values(), np.bool_, len(undirected)))
+        self._triples, self._named, self._first_edge = index.triples, index.named, index.first_edge
+        self._edge_step, self._edge_target = index.edge_step, index.edge_target
+        self._edge_triple, self._edge_key = index.edge_triple, index.edge_key
+        self._has_undirected = bool(index.loose.size)
         self._aliases: dict[str, int] = {}
         self._normalized: dict[str, int] | None = None
         self._labels: list[str] | None = None
-
-    def _build_edges(self, undirected: npt.NDArray[np.bool_]) -> None:
-        """One sorted row (source, step, target, triple) an edge; step 2r is relation r forward, 2r + 1 backward."""
-        number = np.arange(len(self._triples))
-        loose = number[undirected]
-        head, relation, tail = self._triples.T
-        source = np.concatenate([head, tail, tail[loose], head[loose]])
-        target = np.concatenate([tail, head, head[loose], tail[loose]])
-        step = np.concatenate([2 * relation, 2 * relation + 1, 2 * relation[loose], 2 * relation[loose] + 1])
-        order = np.lexsort((target, step, source))
-        self._edge_step, self._edge_target = step[order], target[order]
-        self._edge_triple = np.concatenate([number, number, loose, loose])[order]
-        self._edge_key = source[order] * len(self._steps) + step[order]
-        self._first_edge = np.searchsorted(source[order], np.arange(len(self._names) + 1))
-        self._has_undirected = bool(loose.size)
 
     # ---- construction ------------------------------------------------------------------------------------------
 
@@ -125,8 +73,8 @@ class KnowledgeBase:
         order: the side that the knowledge base holds is the entity). Raises UserError with file and line.
         """
         file = pathlib.Path(path)
-        data = _read_bytes(file)
-        kb = cls(_read_rows(file, data), sha256=hashlib.sha256(data).hexdigest(), path=file)
+        index, sha256 = kb_index.load(file)
+        kb = cls(index, sha256=sha256, path=file)
         if aliases is not None:
             kb._read_aliases(pathlib.Path(aliases))
         return kb
@@ -137,7 +85,8 @@ class KnowledgeBase:
         rows = [tuple(row) for row in triples]
         digest = hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()
         flags = [len(row) > 3 and ";undirected" in row[3] for row in rows]
-        return cls(((r[0], r[1], r[2], f) for r, f in zip(rows, flags, strict=True)), sha256=digest, path=None)
+        index = kb_index.build(((r[0], r[1], r[2], f) for r, f in zip(rows, flags, strict=True)), "the knowledge base")
+        return cls(index, sha256=digest, path=None)
 
     def shuffled(self, seed: int) -> KnowledgeBase:
         """A control: the same entities and relations, with the tails of each relation permuted, so that every fact
@@ -151,7 +100,7 @@ class KnowledgeBase:
         return self.from_triples([(names[h], self._relations[r], names[t]) for h, r, t in rows.tolist()])
 
     def _read_aliases(self, file: pathlib.Path) -> None:
-        for number, line in enumerate(_read_bytes(file).decode("utf-8-sig", "replace").splitlines(), start=1):
+        for number, line in enumerate(kb_index.read_bytes(file).decode("utf-8-sig", "replace").splitlines(), start=1):
             if not line.strip():
                 continue
             left, tab, right = line.partition("\t")
@@ -196,7 +145,7 @@ class KnowledgeBase:
 
     def is_cvt(self, entity: str) -> bool:
         """Whether this is an unnamed node (`m.0…`, `g.1…`, `cvt.…`, `_:…`): stepped through, never an answer."""
-        return _UNNAMED.fullmatch(entity) is not None
+        return kb_index.UNNAMED.fullmatch(entity) is not None
 
     def find(self, text: str) -> str | None:
         """The entity a user or a model means: exact name, else alias, else equal after normalisation.
@@ -419,13 +368,6 @@ class KnowledgeBase:
             for triples in facts or [[first]]:
                 relations = (_spaced(relation) for _, relation, _ in triples)
                 yield " ".join([entity, *relations, triples[-1][2], "."]), triples
-
-
-def _read_bytes(file: pathlib.Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _plain(text: str) -> str:

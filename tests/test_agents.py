@@ -55,10 +55,10 @@ class Scripted:
     ) -> Reply:
         self.asked.append((list(messages), schema))
         text = self.replies.pop(0) if self.replies else finish()
-        return Reply(text=text, finish_reason="stop", usage=Usage(calls=1, prompt_tokens=10, completion_tokens=2))
+        return Reply(texts=(text,), finish_reason="stop", usage=Usage(calls=1, prompt_tokens=10, completion_tokens=2))
 
     async def complete(
-        self, prompt: str, *, choices: Sequence[str], temperature: float = 0.0, sample: int = 0
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
     ) -> Reply:
         self.choices = list(choices)
         return await self.chat([Message(role="user", content=prompt)], max_tokens=1)

@@ -7,6 +7,7 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -324,3 +325,24 @@ def test_the_shuffled_control_keeps_all_but_the_facts() -> None:
     assert [row[:2] for row in control.triples()] == [row[:2] for row in kb.triples()]
     assert sum(kb.has(*row) for row in control.triples()) < 8
     assert list(kb.shuffled(0).triples()) == list(control.triples()) != list(kb.shuffled(1).triples())
+
+
+def test_an_index_is_built_once_and_damage_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKD_HOME", str(tmp_path / "home"))
+    file = tmp_path / "kb.tsv"
+    file.write_text("Ann\tmother\tBob\nAnn\tmother\tCleo\nBob\tage\t7\tx;undirected\n")
+    first = KnowledgeBase.load(file)
+    (folder,) = (tmp_path / "home" / "kb").iterdir()
+    again = KnowledgeBase.load(file)
+    assert isinstance(again._edge_target, np.memmap) and not isinstance(first._edge_target, np.memmap)
+
+    def content(kb: KnowledgeBase) -> list[object]:
+        return [list(kb.triples()), kb.relation_paths(["Ann"], 2), kb.follow(["7"], (("age", 1),)), kb.entities]
+
+    assert content(again) == content(first)
+    for damaged in sorted(folder.iterdir()):
+        damaged.write_bytes(damaged.read_bytes()[:-3])
+        assert content(KnowledgeBase.load(file)) == content(first), damaged.name
+        assert content(KnowledgeBase.load(file)) == content(first)
+    monkeypatch.setenv("AGENTKD_HOME", str(file / "not a folder"))
+    assert content(KnowledgeBase.load(file)) == content(first)

@@ -1,0 +1,58 @@
+"""Conjunctions: what the paths out of several topics have in common.
+
+A question that names two entities mostly asks for what is related to both ("Which film with this character did that
+director make?"). One path is retrieved out of each topic, and two paths that share an endpoint are a candidate whose
+answers are the shared ones; that they share any is itself strong evidence. On 192 questions of CWQ with several topics
+(those composed from WebQSP's training questions, which are not reported on) strict F1 of the first candidate is 55.9
+with conjunctions and 37.9 without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from agentkd.retrievers.bm25 import PathRetriever
+from agentkd.retrievers.kb import KnowledgeBase, Path
+
+EACH = 12  # paths out of each topic; with 20 it is 56.5, at three times the pairs
+
+Join = tuple[str, Path]
+"""A topic and the path out of it."""
+
+
+class Joined(NamedTuple):
+    """Two joins with all that they have in common; `score` is the sum of their logits, as of independent evidence."""
+
+    joins: tuple[Join, Join]
+    label: str
+    answers: tuple[str, ...]
+    score: float
+
+
+def endpoints(kb: KnowledgeBase, starts: Sequence[str], path: Path, joins: Sequence[Join]) -> list[str]:
+    """Execute a proof: where the joins meet, or else the starts, and from there the path. Empty for neither."""
+    if joins:
+        ends = [kb.follow([topic], way) for topic, way in joins]
+        starts = [name for name in ends[0] if all(name in others for others in map(set, ends[1:]))]
+        return kb.follow(starts, path) if path else starts
+    return kb.follow(starts, path)
+
+
+def join(kb: KnowledgeBase, retriever: PathRetriever, query: str, topics: Sequence[str], hops: int) -> list[Joined]:
+    """All conjunctions of two topics, best first. The query is given without the topics' names."""
+    ways = {
+        topic: [(way, set(kb.follow([topic], way.path))) for way in retriever.paths(query, [topic], EACH, hops)]
+        for topic in dict.fromkeys(topics)
+    }
+    found = []
+    for one, other in combinations(ways, 2):
+        for left, ends in ways[one]:
+            for right, others in ways[other]:
+                if common := ends & others:
+                    answers = tuple(name for name in kb.follow([one], left.path) if name in common)
+                    label = f"{left.label} ({one}) and {right.label} ({other})"
+                    joins = (one, left.path), (other, right.path)
+                    found.append(Joined(joins, label, answers, left.score + right.score))
+    return sorted(found, key=lambda item: -item.score)
