@@ -30,7 +30,9 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...",
 Recipe = Annotated[Path | None, typer.Option(help="a flat YAML file of options; the command line wins")]
 Task = Annotated[str | None, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file [geo]")]
 Data = Annotated[str | None, typer.Option(help="folder with the task's files [hub, or the package for geo]")]
-Kb = Annotated[str | None, typer.Option("--kb", help="knowledge base: a TSV of head, relation, tail")]
+Kb = Annotated[
+    str | None, typer.Option("--kb", help="knowledge base: a TSV of head, relation, tail; a SPARQL URL; wikidata")
+]
 Split = Annotated[str | None, typer.Option(help="[generate: train, eval: test, else dev]")]
 Limit = Annotated[int | None, typer.Option(help="a seeded subset of this many questions [all]")]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
@@ -216,6 +218,36 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps({"checks": checks}))
     else:
         show(checks)
+
+
+measure = typer.Typer(help="Measure again what the README claims.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(measure, name="bench")
+
+
+@measure.callback()
+def measure_root() -> None:
+    """Measure again what the README claims."""
+
+
+@measure.command()
+def retrieval(
+    task: Annotated[str, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file")] = "geo",
+    data: Data = None,
+    kb: Kb = None,
+    split: Split = None,
+    retriever: Annotated[str, typer.Option(help="comma-separated; the others are compared with the first")] = "bm25",
+    limit: Limit = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    as_json: Json = False,
+) -> None:
+    """Path and passage retrieval: F1, Hit and Recall at several depths, and the time of a query."""
+    from agentkd.eval.bench.retrieval import bench, show
+
+    result = bench(task, data=data, kb=kb, split=split, retrievers=retriever, limit=limit, seed=seed)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
 
 
 def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:

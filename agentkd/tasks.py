@@ -21,7 +21,9 @@ from typing import Any, Literal, NamedTuple
 
 from agentkd.errors import UserError
 from agentkd.matching import normalize
+from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.sparql import WIKIDATA, SparqlKB
 from agentkd.task_files import (
     Gold,
     Parse,
@@ -59,23 +61,25 @@ _LICENCES = {
 class Task:
     """Questions, gold and knowledge base of one task; everything is read at first use.
 
-    `max_hops` is the depth (in edges) to search at; `licence` and `note` belong next to any score.
+    `max_hops` is the depth (in edges) to search at; `licence` and `note` belong next to any score. The knowledge base
+    is a file, or `endpoint`, a SPARQL address with its dialect.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        kb_path: Path,
+        kb_path: Path | None,
         read: Mapping[str, Callable[[], list[Row]]],
         files: Mapping[str, tuple[Path, ...]],
         max_hops: int,
         aliases_path: Path | None = None,
+        endpoint: tuple[str, str] | None = None,
         licence: str = "the user's own data",
         note: str = "",
     ) -> None:
         self.name, self.kb_path, self.aliases_path, self.max_hops = name, kb_path, aliases_path, max_hops
-        self.licence, self.note = licence, note
+        self.licence, self.note, self.endpoint = licence, note, endpoint
         self._read, self._files = read, files
         self._rows: dict[str, list[Row]] = {}
 
@@ -132,18 +136,21 @@ class Task:
         missing = ((q.id, tuple(topic for topic in q.topic_entities if topic not in kb)) for q in self.questions(split))
         return {name: topics for name, topics in missing if topics}
 
-    def knowledge_base(self) -> KnowledgeBase:
+    def knowledge_base(self) -> Graph:
         """The task's knowledge base, loaded once."""
         return self._knowledge_base
 
     @cached_property
-    def _knowledge_base(self) -> KnowledgeBase:
+    def _knowledge_base(self) -> Graph:
+        if self.endpoint is not None:
+            return SparqlKB(self.endpoint[0], dialect=self.endpoint[1])
+        assert self.kb_path is not None
         return KnowledgeBase.load(self.kb_path, aliases=self.aliases_path)
 
     def hashes(self, split: str | None = None) -> dict[str, str]:
         """SHA-256 by file name of the KB, the aliases and the question files (of one split, or of all)."""
         chosen = [split] if split is not None else list(self._files)
-        files = [self.kb_path, *([self.aliases_path] if self.aliases_path else [])]
+        files = [file for file in (self.kb_path, self.aliases_path) if file is not None]
         files += [file for name in chosen for file in self._files.get(name, ())]
         return {f"{f.parent.name}/{f.name}": hashlib.sha256(f.read_bytes()).hexdigest() for f in dict.fromkeys(files)}
 
@@ -181,8 +188,15 @@ def overlaps(train: Iterable[Question], test: Iterable[Question]) -> Overlap:
 def load_task(name: str, *, data: Path | str | None = None, kb: Path | str | None = None) -> Task:
     """The task of a name, or of a path to the user's own JSONL file (which needs `kb`).
 
-    `data` is the folder of the task's files, or a parent of it; `kb` replaces the task's knowledge base.
+    `data` is the folder of the task's files, or a parent of it; `kb` replaces the task's knowledge base. For the user's
+    own questions `kb` may be a SPARQL endpoint's address, or `wikidata`.
     """
+    if isinstance(kb, str) and (kb == "wikidata" or kb.startswith(("http://", "https://"))):
+        if not name.endswith((".jsonl", ".json")):
+            raise UserError(
+                f"--kb {kb}: task {name} brings its own KB; an endpoint is for your own .jsonl of questions"
+            )
+        return _own(Path(name).expanduser(), (WIKIDATA, "wikidata") if kb == "wikidata" else (kb, "rdf"))
     folder, kb_path = (Path(p).expanduser() if p is not None else None for p in (data, kb))
     for file in (folder, kb_path):
         if file is not None and not file.exists():
@@ -280,17 +294,23 @@ def _hops(name: str, data: Path | None, kb: Path | None, hops: int | None) -> Ta
     return Task(title, kb_path=kb_path, read=read, files=files, max_hops=hops or 3, licence=_LICENCES[name])
 
 
-def _own(file: Path, kb: Path | None) -> Task:
+def _own(file: Path, kb: Path | tuple[str, str] | None) -> Task:
     """The user's own questions: rows of `question` and `topic_entities`, with `answers`, `id` and `split` if known.
 
     They are searched as deep as the largest `hops` beside an answer; a row that does not tell it counts as 3.
     """
     if kb is None:
-        raise UserError(f"{file}: your own questions need a knowledge base; add --kb FILE (head<TAB>relation<TAB>tail)")
+        raise UserError(
+            f"{file}: your own questions need a knowledge base; "
+            "add --kb FILE (head<TAB>relation<TAB>tail), or the URL of a SPARQL endpoint"
+        )
     by_split = read_own(file)
     if not by_split:
         raise UserError(f"{file}: holds no question; write one JSON object a line")
     read = {split: partial(list[Row], rows) for split, rows in by_split.items()}
     golds = (row.gold for rows in by_split.values() for row in rows)
     max_hops = max((gold and gold.hops) or 3 for gold in golds)
-    return Task(file.stem, kb_path=kb, read=read, files=dict.fromkeys(by_split, (file,)), max_hops=max_hops)
+    files = dict.fromkeys(by_split, (file,))
+    if isinstance(kb, tuple):
+        return Task(file.stem, kb_path=None, endpoint=kb, read=read, files=files, max_hops=max_hops)
+    return Task(file.stem, kb_path=kb, read=read, files=files, max_hops=max_hops)

@@ -16,15 +16,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from agentkd.matching import strict_hits, strict_set
+from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join, endpoints
-from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.retrievers.kb import Path
 from agentkd.trace import Draft, Triple, Verdict
 
 SEARCHED_HOPS = 2  # how far a chain is looked for when the agent names none (rag)
 
 
 def check_step(
-    kb: KnowledgeBase,
+    kb: Graph,
     starts: Sequence[str],
     path: Path,
     joins: Sequence[Join],
@@ -49,7 +50,7 @@ def check_step(
     return Verdict(ok=True, rung="endpoint")
 
 
-def check_draft(kb: KnowledgeBase, draft: Draft) -> Verdict:
+def check_draft(kb: Graph, draft: Draft) -> Verdict:
     """Climb the ladder up to `complete` for a closed draft; `ok` only at its top."""
     answers = [name for text in draft.answers if (name := kb.find(text)) is not None]
     topics = list(draft.provenance.get("topics") or [])
@@ -105,7 +106,7 @@ def reachable(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:
     return seen
 
 
-def explain(kb: KnowledgeBase, topics: Sequence[str], answers: Collection[str]) -> Path | None:
+def explain(kb: Graph, topics: Sequence[str], answers: Collection[str]) -> Path | None:
     """The shortest relation path whose full endpoint set is exactly the answers, or None."""
     wanted = strict_set(answers)
     sizes = kb.relation_paths(topics, SEARCHED_HOPS)

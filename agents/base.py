@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkd.matching import strict_key
 from agentkd.retrievers.bm25 import mask_topics
+from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join, endpoints, join
-from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.retrievers.kb import Path
 from agentkd.trace import Draft, Message, Step, Trace, Triple
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ EVIDENCE = 200  # triples kept as evidence for one step: a hub's answers would f
 class Surroundings:
     """All that an agent may use. There is no gold in it."""
 
-    kb: KnowledgeBase
+    kb: Graph
     retriever: PathRetriever
     model: Chat
     paths: int = 5

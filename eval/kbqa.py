@@ -176,19 +176,25 @@ def build_report(
     asked = [question for question in questions if question.id in gold]
     if not asked:
         raise UserError(f"no question of {world.task.name} has gold answers: nothing can be scored")
-    raw_kb = RawKB.load(world.task.kb_path)
+    raw_kb = RawKB.load(world.task.kb_path) if world.task.kb_path is not None else None  # an endpoint has no raw file
     rows, f1 = [], {}
+    groups: list[dict[str, Any]] = []
     for name, by_id in traces.items():
         found = [by_id[question.id] for question in asked if question.id in by_id]
         cost = costs(found, len(asked))
-        faithful = raw_kb.faithful(
-            (
-                list(trace.provenance.get("topics") or []),
-                strict_hits(trace.answers, gold[trace.id].answers),
-                [(fact.head, fact.relation, fact.tail) for fact in trace.triples],
+        faithful = (
+            None
+            if raw_kb is None
+            else raw_kb.faithful(
+                (
+                    list(trace.provenance.get("topics") or []),
+                    strict_hits(trace.answers, gold[trace.id].answers),
+                    [(fact.head, fact.relation, fact.tail) for fact in trace.triples],
+                )
+                for trace in found
             )
-            for trace in found
         )
+        groups += by_group(name, matchers[0], asked, by_id, gold)
         for matcher in matchers:
             scores = [score(matcher, by_id.get(question.id), gold[question.id]) for question in asked]
             counted = [item for item in scores if item is not None]  # the official script skips some questions
@@ -207,8 +213,33 @@ def build_report(
         "n": len(asked),
         "note": world.task.note,
         "rows": rows,
+        "groups": groups,
         "differences": differences(f1, list(traces), matchers, baseline),
     }
+
+
+GROUPS = 12  # kinds at most: some tasks have a type for each relation path
+
+
+def by_group(
+    name: str, matcher: str, asked: Sequence[Question], by_id: Mapping[str, Trace], gold: Mapping[str, Gold]
+) -> list[dict[str, Any]]:
+    """One system's Hit and F1 by hops and by type of question, where the task tells them apart."""
+    found = []
+    for kind in ("hops", "type"):
+        members: dict[Any, list[Question]] = {}
+        for question in asked:
+            if (value := getattr(gold[question.id], kind)) is not None:
+                members.setdefault(value, []).append(question)
+        if 1 < len(members) <= GROUPS:
+            for value, some in sorted(members.items()):
+                scores = [score(matcher, by_id.get(question.id), gold[question.id]) for question in some]
+                counted = [item for item in scores if item is not None] or [MISSED]
+                low, high = bootstrap_interval([item.f1 * 100 for item in counted])
+                label = f"{value} hops" if kind == "hops" else str(value)
+                row = {"name": name, "matcher": matcher, "group": label, "n": len(some), **aggregate(counted)}
+                found.append({**row, "f1_low": low, "f1_high": high})
+    return found
 
 
 def score(matcher: str, trace: Trace | None, gold: Gold) -> Scores | None:

@@ -28,6 +28,14 @@ def show(report: dict[str, Any]) -> None:
             row["name"], row["matcher"], *cells, cell(row["calls"]), cell(row["tokens"], 0), cell(row["seconds"], 2)
         )
     console.print(table)
+    if report.get("groups"):
+        table = Table(title=f"by kind of question, {report['groups'][0]['matcher']}", title_justify="left", box=None)
+        for name in ("system", "kind", "n", "Hit", "F1 [95 %]"):
+            table.add_column(name, justify="left" if name in ("system", "kind") else "right", no_wrap=name != "system")
+        for row in report["groups"]:
+            f1 = f"{cell(row['f1'])} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
+            table.add_row(row["name"], row["group"], str(row["n"]), cell(row["hit"]), f1)
+        console.print(table)
     for item in report["differences"]:
         console.print(
             f"{item['name']} minus {item['minus']}: {item['matcher']} F1 {item['f1']:+.1f} "

@@ -10,7 +10,7 @@ from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     from agentkd.retrievers.bm25 import PathRetriever
-    from agentkd.retrievers.kb import KnowledgeBase
+    from agentkd.retrievers.graph import Graph
 
 RETRIEVERS = ("bm25", "dense", "hybrid")
 
@@ -21,7 +21,7 @@ def default_retriever() -> str:
     return "hybrid" if dense else "bm25"
 
 
-def make_retriever(name: str, kb: KnowledgeBase) -> PathRetriever:
+def make_retriever(name: str, kb: Graph) -> PathRetriever:
     """The retriever of a name over a knowledge base; packages are imported, and models loaded, only when needed."""
     if name == "bm25":
         from agentkd.retrievers.bm25 import BM25Paths

@@ -18,6 +18,7 @@ import bm25s
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase, Path, Triple
 
 Scores = npt.NDArray[np.float32]
@@ -100,7 +101,7 @@ def bm25_scores(query: str, texts: Sequence[str]) -> Scores:
     return np.asarray(index.get_scores(words), dtype=np.float32)
 
 
-def best(kb: KnowledgeBase, found: dict[Path, int], scores: Scores, k: int) -> list[Candidate]:
+def best(kb: Graph, found: dict[Path, int], scores: Scores, k: int) -> list[Candidate]:
     """The k candidates of the highest score; ties go to fewer edges, then to fewer endpoints."""
     paths, counts = list(found), np.array(list(found.values()))
     edges = np.array([len(path) for path in paths])
@@ -111,7 +112,7 @@ def best(kb: KnowledgeBase, found: dict[Path, int], scores: Scores, k: int) -> l
 class BM25Paths:
     """Ranks the labels of all relation paths around the topics by BM25."""
 
-    def __init__(self, kb: KnowledgeBase) -> None:
+    def __init__(self, kb: Graph) -> None:
         self.kb = kb
 
     def paths(self, query: str, topics: Sequence[str], k: int, max_hops: int) -> list[Candidate]:

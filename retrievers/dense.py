@@ -28,7 +28,8 @@ import numpy.typing as npt
 from agentkd.errors import UserError, WorldError
 from agentkd.models import home
 from agentkd.retrievers.bm25 import Candidate, Scores, best, mask_topics, named_hops
-from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.retrievers.graph import Graph
+from agentkd.retrievers.kb import Path
 
 Vectors = npt.NDArray[np.float32]
 
@@ -60,7 +61,7 @@ def encoder_name() -> str:
 class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
-    def __init__(self, kb: KnowledgeBase, folder: pathlib.Path | None = None) -> None:
+    def __init__(self, kb: Graph, folder: pathlib.Path | None = None) -> None:
         """`folder` holds an encoder of one's own (`retrievers/feedback.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
@@ -147,7 +148,7 @@ class Encoder:
         scores[order[0]] = cosines[0]
         return scores
 
-    def rough_similarities(self, query: str, kb: KnowledgeBase, paths: Sequence[Path]) -> Scores:
+    def rough_similarities(self, query: str, kb: Graph, paths: Sequence[Path]) -> Scores:
         """The same for paths, each as the sum of its steps' vectors: far fewer labels to encode."""
         steps = list(dict.fromkeys(step for path in paths for step in path))
         rows = {step: row for row, step in enumerate(steps)}
@@ -171,7 +172,7 @@ def encoder_hash(folder: pathlib.Path) -> str:
 class DensePaths:
     """Ranks all relation paths around the topics by the encoder alone."""
 
-    def __init__(self, kb: KnowledgeBase, folder: pathlib.Path | None = None) -> None:
+    def __init__(self, kb: Graph, folder: pathlib.Path | None = None) -> None:
         self.kb, self.encoder = kb, Encoder(kb, folder)
         self.prior = PRIOR if folder is None else 0.0  # an encoder trained on paths has learnt what lengths are worth
 

@@ -32,7 +32,7 @@ from agentkd.trace import Trace
 from agentkd.training import last_checkpoint, reporter
 
 if TYPE_CHECKING:
-    from agentkd.retrievers.kb import KnowledgeBase
+    from agentkd.retrievers.graph import Graph
 
 HELD_OUT = 10  # every tenth question
 LOWEST = -20.0  # the logit of a path that is worth nothing
@@ -62,7 +62,7 @@ def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
     return found
 
 
-def rows(tried: Sequence[Tried], kb: KnowledgeBase, *, candidates: int, hops: int, seed: int) -> dict[str, list[Any]]:
+def rows(tried: Sequence[Tried], kb: Graph, *, candidates: int, hops: int, seed: int) -> dict[str, list[Any]]:
     """Columns for the trainer: `query`, `path_0` … and `label`, the log weights of the paths."""
     rng = random.Random(seed)
     table: dict[str, list[Any]] = {"query": [], **{f"path_{n}": [] for n in range(candidates)}, "label": []}

@@ -14,7 +14,7 @@ import numpy as np
 
 from agentkd.retrievers.bm25 import PRIOR_BM25, Candidate, best, bm25_scores, mask_topics, named_hops
 from agentkd.retrievers.dense import ENCODED, PRIOR, SCALE, Encoder
-from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.graph import Graph
 
 WEIGHT_BM25 = 0.02
 
@@ -22,7 +22,7 @@ WEIGHT_BM25 = 0.02
 class HybridPaths:
     """Ranks by cosine + 0.02 x BM25 - 0.06 x named nodes on the way, among the first of both preselections."""
 
-    def __init__(self, kb: KnowledgeBase) -> None:
+    def __init__(self, kb: Graph) -> None:
         self.kb, self.encoder = kb, Encoder(kb)
 
     def paths(self, query: str, topics: Sequence[str], k: int, max_hops: int) -> list[Candidate]:

@@ -14,7 +14,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from agentkd.retrievers.bm25 import PathRetriever
-from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.retrievers.graph import Graph
+from agentkd.retrievers.kb import Path
 
 EACH = 12  # paths out of each topic; with 20 it is 56.5, at three times the pairs
 
@@ -31,7 +32,7 @@ class Joined(NamedTuple):
     score: float
 
 
-def endpoints(kb: KnowledgeBase, starts: Sequence[str], path: Path, joins: Sequence[Join]) -> list[str]:
+def endpoints(kb: Graph, starts: Sequence[str], path: Path, joins: Sequence[Join]) -> list[str]:
     """Execute a proof: where the joins meet, or else the starts, and from there the path. Empty for neither."""
     if joins:
         ends = [kb.follow([topic], way) for topic, way in joins]
@@ -40,7 +41,7 @@ def endpoints(kb: KnowledgeBase, starts: Sequence[str], path: Path, joins: Seque
     return kb.follow(starts, path)
 
 
-def join(kb: KnowledgeBase, retriever: PathRetriever, query: str, topics: Sequence[str], hops: int) -> list[Joined]:
+def join(kb: Graph, retriever: PathRetriever, query: str, topics: Sequence[str], hops: int) -> list[Joined]:
     """All conjunctions of two topics, best first. The query is given without the topics' names."""
     ways = {
         topic: [(way, set(kb.follow([topic], way.path))) for way in retriever.paths(query, [topic], EACH, hops)]

@@ -311,7 +311,7 @@ class KnowledgeBase:
     def label(self, path: Path) -> str:
         """Readable text of a path, distinct for distinct paths: steps joined by ' > ', 'inverse ' before a -1 step."""
         if self._labels is None:
-            self._labels = _step_labels(self._relations)
+            self._labels = step_labels(self._relations)
         try:
             return " > ".join(self._labels[2 * self._relation_ids[name] + (sign < 0)] for name, sign in path)
         except KeyError as error:
@@ -331,6 +331,10 @@ class KnowledgeBase:
         parts = self._parts(entity, max_words)
         facts = parts[part] if part < len(parts) else []
         return list(dict.fromkeys(triple for _, triples in facts for triple in triples))
+
+    def passage_parts(self, entity: str, max_words: int = 100) -> list[list[Triple]]:
+        """The triples behind each part of the entity's passage."""
+        return [[triple for _, triples in part for triple in triples] for part in self._parts(entity, max_words)]
 
     def passages(self, max_words: int = 100) -> Iterator[tuple[str, str]]:
         """(entity, passage) of all named entities that are the head of a triple; all parts, in order."""
@@ -387,7 +391,7 @@ def _short(relation: str) -> str:
     return " ".join(_spaced(".".join(part.split(".")[-2:])) for part in relation.split(".."))
 
 
-def _step_labels(relations: Sequence[str]) -> list[str]:
+def step_labels(relations: Sequence[str]) -> list[str]:
     """A text for each step, distinct: the short name, where it is taken the full one, then with a number."""
     labels: list[str] = []
     short = Counter(_short(relation) for relation in relations)

@@ -1,0 +1,33 @@
+"""What agents, retrievers and verifiers ask of a knowledge base, wherever it is: in memory or behind an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from agentkd.errors import UserError
+from agentkd.retrievers.kb import MAX_NODES, KnowledgeBase, Path, Triple
+
+
+class Graph(Protocol):
+    """See `KnowledgeBase` for what each method means. `sha256` identifies the content, or the endpoint."""
+
+    sha256: str
+
+    def __contains__(self, entity: object) -> bool: ...
+    def find(self, text: str) -> str | None: ...
+    def is_cvt(self, entity: str) -> bool: ...
+    def has(self, head: str, relation: str, tail: str) -> bool: ...
+    def label(self, path: Path) -> str: ...
+    def follow(self, starts: Iterable[str], path: Path) -> list[str]: ...
+    def evidence(self, starts: Iterable[str], path: Path, ends: Collection[str] | None = None) -> list[Triple]: ...
+    def relation_paths(
+        self, topics: Iterable[str], max_hops: int, *, max_nodes: int = MAX_NODES
+    ) -> dict[Path, int]: ...
+
+
+def in_memory(kb: Graph, what: str) -> KnowledgeBase:
+    """The same knowledge base, for what has to read it as a whole. Raises UserError for an endpoint."""
+    if not isinstance(kb, KnowledgeBase):
+        raise UserError(f"{what} reads the whole knowledge base: give a file as --kb, not an endpoint")
+    return kb

@@ -1,0 +1,55 @@
+"""Passages around the topic: those that hold the facts of the best relation paths, in turn with BM25's.
+
+A passage retriever that knows the whole knowledge base by words alone (BM25) misses facts that are worded otherwise; a
+path retriever knows where to look and cannot be sure of it. In turn, the first passage is that of the best path, and
+every second one is BM25's, so that neither's mistakes cost more than half of the list. When the path retriever has
+learnt from feedback (`feedback.py`), the passages have learnt with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
+from agentkd.retrievers.kb import KnowledgeBase, Triple
+
+PATHS = 20
+FACTS = 100  # of a path that are looked up: a hub's facts are spread over as many passages
+
+
+class GuidedPassages:
+    """Same `search` as `BM25Passages`, around given topics."""
+
+    def __init__(self, kb: KnowledgeBase, retriever: PathRetriever, sparse: BM25Passages, hops: int) -> None:
+        self.kb, self.retriever, self.sparse, self.hops = kb, retriever, sparse, hops
+
+    def search(self, query: str, topics: Sequence[str], k: int) -> list[tuple[str, str]]:
+        """The k best (entity, passage)."""
+        words = ((entity, text) for entity, text, _ in self.sparse.search(query, k))
+        found: dict[tuple[str, str], None] = {}
+        for pair in zip_longest(self.along(query, topics), words):
+            found.update(dict.fromkeys(passage for passage in pair if passage is not None))
+            if len(found) >= k:
+                break
+        return list(found)[:k]
+
+    def along(self, query: str, topics: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """The passages of the best paths: at first the one with most of each path's facts, then the others."""
+        rest: list[tuple[str, str]] = []
+        for candidate in self.retriever.paths(query, topics, PATHS, self.hops):
+            facts = self.kb.evidence(topics, candidate.path)[:FACTS]
+            ranked = [place for place, _ in Counter(self._places(facts)).most_common()]
+            yield from ranked[:1]
+            rest += ranked[1:]
+        yield from rest
+
+    def _places(self, facts: Sequence[Triple]) -> Iterator[tuple[str, str]]:
+        """The passage of each fact whose head has a name."""
+        for fact in facts:
+            if not self.kb.is_cvt(fact[0]):
+                for part, triples in enumerate(self.kb.passage_parts(fact[0], self.sparse.max_words)):
+                    if fact in triples:
+                        yield fact[0], self.kb.passage(fact[0], self.sparse.max_words, part)
+                        break
