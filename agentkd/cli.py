@@ -77,6 +77,9 @@ def generate(
     agent: Annotated[str | None, typer.Option(help="kd-cot, cot, rag or one-call [kd-cot]")] = None,
     retriever: Retriever = None,
     samples: Annotated[int | None, typer.Option(help="traces a question [1]")] = None,
+    rationalise: Annotated[
+        bool | None, typer.Option("--rationalise", help="gold chooses the path where no sample is proven; flagged")
+    ] = None,
     concurrency: Concurrency = None,
     max_tokens: MaxTokens = None,
     vllm_args: VllmArgs = None,
@@ -97,6 +100,8 @@ def generate(
         f"{result['traces']} traces of {result['questions']} questions, {result['verified']} verified · "
         f"{result['calls']:.1f} calls and {result['tokens']:.0f} tokens a trace"
     )
+    if result["rationalised"]:
+        say(f"{result['rationalised']} more questions are proven with a hint from gold (flagged as rationalised)")
     say(f"wrote {result['out']}; next: agentkd distill --traces {result['out']}")
 
 

@@ -32,7 +32,7 @@ class GenerateConfig(StageConfig):
     """`agentkd generate`: a task's questions through an agent and a teacher."""
 
     EXTENT: ClassVar[frozenset[str]] = frozenset(
-        {"limit", "samples", "concurrency", "max_tokens", "timeout", "vllm_args"}
+        {"limit", "samples", "rationalise", "until_verified", "concurrency", "max_tokens", "timeout", "vllm_args"}
     )
 
     task: str = "geo"
@@ -53,7 +53,10 @@ class GenerateConfig(StageConfig):
     reader: str | None = Field(None, description="complete (a pattern, for small models) or choose (instructed)")
     trust: float | None = Field(None, ge=0, description="nats that the model's choice adds; default: by the model")
     votes: int | None = Field(None, ge=1, description="readings of the reader `complete`; default: by the server")
+    judge: bool = Field(False, description="the teacher judges what is proven, before gold does")
+    rationalise: bool = Field(False, description="a second chance, hinted by gold and flagged, for what stays unproven")
     samples: int = Field(1, ge=1)
+    until_verified: bool = Field(False, description="no more samples for a question that has a verified one")
     temperature: float | None = Field(None, ge=0, description="default: 0 for one sample, 0.7 for more")
     concurrency: int | None = Field(None, ge=1)
     max_tokens: int | None = Field(None, ge=1, description="prompt and completion tokens for the whole run")
@@ -70,6 +73,7 @@ class DistillConfig(StageConfig):
     lr: float = Field(2e-4, gt=0, description="peak learning rate, cosine decay after a short warm-up")
     batch: int = Field(4, ge=1, description="examples a device and step")
     limit: int | None = Field(None, ge=1, description="examples at most")
+    rationalised: bool = Field(True, description="learn from traces that gold has hinted, too")
     max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
     precision: str = "auto"
 

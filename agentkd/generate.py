@@ -25,12 +25,12 @@ from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.retrievers.graph import in_memory
 from agentkd.store import Run, is_complete, read_config, read_lines, read_traces
-from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, TokenLimit, open_teacher
+from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, NoTeacher, TokenLimit, open_teacher
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
 from agentkd.verify import check_draft, join_gold
 
 if TYPE_CHECKING:
-    from agentkd.agents.base import Agent
+    from agentkd.agents.base import Agent, Surroundings
     from agentkd.agents.memory import Memory
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.retrievers.graph import Graph
@@ -95,12 +95,20 @@ class World:
     def agent(self, name: str, model: Chat) -> Agent:
         """The agent of that name over this world. Raises UserError for an unknown one."""
         from agentkd.agents import make_agent
-        from agentkd.agents.base import Surroundings
+        from agentkd.agents.judge import Judged
         from agentkd.retrievers.bm25 import BM25Passages
 
         if name == "rag" and self._passages is None:
             self._passages = BM25Passages(in_memory(self.kb, "agent rag"))
-        around = Surroundings(
+        around = self.surroundings(model)
+        agent = make_agent(name, around)
+        return Judged(agent, around) if self.config.judge else agent
+
+    def surroundings(self, model: Chat) -> Surroundings:
+        """All that an agent may use."""
+        from agentkd.agents.base import Surroundings
+
+        return Surroundings(
             kb=self.kb,
             retriever=self.retriever,
             model=model,
@@ -113,10 +121,10 @@ class World:
             examples=self.config.examples,
             **reading(self.config, model.name),
         )
-        return make_agent(name, around)
 
 
 VOTES = 8
+RATIONALISED = 1_000_000  # its sample's number: behind all that --samples may ask for
 
 
 def reading(config: GenerateConfig, model: str) -> dict[str, Any]:
@@ -158,16 +166,28 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     questions = task.pick(str(config.split), config.limit, config.seed)
     say(describe(config, len(questions), task))
     with Run(out, "generate", config, world.identity) as run:
-        missing = outstanding(questions, config.samples, run)
+        missing = unsolved(questions, config, run)
         if missing:
             asyncio.run(_generate(world, run, missing))
+        if config.rationalise:
+            asyncio.run(_rationalise(world, run, questions))
         metrics = summarise(out, {question.id for question in questions}, config.samples)
         if not is_complete(out):
             from agentkd.eval.report import write_report
 
             write_report(out, metrics=metrics)
-        close(run, metrics, missing=len(outstanding(questions, config.samples, run)))
+        close(run, metrics, missing=len(unsolved(questions, config, run)))
     return {"out": str(out), **metrics}
+
+
+def unsolved(questions: Sequence[Question], config: GenerateConfig, run: Run) -> list[tuple[Question, int]]:
+    """What is outstanding; with `until_verified` nothing is where a sample is verified."""
+    proven = verified_ids(run.path) if config.until_verified else set()
+    return [item for item in outstanding(questions, config.samples, run) if item[0].id not in proven]
+
+
+def verified_ids(path: Path) -> set[str]:
+    return {trace.id for trace in read_traces(path) if trace.verified}
 
 
 async def _generate(world: World, run: Run, missing: Sequence[tuple[Question, int]]) -> None:
@@ -182,7 +202,32 @@ async def _generate(world: World, run: Run, missing: Sequence[tuple[Question, in
         say=say,
     ) as teacher:
         agent = world.agent(config.agent, teacher)
-        await collect(world, run, agent, teacher, missing, label="traces", concurrency=config.concurrency or 1)
+        shared: dict[str, Any] = {"label": "traces", "concurrency": config.concurrency or 1}
+        if not config.until_verified:
+            await collect(world, run, agent, teacher, missing, **shared)
+            return
+        for number in range(config.samples):
+            proven = verified_ids(run.path)
+            some = [
+                (question, sample) for question, sample in missing if sample == number and question.id not in proven
+            ]
+            if some:
+                await collect(world, run, agent, teacher, some, **shared)
+
+
+async def _rationalise(world: World, run: Run, questions: Sequence[Question]) -> None:
+    """One more sample, the one after the last, for each question that has gold and no verified trace."""
+    from agentkd.rationalise import Rationalise
+
+    config = world.config
+    gold = {name: item.answers for name, item in world.task.gold(str(config.split)).items()}
+    proven = verified_ids(run.path)
+    unproven = [(q, RATIONALISED) for q in questions if q.id in gold and q.id not in proven]
+    missing = [(question, sample) for question, sample in unproven if (question.id, sample) not in run.done]
+    if missing:
+        model = NoTeacher()
+        agent = Rationalise(world.surroundings(model), gold)
+        await collect(world, run, agent, model, missing, label="rationalised", concurrency=1)
 
 
 async def collect(
@@ -264,7 +309,8 @@ def close(run: Run, metrics: Mapping[str, Any], *, missing: int) -> None:
 
 def summarise(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
     """Counts, rates and cost of a run, over the items that the command asked for."""
-    traces = [trace for trace in read_traces(path) if trace.id in ids and trace.sample < samples]
+    found = [trace for trace in read_traces(path) if trace.id in ids]
+    traces = [trace for trace in found if trace.sample < samples]
     usage = Usage.total(trace.usage for trace in traces)
     verified = [trace for trace in traces if trace.verified]
     rungs: dict[str, int] = {}
@@ -276,6 +322,7 @@ def summarise(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
         "traces": len(traces),
         "verified": len(verified),
         "questions_with_verified": len({trace.id for trace in verified}),
+        "rationalised": sum(trace.verified for trace in found if trace.sample == RATIONALISED),
         "rungs": rungs,
         "failures": sum(1 for row in read_lines(path, "failures") if row["id"] in ids and not row["retry"]),
         "calls": usage.calls / count,

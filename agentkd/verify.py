@@ -5,6 +5,7 @@ Cheapest first; a verdict names the highest rung that was passed:
     endpoint   every answer stands at the end of the step's evidence, which starts at the topic or at a proven answer
     chain      facts of the KB lead from the topic entity to every answer
     complete   the answers are the full endpoint set of that chain
+    judge      (`judge=true`) a model, shown question and facts alone, says that they mean what was asked
     gold       (where gold exists; joined by `generate` after the trace is closed) an answer is a strict hit
 
 Nothing here sees a gold answer but `join_gold`, which is handed a closed draft.
@@ -51,7 +52,7 @@ def check_step(
 
 
 def check_draft(kb: Graph, draft: Draft) -> Verdict:
-    """Climb the ladder up to `complete` for a closed draft; `ok` only at its top."""
+    """Climb the ladder up to `complete`, or `judge`, for a closed draft; `ok` only at its top."""
     answers = [name for text in draft.answers if (name := kb.find(text)) is not None]
     topics = list(draft.provenance.get("topics") or [])
     refused = next((step.verdict for step in draft.steps if step.verdict is not None and not step.verdict.ok), None)
@@ -75,7 +76,8 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
         path = explain(kb, topics, answers) or ()
     if set(endpoints(kb, topics, path, joins)) != set(answers):
         return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of one path")
-    return Verdict(ok=True, rung="complete")
+    judged = next((step.verdict for step in draft.steps if step.kind == "judge" and step.verdict is not None), None)
+    return judged or Verdict(ok=True, rung="complete")
 
 
 def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | None) -> Verdict:

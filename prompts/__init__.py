@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 import jinja2
 
 FOLDER = Path(__file__).parent
+
+
+def fenced(value: Any) -> Any:
+    """A value that cannot open or close the <kb> that stands around what a knowledge base says."""
+    return re.sub(r"<(?=\s*/?\s*kb\b)", "(", value, flags=re.IGNORECASE) if isinstance(value, str) else value
 
 
 @cache
@@ -21,6 +27,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # the output is text for a model, not HTML
+        finalize=fenced,
     )
 
 

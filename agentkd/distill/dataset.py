@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentkd.agents.base import proven_label, surveyed
+from agentkd.agents.base import proven_label, reward, surveyed
 from agentkd.agents.one_call import prompt, target
 from agentkd.errors import UserError
 from agentkd.matching import normalize
@@ -41,16 +41,19 @@ class Dataset:
         return content_hash([example.model_dump(mode="json") for example in self.examples])
 
 
-def build(traces: Iterable[Trace]) -> Dataset:
-    """One example for each question that has a verified trace; of several samples the first.
+def build(traces: Iterable[Trace], *, rationalised: bool = True) -> Dataset:
+    """One example for each question that has a verified trace; of several samples the one of the highest reward.
 
     Left out: traces that are not verified, repeats of a question's text, and traces whose proven path is not among
     the surveyed ones (the student could not have read it off its prompt)."""
     dataset = Dataset()
     seen: set[str] = set()
-    for trace in sorted(traces, key=lambda trace: (trace.sample, trace.id)):
+    for trace in sorted(traces, key=lambda trace: (-reward(trace), trace.sample, trace.id)):
         if not trace.verified:
             dataset.left_out["not verified"] += 1
+            continue
+        if trace.provenance.get("rationalised") and not rationalised:
+            dataset.left_out["rationalised"] += 1
             continue
         if (text := normalize(trace.question)) in seen:
             dataset.left_out["question seen before"] += 1
@@ -74,9 +77,9 @@ def one_call_example(trace: Trace) -> Example | None:
     return Example(id=trace.id, messages=messages, target=target(label, trace.answers), trace=trace.hash)
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, *, rationalised: bool = True) -> Dataset:
     """The dataset of a run directory. Raises UserError where nothing in it can be learned from."""
-    dataset = build(read_traces(path))
+    dataset = build(read_traces(path), rationalised=rationalised)
     if not dataset.examples:
         total = sum(dataset.left_out.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "it is empty"

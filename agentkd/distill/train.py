@@ -33,7 +33,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     source = read_config(traces)
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")
-    dataset = load(traces)
+    dataset = load(traces, rationalised=config.rationalised)
     dataset.examples = dataset.examples[: config.limit]
     out = Path(config.out or f"students/{slug(task_label(source['task']))}-{config.method}")
     config = config.model_copy(update={"traces": str(traces), "out": str(out)})

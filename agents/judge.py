@@ -1,0 +1,41 @@
+"""A judge above the chain of evidence: the model is asked whether the proven facts mean what the question asks.
+
+What a knowledge base proves is that the answers stand at the end of a chain; whether the chain fits the question it
+cannot say. The judge sees the question, the facts and the answers, never the reasoning that led to them, and only
+proven drafts are shown to it. Its word can refuse a trace and can never make one verified that is not proven.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentkd.agents.base import PREVIEW, Agent, Surroundings, chat_messages
+from agentkd.prompts import render
+from agentkd.trace import Draft, Step, Verdict
+from agentkd.verify import check_draft
+
+if TYPE_CHECKING:
+    from agentkd.tasks import Question
+
+TOKENS = 8
+FACTS = 30
+
+
+class Judged:
+    """An agent whose proven drafts are judged; the verdict is a last step."""
+
+    def __init__(self, agent: Agent, around: Surroundings) -> None:
+        self.agent, self.around, self.name = agent, around, agent.name
+
+    async def solve(self, question: Question, sample: int) -> Draft:
+        draft = await self.agent.solve(question, sample)
+        if not check_draft(self.around.kb, draft).ok:
+            return draft
+        answers = [*draft.answers[:PREVIEW], *(["…"] if len(draft.answers) > PREVIEW else [])]
+        asked = {"question": question.question, "facts": draft.triples[:FACTS], "answers": answers}
+        messages = chat_messages(render("judge/system"), render("judge/user", **asked))
+        reply = await self.around.model.chat(messages, max_tokens=TOKENS, schema={"enum": ["yes", "no"]}, sample=sample)
+        ok = reply.text.strip().strip('"').lower().startswith("yes")
+        verdict = Verdict(ok=ok, rung="judge" if ok else "complete", reason="" if ok else "refused by the judge")
+        step = Step(kind="judge", messages=tuple(messages), output=reply.text, verdict=verdict)
+        return draft.model_copy(update={"steps": (*draft.steps, step), "usage": draft.usage + reply.usage})
