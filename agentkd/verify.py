@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from agentkd.matching import strict_hits, strict_set
+from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join, endpoints
 from agentkd.retrievers.kb import Path
@@ -32,6 +34,7 @@ def check_step(
     joins: Sequence[Join],
     answers: Sequence[str],
     evidence: Iterable[Triple],
+    constraint: Constraint | None = None,
 ) -> Verdict:
     """Rung `endpoint`: each piece of evidence is a KB fact, it touches the start (of joins: each), and every answer
     ends it."""
@@ -41,7 +44,7 @@ def check_step(
     strange = next((fact for fact in facts if not kb.has(fact.head, fact.relation, fact.tail)), None)
     if strange is not None:
         return Verdict(ok=False, rung="none", reason=f"not in the KB: {strange.head} | {strange.relation}")
-    ends = set(endpoints(kb, starts, path, joins))
+    ends = set(endpoints(kb, starts, path, joins, constraint))
     unsupported = [answer for answer in answers if answer not in ends]
     if unsupported:
         return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(unsupported[:3])}")
@@ -74,7 +77,7 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
         return Verdict(ok=False, rung="endpoint", reason=f"joined from {', '.join(strangers)}, which is no topic")
     if not path and not joins:  # the agent has named none
         path = explain(kb, topics, answers) or ()
-    if set(endpoints(kb, topics, path, joins)) != set(answers):
+    if set(endpoints(kb, topics, path, joins, as_constraint(draft.provenance.get("constraint")))) != set(answers):
         return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of one path")
     judged = next((step.verdict for step in draft.steps if step.kind == "judge" and step.verdict is not None), None)
     return judged or Verdict(ok=True, rung="complete")
@@ -92,6 +95,11 @@ def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | No
 def as_path(steps: Iterable[Sequence[object]]) -> Path:
     """A path as it comes back from JSON: lists instead of tuples."""
     return tuple((str(relation), 1 if direction == 1 else -1) for relation, direction in steps)
+
+
+def as_constraint(value: Sequence[Any] | None) -> Constraint | None:
+    """A constraint as it comes back from JSON."""
+    return None if value is None else Constraint(str(value[0]), as_path(value[1]), str(value[2]))
 
 
 def reachable(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkd.matching import strict_key
-from agentkd.retrievers.bm25 import mask_topics
+from agentkd.retrievers.bm25 import bm25_scores, mask_topics
+from agentkd.retrievers.constraints import Constraint, constrain
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join, endpoints, join
 from agentkd.retrievers.kb import Path
@@ -65,6 +66,25 @@ class Surroundings:
         found = self.retriever.paths(query, anchors, self.paths, hops)
         return [Option(item.path, item.label, (), item.score) for item in found]
 
+    async def constrained(self, question: str, anchors: Sequence[str], options: Sequence[Option]) -> list[Option]:
+        """The options with the constraint that the question's words put on their answers (`retrievers/constraints.py`);
+        those that it does not narrow stay as they are."""
+        query = mask_topics(question, anchors)
+        async with self.lock:
+            return await asyncio.to_thread(lambda: [self._constrain(query, option) for option in options])
+
+    def _constrain(self, query: str, option: Option) -> Option:
+        encoder = getattr(self.retriever, "encoder", None)
+
+        def rank(labels: Sequence[str]) -> Sequence[float]:
+            scores = (
+                bm25_scores(query, labels) if encoder is None else encoder.similarities(query, encoder.labels(labels))
+            )
+            return [float(score) for score in scores]
+
+        found = constrain(self.kb, query, option.answers, rank)
+        return option if found is None else replace(option, constraint=found[0], answers=tuple(found[1]))
+
     async def similar(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
         """Worked examples for a question, the most similar last."""
         if self.memory is None or not self.examples:
@@ -82,6 +102,8 @@ class Surroundings:
                 : EVIDENCE // len(walks)
             ]
         ]
+        if option.constraint is not None:
+            facts += self.kb.evidence(ends, option.constraint.way)[: EVIDENCE // 2]
         return tuple(Triple(head=head, relation=relation, tail=tail, source="kb") for head, relation, tail in facts)
 
     def topics(self, question: Question) -> list[str]:
@@ -91,14 +113,15 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Option:
-    """A relation path, or a conjunction of several (`joins`), with all that it leads to; `logit` is what the retriever
-    thinks of it."""
+    """A relation path, or a conjunction of several (`joins`), with all that it leads to, as far as it meets the
+    `constraint`; `logit` is what the retriever thinks of it."""
 
     path: Path
     label: str
     answers: tuple[str, ...]
     logit: float = 0.0
     joins: tuple[Join, ...] = ()
+    constraint: Constraint | None = None
 
     @property
     def preview(self) -> list[str]:
@@ -106,11 +129,11 @@ class Option:
 
     def record(self) -> dict[str, Any]:
         shown = {"label": self.label, "preview": self.preview, "total": len(self.answers)}
-        return {"path": self.path, "joins": self.joins, **shown}
+        return {"path": self.path, "joins": self.joins, "constraint": self.constraint, **shown}
 
     def proof(self, topics: Sequence[str]) -> dict[str, Any]:
         """What a verifier needs to execute it again; part of a trace's provenance."""
-        return {"path": self.path, "joins": self.joins, "topics": topics}
+        return {"path": self.path, "joins": self.joins, "constraint": self.constraint, "topics": topics}
 
 
 class Agent(Protocol):
@@ -141,10 +164,12 @@ def proven_label(trace: Trace) -> str | None:
 def followed_label(trace: Trace) -> str | None:
     """The same for any trace that follows one of the surveyed paths or conjunctions, verified or not."""
     survey = surveyed(trace)
-    proof = json.loads(json.dumps([trace.provenance.get("path") or [], trace.provenance.get("joins") or []]))
-    if survey is None or proof == [[], []]:
+    given = trace.provenance
+    proof = json.loads(json.dumps([given.get("path") or [], given.get("joins") or [], given.get("constraint")]))
+    if survey is None or proof == [[], [], None]:
         return None
-    return next((c["label"] for c in survey["candidates"] if [c["path"], c.get("joins", [])] == proof), None)
+    shown = ((c["label"], [c["path"], c.get("joins", []), c.get("constraint")]) for c in survey["candidates"])
+    return next((label for label, candidate in shown if candidate == proof), None)
 
 
 def reward(trace: Trace) -> float:

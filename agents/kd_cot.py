@@ -53,6 +53,7 @@ class Round(TypedDict):
     answers: list[str]
     path: list[Any]
     joins: list[Any]
+    constraint: Any
 
 
 class State(TypedDict, total=False):
@@ -114,6 +115,7 @@ class KDCoT:
             provenance={
                 "path": [step for done in rounds for step in done["path"]],
                 "joins": rounds[0]["joins"] if rounds else [],
+                "constraint": rounds[-1]["constraint"] if rounds else None,
                 "topics": end["topics"],
                 "rounds": len(rounds),
                 "repairs": end["repairs"],
@@ -123,10 +125,20 @@ class KDCoT:
     async def survey(self, state: State) -> State:
         """What the KB offers for the whole question, recorded for the student (see `survey_step`)."""
         options = await self.around.options(state["question"], state["topics"], topics=True)
+        options = await self.around.constrained(state["question"], state["topics"], options)
         return {"steps": [survey_step(options, state["topics"])]}
 
     async def plan(self, state: State) -> State:
-        """Thought and action. Before anything is proven, Finish is not among the choices."""
+        """Thought and action. Before anything is proven, Finish is not among the choices. A small model, whose reader
+        completes a pattern, is not asked: its first action can only be to ask the whole question, and its thoughts
+        changed no answer for the better (docs/log.md)."""
+        if self.around.reader == "complete":
+            plan = {"thought": "", "action": ACTIONS[1], "input": state["question"]}
+            return {
+                "plan": plan,
+                "turns": state["turns"] + 1,
+                "steps": [*state["steps"], Step(kind="plan", output=compact(plan))],
+            }
         allowed = ACTIONS if state["rounds"] else ACTIONS[:2]
         messages = chat_messages(
             render("kd_cot/system"),
@@ -155,14 +167,13 @@ class KDCoT:
 
     async def retrieve(self, state: State) -> State:
         """Paths around the last proven answers (at first the topic). KD-CoT queries its retriever with question and
-        sub-question together (section 3.2); a small model's sub-questions are too poor to help, so that its first
-        query is the question alone."""
+        sub-question together (section 3.2); a small model has no sub-question of its own."""
         around = self.around
-        query, hops = f"{state['question']} {state['plan']['input']}", around.hops
+        query = f"{state['question']} {state['plan']['input']}"
         if around.reader == "complete":
-            query = state["plan"]["input"] if state["rounds"] else state["question"]
-            hops -= edges(state)
-        options = await around.options(query, anchors(state), hops, topics=not state["rounds"])
+            query = state["question"]
+        options = await around.options(query, anchors(state), topics=not state["rounds"])
+        options = await around.constrained(state["plan"]["input"], anchors(state), options)
         return {"options": [option for option in options if option.label not in state["refused"]]}
 
     async def read(self, state: State) -> State:
@@ -183,7 +194,7 @@ class KDCoT:
         """The paths with which the model goes on after the most similar proven questions: one, or several drawn at
         temperature 1, whose shares tell how sure it is (self-consistency, Wang et al., ICLR 2023)."""
         around, starts = self.around, anchors(state)
-        question = state["plan"]["input"] if state["rounds"] else state["question"]
+        question = state["question"]
         examples = await around.similar(state["id"], question, starts)
         prompt = render("kd_cot/pattern", examples=examples, question=mask_topics(question, starts)) + " "
         reply = await around.model.complete(
@@ -223,7 +234,8 @@ class KDCoT:
         if choice is None:
             return {"refused": [*state["refused"], *(option.label for option in state["options"])]}
         evidence = self.around.evidence(starts, choice, choice.answers)
-        verdict = check_step(self.around.kb, starts, choice.path, choice.joins, choice.answers, evidence)
+        proof = choice.path, choice.joins, choice.answers, evidence, choice.constraint
+        verdict = check_step(self.around.kb, starts, *proof)
         plan = state["plan"]
         step = Step(kind="answer", output="\n".join(choice.answers), evidence=evidence, verdict=verdict)
         if not verdict.ok:
@@ -235,24 +247,22 @@ class KDCoT:
             answers=list(choice.answers),
             path=list(choice.path),
             joins=list(choice.joins),
+            constraint=choice.constraint,
         )
         return {"rounds": [*state["rounds"], done], "refused": [], "steps": [*state["steps"], step]}
 
     def after_verify(self, state: State) -> str:
         """A small model does not know when to stop: it has read paths for the whole question, so that its chain ends
-        where such a path must end (measured: going on cost 0.7 points of F1)."""
-        whole = self.around.reader == "complete" and edges(state) >= self.around.hops
+        with the first that is proven (measured: going on cost 0.7 points of F1). A constraint stands at the end of a
+        proof, so that it ends the chain too."""
+        rounds = state["rounds"]
+        whole = bool(rounds) and (self.around.reader == "complete" or rounds[-1]["constraint"] is not None)
         return "plan" if state["turns"] < self.around.rounds and not whole else END
 
 
 def anchors(state: State) -> list[str]:
     """Where the next fact must start: at the last proven answers, at first at the topic."""
     return state["rounds"][-1]["answers"] if state["rounds"] else state["topics"]
-
-
-def edges(state: State) -> int:
-    """The length of the chain proven so far."""
-    return sum(max(len(done["path"]), *(len(way) for _, way in done["joins"]), 0) for done in state["rounds"])
 
 
 def added(state: State, usage: Usage) -> dict[str, Any]:

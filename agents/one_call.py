@@ -36,6 +36,7 @@ class OneCall:
         around = self.around
         topics = around.topics(question)
         options = await around.options(question.question, topics, topics=True)
+        options = await around.constrained(question.question, topics, options)
         survey = survey_step(options, topics)
         messages = prompt(question.question, json.loads(survey.output))
         reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from agentkd.retrievers import constraints
 from agentkd.retrievers.bm25 import PathRetriever
+from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import Path
 
@@ -32,13 +34,16 @@ class Joined(NamedTuple):
     score: float
 
 
-def endpoints(kb: Graph, starts: Sequence[str], path: Path, joins: Sequence[Join]) -> list[str]:
-    """Execute a proof: where the joins meet, or else the starts, and from there the path. Empty for neither."""
+def endpoints(
+    kb: Graph, starts: Sequence[str], path: Path, joins: Sequence[Join], constraint: Constraint | None = None
+) -> list[str]:
+    """Execute a proof: where the joins meet, or else the starts, from there the path, and of its ends those that meet
+    the constraint. Empty for neither joins nor path."""
     if joins:
-        ends = [kb.follow([topic], way) for topic, way in joins]
-        starts = [name for name in ends[0] if all(name in others for others in map(set, ends[1:]))]
-        return kb.follow(starts, path) if path else starts
-    return kb.follow(starts, path)
+        met = [kb.follow([topic], way) for topic, way in joins]
+        starts = [name for name in met[0] if all(name in others for others in map(set, met[1:]))]
+    ends = kb.follow(starts, path) if path or not joins else list(starts)
+    return constraints.apply(kb, ends, constraint) if constraint else ends
 
 
 def join(kb: Graph, retriever: PathRetriever, query: str, topics: Sequence[str], hops: int) -> list[Joined]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -53,7 +55,8 @@ def label(name: str, tag: str = "@en") -> str:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("oxigraph")
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # a bare .venv/bin/pytest
+    program = shutil.which("oxigraph", path=beside)
     if program is None:
         pytest.skip("no oxigraph: pip install oxigraph")
     lines = [f"{node(head)} {iri(relation)} {node(tail)} ." for head, relation, tail in FACTS]
