@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from agentkd.agents.base import Option, Surroundings, survey_step
+from agentkd.agents.base import Option, Surroundings, proof, prove, survey_step
 from agentkd.matching import strict_f1
 from agentkd.retrievers.joins import endpoints, join
 from agentkd.tasks import Question
-from agentkd.trace import Draft, Step
-from agentkd.verify import check_step
+from agentkd.trace import Draft
 
 GOOD = 0.5  # strict F1: below it a path rather happens to pass by an answer
 TRIED = 200  # paths whose size is nearest to gold's are executed
@@ -39,10 +38,8 @@ class Rationalise:
             return Draft(steps=(survey_step(options, topics),), answers=(), provenance={"topics": topics})
         if all((option.path, option.joins) != (other.path, other.joins) for other in options):
             options = [*options[: around.paths - 1], option]
-        evidence = around.evidence(topics, option, option.answers)
-        verdict = check_step(around.kb, topics, option.path, option.joins, option.answers, evidence)
-        step = Step(kind="answer", output="\n".join(option.answers), evidence=evidence, verdict=verdict)
-        provenance = {**option.proof(topics), "rationalised": True}
+        step = prove(around, topics, option)
+        provenance = {**proof([option], topics), "rationalised": True}
         return Draft(steps=(survey_step(options, topics), step), answers=option.answers, provenance=provenance)
 
     def best(self, question: Question, topics: Sequence[str], options: Sequence[Option]) -> Option | None:

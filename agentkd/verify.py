@@ -71,14 +71,18 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
     if lost:
         return Verdict(ok=False, rung="endpoint", reason=f"no chain of evidence to {', '.join(lost[:3])}")
     path = as_path(draft.provenance.get("path") or [])
-    joins = [(str(topic), as_path(way)) for topic, way in draft.provenance.get("joins") or []]
-    strangers = [topic for topic, _ in joins if topic not in topics]
+    joins = as_joins(draft.provenance.get("joins") or [])
+    every = [*joins, *(one for _, ways, _ in draft.provenance.get("others", []) for one in as_joins(ways))]
+    strangers = [topic for topic, _ in every if topic not in topics]
     if strangers:
         return Verdict(ok=False, rung="endpoint", reason=f"joined from {', '.join(strangers)}, which is no topic")
     if not path and not joins:  # the agent has named none
         path = explain(kb, topics, answers) or ()
-    if set(endpoints(kb, topics, path, joins, as_constraint(draft.provenance.get("constraint")))) != set(answers):
-        return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of one path")
+    ends = set(endpoints(kb, topics, path, joins, as_constraint(draft.provenance.get("constraint"))))
+    for way, ways, constraint in draft.provenance.get("others", []):  # answered together with the first
+        ends.update(endpoints(kb, topics, as_path(way), as_joins(ways), as_constraint(constraint)))
+    if ends != set(answers):
+        return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of the named paths")
     judged = next((step.verdict for step in draft.steps if step.kind == "judge" and step.verdict is not None), None)
     return judged or Verdict(ok=True, rung="complete")
 
@@ -95,6 +99,11 @@ def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | No
 def as_path(steps: Iterable[Sequence[object]]) -> Path:
     """A path as it comes back from JSON: lists instead of tuples."""
     return tuple((str(relation), 1 if direction == 1 else -1) for relation, direction in steps)
+
+
+def as_joins(ways: Iterable[Sequence[Any]]) -> list[Join]:
+    """Joins as they come back from JSON."""
+    return [(str(topic), as_path(way)) for topic, way in ways]
 
 
 def as_constraint(value: Sequence[Any] | None) -> Constraint | None:

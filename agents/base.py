@@ -15,6 +15,7 @@ from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join, endpoints, join
 from agentkd.retrievers.kb import Path
 from agentkd.trace import Draft, Message, Step, Trace, Triple
+from agentkd.verify import check_step
 
 if TYPE_CHECKING:
     from agentkd.agents.memory import Example, Memory
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agentkd.teacher import Chat
 
 PREVIEW = 10  # answers of a path that a model is shown; a student can write no more than it saw
+AND = " + "  # between the labels of paths whose answers are given together
 EVIDENCE = 200  # triples kept as evidence for one step: a hub's answers would fill the store
 
 
@@ -92,6 +94,13 @@ class Surroundings:
         async with self.lock:
             return await asyncio.to_thread(self.memory.nearest, id, question, topics, self.examples)
 
+    async def remembered(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
+        """The shares of labels among the questions that are like this one."""
+        if self.memory is None:
+            return {}
+        async with self.lock:
+            return await asyncio.to_thread(self.memory.shares, id, question, topics)
+
     def evidence(self, anchors: Sequence[str], option: Option, ends: Sequence[str]) -> tuple[Triple, ...]:
         """The KB facts on the walks from the anchors to `ends`, at most EVIDENCE of them."""
         walks = option.joins or [(anchors, option.path)]
@@ -131,9 +140,32 @@ class Option:
         shown = {"label": self.label, "preview": self.preview, "total": len(self.answers)}
         return {"path": self.path, "joins": self.joins, "constraint": self.constraint, **shown}
 
-    def proof(self, topics: Sequence[str]) -> dict[str, Any]:
-        """What a verifier needs to execute it again; part of a trace's provenance."""
-        return {"path": self.path, "joins": self.joins, "constraint": self.constraint, "topics": topics}
+    @property
+    def parts(self) -> tuple[Path, tuple[Join, ...], Constraint | None]:
+        """What leads to the answers."""
+        return self.path, self.joins, self.constraint
+
+
+def proof(options: Sequence[Option], topics: Sequence[str]) -> dict[str, Any]:
+    """What a verifier needs to execute it again; part of a trace's provenance. Several options, whose answers are
+    given together, are the first and `others`."""
+    first, *others = options
+    path, joins, constraint = first.parts
+    found: dict[str, Any] = {"path": path, "joins": joins, "constraint": constraint, "topics": topics}
+    return {**found, "others": [other.parts for other in others]} if others else found
+
+
+def prove(around: Surroundings, starts: Sequence[str], option: Option) -> Step:
+    """The option's answers with their evidence and the verdict on it."""
+    evidence = around.evidence(starts, option, option.answers)
+    path, joins, constraint = option.parts
+    verdict = check_step(around.kb, starts, path, joins, option.answers, evidence, constraint)
+    return Step(kind="answer", output="\n".join(option.answers), evidence=evidence, verdict=verdict)
+
+
+def united(options: Sequence[Option]) -> tuple[str, ...]:
+    """The answers of several options together, each once."""
+    return tuple(dict.fromkeys(answer for option in options for answer in option.answers))
 
 
 class Agent(Protocol):
@@ -162,14 +194,17 @@ def proven_label(trace: Trace) -> str | None:
 
 
 def followed_label(trace: Trace) -> str | None:
-    """The same for any trace that follows one of the surveyed paths or conjunctions, verified or not."""
+    """The same for any trace that follows one of the surveyed paths or conjunctions, or several (their labels are
+    joined by AND), verified or not."""
     survey = surveyed(trace)
     given = trace.provenance
-    proof = json.loads(json.dumps([given.get("path") or [], given.get("joins") or [], given.get("constraint")]))
-    if survey is None or proof == [[], [], None]:
+    first = [given.get("path") or [], given.get("joins") or [], given.get("constraint")]
+    if survey is None or first == [[], [], None]:
         return None
-    shown = ((c["label"], [c["path"], c.get("joins", []), c.get("constraint")]) for c in survey["candidates"])
-    return next((label for label, candidate in shown if candidate == proof), None)
+    shown = [(c["label"], [c["path"], c.get("joins", []), c.get("constraint")]) for c in survey["candidates"]]
+    proofs = json.loads(json.dumps([first, *given.get("others", [])]))
+    labels = [next((label for label, candidate in shown if candidate == proof), None) for proof in proofs]
+    return None if None in labels else AND.join(filter(None, labels))
 
 
 def reward(trace: Trace) -> float:
@@ -185,6 +220,13 @@ def chat_messages(system: str, *turns: str) -> list[Message]:
         Message(role="system", content=system),
         *(Message(role=roles[number % 2], content=turn) for number, turn in enumerate(turns)),
     ]
+
+
+def match_options(text: str, options: Sequence[Option]) -> list[Option]:
+    """The options whose labels the model wrote, joined by AND; none where one is unknown."""
+    found = [match_option(label, options) for label in text.split(AND)]
+    known = [option for option in found if option is not None]
+    return list(dict.fromkeys(known)) if len(known) == len(found) else []
 
 
 def match_option(text: str, options: Sequence[Option]) -> Option | None:

@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 
-from agentkd.agents.base import Option, Surroundings, chat_messages, match_option, survey_step
-from agentkd.agents.reading import decide
+from agentkd.agents.base import Option, Surroundings, chat_messages, match_option, proof, prove, survey_step, united
+from agentkd.agents.reading import UNION, decide
 from agentkd.matching import normalize
 from agentkd.prompts import demonstrations, render
 from agentkd.retrievers.bm25 import mask_topics
 from agentkd.trace import Draft, Message, Step, Usage
-from agentkd.verify import check_step
 
 if TYPE_CHECKING:
     from agentkd.tasks import Question
@@ -45,15 +44,13 @@ Vote = tuple[list[Option], Step, Usage]
 
 
 class Round(TypedDict):
-    """One accepted round; `path` leads from the round's anchors to its answers, in the first one perhaps `joins`."""
+    """One accepted round; `proof` leads from the round's anchors to its answers (see `base.proof`)."""
 
     thought: str
     action: str
     input: str
     answers: list[str]
-    path: list[Any]
-    joins: list[Any]
-    constraint: Any
+    proof: dict[str, Any]
 
 
 class State(TypedDict, total=False):
@@ -113,9 +110,7 @@ class KDCoT:
             answers=tuple(rounds[-1]["answers"]) if rounds else (),
             usage=Usage.model_validate(end["usage"]),
             provenance={
-                "path": [step for done in rounds for step in done["path"]],
-                "joins": rounds[0]["joins"] if rounds else [],
-                "constraint": rounds[-1]["constraint"] if rounds else None,
+                **chained([done["proof"] for done in rounds]),
                 "topics": end["topics"],
                 "rounds": len(rounds),
                 "repairs": end["repairs"],
@@ -186,7 +181,10 @@ class KDCoT:
         choice = None
         if votes or self.around.reader == "complete":
             rank = 0 if state["rounds"] else state["sample"]
-            choice, expected = decide(options, votes, self.around.trust, rank)
+            small = self.around.reader == "complete"
+            memory = await self.around.remembered(state["id"], state["question"], anchors(state)) if small else {}
+            union = UNION if small else 1
+            choice, expected = decide(options, votes, self.around.trust, memory, rank=rank, union=union)
             step = step.model_copy(update={"reward": round(expected, 4)})
         return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, usage)}
 
@@ -229,35 +227,40 @@ class KDCoT:
 
     async def verify(self, state: State) -> State:
         """A choice becomes an Answer only with evidence that leads from the anchors to all of it."""
-        choice: Option | None = state["choice"]
+        choice: list[Option] | None = state["choice"]
         starts = anchors(state)
         if choice is None:
             return {"refused": [*state["refused"], *(option.label for option in state["options"])]}
-        evidence = self.around.evidence(starts, choice, choice.answers)
-        proof = choice.path, choice.joins, choice.answers, evidence, choice.constraint
-        verdict = check_step(self.around.kb, starts, *proof)
+        steps = [prove(self.around, starts, option) for option in choice]
+        shown = [*state["steps"], *steps]
+        refused = [o.label for o, step in zip(choice, steps, strict=True) if not (step.verdict and step.verdict.ok)]
+        if refused:
+            return {"refused": [*state["refused"], *refused], "steps": shown}
         plan = state["plan"]
-        step = Step(kind="answer", output="\n".join(choice.answers), evidence=evidence, verdict=verdict)
-        if not verdict.ok:
-            return {"refused": [*state["refused"], choice.label], "steps": [*state["steps"], step]}
         done = Round(
             thought=plan["thought"],
             action=plan["action"],
             input=plan["input"],
-            answers=list(choice.answers),
-            path=list(choice.path),
-            joins=list(choice.joins),
-            constraint=choice.constraint,
+            answers=list(united(choice)),
+            proof=proof(choice, starts),
         )
-        return {"rounds": [*state["rounds"], done], "refused": [], "steps": [*state["steps"], step]}
+        return {"rounds": [*state["rounds"], done], "refused": [], "steps": shown}
 
     def after_verify(self, state: State) -> str:
         """A small model does not know when to stop: it has read paths for the whole question, so that its chain ends
         with the first that is proven (measured: going on cost 0.7 points of F1). A constraint stands at the end of a
         proof, so that it ends the chain too."""
         rounds = state["rounds"]
-        whole = bool(rounds) and (self.around.reader == "complete" or rounds[-1]["constraint"] is not None)
+        whole = bool(rounds) and (self.around.reader == "complete" or rounds[-1]["proof"]["constraint"] is not None)
         return "plan" if state["turns"] < self.around.rounds and not whole else END
+
+
+def chained(proofs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One proof of several rounds: joins stand in the first only, a constraint and `others` in the last."""
+    if not proofs:
+        return {"path": [], "joins": []}
+    path = [step for proof in proofs for step in proof["path"]]
+    return {**proofs[-1], "path": path, "joins": proofs[0]["joins"]}
 
 
 def anchors(state: State) -> list[str]:

@@ -6,11 +6,13 @@ verified traces are taken, of several for a question the one with the highest re
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from agentkd.agents.base import proven_label, reward
 from agentkd.prompts import demonstrations
@@ -19,6 +21,9 @@ from agentkd.trace import Trace
 
 if TYPE_CHECKING:
     from agentkd.retrievers.dense import Encoder, Vectors
+
+
+KERNEL = 20.0  # nats a cosine: what is unlike the question has no say
 
 
 class Example(NamedTuple):
@@ -41,16 +46,31 @@ class Memory:
         assert self.encoder is not None
         return self.encoder.labels([example.question for example in self.examples])
 
+    def _scores(self, query: str) -> npt.NDArray[np.float64]:
+        """Logits of each example's likeness to a masked question."""
+        if self.encoder is not None:
+            return KERNEL * self.encoder.similarities(query, self._vectors).astype(np.float64)
+        return bm25_scores(query, [example.question for example in self.examples]).astype(np.float64)
+
+    def shares(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
+        """How much of what is like the question was answered by each label: a softmax over the likeness of all
+        examples but the question's own, summed by label."""
+        others = [i for i, example in enumerate(self.examples) if example.id != id]
+        if not others:
+            return {}
+        scores = self._scores(mask_topics(question, topics))[others]
+        weights = np.exp(scores - scores.max())
+        found: dict[str, float] = defaultdict(float)
+        for i, weight in zip(others, weights / weights.sum(), strict=True):
+            found[self.examples[i].label] += float(weight)
+        return dict(found)
+
     def nearest(self, id: str, question: str, topics: Sequence[str], k: int) -> list[Example]:
         """The k examples most like the question, the nearest last, where a model looks first. The question's own
         trace is left out: in a run over the very questions of the memory it would give the answer away."""
         if not self.examples:
             return []
-        query = mask_topics(question, topics)
-        if self.encoder is not None:
-            scores = self.encoder.similarities(query, self._vectors)
-        else:
-            scores = bm25_scores(query, [example.question for example in self.examples])
+        scores = self._scores(mask_topics(question, topics))
         found = [self.examples[i] for i in np.argsort(-scores, kind="stable") if self.examples[i].id != id]
         return found[:k][::-1]
 
@@ -59,7 +79,7 @@ def from_traces(traces: Iterable[Trace]) -> list[Example]:
     """One example a question, from its best verified trace."""
     best: dict[str, tuple[float, Example]] = {}
     for trace in traces:
-        label = proven_label(trace)
+        label = None if trace.provenance.get("others") else proven_label(trace)
         if label is None or (trace.id in best and reward(trace) <= best[trace.id][0]):
             continue
         question = mask_topics(trace.question, list(trace.provenance.get("topics") or []))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.base import PREVIEW, Option, Surroundings, chat_messages, match_option, survey_step
+from agentkd.agents.base import PREVIEW, Option, Surroundings, chat_messages, match_options, proof, survey_step, united
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, Verdict
@@ -41,19 +41,20 @@ class OneCall:
         messages = prompt(question.question, json.loads(survey.output))
         reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
         label, answers = parse(reply.text)
-        option = match_option(label, options)
+        named = match_options(label, options)
+        facts = [fact for option in named for fact in around.evidence(topics, option, answers)]
         step = Step(
             kind="read",
             messages=tuple(messages),
             output=reply.text,
-            evidence=around.evidence(topics, option, answers) if option else (),
-            verdict=judge(option, answers),
+            evidence=tuple(dict.fromkeys(facts)),
+            verdict=judge(named, answers),
         )
         return Draft(
             steps=(survey, step),
             answers=tuple(answers),
             usage=reply.usage,
-            provenance=option.proof(topics) if option else {"topics": topics},
+            provenance=proof(named, topics) if named else {"topics": topics},
         )
 
 
@@ -76,12 +77,12 @@ def parse(text: str) -> tuple[str, list[str]]:
     return label, list(answers)
 
 
-def judge(option: Option | None, answers: list[str]) -> Verdict:
-    """Does an answer stand at the end of the path that the model named? Those that do not are named as strangers;
+def judge(named: Sequence[Option], answers: list[str]) -> Verdict:
+    """Does an answer stand at the end of a path that the model named? Those that do not are named as strangers;
     the ladder (`verify.check_draft`) refuses the draft for them."""
-    if option is None:
+    if not named:
         return Verdict(ok=False, rung="none", reason="the reply names none of the paths it was shown")
-    strangers = [answer for answer in answers if answer not in option.answers]
+    strangers = [answer for answer in answers if answer not in united(named)]
     reason = f"not at the end of the path: {', '.join(strangers[:3])}" if strangers else ""
     if len(strangers) == len(answers):
         return Verdict(ok=False, rung="none", reason=reason or "no answer")

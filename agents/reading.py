@@ -1,51 +1,80 @@
-"""Which of the executed paths answers the question: the retriever's ranking, the model's vote and the answers' own
-agreement, in one decision.
+"""Which of the executed paths answers the question: the retriever's ranking, the memory, the model's vote and the
+answers' own agreement, in one decision.
 
 - The retriever's scores are logits (its cosines at the scale it was trained with), so a softmax over the shown paths
-  is its belief p_i.
-- The model votes for paths; a path that gets all votes gains `trust` nats, one that gets a share of them less, in
-  the logarithm of its share (a product of experts, with the shares smoothed). A 135M model deserves about one nat, a
-  strong one more.
-- The path is chosen by minimum Bayes risk (Kumar and Byrne, HLT-NAACL 2004): the one whose answers have the highest
-  expected F1, sum_j p_j F1(answers_i, answers_j). Paths that lead to the same answers by different facts support each
-  other.
+  is its belief p_i. It is too sure of itself: its logits are divided by CALIBRATION.
+- The memory knows which paths answered similar questions; the model votes for paths. A path that has all of either
+  gains MEMORY or `trust` nats, one that has a share of them less, in the logarithm of its share (a product of experts,
+  with the shares smoothed). A 135M model deserves about one nat, a strong one more.
+- What is answered has the least expected loss (minimum Bayes risk, Kumar and Byrne, HLT-NAACL 2004): the highest
+  expected F1, sum_j p_j F1(answers, answers_j). Paths that lead to the same answers by different facts support each
+  other; and where the belief is divided, the answers of two or three paths together promise more than those of one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from agentkd.agents.base import Option
-from agentkd.matching import strict_f1
+from agentkd.matching import strict_set
 
 SMOOTHING = 0.1  # added to every path's share of the votes: eight votes do not exclude the ninth path
+CALIBRATION = 1.5
+MEMORY = 2.0  # nats; chosen with CALIBRATION and UNION on WebQSP training questions (docs/log.md)
+UNION = 3  # paths whose answers are given together, at most
 
 
-def beliefs(options: Sequence[Option], votes: Sequence[Option], trust: float) -> list[float]:
-    """The probability of each option; they sum to one. An option may hold several votes."""
+def beliefs(
+    options: Sequence[Option], votes: Sequence[Option], trust: float, memory: Mapping[str, float] | None = None
+) -> list[float]:
+    """The probability of each option; they sum to one. An option may hold several votes; `memory` has the shares of
+    labels among similar proven questions."""
 
-    def gain(option: Option) -> float:
-        share = sum(vote is option for vote in votes) / max(1, len(votes))
-        return trust * math.log(1 + share / SMOOTHING) / math.log(1 + 1 / SMOOTHING)
+    def gain(share: float) -> float:
+        return math.log(1 + share / SMOOTHING) / math.log(1 + 1 / SMOOTHING)
 
-    logits = [option.logit + gain(option) for option in options]
+    def logit(option: Option) -> float:
+        voted = sum(vote is option for vote in votes) / max(1, len(votes))
+        remembered = (memory or {}).get(option.label, 0.0)
+        return option.logit / CALIBRATION + trust * gain(voted) + MEMORY * gain(remembered)
+
+    logits = [logit(option) for option in options]
     highest = max(logits)
-    weights = [math.exp(logit - highest) for logit in logits]
+    weights = [math.exp(one - highest) for one in logits]
     return [weight / sum(weights) for weight in weights]
 
 
-def decide(options: Sequence[Option], votes: Sequence[Option], trust: float, rank: int = 0) -> tuple[Option, float]:
-    """The option of least risk and its expected F1 under the beliefs; of equal ones the first.
+def decide(
+    options: Sequence[Option],
+    votes: Sequence[Option],
+    trust: float,
+    memory: Mapping[str, float] | None = None,
+    *,
+    rank: int = 0,
+    union: int = UNION,
+) -> tuple[list[Option], float]:
+    """The options, `union` of them at most, whose answers together have the least risk, the most probable first, and
+    the expected F1 under the beliefs; of equally good ones the fewest.
 
-    A higher `rank` gives the next best option with other answers, for samples that are to differ; past the last one
-    it is the best again."""
-    probabilities = beliefs(options, votes, trust)
-    expected = [
-        sum(p * strict_f1(option.answers, other.answers) for p, other in zip(probabilities, options, strict=True))
-        for option in options
-    ]
-    order = sorted(range(len(options)), key=lambda i: -expected[i])
-    distinct = list({frozenset(options[i].answers): i for i in reversed(order)}.values())[::-1]
-    best = distinct[rank] if rank < len(distinct) else distinct[0]
-    return options[best], expected[best]
+    A higher `rank` gives the next best single option with other answers, for samples that are to differ; past the last
+    one it is the best again."""
+    chances = beliefs(options, votes, trust, memory)
+    answers = [strict_set(option.answers) for option in options]
+
+    def expected(some: Sequence[int]) -> float:
+        given = frozenset[str]().union(*(answers[i] for i in some))
+        return sum(
+            p * 2 * len(given & each) / ((len(given) + len(each)) or 1)
+            for p, each in zip(chances, answers, strict=True)
+        )
+
+    distinct = list({each: i for i, each in reversed(list(enumerate(answers)))}.values())[::-1]
+    sets = [some for size in range(1, union + 1) for some in combinations(distinct, size)]
+    best = max(sets, key=expected)
+    if rank:
+        singles = sorted(((i,) for i in distinct), key=lambda some: -expected(some))
+        others = [some for some in singles if some != best]
+        best = others[rank - 1] if rank <= len(others) else best
+    return sorted((options[i] for i in best), key=lambda one: -chances[options.index(one)]), expected(best)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import Surroundings, survey_step
-from agentkd.trace import Draft, Step
-from agentkd.verify import check_step
+from agentkd.agents.base import Surroundings, proof, prove, survey_step
+from agentkd.trace import Draft
 
 if TYPE_CHECKING:
     from agentkd.tasks import Question
@@ -30,7 +29,5 @@ class TopPath:
         if sample >= len(options):
             return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
         option = options[sample]
-        evidence = around.evidence(topics, option, option.answers)
-        verdict = check_step(around.kb, topics, option.path, option.joins, option.answers, evidence)
-        step = Step(kind="answer", output="\n".join(option.answers), evidence=evidence, verdict=verdict)
-        return Draft(steps=(survey, step), answers=option.answers, provenance=option.proof(topics))
+        step = prove(around, topics, option)
+        return Draft(steps=(survey, step), answers=option.answers, provenance=proof([option], topics))

@@ -63,6 +63,11 @@ class RawKB:
     def __len__(self) -> int:
         return len(self._triples)
 
+    @property
+    def triples(self) -> frozenset[Triple]:
+        """All triples, as the file gives them."""
+        return self._triples
+
     def has(self, head: str, relation: str, tail: str) -> bool:
         """Whether the file has this triple, spelt exactly so (reversed as well if it is flagged undirected)."""
         return self._stored((head, relation, tail)) is not None

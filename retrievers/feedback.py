@@ -54,7 +54,8 @@ def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
     found: dict[str, Tried] = {}
     for trace in traces:
         label = followed_label(trace)
-        if label is None or trace.provenance.get("joins"):  # the encoder ranks the paths out of one topic
+        several = trace.provenance.get("joins") or trace.provenance.get("others")
+        if label is None or several:  # the encoder ranks single paths out of one topic
             continue
         topics = tuple(trace.provenance.get("topics") or ())
         tried = found.setdefault(trace.id, Tried(mask_topics(trace.question, topics), topics))

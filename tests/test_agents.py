@@ -194,6 +194,22 @@ def test_top_path_asks_no_model_and_sample_k_follows_rank_k() -> None:
     assert model.asked == [] and first.usage.calls == 0
 
 
+def test_paths_answered_together_are_proven_each_and_all() -> None:
+    """Where the belief is divided a small model's agent answers with two paths; the ladder executes both."""
+    memory = Memory([Example("a", "child home", CHILD), Example("b", "child home", "lives in")], None)
+    settings: dict[str, Any] = {"reader": "complete", "memory": memory, "trust": 0.0}
+    draft = solve("kd-cot", Scripted("lives in"), "Which child home has Anna?", "Anna", **settings)
+    assert set(draft.answers) == {"Ben", "Cleo", "Oslo"} and len(draft.provenance["others"]) == 1
+    assert check_draft(KB, draft).rung == "complete"
+    lone = {key: value for key, value in draft.provenance.items() if key != "others"}
+    assert not check_draft(KB, draft.model_copy(update={"provenance": lone})).ok
+    assert not check_draft(KB, draft.model_copy(update={"answers": draft.answers[:-1]})).ok
+    student = solve("one-call", Scripted(f"path: {CHILD} + lives in\nanswers:\nBen\nCleo\nOslo"), "Who?", "Anna")
+    assert set(student.answers) == set(draft.answers) and check_draft(KB, student).rung == "complete"
+    unknown = solve("one-call", Scripted(f"path: {CHILD} + nonsense\nanswers:\nBen"), "Who?", "Anna")
+    assert not check_draft(KB, unknown).ok
+
+
 def test_a_small_model_reads_by_going_on_with_a_pattern() -> None:
     """It sees verified questions of the memory but never its own; its vote alone does not outweigh the ranking."""
     memory = Memory(

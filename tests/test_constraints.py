@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkd.agents.base import Option, Surroundings
+from agentkd.agents.base import Option, Surroundings, proof
 from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.constraints import Constraint, Wish, apply, constrain, date, number, wishes
 from agentkd.retrievers.joins import endpoints
@@ -106,7 +106,7 @@ def test_a_constrained_proof_is_executed_by_the_verifier() -> None:
     evidence = around.evidence(["Utopia"], option, option.answers)
     verdict = check_step(KB, ["Utopia"], option.path, (), option.answers, evidence, option.constraint)
     step = Step(kind="answer", evidence=evidence, verdict=verdict)
-    draft = Draft(steps=(step,), answers=option.answers, provenance=option.proof(["Utopia"]))
+    draft = Draft(steps=(step,), answers=option.answers, provenance=proof([option], ["Utopia"]))
     assert verdict.ok and check_draft(KB, draft).rung == "complete"
     claimed = {**draft.provenance, "constraint": ["lowest", option.constraint.way, ""]}
     assert not check_draft(KB, draft.model_copy(update={"provenance": claimed})).ok

@@ -41,7 +41,7 @@ def test_votes_count_by_their_share(found: list[Option], drawn: list[int], trust
 
 @given(options)
 def test_the_decision_is_the_naive_minimum_of_risk(found: list[Option]) -> None:
-    best, expected = decide(found, [], 0.0)
+    (best,), expected = decide(found, [], 0.0, union=1)
     chances = beliefs(found, [], 0.0)
     naive = [sum(p * strict_f1(one.answers, two.answers) for p, two in zip(chances, found)) for one in found]  # noqa: B905
     assert expected == pytest.approx(max(naive)) and naive[found.index(best)] == pytest.approx(max(naive))
@@ -53,10 +53,36 @@ def test_agreeing_paths_outvote_a_lone_one() -> None:
         Option((("b", 1),), "b", ("y",), 0.8),
         Option((("c", 1),), "c", ("y",), 0.8),
     ]
-    assert decide(found, [], 0.0)[0].label == "b"
-    assert decide(found, [found[0]], 5.0)[0].label == "a", "a trusted model decides"
-    ranked = [decide(found, [], 0.0, rank)[0].answers for rank in range(4)]
+    assert [one.label for one in decide(found, [], 0.0, union=1)[0]] == ["b"]
+    assert [one.label for one in decide(found, [found[0]], 5.0, union=1)[0]] == ["a"], "a trusted model decides"
+    assert [one.label for one in decide(found, [], 0.0, {"a": 1.0}, union=1)[0]] == ["a"], "so does the memory"
+    ranked = [decide(found, [], 0.0, rank=rank, union=1)[0][0].answers for rank in range(4)]
     assert ranked == [("y",), ("x",), ("y",), ("y",)], "samples differ as long as there is another answer"
+
+
+def test_a_divided_belief_gives_both_answers() -> None:
+    found = [Option((("a", 1),), "a", ("x",), 1.0), Option((("b", 1),), "b", ("y",), 0.9)]
+    both, expected = decide(found, [], 0.0)
+    assert [one.label for one in both] == ["a", "b"] and expected == pytest.approx(2 / 3)
+    assert [one.label for one in decide(found, [found[1]], 5.0)[0]] == ["b"], "not where one is believed"
+
+
+@given(options)
+def test_a_union_never_promises_less_than_a_single_path(found: list[Option]) -> None:
+    chosen, expected = decide(found, [], 0.0)
+    assert expected >= decide(found, [], 0.0, union=1)[1] - 1e-12 and 1 <= len(chosen) <= 3
+    given_together = {answer for one in chosen for answer in one.answers}
+    chances = beliefs(found, [], 0.0)
+    assert expected == pytest.approx(
+        sum(p * strict_f1(given_together, two.answers) for p, two in zip(chances, found, strict=True))
+    )
+
+
+def test_memory_shares_are_a_distribution_without_the_question_itself() -> None:
+    memory = Memory([Example("1", "red fox", "A"), Example("2", "red hen", "B"), Example("3", "blue whale", "C")], None)
+    shares = memory.shares("9", "a red fox", ["nobody"])
+    assert sum(shares.values()) == pytest.approx(1) and shares["A"] > shares["B"] > shares["C"]
+    assert set(memory.shares("1", "a red fox", ["nobody"])) == {"B", "C"} and Memory([], None).shares("9", "x", []) == {}
 
 
 def test_memory_gives_the_nearest_last_and_never_the_question_itself() -> None:
