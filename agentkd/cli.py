@@ -45,7 +45,8 @@ Retriever = Annotated[
     typer.Option(help="bm25, dense, hybrid or a folder made by feedback [hybrid where installed]"),
 ]
 Concurrency = Annotated[int | None, typer.Option(help="questions in flight [4 local, 32 served]")]
-MaxTokens = Annotated[int | None, typer.Option(help="stop after so many tokens, prompt and completion")]
+MaxTokens = Annotated[int | None, typer.Option(help="stop before so many tokens, prompt and completion")]
+MaxUsd = Annotated[float | None, typer.Option(help="stop before so many US dollars (docs/teachers.md)")]
 VllmArgs = Annotated[str | None, typer.Option(help="passed to the vLLM server that agentkd starts")]
 Out = Annotated[str | None, typer.Option(help="the directory to write and to resume [runs/… or students/…]")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout, all else on stderr")]
@@ -82,6 +83,10 @@ def generate(
     ] = None,
     concurrency: Concurrency = None,
     max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    batch: Annotated[
+        str | None, typer.Option(help="ask offline: requests and answers as OpenAI batch files in this folder")
+    ] = None,
     vllm_args: VllmArgs = None,
     out: Out = None,
     as_json: Json = False,
@@ -89,6 +94,7 @@ def generate(
     """Agent traces, verified. The same command resumes a run that was stopped."""
     from agentkd.config import GenerateConfig, load_config
     from agentkd.generate import generate as run
+    from agentkd.prices import money
 
     options = given(locals(), GenerateConfig.model_fields)
     config = load_config(GenerateConfig, recipe=recipe, options=options, overrides=overrides or [])
@@ -99,6 +105,7 @@ def generate(
     say(
         f"{result['traces']} traces of {result['questions']} questions, {result['verified']} verified · "
         f"{result['calls']:.1f} calls and {result['tokens']:.0f} tokens a trace"
+        + (f" · {money(result['usd'])} in all" if result["usd"] else "")
     )
     if result["rationalised"]:
         say(f"{result['rationalised']} more questions are proven with a hint from gold (flagged as rationalised)")
@@ -178,6 +185,7 @@ def evaluate(
     retriever: Retriever = None,
     concurrency: Concurrency = None,
     max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
     vllm_args: VllmArgs = None,
     matchers: Annotated[str | None, typer.Option(help="strict, rog, webqsp_official, tog_em [strict,rog]")] = None,
     baseline: Annotated[str | None, typer.Option(help="the row to compare the others with, in pairs")] = None,
@@ -214,15 +222,39 @@ def report(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """What this machine can run, what is missing, and how to get it."""
-    from agentkd.doctor import examine, show
+def serve(
+    model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 for all")] = "127.0.0.1",
+    slots: Annotated[int | None, typer.Option(min=1, help="requests in flight [4, or vLLM's own]")] = None,
+    vllm_args: VllmArgs = None,
+    as_json: Json = False,
+) -> None:
+    """A model server in the foreground, for other commands' --teacher. Ctrl-C ends it."""
+    from agentkd.serve import describe
+    from agentkd.serve import serve as run
 
-    checks = examine()
+    def on_up(up: dict[str, Any]) -> None:
+        print(json.dumps(up), flush=True) if as_json else say(describe(up))
+
+    run(model, host=host, port=port, slots=slots, vllm_args=vllm_args or "", on_up=on_up)
+
+
+@app.command()
+def doctor(
+    measure: Annotated[bool, typer.Option(help="measure the local teacher's speed, about 10 s")] = True,
+    api: Annotated[str, typer.Option(help="the API model whose price is shown beside it")] = "gpt-4o-mini",
+    prices: Annotated[Path | None, typer.Option(help="your price table [the packaged one]")] = None,
+    as_json: Json = False,
+) -> None:
+    """What this machine can run, what is missing and how to get it, and what a run would cost."""
+    from agentkd.doctor import diagnose, show
+
+    result = diagnose(measure=measure, api=api, prices=prices)
     if as_json:
-        print(json.dumps({"checks": checks}))
+        print(json.dumps(result))
     else:
-        show(checks)
+        show(result)
 
 
 measure = typer.Typer(help="Measure again what the README claims.", no_args_is_help=True, rich_markup_mode=None)
@@ -249,6 +281,121 @@ def retrieval(
     from agentkd.eval.bench.retrieval import bench, show
 
     result = bench(task, data=data, kb=kb, split=split, retrievers=retriever, limit=limit, seed=seed)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+@measure.command()
+def client(
+    requests: Annotated[int, typer.Option(min=1, help="requests a run")] = 2000,
+    in_flight: Annotated[int, typer.Option(min=1, help="requests open at once")] = 64,
+    pairs: Annotated[int, typer.Option(min=1, help="interleaved rounds; every client runs once in each")] = 5,
+    latency: Annotated[str, typer.Option(help="lognormal (mean 0.25 s, sigma 1.2) or zero")] = "lognormal",
+    peers: Annotated[str, typer.Option(help="comma-separated")] = "aiohttp,openai,curator,distilabel",
+    install_peers: Annotated[bool, typer.Option("--install-peers", help="make .venv-peer-NAME where missing")] = False,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for the JSON and a plot [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Our client beside raw aiohttp, the OpenAI SDK, curator and distilabel, on a loopback server."""
+    from agentkd.eval.bench.client import bench, show
+
+    result = bench(
+        requests=requests,
+        in_flight=in_flight,
+        pairs=pairs,
+        latency=latency,
+        peers=peers,
+        install=install_peers,
+        seed=seed,
+        out=out,
+    )
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+@measure.command()
+def crash(
+    questions: Annotated[int, typer.Option(min=1, help="of geo")] = 500,
+    kills: Annotated[int, typer.Option(min=1, help="kill -9 at so many seeded moments")] = 20,
+    in_flight: Annotated[int, typer.Option(min=1, help="questions in flight")] = 16,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="an empty folder for the runs and crash.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Kill a run again and again while its server fails: nothing may be lost, doubled or paid for twice."""
+    from agentkd.eval.bench.crash import bench, show, verify
+
+    result = bench(questions=questions, kills=kills, in_flight=in_flight, seed=seed, out=out)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
+    verify(result)
+
+
+@measure.command("agent")
+def bench_agent(
+    questions: Annotated[int, typer.Option(min=1, help="of geo")] = 200,
+    repeats: Annotated[int, typer.Option(min=1, help="passes over the same questions")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for agent.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a round of KD-CoT costs beside the model: LangGraph, our nodes, our client."""
+    from agentkd.eval.bench.agent import bench, show
+
+    result = bench(questions=questions, repeats=repeats, seed=seed, out=out)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+@measure.command()
+def server(
+    teacher: Annotated[str, typer.Option(help="vllm:MODEL, local or URL#MODEL")],
+    requests: Annotated[int, typer.Option(min=1, help="requests a block; each client has a block a pair")] = 64,
+    in_flight: Annotated[int, typer.Option(min=1, help="requests open at once")] = 32,
+    pairs: Annotated[int, typer.Option(min=1, help="interleaved pairs of blocks")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    vllm_args: Annotated[str, typer.Option(help="passed to the vLLM server that agentkd starts")] = "",
+    out: Annotated[Path | None, typer.Option(help="folder for server.json and the server's log [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Our client's tokens a second on a real server, with KD-CoT's requests, against a raw client's."""
+    from agentkd.eval.bench.server import bench, show
+
+    result = bench(
+        teacher=teacher,
+        requests=requests,
+        in_flight=in_flight,
+        pairs=pairs,
+        seed=seed,
+        vllm_args=vllm_args,
+        out=out,
+    )
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+@measure.command()
+def faithful(
+    traces: Annotated[Path, typer.Option(help="a run directory with verified traces")],
+    corruptions: Annotated[int, typer.Option(help="corrupted chains to try")] = 200,
+    seed: Annotated[int, typer.Option()] = 0,
+    as_json: Json = False,
+) -> None:
+    """The independent checker against corrupted chains: wrong relation, entity, direction."""
+    from agentkd.eval.bench.faithful import bench, show
+
+    result = bench(traces, corruptions=corruptions, seed=seed)
     if as_json:
         print(json.dumps(result))
     else:

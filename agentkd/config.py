@@ -32,7 +32,20 @@ class GenerateConfig(StageConfig):
     """`agentkd generate`: a task's questions through an agent and a teacher."""
 
     EXTENT: ClassVar[frozenset[str]] = frozenset(
-        {"limit", "samples", "rationalise", "until_verified", "concurrency", "max_tokens", "timeout", "vllm_args"}
+        {
+            "limit",
+            "samples",
+            "rationalise",
+            "until_verified",
+            "concurrency",
+            "max_tokens",
+            "max_usd",
+            "timeout",
+            "token_timeout",
+            "prices",
+            "batch",
+            "vllm_args",
+        }
     )
 
     task: str = "geo"
@@ -60,7 +73,11 @@ class GenerateConfig(StageConfig):
     temperature: float | None = Field(None, ge=0, description="default: 0 for one sample, 0.7 for more")
     concurrency: int | None = Field(None, ge=1)
     max_tokens: int | None = Field(None, ge=1, description="prompt and completion tokens for the whole run")
+    max_usd: float | None = Field(None, gt=0, description="US dollars for the whole run")
+    prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one response")
+    token_timeout: float = Field(0.05, ge=0, description="seconds more for each token that a request asks for")
+    batch: str | None = Field(None, description="folder of batch files: requests out, answers in")
 
 
 class DistillConfig(StageConfig):

@@ -1,4 +1,5 @@
-"""What this machine can run: each part with its state and, where it is missing, the remedy."""
+"""What this machine can run: each part with its state and, where it is missing, the remedy; what fits into its memory
+(`fits.py`) and what a run would cost (`estimate.py`)."""
 
 from __future__ import annotations
 
@@ -11,10 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agentkd.config import default_teacher, has_gpu
+from agentkd.config import default_teacher
 from agentkd.errors import AgentkdError
+from agentkd.estimate import costs, price_of_api, try_measure
+from agentkd.fits import SERVED, SERVED_TOKENS, Memory, fits, memory
 from agentkd.llama_server import cores
 from agentkd.models import PACKAGED, find_gguf, home
+from agentkd.prices import money
 from agentkd.retrievers import default_retriever
 from agentkd.serving import find_vllm
 
@@ -26,10 +30,24 @@ EXTRAS = {
 DISK_NEEDED = 5e9  # bytes: a student with its checkpoints
 
 
-def examine() -> list[dict[str, Any]]:
+def diagnose(*, measure: bool, api: str, prices: Path | None) -> dict[str, Any]:
+    """`checks`, `models` and `cost`, as `doctor --json` prints them."""
+    price = price_of_api(api, prices)  # a model that nobody knows is told before anything is measured
+    found = memory()
+    return {
+        "checks": examine(found),
+        "models": [fit._asdict() for fit in fits(found)],
+        "cost": costs(try_measure() if measure else None, api=api, price=price),
+    }
+
+
+def examine(memory: Memory) -> list[dict[str, Any]]:
     """One record a check: name, ok, what was found, and the remedy where something is missing."""
+    room = f"{memory.total_gb:.0f} GB memory, {memory.available_gb:.0f} GB of it free"
+    cards = ", ".join(f"{gpu.name} ({gpu.total_gb:.0f} GB, {gpu.free_gb:.0f} GB free)" for gpu in memory.gpus)
     checks = [
-        check("machine", True, f"{cores()} cores, {memory_gb():.0f} GB memory, GPU: {'yes' if has_gpu() else 'no'}")
+        check("machine", True, f"{cores()} cores, {room}"),
+        check("GPU", True, cards or "none that nvidia-smi sees: all runs on the CPU"),
     ]
     for extra, packages in EXTRAS.items():
         versions = {name: version(name) for name in packages}
@@ -64,17 +82,30 @@ def version(package: str) -> str | None:
         return None
 
 
-def memory_gb() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-
-
 def existing(path: Path) -> Path:
     """The path, or the nearest folder above it that exists."""
     return path if path.exists() else existing(path.parent)
 
 
-def show(checks: list[dict[str, Any]]) -> None:
+def show(result: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
-    for item in checks:
+    for item in result["checks"]:
         table.add_row("ok" if item["ok"] else "missing", item["name"], item["found"] or item["remedy"])
-    Console(highlight=False).print(table)
+    console.print(table)
+
+    console.print("\nfits into memory? (GB needed)")
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "local, 4 bit", f"vLLM, {SERVED} × {SERVED_TOKENS:,} tokens", "as student (distill)"):
+        table.add_column(title, justify="left" if title == "model" else "right")
+    for row in result["models"]:
+        table.add_row(row["name"], *(f"{row[way]} ({row[f'{way}_gb']:,.1f})" for way in ("llama", "vllm", "train")))
+    console.print(table)
+
+    first = result["cost"][0]
+    console.print(f"\nKD-CoT on {first['questions']:,} questions: {first['calls']:,} calls, {first['tokens']:,} tokens")
+    for row in result["cost"]:
+        hours = "? hours" if row["hours"] is None else f"{row['hours']:.2f} hours"
+        batch = f" ({money(row['usd_batch'])} with --batch)" if row["usd_batch"] is not None else ""
+        usd = money(row["usd"]) if row["usd"] else "no dollars"
+        console.print(f"  --teacher {row['teacher']}: {hours}, {usd}{batch} · {row['basis']}")

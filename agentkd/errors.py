@@ -28,3 +28,8 @@ class WorldError(AgentkdError):
     def __init__(self, message: str, *, retry: bool = True) -> None:
         super().__init__(message)
         self.retry = retry
+
+
+class PutOff(WorldError):
+    """A request was not sent, because the run is stopping or its answer comes with a batch. Nothing has failed: the
+    next call of the same command takes it up."""

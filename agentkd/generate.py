@@ -11,13 +11,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkd.agents import MODEL_FREE
 from agentkd.config import GenerateConfig, default_teacher, slug, task_label
+from agentkd.drain import Drain
 from agentkd.engine import run_items
-from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.errors import AgentkdError, PutOff, UserError, WorldError
 from agentkd.matching import strict_f1
 from agentkd.models import PACKAGED
 from agentkd.progress import Progress, say
@@ -25,7 +27,7 @@ from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.retrievers.graph import in_memory
 from agentkd.store import Run, is_complete, read_config, read_lines, read_traces
-from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, NoTeacher, TokenLimit, open_teacher
+from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, Cache, NoTeacher, Teacher, TokenLimit, open_teacher
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
 from agentkd.verify import check_draft, join_gold
 
@@ -134,7 +136,7 @@ def reading(config: GenerateConfig, model: str) -> dict[str, Any]:
     small = model == "local" or model.endswith(PACKAGED)
     reader = config.reader or ("complete" if small else "choose")
     votes = config.votes or (VOTES if reader == "complete" and model != "local" else 1)
-    trust = ((1.5 if votes > 1 else 1.0) if small else 20.0) if config.trust is None else config.trust
+    trust = (1.0 if small else 20.0) if config.trust is None else config.trust
     return {"reader": reader, "votes": votes, "trust": trust}
 
 
@@ -172,6 +174,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         if config.rationalise:
             asyncio.run(_rationalise(world, run, questions))
         metrics = summarise(out, {question.id for question in questions}, config.samples)
+        metrics["usd"] = Cache(out / "cache").usd
         if not is_complete(out):
             from agentkd.eval.report import write_report
 
@@ -195,8 +198,7 @@ async def _generate(world: World, run: Run, missing: Sequence[tuple[Question, in
     async with open_teacher(
         str(config.teacher),
         run=run.path,
-        timeout=config.timeout,
-        max_tokens=config.max_tokens,
+        **client_options(config),
         vllm_args=shlex.split(config.vllm_args),
         slots=config.concurrency or LOCAL_SLOTS,
         say=say,
@@ -242,18 +244,26 @@ async def collect(
 ) -> None:
     """Solve the missing (question, sample) pairs; each finished one is on disk before the next is counted.
 
-    A sample's own error is recorded and the run goes on; GIVE_UP errors of the world in a row, a token limit or a
-    full disk end it with a WorldError, and what is done stays done."""
+    A sample's own error is recorded and the run goes on; GIVE_UP errors of the world in a row, a limit or a full disk
+    end it with a WorldError, ctrl-C with a KeyboardInterrupt (see `Drain`), and what is done stays done."""
     gold = world.task.gold(str(world.config.split))
     in_a_row = 0
-    with Progress(label, total=len(missing)) as progress:
-        jobs = run_items(missing, lambda item: agent.solve(item[0], item[1]), concurrency)
+    limit: TokenLimit | None = None
+    stop = model.stop if isinstance(model, Teacher) else lambda: None
+    with Progress(label, total=len(missing)) as progress, Drain(stop) as drain:
+        begun = takewhile(lambda item: limit is None and not drain.asked, missing)
+        jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
         async for (question, sample), result in jobs:
+            if isinstance(result, PutOff):
+                continue
             if isinstance(result, AgentkdError):
                 retry = getattr(result, "retry", False)
                 run.fail((question.id, sample), str(result), retry=retry)
+                if isinstance(result, TokenLimit):
+                    limit = limit or result  # others may still finish with what they have
+                    continue
                 in_a_row += 1
-                if isinstance(result, TokenLimit) or in_a_row >= GIVE_UP:
+                if in_a_row >= GIVE_UP:
                     raise result
                 progress.failed()
                 continue
@@ -273,6 +283,15 @@ async def collect(
             )
             run.append(trace)
             progress.advance(trace.usage, good=trace.verified)
+    if limit is not None:
+        raise limit
+
+
+def client_options(config: GenerateConfig) -> dict[str, Any]:
+    """What `open_teacher` takes from the config, the same for `generate` and `eval`."""
+    names = ("timeout", "token_timeout", "max_tokens", "max_usd")
+    paths = {name: Path(value) if (value := getattr(config, name)) else None for name in ("prices", "batch")}
+    return {**{name: getattr(config, name) for name in names}, **paths}
 
 
 def judge(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:

@@ -175,3 +175,5 @@ async def open_student(spec: str, *, name: str, run: Path) -> AsyncIterator[InPr
         yield student
     finally:
         server.cancel()
+        if student.cache is not None:
+            student.cache.close()

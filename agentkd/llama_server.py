@@ -2,7 +2,7 @@
 
     python -P llama_server.py --model FILE.gguf --port 8080 --slots 4 --context 4096
 
-Speaks the OpenAI protocol on 127.0.0.1. Run as a file of its own: it needs xllamacpp and nothing of ours.
+Speaks the OpenAI protocol. Run as a file of its own: it needs xllamacpp and nothing of ours.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def parameters(arguments: argparse.Namespace) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = arguments.model
     params.model_alias = {arguments.alias or Path(arguments.model).stem}
-    params.hostnames = ["127.0.0.1"]
+    params.hostnames = [arguments.host]
     params.port = arguments.port
     params.cors_origins = ""  # the default lets any web page that the user has open talk to the model
     params.ui = False
@@ -64,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve one GGUF file with llama.cpp.")
     parser.add_argument("--model", required=True, help="the GGUF file")
     parser.add_argument("--alias", help="name the server answers to (default: the file's stem)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slots", type=int, default=4, help="requests in flight")
     parser.add_argument("--context", type=int, default=4096, help="tokens a request may hold, prompt and answer")

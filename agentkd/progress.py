@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from agentkd.prices import money
 from agentkd.trace import Usage
 
 console = Console(stderr=True, highlight=False)
@@ -75,6 +76,8 @@ class Progress:
             parts.append(f"{self.good} {self.unit}")
         if self.usage.tokens:
             parts.append(f"{self.usage.tokens:,} tokens")
+        if self.usage.usd:
+            parts.append(money(self.usage.usd))
         if self.errors:
             parts.append(f"{self.errors} failed")
         return " · ".join(parts)

@@ -7,6 +7,7 @@ A server never outlives agentkd: `supervisor.py` holds it on a pipe and ends its
 """
 
 import asyncio
+import errno
 import http.client
 import importlib.util
 import json
@@ -25,6 +26,7 @@ from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights, is_hub_name
 from agentkd.supervisor import GRACE_SECONDS
 
+LOOPBACK = "127.0.0.1"
 OnWait = Callable[[float, str], None]
 
 _HERE = Path(__file__).parent
@@ -47,7 +49,8 @@ class ManagedServer:
 
     `command` is given the port and returns the argv. `url` ends in /v1, `model` is the name to send, `log` holds
     stdout and stderr. `on_wait(seconds, last_log_line)` is called about once a second until the server answers.
-    Entering raises WorldError when the server ends or `timeout_seconds` pass; one object serves one block.
+    `command` is to listen on `host`, on the port it is given: `port`, else one that is free. Entering raises WorldError
+    when `port` is taken, the server ends or `timeout_seconds` pass; one object serves one block.
     """
 
     def __init__(
@@ -59,10 +62,13 @@ class ManagedServer:
         environment: Mapping[str, str] | None = None,
         timeout_seconds: float = 300.0,
         on_wait: OnWait | None = None,
+        host: str = LOOPBACK,
+        port: int | None = None,
     ) -> None:
         self.model = model
         self.log = log
         self.url = ""
+        self.host, self.port = host, port
         self.on_wait = on_wait
         self.timeout_seconds = timeout_seconds
         self._command = command
@@ -71,9 +77,11 @@ class ManagedServer:
         self._log_start = 0
 
     async def __aenter__(self) -> "ManagedServer":
-        for tries_left in reversed(range(_PORT_TRIES)):
-            port = _free_port()
-            self.url = f"http://127.0.0.1:{port}/v1"
+        for tries_left in reversed(range(_PORT_TRIES if self.port is None else 1)):
+            if self.port is not None:
+                check_port(self.host, self.port)
+            port = self.port if self.port is not None else _free_port()
+            self.url = f"http://{bracketed(reachable(self.host))}:{port}/v1"
             self._start(port)
             try:
                 await self._until_up(port)
@@ -90,6 +98,17 @@ class ManagedServer:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stop()
+
+    async def ended(self) -> None:
+        """Wait for as long as the server runs; raises WorldError, with its last words, when it ends by itself."""
+        process = self._process
+        assert process is not None
+        while process.poll() is None:
+            await asyncio.sleep(_POLL_SECONDS)
+        raise WorldError(
+            f"the server of {self.model!r} ended with status {process.returncode}: {self._complaint()} "
+            f"(log: {self.log}); start it again"
+        )
 
     @property
     def pid(self) -> int:
@@ -125,7 +144,7 @@ class ManagedServer:
         process = self._process
         assert process is not None
         started = reported = time.monotonic()
-        while not await asyncio.to_thread(_answers, port, self.model):
+        while not await asyncio.to_thread(_answers, reachable(self.host), port, self.model):
             now = time.monotonic()
             seconds = now - started
             if process.poll() is not None:
@@ -181,19 +200,29 @@ def llama_server(
     slots: int,
     context: int,
     log: Path,
+    name: str | None = None,
+    host: str = LOOPBACK,
+    port: int | None = None,
     timeout_seconds: float = 300.0,
     on_wait: OnWait | None = None,
 ) -> ManagedServer:
-    """A llama.cpp server with `slots` requests in flight of `context` tokens each (prompt and answer)."""
+    """A llama.cpp server with `slots` requests in flight of `context` tokens each (prompt and answer).
+
+    It answers to `name`, by default the file's stem. A prefix that requests share is read once a slot."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise UserError("the local teacher needs llama.cpp: pip install 'agentkd[local]'")
 
+    alias = name or gguf.stem
+
     def command(port: int) -> list[str]:
         # -P and the file instead of -m: neither the user's folder nor ours shadows a module of the same name.
-        argv = [sys.executable, "-P", str(_HERE / "llama_server.py"), "--model", str(gguf), "--alias", gguf.stem]
-        return [*argv, "--port", str(port), "--slots", str(slots), "--context", str(context)]
+        argv = [sys.executable, "-P", str(_HERE / "llama_server.py"), "--model", str(gguf), "--alias", alias]
+        argv += ["--host", host, "--port", str(port)]
+        return [*argv, "--slots", str(slots), "--context", str(context)]
 
-    return ManagedServer(command, model=gguf.stem, log=log, timeout_seconds=timeout_seconds, on_wait=on_wait)
+    return ManagedServer(
+        command, model=alias, log=log, timeout_seconds=timeout_seconds, on_wait=on_wait, host=host, port=port
+    )
 
 
 def vllm_server(
@@ -201,6 +230,8 @@ def vllm_server(
     *,
     args: Sequence[str],
     log: Path,
+    host: str = LOOPBACK,
+    port: int | None = None,
     timeout_seconds: float = 1800.0,
     on_wait: OnWait | None = None,
 ) -> ManagedServer:
@@ -229,11 +260,20 @@ def vllm_server(
 
     def command(port: int) -> list[str]:
         # 128 log-probabilities a token are what distillation reads; the user's own arguments come last and win.
-        ours = ["--served-model-name", model, "--host", "127.0.0.1", "--port", str(port), "--max-logprobs", "128"]
+        ours = ["--served-model-name", model, "--host", host, "--port", str(port), "--max-logprobs", "128"]
+        # The rounds and samples of an agent begin alike. vLLM's default, too, but some of its models change it.
+        ours += ["--enable-prefix-caching"]
         return [str(python), "-m", *start, *ours, *_COMPACT_JSON, *args]
 
     return ManagedServer(
-        command, model=model, log=log, environment=environment, timeout_seconds=timeout_seconds, on_wait=on_wait
+        command,
+        model=model,
+        log=log,
+        environment=environment,
+        timeout_seconds=timeout_seconds,
+        on_wait=on_wait,
+        host=host,
+        port=port,
     )
 
 
@@ -271,15 +311,44 @@ def _interpreter(script: Path) -> Path:
     return named if named.name.startswith("python") and named.is_file() else script.parent / "python"
 
 
+def check_port(host: str, port: int) -> None:
+    """UserError where `host` is no address of this machine, WorldError where `port` cannot be had on it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended are no hindrance
+            probe.bind(address)
+    except PermissionError:
+        raise WorldError(f"only root may listen on port {port}: choose one above 1023 with --port") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise WorldError(
+                f"port {port} of {host} is taken by another program: choose another with --port, 0 finds one"
+            ) from None
+        raise UserError(
+            f"cannot listen on host {host!r} ({error.strerror}): give an address of this machine, or 0.0.0.0 for all"
+        ) from None
+
+
+def reachable(host: str) -> str:
+    """The address at which this machine itself finds what listens on `host`."""
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int, model: str) -> bool:
-    """Whether the server on `port` lists `model`, and so is ours and ready. Asks without any proxy."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASK_SECONDS)
+def _answers(host: str, port: int, model: str) -> bool:
+    """Whether the server at `host` and `port` lists `model`, and so is ours and ready. Asks without any proxy."""
+    connection = http.client.HTTPConnection(host, port, timeout=_ASK_SECONDS)
     try:
         connection.request("GET", "/v1/models")
         reply = connection.getresponse()

@@ -4,22 +4,25 @@
 
 agentkd keeps the other end of our stdin. The kernel closes that pipe however agentkd ends, `kill -9` included, and
 then the whole process group of the server is terminated, and killed after `GRACE_SECONDS`. If the server ends by
-itself, its left-over children are ended too, and its exit status becomes ours (128 + signal for a signal).
+itself, its left-over children are ended too, and its exit status becomes ours (128 + signal for a signal). If we are
+killed, Linux tells the server to end.
 Run as a file of its own and standard library only: it is up in some 30 ms and imports nothing of ours.
 """
 
 import argparse
+import ctypes
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 GRACE_SECONDS = 8.0
 _POLL_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def hold(command: Sequence[str], *, parent: int) -> int:
@@ -34,7 +37,9 @@ def hold(command: Sequence[str], *, parent: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is agentkd's to handle: it then closes the pipe
     try:
         # A session of its own: one killpg reaches everything the server starts.
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_us(os.getpid())
+        )
     except OSError as error:
         print(f"cannot start {command[0]!r}: {error}", file=sys.stderr)
         return 127
@@ -43,6 +48,20 @@ def hold(command: Sequence[str], *, parent: int) -> int:
         pass
     _end_group(child)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _die_with_us(supervisor: int) -> Callable[[], None] | None:
+    """What the server calls before it starts, so that it ends with a supervisor that is itself killed (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: after the fork as little as possible happens
+
+    def ask_for_death() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != supervisor:  # it was killed before we could ask
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return ask_for_death
 
 
 def _closed(wait_seconds: float) -> bool:

@@ -157,7 +157,7 @@ class KDCoT:
             "usage": added(state, reply.usage),
         }
 
-    def after_plan(self, state: State) -> str:
+    async def after_plan(self, state: State) -> str:
         return END if state["plan"]["action"] == "Finish" else "retrieve"
 
     async def retrieve(self, state: State) -> State:
@@ -246,7 +246,7 @@ class KDCoT:
         )
         return {"rounds": [*state["rounds"], done], "refused": [], "steps": shown}
 
-    def after_verify(self, state: State) -> str:
+    async def after_verify(self, state: State) -> str:
         """A small model does not know when to stop: it has read paths for the whole question, so that its chain ends
         with the first that is proven (measured: going on cost 0.7 points of F1). A constraint stands at the end of a
         proof, so that it ends the chain too."""

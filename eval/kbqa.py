@@ -30,13 +30,13 @@ from agentkd.eval.metrics import (
     score_predictions,
 )
 from agentkd.eval.report import write_report
-from agentkd.generate import World, close, collect, derive, outstanding
+from agentkd.generate import World, client_options, close, collect, derive, outstanding
 from agentkd.inprocess import BATCH, open_student, weights_identity
 from agentkd.matching import strict_hits
 from agentkd.models import find_weights
 from agentkd.progress import say
 from agentkd.store import Run, is_complete, read_traces, write_atomically
-from agentkd.teacher import NO_TEACHER, open_teacher
+from agentkd.teacher import NO_TEACHER, open_teacher, split_specs
 from agentkd.trace import Trace, Usage
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     """Run the stage and return what `--json` prints."""
     if config.predictions:
         return evaluate_predictions(config)
+    if config.batch:
+        raise UserError(f"batch={config.batch} is for generate: eval asks its teachers directly")
     matchers = chosen(config.matchers)
     world = World.load(config)
     task = world.task
@@ -99,10 +101,10 @@ def systems(config: EvalConfig) -> list[System]:
         if agent in MODEL_FREE:
             found.append(System(agent, agent, NO_TEACHER, served=True, identity=""))
             continue
-        for teacher in words(config.teacher or default_teacher()):
+        for teacher in split_specs(config.teacher or default_teacher()):
             if agent != "none":
                 found.append(System(f"{agent}/{teacher}", agent, teacher, served=True, identity=""))
-    for model in words(config.model or ""):
+    for model in split_specs(config.model or ""):
         served = model.startswith(SERVED)
         identity = "" if served else weights_identity(find_weights(model))
         found.append(System(model.rstrip("/"), "one-call", model, served=served, identity=identity))
@@ -112,7 +114,7 @@ def systems(config: EvalConfig) -> list[System]:
 
 
 def words(text: str) -> list[str]:
-    """A comma-separated list; several addresses of one server (`URL,URL#MODEL`) are not supported here."""
+    """A comma-separated list."""
     return [word for part in text.split(",") if (word := part.strip())]
 
 
@@ -148,8 +150,7 @@ async def _answer(world: World, run: Run, system: System, missing: Sequence[tupl
         model = open_teacher(
             system.model,
             run=run.path,
-            timeout=config.timeout,
-            max_tokens=config.max_tokens,
+            **client_options(config),
             vllm_args=shlex.split(config.vllm_args),
             slots=concurrency,
             say=say,

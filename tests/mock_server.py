@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "mock-1"
-GARBAGE, RESET = "garbage", "reset"  # faults beside HTTP status codes
+GARBAGE, RESET, HANG = "garbage", "reset", "hang"  # faults beside HTTP status codes
+Fault = int | str | tuple[int, dict[str, str]] | dict[str, Any]  # also: a status with headers, a body to send instead
 
 
 def answer(request: dict[str, Any]) -> str:
@@ -35,9 +36,10 @@ def smallest(schema: dict[str, Any]) -> Any:
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, faults: Sequence[int | str], latency: float) -> None:
+    def __init__(self, faults: Sequence[Fault], latency: float) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults, self.latency = list(faults), latency
+        self.released = threading.Event()  # what hangs waits for it
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         self.answered: Counter[str] = Counter()
@@ -76,8 +78,15 @@ class Handler(BaseHTTPRequestHandler):
         if fault == GARBAGE:
             self.send_bytes(200, b"<html>not json")
             return
+        if fault == HANG:
+            server.released.wait(60)
         if isinstance(fault, int):
-            self.send(fault, {"error": {"message": f"scripted {fault}"}}, {"Retry-After": "0"})
+            fault = (fault, {"Retry-After": "0"})
+        if isinstance(fault, tuple):
+            self.send(fault[0], {"error": {"message": f"scripted {fault[0]}"}}, fault[1])
+            return
+        if isinstance(fault, dict):
+            self.send(200, fault)
             return
         time.sleep(server.latency)
         message = {"role": "assistant", "content": answer(json.loads(body))}
@@ -115,11 +124,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def mock_server(*, faults: Sequence[int | str] = (), latency: float = 0.0) -> Iterator[Server]:
+def mock_server(*, faults: Sequence[Fault] = (), latency: float = 0.0) -> Iterator[Server]:
     server = Server(faults, latency)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server
     finally:
+        server.released.set()
         server.shutdown()
         server.server_close()

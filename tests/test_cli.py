@@ -33,7 +33,7 @@ def call(
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with a small knowledge base, questions, and some that are wrong."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("agentkd.teacher.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("agentkd.transport.FIRST_PAUSE", 0.001)
     files = {
         "kb.tsv": "Rome\tcapital of\tItaly\nItaly\tcontinent\tEurope\n",
         "bad_kb.tsv": "Rome\tcapital of\tItaly\nItaly only\n",
@@ -201,7 +201,7 @@ def test_help(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_doctor_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(["doctor", "--json"], monkeypatch, capsys)
+    code, out, _ = call(["doctor", "--json", "--no-measure"], monkeypatch, capsys)
     checks = {check["name"]: check for check in json.loads(out)["checks"]}
     assert code == 0 and "machine" in checks
     assert all(check["remedy"] for check in checks.values() if not check["ok"])
@@ -213,7 +213,7 @@ def test_help_and_import_load_nothing_heavy() -> None:
         "from agentkd import cli\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'langgraph', 'openai', 'faiss', 'bm25s'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'langgraph', 'openai', 'aiohttp', 'faiss', 'bm25s'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run(

@@ -8,13 +8,16 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agentkd.cache import Cache
 from agentkd.trace import Trace
-from tests.mock_server import Server, mock_server
+from tests.mock_server import HANG, MODEL, Server, mock_server
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS = 40
@@ -94,6 +97,68 @@ def test_ctrl_c_is_one_line_and_130_and_a_second_writer_is_refused(tmp_path: Pat
         assert process.returncode == 130
         assert "the same command goes on from there" in error and "Traceback" not in error
         assert finish(command(server, out))[0] == 0
+    check_whole(out, QUESTIONS)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with mock_server(faults=[HANG] * 4) as server:
+        process = start(command(server, out))
+        wait_until(lambda: len(server.requests) == 4)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = iter(process.stderr.readline, "")
+        assert any("may end, for at most 30 s; ctrl-C again stops at once" in line for line in said)
+        server.released.set()
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 130 and "the same command goes on from there" in error
+        assert len(server.requests) == 4 == server.answered.total()
+        assert len(Cache(out / "cache")) == 4, "they are paid for, so they are kept"
+        assert not (out / "failures-0.jsonl").exists(), "nothing has failed"
+        assert finish(command(server, out))[0] == 0
+        assert set(server.answered.values()) == {1}, "nothing was asked twice"
+    check_whole(out, QUESTIONS)
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with mock_server(faults=[HANG] * 4) as server:
+        process = start(command(server, out))
+        wait_until(lambda: len(server.requests) == 4)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert any("stopping" in line for line in iter(process.stderr.readline, ""))
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 130 and "Traceback" not in error
+        assert not server.answered
+
+
+def test_a_limit_stops_the_run_and_the_same_command_with_more_goes_on(tmp_path: Path) -> None:
+    """Money is the run's: what the first command has spent counts for the second. The mock asks 10 tokens a call."""
+    out = tmp_path / "run"
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(f"models: {{{MODEL}: {{prompt: 1000, completion: 1000}}}}")
+    with mock_server(latency=0.01) as server:
+        limited = command(server, out, f"prices={prices}", "--max-usd", "1.0")
+        for _ in range(2):
+            code, error = finish(limited)
+            assert code == 3 and "--max-usd is 1: raise it to go on" in error
+            assert 0 < Cache(out / "cache").usd <= 1.0
+        assert server.answered.total() * 0.01 == pytest.approx(Cache(out / "cache").usd)
+        code, error = finish(command(server, out, f"prices={prices}", "--max-usd", "99"))
+        assert code == 0, error
+        total = server.answered.total() * 0.01
+        assert f"· ${total:.2f} in all" in error and set(server.answered.values()) == {1}
+        assert json.loads((out / "metrics.json").read_text())["usd"] == pytest.approx(total)
     check_whole(out, QUESTIONS)
 
 

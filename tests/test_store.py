@@ -130,15 +130,17 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "traces-0.jsonl").read_bytes().endswith(b"\n")
 
 
-def test_a_line_that_was_not_flushed_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shard = filled(tmp_path, 1)
-    before = shard.read_bytes()
-    with opened(tmp_path) as run:
+def test_a_disk_that_fails_later_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are synced behind the run's back: it must hear of it before it declares itself complete."""
+    with pytest.raises(WorldError, match=r"No space left.*make room"), opened(tmp_path) as run:
+        run.append(make_trace("q0"))
         monkeypatch.setattr("os.fsync", full)
         with pytest.raises(WorldError, match=r"No space left.*make room"):
-            run.append(make_trace("q1"))
-        assert shard.read_bytes() == before and run.done == {("q0", 0)}
-        monkeypatch.undo()
+            run.finish({})
+    monkeypatch.undo()
+    assert not is_complete(tmp_path)
+    with opened(tmp_path) as run:
+        assert run.done == {("q0", 0)}
         run.append(make_trace("q1"))
     assert [trace.id for trace in read_traces(tmp_path)] == ["q0", "q1"]
 
@@ -153,6 +155,61 @@ def test_the_manifest_stands_for_completeness(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         run.append(make_trace("q2"))
     assert not is_complete(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["a line is gone", "a line is torn", "half a manifest", "a line of another run"])
+def test_a_manifest_that_does_not_fit_the_shards_is_not_believed(damage: str, tmp_path: Path) -> None:
+    shard = filled(tmp_path, 2)
+    with opened(tmp_path) as run:
+        run.finish({})
+    with opened(tmp_path):
+        pass
+    assert is_complete(tmp_path), "to open it changes nothing"
+    manifest, whole = tmp_path / "manifest.json", shard.read_bytes()
+    if damage == "half a manifest":
+        manifest.write_bytes(manifest.read_bytes()[:20])
+    elif damage == "a line of another run":
+        shard.write_bytes(whole.replace(b"q0", b"q7"))
+    else:
+        shard.write_bytes(whole[: whole.index(b"\n") + 1 + (9 if damage == "a line is torn" else 0)])
+    with opened(tmp_path):
+        assert not is_complete(tmp_path)
+
+
+def test_a_run_is_read_while_it_is_written(tmp_path: Path) -> None:
+    """Its last line may not be there in full yet. A torn line before others is an error that names the place."""
+    shard = filled(tmp_path, 2)
+    whole = shard.read_bytes()
+    for cut in (1, 9, whole.index(b"\n") - 2):
+        shard.write_bytes(whole[:-cut])
+        assert [trace.id for trace in read_traces(tmp_path)] == (["q0", "q1"] if cut == 1 else ["q0"])
+    shard.write_bytes(whole[:9] + b"\n" + whole)
+    with pytest.raises(UserError, match=r"traces-0.jsonl:1 is not JSON .*run the command .* again, it repairs"):
+        list(read_traces(tmp_path))
+    with opened(tmp_path):
+        assert len(list(read_traces(tmp_path))) == 2
+
+
+def test_what_a_killed_writer_left_half_written_goes(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    for name in (".manifest.json.123-4", ".traces-0.jsonl.123-5", ".config.yaml.123"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".mine").touch()
+    with opened(tmp_path) as run:
+        run.finish({})
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".lock", ".mine", "config.yaml", "traces-0.jsonl", "metrics.json", "manifest.json"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"stage: gen", b"\x00\x00", b"a: [", b"\xff"])
+def test_a_damaged_config_is_named(damage: bytes, tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / "config.yaml").write_bytes(damage)
+    if damage != b"stage: gen":
+        with pytest.raises(UserError, match=r"config.yaml is damaged: remove the directory, or restore"):
+            read_config(tmp_path)
+    with pytest.raises(UserError, match=r"is damaged|was made with stage = 'gen'"):
+        opened(tmp_path).__enter__()
 
 
 def test_a_failure_is_paid_for_again_only_if_it_may_pass(tmp_path: Path) -> None:
@@ -173,6 +230,20 @@ def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
         os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
     filled(tmp_path / "unfinished", 1)
     assert newest_run(tmp_path).name == "new"
+    (tmp_path / "new" / "config.yaml").write_bytes(b"\0")
+    assert newest_run(tmp_path).name == "old", "a damaged folder does not stand in the way of the others"
+
+
+@pytest.mark.parametrize("clock", [-86_400, 0, 86_400], ids=["a day back", "steady", "a day on"])
+def test_the_newest_run_is_the_last_finished_whatever_the_clock_did(clock: int, tmp_path: Path) -> None:
+    for number, name in enumerate(["third", "first", "second"]):
+        with opened(tmp_path / name) as run:
+            run.finish({})
+        manifest = tmp_path / name / "manifest.json"
+        assert newest_run(tmp_path).name == name
+        if number == 0:  # what the clock said when it was finished; then it jumped to what it says now
+            date = manifest.stat().st_mtime - clock
+            os.utime(manifest, (date, date))
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

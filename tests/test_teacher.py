@@ -1,97 +1,271 @@
-"""The client: retries, cache, token limit, and its refusals."""
+"""The client: cache, shared answers, limits, prices, and its refusals. The wire has tests of its own."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentkd import teacher as module
+from agentkd import transport
+from agentkd.client import chosen
 from agentkd.errors import UserError, WorldError
-from agentkd.teacher import Cache, Reply, Teacher, TokenLimit, open_teacher
+from agentkd.prices import Price
+from agentkd.teacher import BudgetLimit, Cache, Reply, Teacher, TokenLimit, open_teacher, price_for, split_specs
 from agentkd.trace import Message
-from tests.mock_server import GARBAGE, MODEL, RESET, Server, mock_server
+from tests.mock_server import HANG, MODEL, Fault, Server, mock_server
 
 HELLO = [Message(role="user", content="hello")]
+PRICE = Price(prompt=1000.0, completion=2000.0, cached=100.0)  # USD a million tokens: the mock's 7 + 3 cost 1.3 cents
+Work = Callable[[Teacher], Awaitable[Any]]
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.001)
 
 
-def ask(server: Server, *, cache: Cache | None = None, count: int = 1, **options: Any) -> list[Reply]:
-    limits = {name: options.pop(name) for name in ("max_tokens_run", "timeout") if name in options}
-
-    async def run() -> list[Reply]:
-        teacher = Teacher(
-            server.url,
-            MODEL,
-            identity=MODEL,
-            cache=cache,
-            timeout=limits.get("timeout", 10.0),
-            max_tokens=limits.get("max_tokens_run"),
-        )
+def use(server: Server, work: Work, *, cache: Cache | None = None, **options: Any) -> Any:
+    async def run() -> Any:
+        teacher = Teacher(server.url, MODEL, identity=MODEL, cache=cache, **{"timeout": 10.0, **options})
         try:
-            return [await teacher.chat(HELLO, max_tokens=8, **{"sample": 0, **options}) for _ in range(count)]
+            return await work(teacher)
         finally:
             await teacher.close()
 
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("fault", [429, 500, 503, 408, GARBAGE, RESET])
-def test_what_may_pass_is_tried_again(fault: int | str) -> None:
-    with mock_server(faults=[fault, fault]) as server:
-        (reply,) = ask(server)
-        assert reply.text == "So the answer is: nothing"
-        assert reply.usage.calls == 1 and reply.usage.tokens == 10
-        assert len(server.requests) == 3
+def ask(server: Server, *, cache: Cache | None = None, sample: int = 0, **options: Any) -> Reply:
+    chat: dict[str, Any] = {"max_tokens": 8, "sample": sample, **options}
+    reply = use(server, lambda teacher: teacher.chat(HELLO, **chat), cache=cache)
+    assert isinstance(reply, Reply)
+    return reply
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 422])
-def test_a_refusal_is_not_tried_again(status: int) -> None:
-    with mock_server(faults=[status]) as server, pytest.raises(WorldError, match=f"{status}.*scripted") as caught:
-        ask(server)
-    assert caught.value.retry is False
-    assert len(server.requests) == 1
+def body(text: str | None = "hi", *, finish: str | None = "stop", usage: Any = "usual", **message: Any) -> Fault:
+    usual = {"prompt_tokens": 7, "completion_tokens": 3}
+    choices = [{"message": {"content": text, **message}, "finish_reason": finish}]
+    return {"choices": choices, "usage": usual if usage == "usual" else usage}
 
 
-def test_it_gives_up_and_says_why() -> None:
-    with mock_server(faults=[503] * 99) as server, pytest.raises(WorldError, match=r"failed 5 times.*scripted 503"):
-        ask(server)
-    assert len(server.requests) == 5
+def test_a_reply_and_its_request() -> None:
+    schema = {"enum": ["yes", "no"]}
+    with mock_server() as server:
+        reply = ask(server, schema=schema, temperature=0.5, sample=3)
+        (request,) = server.requests
+    assert reply.text == '"yes"' and reply.finish_reason == "stop"
+    assert reply.usage.calls == 1 and reply.usage.tokens == 10 and reply.usage.cached == 0
+    assert request["response_format"]["json_schema"]["schema"] == schema
+    del request["response_format"]
+    messages = [{"role": "user", "content": "hello"}]
+    assert request == {"model": MODEL, "messages": messages, "max_tokens": 8, "temperature": 0.5, "seed": 3}
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_what_the_model_thought_is_kept_also_in_the_cache(name: str, tmp_path: Path) -> None:
+    with mock_server(faults=[body("42", **{name: "six times seven"})]) as server:
+        for _ in range(2):
+            reply = ask(server, cache=Cache(tmp_path))
+            assert (reply.text, reply.reasoning) == ("42", "six times seven")
+        assert len(server.requests) == 1
+
+
+def test_a_cut_answer_stays_cut_and_a_longer_one_is_asked_for(tmp_path: Path) -> None:
+    """The cache says `length` as the server did; the key holds max_tokens, so raising it asks again."""
+    with mock_server(faults=[body(None, finish="length", reasoning="well, ")]) as server:
+        for _ in range(2):
+            reply = ask(server, cache=Cache(tmp_path))
+            assert (reply.text, reply.finish_reason) == ("", "length")
+        assert len(server.requests) == 1
+        assert ask(server, cache=Cache(tmp_path), max_tokens=80).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("fault", [body(finish="abort"), body(finish="error"), body(["a list"])])  # type: ignore[arg-type]
+def test_an_answer_that_the_server_gave_up_is_asked_for_again(fault: Fault) -> None:
+    with mock_server(faults=[fault]) as server:
+        assert ask(server).text == "So the answer is: nothing" and len(server.requests) == 2
 
 
 def test_the_cache_answers_the_same_request_and_no_other(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
     with mock_server() as server:
-        first, second = ask(server, cache=cache, count=2)
+        first, second = (ask(server, cache=Cache(tmp_path)) for _ in range(2))
         assert (first.usage.cached, second.usage.cached) == (0, 1)
         assert second.text == first.text and second.usage.tokens == first.usage.tokens
         assert len(server.requests) == 1
-        ask(server, cache=cache, sample=1)
-        ask(server, cache=cache, temperature=0.5)
-        assert len(server.requests) == 3
+        for other in ({"sample": 1}, {"temperature": 0.5}, {"max_tokens": 9}, {"schema": {"enum": ["a"]}}):
+            assert ask(server, cache=Cache(tmp_path), **other).usage.cached == 0
+        assert len(server.requests) == 5
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"text": "So', b"[]", b"\xff\xfe"])
-def test_a_damaged_cache_file_is_asked_for_again(tmp_path: Path, damage: bytes) -> None:
+def test_the_cache_does_not_know_addresses(tmp_path: Path) -> None:
+    with mock_server() as one, mock_server() as two:
+        ask(one, cache=Cache(tmp_path))
+        assert ask(two, cache=Cache(tmp_path)).usage.cached == 1 and not two.requests
+
+
+async def gather(teacher: Teacher, count: int, *, same: bool = False) -> list[Reply | BaseException]:
+    chats = (teacher.chat(HELLO, max_tokens=8, sample=0 if same else k) for k in range(count))
+    return await asyncio.gather(*chats, return_exceptions=True)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_equal_requests_in_flight_share_one_answer(cached: bool, tmp_path: Path) -> None:
+    cache = Cache(tmp_path) if cached else None
+    with mock_server(latency=0.05) as server:
+        replies = use(server, lambda teacher: gather(teacher, 8, same=True), cache=cache)
+        assert [reply.usage.cached for reply in replies] == [0, *[1] * 7]
+        assert len({reply.text for reply in replies}) == 1 and len(server.requests) == 1
+
+
+def test_equal_requests_share_a_refusal() -> None:
+    with mock_server(faults=[400]) as server:
+        errors = use(server, lambda teacher: gather(teacher, 4, same=True))
+        assert all(isinstance(error, WorldError) and "400" in str(error) for error in errors)
+        assert len(server.requests) == 1
+
+
+def test_a_request_that_is_cancelled_takes_its_equals_not_with_it() -> None:
+    async def work(teacher: Teacher) -> Reply:
+        first, second = (asyncio.ensure_future(teacher.chat(HELLO, max_tokens=8)) for _ in range(2))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        reply = await second
+        assert first.cancelled()
+        return reply
+
+    with mock_server(faults=[HANG]) as server:
+        assert use(server, work).usage.cached == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "error", "words"),
+    [
+        (
+            {"max_tokens": 1000, "price": PRICE},
+            TokenLimit,
+            r"tokens used and the next request may take \d+, --max-tokens is 1000",
+        ),
+        ({"max_usd": 1.3, "price": PRICE}, BudgetLimit, r"\$1\.\d+ spent and the next .* --max-usd is 1.3: raise it"),
+    ],
+)
+def test_a_limit_holds_with_64_in_flight(
+    limits: dict[str, Any], error: type[TokenLimit], words: str, tmp_path: Path
+) -> None:
+    """100 answers of 10 tokens, 1.3 cents each, would reach the limit; a request may take more than it does."""
     cache = Cache(tmp_path)
+    with mock_server(latency=0.005) as server:
+        results = use(server, lambda teacher: gather(teacher, 160), cache=cache, **limits)
+        replies = [result for result in results if isinstance(result, Reply)]
+        errors = [result for result in results if not isinstance(result, Reply)]
+        assert len(server.requests) == len(replies) <= 100, "nothing is sent that may not be kept"
+        assert len(replies) > 90, "and nearly all of the money buys something"
+        assert all(type(result) is error for result in errors)
+        with pytest.raises(error, match=words):
+            ask_again = use(
+                server, lambda teacher: teacher.chat(HELLO, max_tokens=8, sample=999), cache=cache, **limits
+            )
+            assert ask_again
+        assert len(server.requests) == len(replies), "the limit is the run's, not the call's"
+    spent = Cache(tmp_path)
+    assert spent.tokens == 10 * len(replies) and spent.usd == pytest.approx(0.013 * len(replies))
+    assert sum(reply.usage.usd for reply in replies) == pytest.approx(spent.usd)
+
+
+def test_hits_cost_nothing_at_the_limit(tmp_path: Path) -> None:
     with mock_server() as server:
-        ask(server, cache=cache)
-        (file,) = tmp_path.rglob("*.json")
-        file.write_bytes(damage)
-        (reply,) = ask(server, cache=cache)
-        assert reply.usage.cached == 0 and len(server.requests) == 2
+        ask(server, cache=Cache(tmp_path))
+        reply = use(server, lambda teacher: teacher.chat(HELLO, max_tokens=8), cache=Cache(tmp_path), max_tokens=1)
+        assert reply.usage.cached == 1
 
 
-def test_the_token_limit_stops_before_the_next_call() -> None:
-    with mock_server() as server, pytest.raises(TokenLimit, match="20 tokens used, --max-tokens is 15"):
-        ask(server, count=3, max_tokens_run=15)
-    assert len(server.requests) == 2
+def test_a_failed_request_gives_its_reservation_back() -> None:
+    async def work(teacher: Teacher) -> None:
+        for k in range(3):
+            with pytest.raises(WorldError, match="400"):
+                await teacher.chat(HELLO, max_tokens=8, sample=k)
+        await teacher.chat(HELLO, max_tokens=8, sample=9)
+
+    with mock_server(faults=[400] * 3) as server:
+        use(server, work, max_tokens=100)
+
+
+def test_a_server_that_counts_nothing_is_charged_the_most(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with mock_server(faults=[body(usage=None)] * 99) as server:
+        results = use(server, lambda teacher: gather(teacher, 30), cache=cache, max_tokens=400)
+    assert any(isinstance(result, TokenLimit) for result in results)
+    assert 300 < cache.tokens <= 400
+
+
+def test_tokens_that_the_server_had_read_are_cheaper() -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 60}}
+    with mock_server(faults=[body(usage=usage)]) as server:
+        reply = use(server, lambda teacher: teacher.chat(HELLO, max_tokens=8), price=PRICE)
+    assert reply.usage.usd == pytest.approx((40 * 1000 + 60 * 100 + 10 * 2000) / 1e6)
+
+
+def test_a_request_may_take_longer_the_more_it_asks_for() -> None:
+    seen: list[float] = []
+
+    async def work(teacher: Teacher) -> None:
+        wire = teacher.wire
+
+        async def post(path: str, data: bytes, *, key: str, seconds: float, read: Any) -> Any:
+            seen.append(seconds)
+            return read(body())
+
+        wire.post = post  # type: ignore[method-assign]
+        for tokens in (10, 1000):
+            await teacher.chat(HELLO, max_tokens=tokens)
+
+    with mock_server() as server:
+        use(server, work, timeout=5.0, token_timeout=0.1)
+    assert seen == [6.0, 105.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ('"capital of"', "capital of"),
+        ("capital of\nQuestion: next", "capital of"),
+        ("capital of state, then", "capital of state"),
+        ('"capital of', ""),  # cut, and might have gone on to "capital of state"
+        ('"capital of state', "capital of state"),
+        ("river", ""),
+        ("", ""),
+    ],
+)
+def test_the_chosen_one(text: str, choice: str) -> None:
+    assert chosen(text, ["capital of", "capital of state"]) == choice
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_several_answers_to_one_prompt(together: bool) -> None:
+    answer: Fault = {"choices": [{"text": '"a"', "finish_reason": "stop"}] * (3 if together else 1)}
+    with mock_server(faults=[answer] * 3) as server:
+
+        async def work(teacher: Teacher) -> Reply:
+            return await teacher.complete("x", choices=["a", "b"], n=3, temperature=1.0, sample=2)
+
+        assert use(server, work, together=together).texts == ("a",) * 3
+        asked = sorted((request["n"], request["seed"]) for request in server.requests)
+    assert asked == ([(3, 2)] if together else [(1, 6), (1, 7), (1, 8)])
+
+
+def run_open(spec: str, folder: Path, work: Work | None = None, **options: Any) -> list[str]:
+    said: list[str] = []
+
+    async def run() -> None:
+        async with open_teacher(spec, run=folder, say=said.append, **options) as teacher:
+            assert isinstance(teacher, Teacher) and work is not None, "opened"
+            await work(teacher)
+
+    asyncio.run(run())
+    return said
 
 
 @pytest.mark.parametrize(
@@ -99,23 +273,60 @@ def test_the_token_limit_stops_before_the_next_call() -> None:
     [
         ("nonsense", UserError, "unknown teacher 'nonsense': use local"),
         ("vllm:", UserError, "unknown teacher 'vllm:'"),
+        ("openai:", UserError, "unknown teacher 'openai:'"),
         ("http://127.0.0.1:9/v1", UserError, "names no model: write URL#MODEL"),
+        ("http://127.0.0.1:9/v1,127.0.0.1:10#m", UserError, "names no model: write URL#MODEL"),
         ("http://127.0.0.1:9/v1#m", WorldError, "127.0.0.1:9"),
     ],
 )
 def test_teachers_that_cannot_be(tmp_path: Path, spec: str, error: type[Exception], words: str) -> None:
-    async def run() -> None:
-        async with open_teacher(spec, run=tmp_path):
-            raise AssertionError("opened")
-
     with pytest.raises(error, match=words):
-        asyncio.run(run())
+        run_open(spec, tmp_path)
 
 
 def test_a_model_that_is_not_served_is_named_with_those_that_are(tmp_path: Path) -> None:
-    async def run(spec: str) -> None:
-        async with open_teacher(spec, run=tmp_path):
-            raise AssertionError("opened")
+    with mock_server() as server, pytest.raises(UserError, match=rf"other-7.*{MODEL}"):
+        run_open(f"{server.url}#other-7", tmp_path)
 
-    with mock_server() as server, pytest.raises((UserError, WorldError), match=rf"other-7.*{MODEL}"):
-        asyncio.run(run(f"{server.url}#other-7"))
+
+def test_one_teacher_at_several_addresses(tmp_path: Path) -> None:
+    async def work(teacher: Teacher) -> None:
+        assert teacher.name == MODEL
+        await gather(teacher, 6)
+
+    with mock_server(latency=0.01) as one, mock_server(latency=0.01) as two:
+        said = run_open(f"{one.url},http://127.0.0.1:9/v1,{two.url}#{MODEL}", tmp_path, work)
+        assert (len(one.requests), len(two.requests)) == (3, 3)
+    assert any("no server at http://127.0.0.1:9/v1" in line and "the other addresses carry on" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("text", "specs"),
+    [
+        ("local", ["local"]),
+        (" local , vllm:a/b ,", ["local", "vllm:a/b"]),
+        ("http://a/v1,http://b/v1#m, local", ["http://a/v1,http://b/v1#m", "local"]),
+        ("local,https://a/v1#m,http://b/v1#n", ["local", "https://a/v1#m", "http://b/v1#n"]),
+        ("http://a/v1,http://b/v1", ["http://a/v1,http://b/v1"]),
+        ("", []),
+    ],
+)
+def test_lists_of_teachers(text: str, specs: Sequence[str]) -> None:
+    assert split_specs(text) == specs
+
+
+def test_an_unknown_price_is_said_and_a_limit_that_cannot_be_kept_refused(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert price_for("vllm:gpt-4o", "gpt-4o", None, None, said.append) is None and not said, "one's own machine"
+    assert price_for("openai:gpt-4o", "gpt-4o", None, 1.0, said.append) == Price(prompt=2.5, completion=10, cached=1.25)
+    assert not said
+    assert price_for("http://a/v1#my", "my", None, 2.0, said.append) is None
+    assert "'my': it counts as $0, so --max-usd cannot stop it" in said.pop()
+    with pytest.raises(UserError, match=r"no price is known for .my.: give prices=FILE\.yaml"):
+        price_for("openai:my", "my", None, 2.0, said.append)
+    own = tmp_path / "prices.yaml"
+    own.write_text("models: {my: {prompt: 1, completion: 2}, gpt-4o: {prompt: 3, completion: 4}}")
+    for spec, model, prompt in (("openai:my", "my", 1), ("vllm:my", "my", 1), ("openai:gpt-4o", "gpt-4o", 3)):
+        price = price_for(spec, model, own, 2.0, said.append)
+        assert price is not None and price.prompt == prompt
+    assert not said

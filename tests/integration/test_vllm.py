@@ -97,6 +97,10 @@ def test_answers_a_chat(server: Held) -> None:
     assert reply["model"] == "smollm2-135m" and reply["usage"]["completion_tokens"] <= 16
 
 
+def test_prefixes_are_cached(server: Held) -> None:
+    assert "enable_prefix_caching=True" in server.log.read_text()
+
+
 def test_json_schema(server: Held) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
     reply = chat(server, max_tokens=120, temperature=0, response_format=form)

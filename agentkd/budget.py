@@ -1,0 +1,103 @@
+"""The run's limits: what a request may cost is reserved before it is sent, and settled when its answer is there.
+
+So a limit holds with any number in flight: they share what is left, and near the limit fewer fly. The reservation is
+an upper estimate (`prompt bytes × the most tokens a byte seen so far, and a fifth + max_tokens`), which makes a run
+stop short of its limit rather than behind it; where a server writes more than it was asked for, by that much behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from agentkd.errors import WorldError
+
+FIRST_RATE = 0.6  # tokens a byte of a prompt's JSON, until a server has counted some; English has about 0.25
+LEAST_RATE, MARGIN = 0.05, 1.2
+FRAME = 16  # tokens that a chat template adds to each message, about
+
+
+class TokenLimit(WorldError):
+    """The run has used the tokens that `--max-tokens` allows."""
+
+
+class BudgetLimit(TokenLimit):
+    """The run has spent the money that `--max-usd` allows."""
+
+
+class Cost(NamedTuple):
+    """Tokens, prompt and completion, and their price."""
+
+    tokens: int
+    usd: float
+
+
+class Budget:
+    """What may be spent, what is spent and what is reserved. None means without limit."""
+
+    def __init__(self, *, max_tokens: int | None, max_usd: float | None, spent: Cost) -> None:
+        self.max_tokens, self.max_usd = max_tokens, max_usd
+        self.spent = spent
+        self.reserved = Cost(0, 0.0)
+        self.flying = 0
+        self._seen = 0.0  # tokens a byte, the most so far
+        self._settled = asyncio.Event()
+        self._ended: WorldError | None = None
+
+    def prompt_tokens(self, size: int, messages: int) -> int:
+        """An upper estimate for a prompt of `size` bytes."""
+        rate = max(self._seen * MARGIN, LEAST_RATE) if self._seen else FIRST_RATE
+        return round(size * rate) + messages * FRAME
+
+    def learn(self, size: int, messages: int, prompt_tokens: int) -> None:
+        """A server has counted: the most tokens a byte so far make the next estimates."""
+        if prompt_tokens:
+            self._seen = max(self._seen, LEAST_RATE, (prompt_tokens - messages * FRAME) / size)
+
+    async def reserve(self, cost: Cost) -> None:
+        """Wait until `cost` fits beside what is in flight. Raises TokenLimit or BudgetLimit once it does not fit
+        although nothing flies any more, and for every later request: what is in flight then is paid for and ends."""
+        while (error := self._excess(cost)) is not None:
+            if self._ended is not None or not self.flying:
+                self._ended = error
+                self._wake()
+                raise error
+            await self._settled.wait()
+        self.flying += 1
+        self.expect(cost)
+
+    def expect(self, cost: Cost) -> None:
+        """Reserve for what was sent before and may be paid for any moment."""
+        self.reserved = Cost(self.reserved.tokens + cost.tokens, self.reserved.usd + cost.usd)
+
+    def settle(self, cost: Cost, paid: Cost) -> None:
+        """The request is over and has cost `paid`."""
+        self.hold()
+        self.reserved = Cost(self.reserved.tokens - cost.tokens, self.reserved.usd - cost.usd)
+        self.spent = Cost(self.spent.tokens + paid.tokens, self.spent.usd + paid.usd)
+
+    def hold(self) -> None:
+        """The request is put off: it no longer flies, and what it may cost stays reserved."""
+        self.flying -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+    def _excess(self, cost: Cost) -> WorldError | None:
+        if self._ended is not None:
+            return self._ended
+        tokens = self.spent.tokens + self.reserved.tokens + cost.tokens
+        usd = self.spent.usd + self.reserved.usd + cost.usd
+        if self.max_tokens is not None and tokens > self.max_tokens:
+            return TokenLimit(
+                f"{self.spent.tokens} tokens used and the next request may take {cost.tokens}, "
+                f"--max-tokens is {self.max_tokens}: raise it to go on"
+            )
+        if self.max_usd is not None and usd > self.max_usd + 1e-9:
+            return BudgetLimit(
+                f"${self.spent.usd:.4f} spent and the next request may cost ${cost.usd:.4f}, "
+                f"--max-usd is {self.max_usd:g}: raise it to go on"
+            )
+        return None

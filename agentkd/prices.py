@@ -1,0 +1,63 @@
+"""What tokens cost: a packaged table of well-known models behind an API, and the user's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from agentkd.errors import UserError
+from agentkd.trace import Frozen
+
+PACKAGED = Path(__file__).with_name("prices.yaml")
+BATCH_SHARE = 0.5  # of the price, for what is answered offline
+DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")  # gpt-4o-2024-08-06 costs what gpt-4o does, if not listed itself
+
+
+class Price(Frozen):
+    """USD per million tokens; `cached` is for prompt tokens that the server had read before, by default as `prompt`."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+    cached: float | None = Field(None, ge=0)
+
+    def usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """What a response costs; `cached_tokens` are some of `prompt_tokens`."""
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * self.prompt + cached_tokens * cached + completion_tokens * self.completion) / 1e6
+
+
+def price_of(model: str, own: Path | None = None, *, packaged: bool = True) -> Price | None:
+    """The price of a model: in the user's file, else (with `packaged`) in our table; None where neither knows it.
+
+    Raises UserError for a file that is no price table."""
+    tables = [read_table(path) for path in (own, PACKAGED if packaged else None) if path is not None]
+    for name in (model, DATE.sub("", model)):
+        for table in tables:
+            if name in table:
+                return table[name]
+    return None
+
+
+def read_table(path: Path) -> dict[str, Price]:
+    form = "write `models:` and below it lines like `my-model: {prompt: 0.1, completion: 0.4}`, USD per million tokens"
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+        return {str(name): Price.model_validate(price) for name, price in content["models"].items()}
+    except FileNotFoundError:
+        raise UserError(f"no price table at {path}: {form}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: {first['loc'][0] if first['loc'] else first['input']!r}: {first['msg'].lower()}; "
+                        f"{form}") from None  # fmt: skip
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is no price table: {form}") from None
+
+
+def money(usd: float) -> str:
+    """An amount for people: cents where there are dollars, more digits where there are not."""
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"

@@ -1,0 +1,167 @@
+"""`agentkd bench agent`: what a round of KD-CoT costs beside the model, on a server that answers at once.
+
+One question at a time on the zero-latency mock, so that all of this process's CPU time belongs to that question. The
+clock is read where LangGraph calls a node and where a node calls the client; what lies between those is LangGraph's,
+the nodes' own, or the client's. CPU milliseconds a round (a round is one plan, and the read that follows it), the
+median over the repeats: unlike the wall clock they do not grow with what else the machine does. The wall clock stands
+beside them; the client's holds the mock's answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.kd_cot import KDCoT
+from agentkd.cache import Cache
+from agentkd.client import Teacher
+from agentkd.config import GenerateConfig
+from agentkd.eval.bench.mock import MODEL, World, mock_server
+from agentkd.generate import World as TaskWorld
+from agentkd.progress import say
+from agentkd.store import write_atomically
+
+if TYPE_CHECKING:
+    from agentkd.agents.base import Surroundings
+    from agentkd.tasks import Question
+
+NODES = ("survey", "plan", "retrieve", "read", "verify")
+CLIENT, GRAPH = "client", "LangGraph"
+WARM_UP = 5  # questions, so that no import and no template is compiled on the clock
+
+
+class Clock:
+    """CPU and wall seconds by part. A part's time excludes that of the parts it calls."""
+
+    def __init__(self) -> None:
+        self.cpu: dict[str, float] = defaultdict(float)
+        self.wall: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
+        self.part = GRAPH
+        self.cpu_then, self.wall_then = time.process_time(), time.perf_counter()
+
+    def enter(self, part: str) -> str:
+        """Begin to count for `part`; returns the part that was counted for before."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        self.cpu[self.part] += cpu - self.cpu_then
+        self.wall[self.part] += wall - self.wall_then
+        before, self.part = self.part, part
+        self.cpu_then, self.wall_then = cpu, wall
+        return before
+
+    def timed(self, part: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        @functools.wraps(call)
+        async def counted(*args: Any, **options: Any) -> Any:
+            self.calls[part] += 1
+            before = self.enter(part)
+            try:
+                return await call(*args, **options)
+            finally:
+                self.enter(before)
+
+        return counted
+
+
+class Timed(KDCoT):
+    """KD-CoT whose nodes tell a clock when they run."""
+
+    def __init__(self, around: Surroundings, clock: Clock) -> None:
+        for name in NODES:
+            setattr(self, name, clock.timed(name, getattr(self, name)))
+        super().__init__(around)
+
+
+def bench(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[str, Any]:
+    """Milliseconds by part, from `repeats` passes over the same geo questions, each with fresh caches."""
+    passes = []
+    for repeat in range(repeats):
+        with mock_server(World(seed)) as mock, tempfile.TemporaryDirectory() as folder:
+            passes.append(asyncio.run(one_pass(mock.url, Path(folder), questions, seed)))
+        say(f"pass {repeat + 1} of {repeats}")
+    rounds = passes[0].calls["plan"]
+
+    def part(name: str, members: Sequence[str]) -> dict[str, Any]:
+        cpu = [1000 * sum(clock.cpu[member] for member in members) / rounds for clock in passes]
+        wall = [1000 * sum(clock.wall[member] for member in members) / rounds for clock in passes]
+        return {
+            "name": name,
+            "calls": sum(passes[0].calls[member] for member in members),
+            "cpu_ms": statistics.median(cpu),
+            "cpu_ms_low": min(cpu),
+            "cpu_ms_high": max(cpu),
+            "wall_ms": statistics.median(wall),
+        }
+
+    report = {
+        "command": f"agentkd bench agent --questions {questions} --repeats {repeats} --seed {seed}",
+        "date": time.strftime("%Y-%m-%d"),
+        "questions": questions,
+        "rounds": rounds,
+        "repeats": repeats,
+        "seed": seed,
+        "parts": [
+            part(GRAPH, [GRAPH]),
+            *(part(f"node {name}", [name]) for name in NODES),
+            part("all nodes", NODES),
+            part(CLIENT, [CLIENT]),
+            part("in all", [GRAPH, *NODES, CLIENT]),
+        ],
+    }
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "agent.json", json.dumps(report, indent=1) + "\n")
+        say(f"wrote {out / 'agent.json'}")
+    return report
+
+
+async def one_pass(url: str, folder: Path, count: int, seed: int) -> Clock:
+    """All questions, one after the other, after a warm-up on others; its clock."""
+    world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
+    questions = world.task.pick("train", count + WARM_UP, seed)
+    teacher = Teacher(url, MODEL, identity=MODEL, cache=Cache(folder / "cache"))
+    clock = Clock()
+    try:
+        await solve(KDCoT(world.surroundings(teacher)), questions[:WARM_UP])
+        setattr(teacher, "chat", clock.timed(CLIENT, teacher.chat))  # noqa: B010 (mypy: a method is no variable)
+        agent = Timed(world.surroundings(teacher), clock)
+        clock.enter(GRAPH)
+        clock.cpu.clear()
+        clock.wall.clear()
+        await solve(agent, questions[WARM_UP:])
+        clock.enter(GRAPH)
+    finally:
+        await teacher.close()
+    return clock
+
+
+async def solve(agent: KDCoT, questions: Sequence[Question]) -> None:
+    for question in questions:
+        await agent.solve(question, 0)
+
+
+def show(report: dict[str, Any]) -> None:
+    """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    title = (
+        f"KD-CoT on the zero-latency mock · {report['questions']} questions of geo, {report['rounds']} rounds, one in "
+        f"flight · {report['repeats']} passes, seed {report['seed']} · milliseconds a round"
+    )
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("part")
+    for name in ("calls", "CPU", "lowest–highest", "wall"):
+        table.add_column(name, justify="right")
+    for item in report["parts"]:
+        spread = f"{item['cpu_ms_low']:.2f}–{item['cpu_ms_high']:.2f}"
+        table.add_row(item["name"], str(item["calls"]), f"{item['cpu_ms']:.2f}", spread, f"{item['wall_ms']:.2f}")
+    console.print(table)
