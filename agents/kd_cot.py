@@ -183,8 +183,7 @@ class KDCoT:
             rank = 0 if state["rounds"] else state["sample"]
             small = self.around.reader == "complete"
             memory = await self.around.remembered(state["id"], state["question"], anchors(state)) if small else {}
-            # a belief that no memory of the task has calibrated is not worth hedging (docs/log.md)
-            union = UNION if any(option.label in memory for option in options) else 1
+            union = UNION if small else 1
             choice, expected = decide(options, votes, self.around.trust, memory, rank=rank, union=union)
             step = step.model_copy(update={"reward": round(expected, 4)})
         return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, usage)}
