@@ -47,6 +47,7 @@ class Surroundings:
     passages: BM25Passages | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # encoders and their caches are not thread-safe
     found: dict[tuple[str, tuple[str, ...], int, bool], list[Option]] = field(default_factory=dict)
+    narrowed: dict[tuple[str, tuple[str, ...]], tuple[Constraint, list[str]] | None] = field(default_factory=dict)
 
     async def options(
         self, query: str, anchors: Sequence[str], hops: int | None = None, *, topics: bool = False
@@ -84,7 +85,10 @@ class Surroundings:
             )
             return [float(score) for score in scores]
 
-        found = constrain(self.kb, query, option.answers, rank)
+        asked = query, option.answers  # survey and first reading ask the same, and so does each sample
+        if asked not in self.narrowed:
+            self.narrowed[asked] = constrain(self.kb, query, option.answers, rank)
+        found = self.narrowed[asked]
         return option if found is None else replace(option, constraint=found[0], answers=tuple(found[1]))
 
     async def similar(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
