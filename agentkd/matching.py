@@ -8,6 +8,7 @@ which goes back to SQuAD's. The matchers that turn these rules into scores are i
 import re
 import string
 from collections.abc import Iterable
+from functools import lru_cache
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -26,6 +27,7 @@ def normalize(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
+@lru_cache(maxsize=1 << 16)  # the same names of a knowledge base are compared over and over
 def strict_key(name: str) -> str:
     """The form in which strict matching, the verifier and the faithfulness checker compare two names.
 

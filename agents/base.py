@@ -12,7 +12,7 @@ from agentkd.matching import strict_key
 from agentkd.retrievers.bm25 import bm25_scores, mask_topics
 from agentkd.retrievers.constraints import Constraint, constrain
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.joins import Join, endpoints, join
+from agentkd.retrievers.joins import Join, join
 from agentkd.retrievers.kb import Path
 from agentkd.trace import Draft, Message, Step, Trace, Triple
 from agentkd.verify import check_step
@@ -59,15 +59,14 @@ class Surroundings:
         async with self.lock:
             if asked not in self.found:
                 self.found[asked] = await asyncio.to_thread(self._search, *asked)
-            found = self.found[asked]
-        executed = ((item, endpoints(self.kb, anchors, item.path, item.joins)) for item in found)
-        return [Option(item.path, item.label, tuple(ends), item.logit, item.joins) for item, ends in executed if ends]
+            return list(self.found[asked])
 
     def _search(self, query: str, anchors: Sequence[str], hops: int, several: bool) -> list[Option]:
         if several and (pairs := join(self.kb, self.retriever, mask_topics(query, anchors), anchors, hops)):
-            return [Option((), pair.label, (), pair.score, pair.joins) for pair in pairs[: self.paths]]
+            return [Option((), pair.label, pair.answers, pair.score, pair.joins) for pair in pairs[: self.paths]]
         found = self.retriever.paths(query, anchors, self.paths, hops)
-        return [Option(item.path, item.label, (), item.score) for item in found]
+        executed = ((item, tuple(self.kb.follow(anchors, item.path))) for item in found)
+        return [Option(item.path, item.label, ends, item.score) for item, ends in executed if ends]
 
     async def constrained(self, question: str, anchors: Sequence[str], options: Sequence[Option]) -> list[Option]:
         """The options with the constraint that the question's words put on their answers (`retrievers/constraints.py`);

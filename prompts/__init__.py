@@ -26,6 +26,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # asking the disk for a newer file costs more than rendering
         autoescape=False,  # the output is text for a model, not HTML
         finalize=fenced,
     )

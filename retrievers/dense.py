@@ -18,8 +18,9 @@ import importlib
 import importlib.util
 import pathlib
 import sqlite3
-from collections.abc import Sequence
-from functools import cached_property
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from agentkd.errors import UserError, WorldError
 from agentkd.models import home
 from agentkd.retrievers.bm25 import Candidate, Scores, best, mask_topics, named_hops
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.kb import Path
+from agentkd.retrievers.kb import RECENT, Path
 
 Vectors = npt.NDArray[np.float32]
 
@@ -58,6 +59,18 @@ def encoder_name() -> str:
     return str(importlib.import_module(_PACKAGE).get_model_path())
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """On busy cores the threads of one small operation wait for each other: a query took 0.5 s instead of 0.01 s."""
+    torch = _import("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
@@ -69,7 +82,7 @@ class Encoder:
         name = MODEL.rpartition("/")[2] if folder is None else encoder_hash(folder)[:16]
         self._file = home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
         self._memory: dict[str, npt.NDArray[np.float16]] = {}
-        self._last_query: tuple[str | None, Vectors] = (None, np.empty((1, 0), dtype=np.float32))
+        self._query = lru_cache(maxsize=RECENT)(self._encode_query)
 
     @cached_property
     def _model(self) -> Any:
@@ -85,20 +98,30 @@ class Encoder:
             raise WorldError(f"cannot load the encoder {name} ({reason}); {remedy}") from error
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        # On busy cores the threads of one small operation wait for each other: a query took 0.5 s instead of 0.01 s.
-        torch = _import("torch")
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1 if len(texts) < 16 else threads)
-        try:
+        with one_thread() if len(texts) < 16 else contextlib.nullcontext():
             vectors = self._model.encode(list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
-        finally:
-            torch.set_num_threads(threads)
         return np.asarray(vectors, dtype=np.float32)
 
-    def _query(self, text: str) -> Vectors:
-        if self._last_query[0] != text:
-            self._last_query = (text, self._encode([text]))
-        return self._last_query[1]
+    @cached_property
+    def _query_model(self) -> Any:
+        """The model for single queries. On a CPU reading its weights is what a query waits for, so they are kept in
+        half precision: 7.5 ms for 12.9, at a cosine of 0.9999998 (8-bit ones: 6 ms, and 0.95 to 0.98)."""
+        torch = _import("torch")
+        if self._model.device.type != "cpu":
+            return self._model
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch says that this function will move to another package
+                return torch.ao.quantization.quantize_dynamic(self._model, {torch.nn.Linear}, dtype=torch.float16)
+        except (AttributeError, RuntimeError):  # moved, or not for this processor
+            return self._model
+
+    def _encode_query(self, text: str) -> Vectors:
+        torch, model = _import("torch"), self._query_model
+        with torch.inference_mode(), one_thread():
+            features = self._sentence_transformers.util.batch_to_device(model.tokenize([text]), model.device)
+            vector = model(features)["sentence_embedding"].float().cpu().numpy()
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
     @cached_property
     def _disk(self) -> sqlite3.Connection | None:

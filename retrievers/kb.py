@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,7 @@ Path = tuple[Step, ...]
 Triple = tuple[str, str, str]
 
 MAX_NODES = 500
+RECENT = 64  # what is kept of topics and queries, for questions in flight ask about theirs again and again
 _MAX_PAIRS = 2_000_000
 
 
@@ -61,6 +63,8 @@ class KnowledgeBase:
         self._aliases: dict[str, int] = {}
         self._normalized: dict[str, int] | None = None
         self._labels: list[str] | None = None
+        # An agent's survey, its rounds and its samples ask about the same topics.
+        self._paths_around = lru_cache(maxsize=RECENT)(self._search_paths)
 
     # ---- construction ------------------------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ class KnowledgeBase:
         if start is None or end is None or relation not in self._relation_ids:
             return False
         low, high = self._span(np.array([start]), 2 * self._relation_ids[relation])
-        return bool(np.isin(end, self._edge_target[low[0] : high[0]]))
+        return bool((self._edge_target[low[0] : high[0]] == end).any())
 
     def is_cvt(self, entity: str) -> bool:
         """Whether this is an unnamed node (`m.0…`, `g.1…`, `cvt.…`, `_:…`): stepped through, never an answer."""
@@ -247,6 +251,9 @@ class KnowledgeBase:
         - paths that differ in directions alone and have the same endpoints, as unknown directions make them, are
           listed once, the one with more forward steps.
         """
+        return dict(self._paths_around(tuple(topics), max_hops, max_nodes))
+
+    def _search_paths(self, topics: tuple[str, ...], max_hops: int, max_nodes: int) -> dict[Path, int]:
         start = self._numbers(topics)
         n_nodes, n_steps = len(self._names), len(self._steps)
         code = np.random.default_rng(0).integers(0, 2**63, n_nodes) if self._has_undirected else None

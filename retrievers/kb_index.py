@@ -125,10 +125,11 @@ def _save(index: Index, folder: pathlib.Path) -> None:
 
 
 def _open(folder: pathlib.Path) -> Index:
+    # Views, since a memmap pays for its class at each slice.
     values: dict[str, Any] = {
         field.name: (folder / f"{field.name}.txt").read_bytes().decode().removesuffix("\n").split("\n")
         if field.name in ("entities", "relations")
-        else np.load(folder / f"{field.name}.npy", mmap_mode="r")
+        else np.load(folder / f"{field.name}.npy", mmap_mode="r").view(np.ndarray)
         for field in fields(Index)
     }
     index = Index(**values)

@@ -334,7 +334,7 @@ def test_an_index_is_built_once_and_damage_is_repaired(tmp_path: Path, monkeypat
     first = KnowledgeBase.load(file)
     (folder,) = (tmp_path / "home" / "kb").iterdir()
     again = KnowledgeBase.load(file)
-    assert isinstance(again._edge_target, np.memmap) and not isinstance(first._edge_target, np.memmap)
+    assert isinstance(again._edge_target.base, np.memmap) and not isinstance(first._edge_target.base, np.memmap)
 
     def content(kb: KnowledgeBase) -> list[object]:
         return [list(kb.triples()), kb.relation_paths(["Ann"], 2), kb.follow(["7"], (("age", 1),)), kb.entities]

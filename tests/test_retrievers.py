@@ -7,13 +7,26 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+import bm25s
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentkd.errors import UserError, WorldError
 from agentkd.matching import strict_set
 from agentkd.retrievers import RETRIEVERS, default_retriever, dense, make_retriever
-from agentkd.retrievers.bm25 import BM25Passages, BM25Paths, PathRetriever, bm25_scores, mask_topics, named_hops, tokens
+from agentkd.retrievers.bm25 import (
+    K1,
+    B,
+    BM25Passages,
+    BM25Paths,
+    PathRetriever,
+    bm25_scores,
+    mask_topics,
+    named_hops,
+    tokens,
+)
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks import load_task
 
@@ -61,6 +74,19 @@ def test_masking_takes_the_topic_out_and_never_everything() -> None:
 
 def test_tokens_meet_across_word_forms() -> None:
     assert tokens("What are the Countries?") == tokens("country") and tokens("which is it") == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abc ", max_size=12), min_size=1, max_size=9), st.text("abcd ", max_size=9))
+def test_bm25_scores_are_those_of_bm25s(texts: list[str], query: str) -> None:
+    corpus, words = [tokens(text) for text in texts], tokens(query)
+    scores = bm25_scores(query, texts)
+    if not words or not any(corpus):
+        assert not scores.any()
+        return
+    index = bm25s.BM25(k1=K1, b=B)
+    index.index(corpus, show_progress=False)
+    np.testing.assert_allclose(scores, index.get_scores(words), rtol=1e-5, atol=1e-6)
 
 
 def test_bm25_scores_without_words() -> None:
@@ -154,6 +180,7 @@ def test_hubs_encode_steps_and_the_preselected_only(own_home: Path, monkeypatch:
         return vectors
 
     monkeypatch.setattr(dense.Encoder, "_encode", encode)
+    monkeypatch.setattr(dense.Encoder, "_encode_query", lambda self, text: encode(self, [text]))
     retriever = make_retriever(name, kb)
     assert len(kb.relation_paths(["a"], 2)) == 12 + 144
     assert len(retriever.paths("n7 m3", ["a"], 5, 2)) == 5

@@ -1,0 +1,157 @@
+"""Divergences between a teacher's and a student's next-token distributions, and a head that never makes all logits.
+
+p is the teacher, q the student, everywhere. Divergences take log-probabilities [..., V] and give nats a token [...];
+they are differentiable in both arguments. Sources:
+
+- generalised JSD: Agarwal et al., On-Policy Distillation of Language Models (GKD), arXiv 2306.13649, section 2
+- skew divergences: Ko et al., DistiLLM, arXiv 2402.03898, section 3.1; DistiLLM-2, arXiv 2503.07067, section 3
+
+`chunked` computes any of them from hidden states, some tokens at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+CHUNK = 64
+"""Tokens a chunk. With a vocabulary of 151,936 one float32 array of a chunk's logits takes 39 MB, so that there is no
+need to cut the vocabulary, too, which would cost a second pass for the normaliser."""
+_TINY = 1e-7  # the least probability that the rest of a vocabulary is given: float32 knows no smaller step below 1
+
+
+def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q), mode-covering."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(q || p), mode-seeking."""
+    return forward_kl(log_q, log_p)
+
+
+def mixture(log_a: Tensor, log_b: Tensor, weight: float) -> Tensor:
+    """log(weight a + (1 - weight) b), for 0 < weight < 1."""
+    return torch.logaddexp(log_a + math.log(weight), log_b + math.log1p(-weight))
+
+
+def jsd(log_p: Tensor, log_q: Tensor, beta: float = 0.5) -> Tensor:
+    """beta KL(p || m) + (1 - beta) KL(q || m) with m = beta p + (1 - beta) q (GKD, equation 1).
+
+    As in GKD and TRL, beta = 0 means KL(p || q) and beta = 1 means KL(q || p): the limits of the expression divided by
+    beta and by 1 - beta; the expression itself would be 0. Raises ValueError for a beta outside [0, 1].
+    """
+    if not 0.0 <= beta <= 1.0:
+        raise ValueError(f"beta is {beta}: give a number from 0 (forward KL) to 1 (reverse KL)")
+    if beta == 0.0:
+        return forward_kl(log_p, log_q)
+    if beta == 1.0:
+        return reverse_kl(log_p, log_q)
+    log_m = mixture(log_p, log_q, beta)
+    return beta * forward_kl(log_p, log_m) + (1.0 - beta) * forward_kl(log_q, log_m)
+
+
+def skew_forward_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
+    """KL(p || alpha p + (1 - alpha) q) (DistiLLM, equation 4); 0 <= alpha < 1, at 0 the forward KL."""
+    return forward_kl(log_p, mixture(log_p, log_q, alpha) if alpha else log_q)
+
+
+def skew_reverse_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
+    """KL(q || (1 - alpha) p + alpha q) (DistiLLM, equation 4); 0 <= alpha < 1, at 0 the reverse KL."""
+    return forward_kl(log_q, mixture(log_q, log_p, alpha) if alpha else log_p)
+
+
+def divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Divergence:
+    """`forward`, `reverse`, `jsd`, `skew` or `skew-reverse`. Raises ValueError for another name."""
+    table: dict[str, Divergence] = {
+        "forward": forward_kl,
+        "reverse": reverse_kl,
+        "jsd": partial(jsd, beta=beta),
+        "skew": partial(skew_forward_kl, alpha=alpha),
+        "skew-reverse": partial(skew_reverse_kl, alpha=alpha),
+    }
+    if name not in table:
+        raise ValueError(f"unknown divergence {name!r}: choose one of {', '.join(table)}")
+    return table[name]
+
+
+def on_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> tuple[Tensor, Tensor]:
+    """Both distributions over what is known of the teacher: the log-probabilities of its K likeliest tokens.
+
+    `rest` says what becomes of the mass that is missing, for the choice changes the loss and its gradient:
+
+    - `bucket`: all other tokens are one more outcome, [N, K + 1]. The student is told how much to leave to them;
+      what it does among them is free.
+    - `renormalise`: both are conditioned on the K tokens, [N, K]. The student may leave any mass to the others.
+    """
+    log_q_NK = log_q_NV.gather(-1, ids_NK)
+    if rest == "renormalise":
+        return log_p_NK.log_softmax(-1), log_q_NK.log_softmax(-1)
+    if rest != "bucket":
+        raise ValueError(f"rest is {rest!r}: choose bucket or renormalise")
+
+    def with_rest(log_x_NK: Tensor) -> Tensor:
+        left = (1.0 - log_x_NK.exp().sum(-1, keepdim=True)).clamp_min(_TINY)
+        return torch.cat([log_x_NK, left.log()], dim=-1)
+
+    return with_rest(log_p_NK), with_rest(log_q_NK)
+
+
+def chunked(
+    loss: Callable[..., Tensor], hidden_ND: Tensor, head_VD: Tensor, *aligned: Tensor, chunk: int = CHUNK
+) -> Tensor:
+    """The sum over N tokens of `loss(logits_CV, *aligned_C)`, with the logits of `chunk` tokens in memory at a time.
+
+    `loss` gives one value a token [C] from float32 logits of the student; `aligned` are tensors of first dimension N
+    (labels, weights, what the teacher said, its hidden states), of which it is given the same rows. They get no
+    gradient. Value and gradient in `hidden_ND` and `head_VD` equal those of the dense computation; the gradient is
+    made in the forward pass, chunk by chunk, while the logits are at hand (the idea of Liger's fused losses, arXiv
+    2410.10989), so that nothing of size N V is ever stored.
+    """
+    if any(len(tensor) != len(hidden_ND) for tensor in aligned):
+        raise ValueError(f"{len(hidden_ND)} tokens, but aligned tensors of {[len(t) for t in aligned]} rows")
+    total: Tensor = _Chunked.apply(loss, chunk, hidden_ND, head_VD, *aligned)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, loss: Callable[..., Tensor], chunk: int, hidden_ND: Tensor, head_VD: Tensor, *aligned: Tensor
+    ) -> Tensor:
+        wants_hidden, wants_head = ctx.needs_input_grad[2:4]
+        total = hidden_ND.new_zeros((), dtype=torch.float32)
+        grad_hidden = torch.empty_like(hidden_ND) if wants_hidden else None
+        grad_head = torch.zeros_like(head_VD) if wants_head else None
+        for start in range(0, len(hidden_ND), chunk):
+            rows = slice(start, start + chunk)
+            logits = (hidden_ND[rows] @ head_VD.T).float()
+            with torch.enable_grad():
+                logits.requires_grad_(wants_hidden or wants_head)
+                value = loss(logits, *(tensor[rows] for tensor in aligned)).sum()
+            total += value.detach()
+            if not logits.requires_grad:
+                continue
+            (grad_logits,) = torch.autograd.grad(value, logits)
+            grad_logits = grad_logits.to(head_VD.dtype)
+            if grad_hidden is not None:
+                torch.mm(grad_logits, head_VD, out=grad_hidden[rows])
+            if grad_head is not None:
+                grad_head.addmm_(grad_logits.T, hidden_ND[rows])
+        ctx.save_for_backward(*(grad for grad in (grad_hidden, grad_head) if grad is not None))
+        ctx.wants = wants_hidden, wants_head
+        ctx.rest = len(aligned)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (grad,) = grads
+        saved = iter(ctx.saved_tensors)
+        pair = [next(saved) * grad if wanted else None for wanted in ctx.wants]
+        return (None, None, *pair, *[None] * ctx.rest)
