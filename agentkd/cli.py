@@ -386,6 +386,26 @@ def server(
 
 
 @measure.command()
+def losses(
+    tokens: Annotated[int, typer.Option(min=2, help="tokens of a batch")] = 1024,
+    vocabulary: Annotated[int, typer.Option(min=2, help="tokens known")] = 151_936,
+    width: Annotated[int, typer.Option(min=1, help="of the hidden states")] = 576,
+    rounds: Annotated[int, typer.Option(min=1, help="interleaved; each implementation runs once in each")] = 3,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for losses.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """The chunked JSD beside the dense one and TRL's: time, peak memory, and that they are equal."""
+    from agentkd.eval.bench.losses import bench, show
+
+    result = bench(tokens=tokens, vocabulary=vocabulary, width=width, rounds=rounds, seed=seed, out=out)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+@measure.command()
 def faithful(
     traces: Annotated[Path, typer.Option(help="a run directory with verified traces")],
     corruptions: Annotated[int, typer.Option(help="corrupted chains to try")] = 200,

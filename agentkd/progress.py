@@ -28,7 +28,7 @@ class Progress:
 
     def __init__(self, label: str, total: int, unit: str = "verified") -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.count = self.good = self.errors = 0
+        self.count = self.good = self.errors = self.logged = 0
         self.usage = Usage()
         self.start = self.last = time.monotonic()
         self.bar: Bar | None = None
@@ -54,7 +54,7 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.stop()
-        elif self.count:
+        elif self.count > self.logged:
             self._log()
 
     def advance(self, usage: Usage, *, good: bool) -> None:
@@ -89,7 +89,7 @@ class Progress:
             self._log()
 
     def _log(self) -> None:
-        self.last = time.monotonic()
+        self.last, self.logged = time.monotonic(), self.count
         rate = self.count / max(self.last - self.start, 1e-9)
         left = f" · {(self.total - self.count) / rate:.0f} s left" if rate and self.count < self.total else ""
         say(f"{self.label} {self.count}/{self.total} · {self._detail()}{left}")

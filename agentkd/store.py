@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -124,7 +125,7 @@ class Run:
             return None
         before = read_config(self.path)
         for key, value in self.values.items():
-            if key not in self.extent and before.get(key) != value:
+            if key not in self.extent and without_address(before.get(key)) != without_address(value):
                 raise UserError(
                     f"{self.path} was made with {key} = {before.get(key)!r}, not {value!r}: "
                     f"choose another --out, or remove the directory"
@@ -192,6 +193,12 @@ def _make_newest(manifest: Path) -> None:
         own = manifest.stat()
         if own.st_mtime_ns < (newest := max(others, default=0)):
             os.utime(manifest, ns=(own.st_atime_ns, newest + 1_000_000))
+
+
+def without_address(value: Any) -> Any:
+    """A teacher `URL[,URL]#MODEL` as its model: a server may move, or get a second address, during a run, and the cache
+    of answers goes by the model, too. Anything else as it is."""
+    return value.rpartition("#")[2] if isinstance(value, str) and re.match(r"https?://.*#", value) else value
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_the_limits_of_jsd_are_the_two_kls() -> None:
     near = losses.jsd(log_p.double(), log_q.double(), 1e-6) / 1e-6
     torch.testing.assert_close(near, losses.forward_kl(log_p, log_q).double(), rtol=1e-3, atol=1e-4)
     assert torch.equal(losses.skew_forward_kl(log_p, log_q, 0.0), losses.forward_kl(log_p, log_q))
-    with pytest.raises(ValueError, match="beta is 1.5"):
+    with pytest.raises(ValueError, match=r"beta is 1\.5"):
         losses.jsd(log_p, log_q, 1.5)
 
 

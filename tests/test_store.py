@@ -94,6 +94,16 @@ def test_identity_is_fixed_and_extent_grows(tmp_path: Path) -> None:
             assert run.done == {("q0", 0)}
 
 
+def test_a_server_may_move_but_its_model_may_not(tmp_path: Path) -> None:
+    with opened(tmp_path, teacher="http://one:8000/v1#qwen"):
+        pass
+    with opened(tmp_path, teacher="http://one:8000/v1,https://two/v1#qwen"):
+        assert read_config(tmp_path)["teacher"].startswith("http://one:8000/v1,")
+    for other in ("http://one:8000/v1#llama", "local", "vllm:qwen"):
+        with pytest.raises(UserError, match="was made with teacher"):
+            opened(tmp_path, teacher=other).__enter__()
+
+
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     with opened(tmp_path), pytest.raises(UserError, match=r"being written by process \d+"):
         opened(tmp_path).__enter__()
