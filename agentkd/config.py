@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -86,6 +86,14 @@ class DistillConfig(StageConfig):
     traces: str | None = None
     student: str = "smollm2-135m"
     method: str = "sft"
+    layers: int | None = Field(None, ge=1, description="keep so many of the student's layers, evenly spaced")
+    teacher: str | None = Field(None, description="logits: a larger model of the student's vocabulary")
+    divergence: Literal["forward", "reverse", "jsd", "skew", "skew-reverse"] = Field("forward", description="logits")
+    beta: float = Field(0.5, ge=0, le=1, description="of jsd: 0 is forward KL, 1 is reverse KL")
+    alpha: float = Field(0.1, ge=0, lt=1, description="of skew")
+    top_k: int = Field(64, ge=1, description="logits: tokens of the teacher that are kept at each position")
+    rest: Literal["bucket", "renormalise"] = Field("bucket", description="logits: the mass of all other tokens")
+    nll: float = Field(0.5, ge=0, le=1, description="logits: weight of the trace's own tokens")
     epochs: float = Field(3.0, gt=0)
     lr: float = Field(2e-4, gt=0, description="peak learning rate, cosine decay after a short warm-up")
     batch: int = Field(4, ge=1, description="examples a device and step")

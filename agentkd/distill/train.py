@@ -16,13 +16,16 @@ from typing import Any
 from agentkd.config import DistillConfig, has_bf16, slug, task_label
 from agentkd.distill.card import write_card
 from agentkd.distill.dataset import Dataset, load, tokenise
+from agentkd.distill.scoring import Scores, check_vocabularies, score
+from agentkd.distill.students import prune_layers
 from agentkd.errors import UserError, WorldError
+from agentkd.inprocess import weights_identity
 from agentkd.models import find_weights
 from agentkd.progress import say
 from agentkd.store import Run, is_complete, newest_run, read_config
 from agentkd.training import keep_memory, last_checkpoint, reporter
 
-METHODS = ("sft",)
+METHODS = ("sft", "logits")
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -42,7 +45,12 @@ def distill(config: DistillConfig) -> dict[str, Any]:
         f"{config.method} · student {config.student} · {len(dataset.examples)} examples from {traces}"
         f"{f' (left out: {left_out})' if left_out else ''} → {out}"
     )
-    with Run(out, "distill", config, {"hash_dataset": dataset.hash}) as run:
+    identity = {"hash_dataset": dataset.hash}
+    if config.method == "logits":
+        if config.teacher is None:
+            raise UserError("--method logits needs teacher=MODEL: a larger model of the student's vocabulary")
+        identity["hash_teacher"] = weights_identity(find_weights(config.teacher))
+    with Run(out, "distill", config, identity) as run:
         if is_complete(out):
             metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
             say(f"{out} is complete: nothing to do")
@@ -58,7 +66,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
 
 
 def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
-    """Supervised fine-tuning on the targets alone. Returns losses (nats a token), tokens and seconds."""
+    """Fine-tuning on the targets alone. Returns losses (nats a target token), tokens and seconds."""
     keep_memory()  # before torch makes its first block
     try:
         import torch
@@ -79,6 +87,7 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    kept = prune_layers(model, config.layers) if config.layers else []
     limit = config.max_length or int(model.config.max_position_embeddings)
     rows = [tokenise(example, tokenizer) for example in dataset.examples]
     short = [row for row in rows if len(row["input_ids"]) <= limit]
@@ -86,9 +95,17 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         raise UserError(f"all {len(rows)} examples are longer than {limit} tokens: raise max_length=…")
     if len(short) < len(rows):
         say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
+    kind, collator = by_length(SFTTrainer), None
+    if config.method == "logits":
+        from agentkd.distill.logits import Collator, with_logits
+
+        collator = Collator(teacher_scores(config, tokenizer, short, out), tokenizer.pad_token_id)
+        kind = with_logits(kind, config)
+    if kept:
+        say(f"layers {', '.join(map(str, kept))} of {config.student}")
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
     say(f"{config.epochs:g} epochs of {-(-len(short) // config.batch)} steps · {'bf16' if bf16 else 'fp32'}")
-    trainer = by_length(SFTTrainer)(
+    trainer = kind(
         model=model,
         args=SFTConfig(
             output_dir=str(out / "checkpoints"),
@@ -112,7 +129,8 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
             use_cpu=not torch.cuda.is_available(),
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
-        train_dataset=Rows.from_list(short),
+        train_dataset=Rows.from_list([{**row, "row": number} for number, row in enumerate(short)]),
+        data_collator=collator,
         processing_class=tokenizer,
         callbacks=[reporter("nats/token")],
     )
@@ -138,7 +156,25 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens * config.epochs / seconds, 1),
         "losses": [round(entry["loss"], 4) for entry in history],
+        **{
+            name: [round(entry[name], 4) for entry in history]
+            for name in ("nll", "divergence")
+            if history and name in history[0]
+        },
     }
+
+
+def teacher_scores(config: DistillConfig, tokenizer: Any, rows: list[dict[str, list[int]]], out: Path) -> Scores:
+    """The teacher's likeliest tokens over these rows, made now or read. Raises UserError for a foreign vocabulary."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = find_weights(str(config.teacher))
+    check_vocabularies(tokenizer, AutoTokenizer.from_pretrained(folder), str(config.teacher))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if torch.cuda.is_available():
+        model = model.cuda()
+    return score(model, rows, out / "logits", config.top_k)
 
 
 def by_length(trainer: Any) -> Any:

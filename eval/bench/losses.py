@@ -142,13 +142,13 @@ def measure(name: str, tokens: int, vocabulary: int, width: int, seed: int, fold
         return total
 
     loss = {"dense": dense, "agentkd": ours, "trl": trl}[name]
-    loss(2).backward()
+    loss(2).backward()  # type: ignore[no-untyped-call]
     hidden.grad = head.grad = None
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     start = time.perf_counter()
     value = loss(tokens)
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     seconds, peak = time.perf_counter() - start, memory("VmHWM") - before
     assert hidden.grad is not None and head.grad is not None
     torch.save([hidden.grad, head.grad[::_ROWS].clone()], folder / f"{name}.pt")
@@ -162,5 +162,5 @@ def memory(field: str) -> int:
 
 
 if __name__ == "__main__":
-    name, *sizes, folder = sys.argv[1:]
-    print(json.dumps(measure(name, *map(int, sizes), Path(folder))))  # type: ignore[arg-type]
+    name, tokens, vocabulary, width, seed, folder = sys.argv[1:]
+    print(json.dumps(measure(name, int(tokens), int(vocabulary), int(width), int(seed), Path(folder))))

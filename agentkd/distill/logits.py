@@ -1,0 +1,99 @@
+"""`--method logits`: the student learns a teacher's distribution over next tokens, and the trace's own token.
+
+loss = nll x NLL(trace) + (1 - nll) x divergence(teacher, student), per target token in nats (Hinton et al., arXiv
+1503.02531, section 2, at temperature 1). The teacher's side was written by `scoring.py`; the student's logits exist for
+some tokens at a time (`losses.chunked`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agentkd.config import DistillConfig
+from agentkd.distill import losses
+from agentkd.distill.scoring import IGNORED, Scores
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Collator:
+    """Right-padded `input_ids`, `labels`, `attention_mask` [B, L], and the teacher's `ids`, `log_p` [N, K] for the N
+    target tokens of the batch, row after row."""
+
+    def __init__(self, scores: Scores, pad: int) -> None:
+        self.scores, self.pad = scores, pad
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+
+        def padded(name: str, filler: int) -> Tensor:
+            return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
+
+        known = [self.scores.of(row["row"]) for row in rows]
+        return {
+            "input_ids": padded("input_ids", self.pad),
+            "labels": padded("labels", IGNORED),
+            "attention_mask": torch.tensor([[int(n < len(row["input_ids"])) for n in range(longest)] for row in rows]),
+            "teacher_ids": torch.cat([torch.from_numpy(ids) for ids, _ in known]),
+            "teacher_log_p": torch.cat([torch.from_numpy(log_p) for _, log_p in known]),
+        }
+
+
+def token_loss(config: DistillConfig, terms: dict[str, list[Tensor]]) -> Loss:
+    """The loss of each token from the student's logits [C, V]; the terms' sums are added to `terms`."""
+    measure = losses.divergence(config.divergence, beta=config.beta, alpha=config.alpha)
+
+    def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor) -> Tensor:
+        log_q = logits_CV.log_softmax(-1)
+        nll = -log_q.gather(-1, labels_C[:, None])[:, 0]
+        apart = measure(*losses.on_top_k(log_p_CK, ids_CK, log_q, config.rest))
+        terms["nll"].append(nll.detach().sum())
+        terms["divergence"].append(apart.detach().sum())
+        return config.nll * nll + (1.0 - config.nll) * apart
+
+    return loss
+
+
+def with_logits(trainer: Any, config: DistillConfig) -> Any:
+    """The trainer class with this loss, fed by `Collator`. Its log holds each term, in nats a target token."""
+
+    class Trainer(trainer):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            self.terms: dict[str, list[float]] = defaultdict(list)
+            super().__init__(*args, **options)
+
+        def compute_loss(
+            self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            # Through the wrapped model's own forward, or DDP would not share gradients; of its logits the last alone.
+            states = model(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                output_hidden_states=True,
+                logits_to_keep=1,
+                use_cache=False,
+            )
+            targets = inputs["labels"][:, 1:]
+            learned = targets != IGNORED
+            hidden = states.hidden_states[-1][:, :-1][learned]
+            sums: dict[str, list[Tensor]] = defaultdict(list)
+            aligned = targets[learned], inputs["teacher_ids"], inputs["teacher_log_p"]
+            head = self.accelerator.unwrap_model(model).get_output_embeddings().weight
+            total = losses.chunked(token_loss(config, sums), hidden, head, *aligned)
+            for name, parts in sums.items():
+                self.terms[name].append(float(torch.stack(parts).sum()) / len(hidden))
+            loss = total / (len(hidden) if num_items_in_batch is None else num_items_in_batch)
+            return (loss, states) if return_outputs else loss
+
+        def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+            logs |= {name: fmean(values) for name, values in self.terms.items()}
+            self.terms.clear()
+            super().log(logs, *args, **options)
+
+    return Trainer
