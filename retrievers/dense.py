@@ -18,8 +18,7 @@ import importlib
 import importlib.util
 import pathlib
 import sqlite3
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -31,6 +30,7 @@ from agentkd.models import home
 from agentkd.retrievers.bm25 import Candidate, Scores, best, mask_topics, named_hops
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import RECENT, Path
+from agentkd.retrievers.query_encoder import QueryEncoder, one_thread
 
 Vectors = npt.NDArray[np.float32]
 
@@ -59,18 +59,6 @@ def encoder_name() -> str:
     return str(importlib.import_module(_PACKAGE).get_model_path())
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """On busy cores the threads of one small operation wait for each other: a query took 0.5 s instead of 0.01 s."""
-    torch = _import("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
@@ -82,7 +70,7 @@ class Encoder:
         name = MODEL.rpartition("/")[2] if folder is None else encoder_hash(folder)[:16]
         self._file = home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
         self._memory: dict[str, npt.NDArray[np.float16]] = {}
-        self._query = lru_cache(maxsize=RECENT)(self._encode_query)
+        self._query = lru_cache(maxsize=RECENT)(lambda text: self._encode_query(text))
 
     @cached_property
     def _model(self) -> Any:
@@ -103,25 +91,8 @@ class Encoder:
         return np.asarray(vectors, dtype=np.float32)
 
     @cached_property
-    def _query_model(self) -> Any:
-        """The model for single queries. On a CPU reading its weights is what a query waits for, so they are kept in
-        half precision: 7.5 ms for 12.9, at a cosine of 0.9999998 (8-bit ones: 6 ms, and 0.95 to 0.98)."""
-        torch = _import("torch")
-        if self._model.device.type != "cpu":
-            return self._model
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch says that this function will move to another package
-                return torch.ao.quantization.quantize_dynamic(self._model, {torch.nn.Linear}, dtype=torch.float16)
-        except (AttributeError, RuntimeError):  # moved, or not for this processor
-            return self._model
-
-    def _encode_query(self, text: str) -> Vectors:
-        torch, model = _import("torch"), self._query_model
-        with torch.inference_mode(), one_thread():
-            features = self._sentence_transformers.util.batch_to_device(model.tokenize([text]), model.device)
-            vector = model(features)["sentence_embedding"].float().cpu().numpy()
-        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+    def _encode_query(self) -> QueryEncoder:
+        return QueryEncoder(self._model)
 
     @cached_property
     def _disk(self) -> sqlite3.Connection | None:

@@ -180,12 +180,30 @@ def test_hubs_encode_steps_and_the_preselected_only(own_home: Path, monkeypatch:
         return vectors
 
     monkeypatch.setattr(dense.Encoder, "_encode", encode)
-    monkeypatch.setattr(dense.Encoder, "_encode_query", lambda self, text: encode(self, [text]))
+    monkeypatch.setattr(dense.Encoder, "_encode_query", property(lambda self: lambda text: encode(self, [text])))
     retriever = make_retriever(name, kb)
     assert len(kb.relation_paths(["a"], 2)) == 12 + 144
     assert len(retriever.paths("n7 m3", ["a"], 5, 2)) == 5
     assert sum(n for n in asked if n > 1) <= 24 + 64
     assert len(retriever.paths("n7 m3", ["a"], 100, 2)) == 100
+
+
+@needs_dense
+@pytest.mark.parametrize("able", [True, False])
+def test_a_query_has_the_models_own_vector(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from agentkd.retrievers import query_encoder
+
+    model = SentenceTransformer(dense.encoder_name(), device="cpu")
+    if not able:  # another processor, another torch
+        monkeypatch.setattr(query_encoder, "half_precision", lambda model: model)
+        monkeypatch.setattr(query_encoder, "traced", lambda transformer: None)
+    encode = query_encoder.QueryEncoder(model)
+    assert (encode.body is not None) == able
+    texts = ["who?", "what is the capital of Norway", " ".join(["a much longer question"] * 40)]
+    for text, expected in zip(texts, model.encode(texts, normalize_embeddings=True), strict=True):
+        assert float(encode(text)[0] @ expected) > 0.99999
 
 
 @needs_dense
