@@ -65,6 +65,7 @@ class KnowledgeBase:
         self._labels: list[str] | None = None
         # An agent's survey, its rounds and its samples ask about the same topics.
         self._paths_around = lru_cache(maxsize=RECENT)(self._search_paths)
+        self._label = lru_cache(maxsize=1 << 16)(self._spell)
 
     # ---- construction ------------------------------------------------------------------------------------------
 
@@ -317,6 +318,9 @@ class KnowledgeBase:
 
     def label(self, path: Path) -> str:
         """Readable text of a path, distinct for distinct paths: steps joined by ' > ', 'inverse ' before a -1 step."""
+        return self._label(path)
+
+    def _spell(self, path: Path) -> str:
         if self._labels is None:
             self._labels = step_labels(self._relations)
         try:
