@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -23,6 +24,10 @@ from agentkd.transport import Transport
 
 COMPLETE_TOKENS = 96  # a relation path
 TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens a second to everyone is given up
+
+REASONING = re.compile(r"openai:(?:o\d|gpt-5)")
+"""OpenAI's models that think before they answer: they refuse `max_tokens` and `temperature`."""
+THOUGHT_TOKENS = 4096  # what such a model may think besides its answer; it counts as completion
 
 T = TypeVar("T")
 
@@ -132,8 +137,11 @@ class Teacher:
         request: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "max_tokens": max_tokens,
-            "temperature": temperature,
+            **(
+                {"max_completion_tokens": max_tokens + THOUGHT_TOKENS}
+                if REASONING.match(self.name)
+                else {"max_tokens": max_tokens, "temperature": temperature}
+            ),
             "seed": sample,
         }
         if schema is not None:
@@ -200,7 +208,7 @@ class Teacher:
     async def _pay(self, key: str, path: str, request: dict[str, Any], data: bytes, messages: int) -> Reply:
         """Send a request within the budget; its answer is on disk before anybody sees it."""
         cost = self.estimate(request, len(data), messages)
-        seconds = self.timeout + self.token_timeout * request["max_tokens"]
+        seconds = self.timeout + self.token_timeout * longest(request)
 
         def read(content: Any) -> Reply:
             return read_reply(content, self.price, seconds=time.monotonic() - start)
@@ -227,7 +235,7 @@ class Teacher:
     def estimate(self, request: dict[str, Any], size: int, messages: int) -> Cost:
         """The most that a request of `size` bytes is thought to cost."""
         prompt = self.budget.prompt_tokens(size, messages)
-        completion = request["max_tokens"] * request.get("n", 1)
+        completion = longest(request) * request.get("n", 1)
         return Cost(prompt + completion, self.price.usd(prompt, completion) if self.price else 0.0)
 
     def stop(self) -> None:
@@ -268,6 +276,11 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
         ),
         reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
     )
+
+
+def longest(request: dict[str, Any]) -> int:
+    """How many tokens an answer may have."""
+    return int(request.get("max_completion_tokens") or request["max_tokens"])
 
 
 def as_cached(reply: Reply) -> Reply:

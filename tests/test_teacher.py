@@ -51,6 +51,25 @@ def body(text: str | None = "hi", *, finish: str | None = "stop", usage: Any = "
     return {"choices": choices, "usage": usual if usage == "usual" else usage}
 
 
+@pytest.mark.parametrize(("identity", "thinks"), [("openai:gpt-5-mini", True), ("openai:o4-mini", True)] + [
+    (name, False) for name in ("openai:gpt-4o-mini", "openai:omni", "gpt-5-mini", "vllm:o1")])  # fmt: skip
+def test_openais_reasoning_models_are_asked_as_they_want(identity: str, thinks: bool) -> None:
+    async def run(url: str) -> int:
+        teacher = Teacher(url, MODEL, identity=identity, cache=None)
+        try:
+            await teacher.chat(HELLO, max_tokens=8)
+            return teacher.estimate(server.requests[0], 0, 1).tokens
+        finally:
+            await teacher.close()
+
+    with mock_server() as server:
+        estimate = asyncio.run(run(server.url))
+        (request,) = server.requests
+    assert ("max_completion_tokens" in request) == thinks
+    assert ("max_tokens" in request) == ("temperature" in request) == (not thinks)
+    assert (estimate > 4000) == thinks  # what it may think is reserved, too
+
+
 def test_a_reply_and_its_request() -> None:
     schema = {"enum": ["yes", "no"]}
     with mock_server() as server:
