@@ -119,6 +119,10 @@ def test_frozen_parts_get_no_gradient_and_rows_must_match() -> None:
     ]
     torch.testing.assert_close(hidden.grad, expected)
     assert head.grad is None
+    twice = losses.chunked(nll, hidden, head, labels)
+    twice.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="goes backward once"):
+        twice.backward()
     with pytest.raises(ValueError, match=r"37 tokens, but aligned tensors of \[36\] rows"):
         losses.chunked(nll, hidden, head, labels[1:])
     with pytest.raises(ValueError, match="unknown divergence 'tvd'"):

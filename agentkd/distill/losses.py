@@ -144,14 +144,15 @@ class _Chunked(torch.autograd.Function):
                 torch.mm(grad_logits, head_VD, out=grad_hidden[rows])
             if grad_head is not None:
                 grad_head.addmm_(grad_logits.T, hidden_ND[rows])
-        ctx.save_for_backward(*(grad for grad in (grad_hidden, grad_head) if grad is not None))
-        ctx.wants = wants_hidden, wants_head
+        ctx.made = grad_hidden, grad_head
         ctx.rest = len(aligned)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad,) = grads
-        saved = iter(ctx.saved_tensors)
-        pair = [next(saved) * grad if wanted else None for wanted in ctx.wants]
+        if ctx.made is None:
+            raise RuntimeError("a chunked loss goes backward once: its gradients are scaled where they stand")
+        pair = [made if made is None else made.mul_(grad) for made in ctx.made]
+        ctx.made = None
         return (None, None, *pair, *[None] * ctx.rest)
