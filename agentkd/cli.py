@@ -251,10 +251,7 @@ def doctor(
     from agentkd.doctor import diagnose, show
 
     result = diagnose(measure=measure, api=api, prices=prices)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 measure = typer.Typer(help="Measure again what the README claims.", no_args_is_help=True, rich_markup_mode=None)
@@ -281,10 +278,7 @@ def retrieval(
     from agentkd.eval.bench.retrieval import bench, show
 
     result = bench(task, data=data, kb=kb, split=split, retrievers=retriever, limit=limit, seed=seed)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 @measure.command()
@@ -312,10 +306,7 @@ def client(
         seed=seed,
         out=out,
     )
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 @measure.command()
@@ -331,10 +322,7 @@ def crash(
     from agentkd.eval.bench.crash import bench, show, verify
 
     result = bench(questions=questions, kills=kills, in_flight=in_flight, seed=seed, out=out)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
     verify(result)
 
 
@@ -350,10 +338,7 @@ def bench_agent(
     from agentkd.eval.bench.agent import bench, show
 
     result = bench(questions=questions, repeats=repeats, seed=seed, out=out)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 @measure.command()
@@ -379,10 +364,7 @@ def server(
         vllm_args=vllm_args,
         out=out,
     )
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 @measure.command()
@@ -399,10 +381,7 @@ def losses(
     from agentkd.eval.bench.losses import bench, show
 
     result = bench(tokens=tokens, vocabulary=vocabulary, width=width, rounds=rounds, seed=seed, out=out)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 @measure.command()
@@ -416,15 +395,20 @@ def faithful(
     from agentkd.eval.bench.faithful import bench, show
 
     result = bench(traces, corruptions=corruptions, seed=seed)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
+    give(result, show, as_json)
 
 
 def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:
     """The options of a command that are fields of its config."""
     return {name: value for name, value in values.items() if name in fields}
+
+
+def give(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
+    """A command's result, for a program or for a reader."""
+    if as_json:
+        print(json.dumps(result))
+    else:
+        show(result)
 
 
 def say(text: str) -> None:

@@ -18,19 +18,23 @@ from tests.test_dataset import make, write_run
 pytestmark = pytest.mark.xdist_group("torch")
 
 
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two random layers with the packaged tokenizer."""
+def tiny(folder: Path, *, layers: int, width: int, seed: int, spread: float = 0.02) -> Path:
+    """Random layers with the packaged tokenizer; `spread` is the standard deviation of their weights."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    folder = tmp_path_factory.mktemp("student")
     tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+    torch.manual_seed(seed)
+    shape = {"hidden_size": width, "intermediate_size": 64, "num_hidden_layers": layers, "num_attention_heads": 2}
+    settings = LlamaConfig(vocab_size=len(tokenizer), initializer_range=spread, **shape)
+    LlamaForCausalLM(settings).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
 
 
 @pytest.fixture(scope="module")

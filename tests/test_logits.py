@@ -13,24 +13,11 @@ from agentkd.distill import scoring
 from agentkd.distill.students import kept_layers, prune_layers
 from agentkd.distill.train import distill
 from agentkd.errors import UserError
-from agentkd.models import find_weights
 from tests.test_dataset import make, write_run
+from tests.test_distill import tiny
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
-
-
-def tiny(folder: Path, *, layers: int, width: int, seed: int, spread: float = 0.02) -> Path:
-    """Random layers with the packaged tokenizer; `spread` is the standard deviation of their weights."""
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
-    torch.manual_seed(seed)
-    shape = {"hidden_size": width, "intermediate_size": 64, "num_hidden_layers": layers, "num_attention_heads": 2}
-    settings = LlamaConfig(vocab_size=len(tokenizer), initializer_range=spread, **shape)
-    LlamaForCausalLM(settings).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

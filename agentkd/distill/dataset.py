@@ -19,6 +19,8 @@ from agentkd.matching import normalize
 from agentkd.store import read_traces
 from agentkd.trace import Frozen, Message, Trace, content_hash
 
+IGNORED = -100  # the label of a token that is not to be learned
+
 
 class Example(Frozen):
     """A chat prompt and what the student is to write, with the hash of the trace it comes from."""
@@ -99,4 +101,4 @@ def tokenise(example: Example, tokenizer: Any) -> dict[str, list[int]]:
 
     prompt_ids = tokenizer(chat_text(tokenizer, example.messages), add_special_tokens=False)["input_ids"]
     target_ids = tokenizer(example.target, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
-    return {"input_ids": prompt_ids + target_ids, "labels": [-100] * len(prompt_ids) + target_ids}
+    return {"input_ids": prompt_ids + target_ids, "labels": [IGNORED] * len(prompt_ids) + target_ids}

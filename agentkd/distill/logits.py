@@ -17,7 +17,8 @@ from torch import Tensor
 
 from agentkd.config import DistillConfig
 from agentkd.distill import losses
-from agentkd.distill.scoring import IGNORED, Scores
+from agentkd.distill.dataset import IGNORED
+from agentkd.distill.scoring import Scores, padded
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -30,16 +31,9 @@ class Collator:
         self.scores, self.pad = scores, pad
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
-
-        def padded(name: str, filler: int) -> Tensor:
-            return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
-
         known = [self.scores.of(row["row"]) for row in rows]
         return {
-            "input_ids": padded("input_ids", self.pad),
-            "labels": padded("labels", IGNORED),
-            "attention_mask": torch.tensor([[int(n < len(row["input_ids"])) for n in range(longest)] for row in rows]),
+            **padded(rows, self.pad),
             "teacher_ids": torch.cat([torch.from_numpy(ids) for ids, _ in known]),
             "teacher_log_p": torch.cat([torch.from_numpy(log_p) for _, log_p in known]),
         }

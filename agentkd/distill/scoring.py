@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.distill.dataset import IGNORED
 from agentkd.errors import UserError
 from agentkd.progress import Progress
 from agentkd.trace import Usage, content_hash
 
-IGNORED = -100  # the label of a token that is not to be learned
 BATCH = 8  # rows a forward pass
 
 Rows = Sequence[dict[str, list[int]]]
@@ -69,13 +69,9 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
         with Progress("teacher's scores", total=len(rows) - done, unit="") as progress, torch.inference_mode():
             for first in range(done, len(rows), BATCH):
                 some = rows[first : first + BATCH]
-                longest = max(len(row["input_ids"]) for row in some)
-                ids = torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in some])
-                mask = torch.tensor([[int(n < len(row["input_ids"])) for n in range(longest)] for row in some])
-                labels = torch.tensor([row["labels"] + [IGNORED] * (longest - len(row["labels"])) for row in some])
-                device = model.device
-                hidden = model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
-                hidden = hidden[:, :-1][labels[:, 1:].to(device) != IGNORED]
+                batch = {name: value.to(model.device) for name, value in padded(some, 0).items()}
+                learned = batch.pop("labels")[:, 1:] != IGNORED
+                hidden = model.base_model(**batch).last_hidden_state[:, :-1][learned]
                 top = model.get_output_embeddings()(hidden).float().log_softmax(-1).topk(k, dim=-1)
                 files[0].write(top.indices.to(torch.int32).cpu().numpy().tobytes())
                 files[1].write(top.values.cpu().numpy().tobytes())
@@ -87,6 +83,19 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
         for file in files:
             file.close()
     return Scores(folder, rows, k)
+
+
+def padded(rows: Rows, pad: int) -> dict[str, Any]:
+    """`input_ids`, `labels` and `attention_mask` [B, L] of some rows, filled up on the right."""
+    import torch
+
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def filled(name: str, filler: int) -> Any:
+        return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
+
+    mask = torch.tensor([[int(n < len(row["input_ids"])) for n in range(longest)] for row in rows])
+    return {"input_ids": filled("input_ids", pad), "labels": filled("labels", IGNORED), "attention_mask": mask}
 
 
 def vocabulary_hash(tokenizer: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from agentkd.config import DistillConfig, has_bf16, slug, task_label
 from agentkd.distill.card import write_card
-from agentkd.distill.dataset import Dataset, load, tokenise
+from agentkd.distill.dataset import IGNORED, Dataset, load, tokenise
 from agentkd.distill.scoring import Scores, check_vocabularies, score
 from agentkd.distill.students import prune_layers
 from agentkd.errors import UserError, WorldError
@@ -149,7 +149,7 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
     return {
         "examples": len(short),
         "tokens_per_epoch": tokens,
-        "target_tokens_per_epoch": sum(label != -100 for row in short for label in row["labels"]),
+        "target_tokens_per_epoch": sum(label != IGNORED for row in short for label in row["labels"]),
         "steps": trainer.state.global_step,
         "loss_first": history[0]["loss"] if history else None,
         "loss_last": history[-1]["loss"] if history else None,
