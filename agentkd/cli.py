@@ -145,7 +145,7 @@ def distill(
     recipe: Recipe = None,
     traces: Annotated[str | None, typer.Option(help="a run directory [the newest complete one in runs/]")] = None,
     student: Annotated[str | None, typer.Option(help="smollm2-135m, a directory or a hub name")] = None,
-    method: Annotated[str | None, typer.Option(help="sft, or logits with teacher=MODEL [sft]")] = None,
+    method: Annotated[str | None, typer.Option(help="sft, logits, cross-tokenizer, multi-teacher [sft]")] = None,
     limit: Annotated[int | None, typer.Option(help="examples at most [all]")] = None,
     seed: Seed = None,
     out: Out = None,

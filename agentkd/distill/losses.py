@@ -23,6 +23,7 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 CHUNK = 64
 """Tokens a chunk. With a vocabulary of 151,936 one float32 array of a chunk's logits takes 39 MB, so that there is no
 need to cut the vocabulary, too, which would cost a second pass for the normaliser."""
+_NOTHING = -30.0  # log of a mass that no sum of float32 notices, and of which no divergence makes a NaN
 _TINY = 1e-7  # the least probability that the rest of a vocabulary is given: float32 knows no smaller step below 1
 
 
@@ -89,8 +90,12 @@ def on_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> t
     - `bucket`: all other tokens are one more outcome, [N, K + 1]. The student is told how much to leave to them;
       what it does among them is free.
     - `renormalise`: both are conditioned on the K tokens, [N, K]. The student may leave any mass to the others.
+
+    An id of -1 is no token: both sides are given the same nothing there, which no divergence sees.
     """
-    log_q_NK = log_q_NV.gather(-1, ids_NK)
+    known = ids_NK >= 0
+    log_q_NK = log_q_NV.gather(-1, ids_NK.clamp_min(0)).masked_fill(~known, _NOTHING)
+    log_p_NK = log_p_NK.masked_fill(~known, _NOTHING)
     if rest == "renormalise":
         return log_p_NK.log_softmax(-1), log_q_NK.log_softmax(-1)
     if rest != "bucket":

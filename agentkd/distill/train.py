@@ -10,22 +10,31 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentkd.config import DistillConfig, has_bf16, slug, task_label
 from agentkd.distill.card import write_card
-from agentkd.distill.dataset import IGNORED, Dataset, load, tokenise
-from agentkd.distill.scoring import Scores, check_vocabularies, score
+from agentkd.distill.dataset import IGNORED, Dataset, Example, load, tokenise
+from agentkd.distill.scoring import teacher_identity
 from agentkd.distill.students import prune_layers
 from agentkd.errors import UserError, WorldError
-from agentkd.inprocess import weights_identity
 from agentkd.models import find_weights
 from agentkd.progress import say
 from agentkd.store import Run, is_complete, newest_run, read_config
 from agentkd.training import keep_memory, last_checkpoint, reporter
 
-METHODS = ("sft", "logits")
+if TYPE_CHECKING:
+    from agentkd.distill.logits import Lesson
+
+METHODS = {  # and what teacher= is to name
+    "sft": None,
+    "logits": "a larger model of the student's vocabulary",
+    "cross-tokenizer": "a model of another vocabulary",
+    "multi-teacher": "several models of the student's vocabulary, separated by commas",
+}
+TERMS = ("nll", "divergence", "uld")
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -46,10 +55,10 @@ def distill(config: DistillConfig) -> dict[str, Any]:
         f"{f' (left out: {left_out})' if left_out else ''} → {out}"
     )
     identity = {"hash_dataset": dataset.hash}
-    if config.method == "logits":
+    if teacher := METHODS[config.method]:
         if config.teacher is None:
-            raise UserError("--method logits needs teacher=MODEL: a larger model of the student's vocabulary")
-        identity["hash_teacher"] = weights_identity(find_weights(config.teacher))
+            raise UserError(f"--method {config.method} needs teacher=MODEL: {teacher}")
+        identity["hash_teacher"] = teacher_identity(config.teacher_specs)
     with Run(out, "distill", config, identity) as run:
         if is_complete(out):
             metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
@@ -90,17 +99,20 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
     kept = prune_layers(model, config.layers) if config.layers else []
     limit = config.max_length or int(model.config.max_position_embeddings)
     rows = [tokenise(example, tokenizer) for example in dataset.examples]
-    short = [row for row in rows if len(row["input_ids"]) <= limit]
+    fits = [len(row["input_ids"]) <= limit for row in rows]
+    short = list(compress(rows, fits))
     if not short:
         raise UserError(f"all {len(rows)} examples are longer than {limit} tokens: raise max_length=…")
     if len(short) < len(rows):
         say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
     kind, collator = by_length(SFTTrainer), None
-    if config.method == "logits":
-        from agentkd.distill.logits import Collator, with_logits
+    facts: dict[str, Any] = {}
+    if config.method != "sft":
+        from agentkd.distill.logits import with_loss
 
-        collator = Collator(teacher_scores(config, tokenizer, short, out), tokenizer.pad_token_id)
-        kind = with_logits(kind, config)
+        examples = list(compress(dataset.examples, fits))
+        loss, collator, facts = lesson(config, tokenizer, examples, short, out / "logits")
+        kind = with_loss(kind, loss)
     if kept:
         say(f"layers {', '.join(map(str, kept))} of {config.student}")
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
@@ -156,25 +168,24 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens * config.epochs / seconds, 1),
         "losses": [round(entry["loss"], 4) for entry in history],
-        **{
-            name: [round(entry[name], 4) for entry in history]
-            for name in ("nll", "divergence")
-            if history and name in history[0]
-        },
+        **{name: [round(entry[name], 4) for entry in history] for name in TERMS if history and name in history[0]},
+        **facts,
     }
 
 
-def teacher_scores(config: DistillConfig, tokenizer: Any, rows: list[dict[str, list[int]]], out: Path) -> Scores:
-    """The teacher's likeliest tokens over these rows, made now or read. Raises UserError for a foreign vocabulary."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def lesson(
+    config: DistillConfig, tokenizer: Any, examples: list[Example], rows: list[dict[str, list[int]]], folder: Path
+) -> Lesson:
+    """What the method's teachers say of these rows (scored now, taken up or read), and the loss that learns from it."""
+    from agentkd.distill import cross_tokenizer, logits, multi_teacher
 
-    folder = find_weights(str(config.teacher))
-    check_vocabularies(tokenizer, AutoTokenizer.from_pretrained(folder), str(config.teacher))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    if torch.cuda.is_available():
-        model = model.cuda()
-    return score(model, rows, out / "logits", config.top_k)
+    match config.method:
+        case "cross-tokenizer":
+            return cross_tokenizer.prepare(config, tokenizer, examples, rows, folder)
+        case "multi-teacher":
+            return multi_teacher.prepare(config, tokenizer, rows, folder)
+        case _:
+            return logits.prepare(config, tokenizer, rows, folder)
 
 
 def by_length(trainer: Any) -> Any:
