@@ -112,7 +112,8 @@ def mixture(ids_INK: Tensor, log_p_INK: Tensor, weights_I: Tensor) -> tuple[Tens
     union = torch.full_like(ids, -1).scatter(-1, place, ids)
     total = torch.zeros_like(p).scatter_add(-1, place, p)
     width = int(place.max()) + 1 if len(place) else 1
-    return union[:, :width], total[:, :width].log()
+    # Never -inf, of which a divergence would make a NaN: float32 knows no exp(-104).
+    return union[:, :width], total[:, :width].clamp_min(torch.finfo(total.dtype).tiny).log()
 
 
 def likeliest(scores: Sequence[Scores], rows: int) -> list[int]:
