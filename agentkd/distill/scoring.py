@@ -59,7 +59,7 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
     """Ask a causal model over all rows, from where an earlier pass was stopped.
 
     `model` gives logits [B, L, V] for `input_ids` and `attention_mask`; they are taken at target tokens only. Raises
-    UserError for a K beyond the vocabulary, and for a model whose logits are not just its head's.
+    UserError for a K beyond the vocabulary.
     """
     import torch
 
@@ -67,7 +67,6 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
     if not 1 <= k <= vocabulary:
         raise UserError(f"top_k is {k}: the teacher knows {vocabulary} tokens, choose from 1 to that")
     model.eval()
-    check_head(model)
     folder.mkdir(parents=True, exist_ok=True)
     starts = offsets(rows)
     files = {(folder / name).open("ab"): width for name, width in (("ids.i32", k), ("log_p.f32", k), ("target.f32", 1))}
@@ -112,13 +111,15 @@ def check_head(model: Any) -> None:
 
 
 def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
-    """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards."""
+    """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards.
+    Raises UserError as `check_head` and `score` do."""
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(find_weights(teacher), dtype=torch.float32)
     if torch.cuda.is_available():
         model = model.cuda()
+    check_head(model.eval())
     return score(model, rows, folder, k)
 
 
