@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agentkd.config import DistillConfig
@@ -62,11 +63,14 @@ def test_scores_are_the_models_and_a_stopped_pass_goes_on(teacher: Path, tmp_pat
         ids, log_p = scores.of(number)
         with torch.no_grad():
             logits = model(torch.tensor([row["input_ids"]])).logits[0]
-        expected = logits.log_softmax(-1)[len(row["input_ids"]) // 2 - 1 : -1].topk(5)
+        dense = logits.log_softmax(-1)[len(row["input_ids"]) // 2 - 1 : -1]
+        own = dense[range(len(dense)), row["input_ids"][-len(dense) :]]
+        torch.testing.assert_close(torch.from_numpy(scores.of_target(number)), own, rtol=1e-4, atol=1e-4)
+        expected = dense.topk(5)
         torch.testing.assert_close(torch.from_numpy(log_p), expected.values, rtol=1e-4, atol=1e-4)
         assert ids.tolist() == expected.indices.tolist()
 
-    whole = [(tmp_path / name).read_bytes() for name in ("ids.i32", "log_p.f32")]
+    whole = [(tmp_path / name).read_bytes() for name in ("ids.i32", "log_p.f32", "target.f32")]
     calls = 0
     forward = type(model.base_model).forward
 
@@ -84,6 +88,8 @@ def test_scores_are_the_models_and_a_stopped_pass_goes_on(teacher: Path, tmp_pat
         scoring.score(model, rows(), tmp_path, 5)
         assert calls == 1
     assert (tmp_path / "ids.i32").read_bytes() == whole[0]
+    again = np.frombuffer((tmp_path / "target.f32").read_bytes(), np.float32)  # batches differ, and so do last digits
+    np.testing.assert_allclose(again, np.frombuffer(whole[2], np.float32), rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match="top_k is 0: the teacher knows"):
         scoring.score(model, rows(), tmp_path / "other", 0)
 
