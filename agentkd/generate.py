@@ -121,6 +121,7 @@ class World:
             passages=self._passages,
             memory=self.memory,
             examples=self.config.examples,
+            constrain=self.config.constrain or "kb",
             **reading(self.config, model.name),
         )
 

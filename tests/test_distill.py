@@ -44,7 +44,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(student: Path, traces: Path, out: Path, **changes: Any) -> DistillConfig:
     values = {"student": str(student), "traces": str(traces), "out": str(out), "epochs": 3, "batch": 2, "lr": 1e-2}
-    return DistillConfig.model_validate({**values, "precision": "fp32", **changes})
+    return DistillConfig.model_validate({**values, "form": "one-call", "precision": "fp32", **changes})
 
 
 def weights(out: Path) -> Any:

@@ -41,7 +41,7 @@ class Collator:
 
 def token_loss(config: DistillConfig, terms: dict[str, list[Tensor]]) -> Loss:
     """The loss of each token from the student's logits [C, V]; the terms' sums are added to `terms`."""
-    measure = losses.divergence(config.divergence, beta=config.beta, alpha=config.alpha)
+    measure = losses.divergence(config.divergence or "forward", beta=config.beta, alpha=config.alpha)
 
     def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor) -> Tensor:
         log_q = logits_CV.log_softmax(-1)
