@@ -57,7 +57,7 @@ class GenerateConfig(StageConfig):
     teacher: str | None = None
     vllm_args: str = ""
     retriever: str | None = None
-    paths: int = Field(5, ge=1, description="relation paths shown to the model")
+    paths: int | None = Field(None, ge=1, description="relation paths that a model chooses from [5; path-writer: 12]")
     hops: int | None = Field(None, ge=1, description="longest relation path, in KB edges; default: the task's")
     rounds: int = Field(4, ge=1, description="rounds of KD-CoT at most")
     demos: str | None = Field(None, description="run directories of verified traces to take examples from")

@@ -81,7 +81,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     entries = systems(config)
     say(f"{task.name} · {config.split} · {len(questions)} questions · {', '.join(s.name for s in entries)} → {out}")
     say(
-        f"retriever {config.retriever}, {config.paths} paths of ≤ {config.hops} hops · "
+        f"retriever {config.retriever}, {config.paths or '5 (path-writer: 12)'} paths of ≤ {config.hops} hops · "
         f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed}"
     )
     if task.note:

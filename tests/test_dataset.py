@@ -81,24 +81,29 @@ def test_what_is_asked_at_evaluation_is_left_out() -> None:
     assert [example.id for example in found.examples] == ["a"] and found.left_out == {"asked at evaluation": 1}
 
 
-def test_refused_paths_stand_beside_the_verified_one() -> None:
+def several_paths(name: str) -> list[Trace]:
+    """A question's samples: one is proven, one holds half of the answers, two are worth nothing."""
     followed = [("capital", True, 1.0), ("river", False, 0.0), ("mayor", False, 0.5), ("border", False, 0.0)]
-    options = [Option(((name, 1),), name, ("Paris",)) for name, _, _ in followed]
-    traces = [
+    options = [Option(((relation, 1),), relation, ("Paris",)) for relation, _, _ in followed]
+    return [
         Trace.close(
-            id="a",
+            id=name,
             sample=sample,
             task="geo",
-            question="What is the capital?",
+            question=f"What is the capital of {name}?",
             steps=(survey_step(options, ["France"]), Step(kind="gold", reward=worth)),
             answers=("Paris",),
             verified=verified,
             verdict=Verdict(ok=verified, rung="gold"),
             teacher="t",
-            provenance={"path": ((name, 1),), "topics": ["France"]},
+            provenance={"path": ((relation, 1),), "topics": ["France"]},
         )
-        for sample, (name, verified, worth) in enumerate(followed)
+        for sample, (relation, verified, worth) in enumerate(followed)
     ]
+
+
+def test_refused_paths_stand_beside_the_verified_one() -> None:
+    traces = several_paths("a")
     (example,) = build(traces, "path").examples
     assert (example.target, example.rejected) == ("capital", ("river", "border"))  # half right is not refused
     (control,) = build(traces[1:], "path", verified=False).examples

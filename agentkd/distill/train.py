@@ -184,7 +184,8 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
     assert config.epochs and config.lr and config.batch  # `resolve` has filled them in
     epochs, lr = config.epochs[0], config.lr[0]
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
-    steps = -(-len(rows) // config.batch)
+    batch = min(config.batch, len(rows))
+    steps = len(rows) // batch if config.method == "on-policy" else -(-len(rows) // batch)  # TRL drops the odd prompts
     say(f"{epochs:g} epochs of {steps} steps · lr {lr:g} · {'bf16' if bf16 else 'fp32'}")
     shared: dict[str, Any] = {
         "output_dir": str(out / "checkpoints"),
@@ -192,7 +193,7 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         "learning_rate": lr,
         "lr_scheduler_type": "cosine",
         "warmup_steps": max(1, steps // 4),
-        "per_device_train_batch_size": config.batch,
+        "per_device_train_batch_size": batch,
         "seed": config.seed,
         "bf16": bf16,
         "activation_checkpointing": False,
