@@ -51,9 +51,11 @@ class Reply(Frozen):
 
 
 class Chat(Protocol):
-    """What an agent needs of a model. `name` stands in traces and tables, `spec` is what the user typed."""
+    """What an agent needs of a model. `name` stands in traces and tables. A model that `weighs` gives the exact
+    log-likelihood of each choice of `complete`; another draws from them."""
 
     name: str
+    weighs: bool
 
     async def chat(
         self,
@@ -93,6 +95,8 @@ class Teacher:
     a slow one sooner, but costs both sides more than the answer itself where thousands of short ones fly.
     `max_tokens` and `max_usd` (by `price`) limit all calls together, those that the cache paid for before included,
     its hits excluded."""
+
+    weighs = False
 
     def __init__(
         self,

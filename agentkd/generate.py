@@ -122,19 +122,23 @@ class World:
             memory=self.memory,
             examples=self.config.examples,
             constrain=self.config.constrain or "kb",
-            **reading(self.config, model.name),
+            **reading(self.config, model.name, agent),
         )
 
 
 PATHS = {"path-writer": 12}  # a path costs a student some four tokens, and is not shown with its answers
 VOTES = 8
+TAUGHT = 3.0  # nats
 RATIONALISED = 1_000_000  # its sample's number: behind all that --samples may ask for
 
 
-def reading(config: GenerateConfig, model: str) -> dict[str, Any]:
+def reading(config: GenerateConfig, model: str, agent: str = "") -> dict[str, Any]:
     """How a model reads, where the user left it open (docs/kd-cot.md). The packaged 135M model goes on with a pattern,
     and its choice is worth a nat or so; any other is instructed, and decides alone. Eight votes cost a server that
-    shares their prompt hardly more than one; the embedded one reads it again for each."""
+    shares their prompt hardly more than one; the embedded one reads it again for each. A student that writes paths
+    votes as often, and was taught to: its votes count for more."""
+    if agent == "path-writer":
+        return {"votes": config.votes or VOTES, "trust": TAUGHT if config.trust is None else config.trust}
     small = model == "local" or model.endswith(PACKAGED)
     reader = config.reader or ("complete" if small else "choose")
     votes = config.votes or (VOTES if reader == "complete" and model != "local" else 1)

@@ -48,6 +48,8 @@ class _Job:
 class InProcess:
     """Chat over `model.generate`. Requests that wait together run as one left-padded batch, at most BATCH of them."""
 
+    weighs = True
+
     def __init__(self, spec: str, *, name: str, cache: Cache | None) -> None:
         try:
             import torch
@@ -202,7 +204,7 @@ class InProcess:
 
 def continuation(tokenizer: Any, choice: str) -> list[int]:
     """The tokens with which a text goes on to a choice, as a JSON string, and ends. Training uses the same function."""
-    ids = tokenizer(" " + json.dumps(choice, ensure_ascii=False), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(json.dumps(choice, ensure_ascii=False), add_special_tokens=False)["input_ids"]
     return [*ids, tokenizer.eos_token_id]
 
 

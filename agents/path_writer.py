@@ -42,16 +42,12 @@ class PathWriter:
         if around.constrain == "none":
             return await self.freely(question.question, topics, survey, options, text, sample)
         labels = list(dict.fromkeys(option.label for option in options))
-        reply = await around.model.complete(
-            text,
-            choices=labels,
-            n=around.votes,
-            temperature=around.temperature or float(around.votes > 1),
-            sample=sample,
-        )
-        votes = [option for text in reply.texts for option in match_options(text, options)]
+        votes = 1 if around.model.weighs else around.votes
+        temperature = around.temperature if votes == 1 else 1.0
+        reply = await around.model.complete(text, choices=labels, n=votes, temperature=temperature, sample=sample)
+        named = [option for text in reply.texts for option in match_options(text, options)]
         likelihood = dict(zip(labels, reply.log_p, strict=True)) if reply.log_p else None
-        chosen, expected = decide(options, votes, around.trust, likelihood=likelihood, rank=sample, union=UNION)
+        chosen, expected = decide(options, named, around.trust, likelihood=likelihood, rank=sample, union=UNION)
         step = Step(kind="read", output="\n".join(reply.texts), reward=round(expected, 4))
         steps = [prove(around, topics, option) for option in chosen]
         return Draft(
@@ -83,5 +79,6 @@ class PathWriter:
 
 
 def prompt(question: str, topics: Sequence[str]) -> str:
-    """The text that the student goes on with. Topics' names are left out: they say nothing about the relation."""
-    return render("path/prompt", question=mask_topics(question, topics))
+    """The text that the student goes on with. Topics' names are left out: they say nothing about the relation. The text
+    ends with a line of its own, so that the tokens are the same whether a path is joined to it or a server goes on."""
+    return render("path/prompt", question=mask_topics(question, topics)) + "\n"

@@ -84,7 +84,8 @@ def test_what_is_asked_at_evaluation_is_left_out() -> None:
 def several_paths(name: str) -> list[Trace]:
     """A question's samples: one is proven, one holds half of the answers, two are worth nothing."""
     followed = [("capital", True, 1.0), ("river", False, 0.0), ("mayor", False, 0.5), ("border", False, 0.0)]
-    options = [Option(((relation, 1),), relation, ("Paris",)) for relation, _, _ in followed]
+    leads = {"capital": ("Paris",)}
+    options = [Option(((relation, 1),), relation, leads.get(relation, (relation,))) for relation, _, _ in followed]
     return [
         Trace.close(
             id=name,
@@ -92,7 +93,7 @@ def several_paths(name: str) -> list[Trace]:
             task="geo",
             question=f"What is the capital of {name}?",
             steps=(survey_step(options, ["France"]), Step(kind="gold", reward=worth)),
-            answers=("Paris",),
+            answers=leads.get(relation, (relation,)),
             verified=verified,
             verdict=Verdict(ok=verified, rung="gold"),
             teacher="t",
@@ -108,6 +109,14 @@ def test_refused_paths_stand_beside_the_verified_one() -> None:
     assert (example.target, example.rejected) == ("capital", ("river", "border"))  # half right is not refused
     (control,) = build(traces[1:], "path", verified=False).examples
     assert control.target == "river"
+
+
+def test_a_path_with_the_same_answers_is_a_target_too() -> None:
+    trace = make("a")
+    shown = [Option(CAPITAL, "capital", ("Paris",)), Option((("seat", -1),), "inverse seat", ("Paris",))]
+    more = [*shown, Option((("city", 1),), "city", ("Paris", "Lyon"))]
+    seen = trace.model_copy(update={"steps": (survey_step(more, ["France"]), *trace.steps[1:])})
+    assert [example.target for example in build([seen], "path").examples] == ["capital", "inverse seat"]
 
 
 def several(*targets: str) -> Dataset:
@@ -167,9 +176,9 @@ def test_a_path_is_learned_as_the_text_that_a_server_is_made_to_write(tokenizer:
     (example,) = build([make("a")], "path").examples
     found = tokenise(example, tokenizer)
     text = tokenizer.decode(found["input_ids"])
-    assert text == 'Question: What is the capital of a?\nPath: "capital"<|im_end|>'
+    assert text == 'Question: What is the capital of a?\nPath:\n"capital"<|im_end|>'
     assert tokenizer.decode([i for i, label in zip(*found.values(), strict=True) if label != IGNORED]) == (
-        ' "capital"<|im_end|>'
+        '"capital"<|im_end|>'
     )
 
 

@@ -20,7 +20,7 @@ from tests.test_distill import tiny, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 EXAMPLE = Example(
-    id="a", trace="t", prompt="Question: x\nPath:", target="capital", rejected=("river", "mayor", "border")
+    id="a", trace="t", prompt="Question: x\nPath:\n", target="capital", rejected=("river", "mayor", "border")
 )
 
 
@@ -53,9 +53,9 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
     texts = [{name: tokenizer.decode(ids) for name, ids in pair.items()} for pair in found]
     assert texts == [
         {
-            "prompt_ids": "Question: x\nPath:",
-            "chosen_ids": ' "capital"<|im_end|>',
-            "rejected_ids": f' "{name}"<|im_end|>',
+            "prompt_ids": "Question: x\nPath:\n",
+            "chosen_ids": '"capital"<|im_end|>',
+            "rejected_ids": f'"{name}"<|im_end|>',
         }
         for name in ("river", "mayor")
     ]
@@ -64,7 +64,7 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
 
 
 def test_a_prompt_is_asked_once() -> None:
-    assert prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})]) == [{"prompt": "Question: x\nPath:"}]
+    assert prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})]) == [{"prompt": "Question: x\nPath:\n"}]
 
 
 def test_preference_widens_the_margin(student: Path, traces: Path, tmp_path: Path) -> None:
@@ -95,6 +95,7 @@ def test_stages_follow_one_another_and_each_is_kept(student: Path, teacher: Path
         epochs="2,1",
         lr="1e-2,1e-3",
         rollout_tokens=8,
+        batch=2,
     )
     distill(given)
     first = out / "stages" / "1-sft"

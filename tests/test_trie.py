@@ -68,14 +68,14 @@ def test_a_student_weighs_its_choices_and_writes_none_but_them(folder: Path, mod
 
     async def ask() -> tuple[Any, Any, Any, Any]:
         async with open_student(str(folder), name="s", run=tmp_path) as student:
-            likeliest = await student.complete("Question: x\nPath:", choices=labels)
-            drawn = await student.complete("Question: x\nPath:", choices=labels, n=5, temperature=1.0)
-            again = await student.complete("Question: x\nPath:", choices=labels)
-            freely = await student.complete("Question: x\nPath:", choices=())
+            likeliest = await student.complete("Question: x\nPath:\n", choices=labels)
+            drawn = await student.complete("Question: x\nPath:\n", choices=labels, n=5, temperature=1.0)
+            again = await student.complete("Question: x\nPath:\n", choices=labels)
+            freely = await student.complete("Question: x\nPath:\n", choices=())
             return likeliest, drawn, again, freely
 
     likeliest, drawn, again, freely = asyncio.run(ask())
-    prompt = tokenizer("Question: x\nPath:")["input_ids"]
+    prompt = tokenizer("Question: x\nPath:\n")["input_ids"]
     expected = one_by_one(model, prompt, [continuation(tokenizer, label) for label in labels])
     assert likeliest.log_p == pytest.approx(expected, abs=1e-3)
     assert likeliest.text == labels[expected.index(max(expected))]

@@ -9,7 +9,8 @@ A trace is enough for each of them: what was asked of the knowledge base and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from agentkd.agents import dialogue, one_call, path_writer
 from agentkd.agents.base import AND, proven_label, surveyed
@@ -29,12 +30,21 @@ class Example(Frozen):
 
 
 def path_examples(trace: Trace) -> list[Example]:
-    """One example for each of the paths whose answers were given together."""
-    label = proven_label(trace)
-    if label is None:
+    """One example for each of the paths whose answers were given together, and for each surveyed path that leads to the
+    very answers of a proven one: the knowledge base proves it as well."""
+    survey, label = surveyed(trace), proven_label(trace)
+    if survey is None or label is None:
         return []
+    labels = dict.fromkeys(label.split(AND))
+    if len(labels) == 1:
+        labels |= dict.fromkeys(shown["label"] for shown in survey["candidates"] if same_answers(shown, trace.answers))
     text = path_writer.prompt(trace.question, list(trace.provenance.get("topics") or []))
-    return [Example(id=trace.id, trace=trace.hash, prompt=text, target=part) for part in label.split(AND)]
+    return [Example(id=trace.id, trace=trace.hash, prompt=text, target=target) for target in labels]
+
+
+def same_answers(shown: Mapping[str, Any], answers: Sequence[str]) -> bool:
+    """Whether a surveyed path leads to these answers, as far as its preview tells."""
+    return shown["total"] == len(answers) and set(shown["preview"]) - {"…"} <= set(answers)
 
 
 def one_call_examples(trace: Trace) -> list[Example]:
