@@ -239,6 +239,23 @@ def export(
 
 
 @app.command()
+def push(
+    student: Annotated[Path, typer.Argument(help="a directory that distill wrote")],
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; made where it is missing")],
+    private: Annotated[bool, typer.Option("--private", help="a new repository is seen by its owner alone")] = False,
+    as_json: Json = False,
+) -> None:
+    """A finished student onto the Hugging Face hub: weights, card, metrics and GGUF, in one commit."""
+    from agentkd.distill.push import push as run
+
+    result = run(student, repo, private=private)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(f"wrote {result['out']} ({len(result['files'])} files); next: agentkd eval --model {repo}")
+
+
+@app.command()
 def serve(
     model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
-from agentkd.errors import UserError
+from agentkd.distill.card import add_results, student_of
+from agentkd.errors import UserError, WorldError
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
     MATCHERS,
@@ -89,9 +90,23 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     report = build_report(world, questions, traces, matchers, config.baseline)
     report["out"] = str(out)
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
+    note_in_cards(entries, report, config.seed)
     gold = task.gold(str(config.split))
     write_report(out, gold={question.id: gold[question.id].answers for question in questions if question.id in gold})
     return report
+
+
+def note_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: int) -> None:
+    """The rows of each student that `distill` made go into its card. A card that cannot be written costs no results."""
+    names: dict[Path, list[str]] = {}
+    for system in entries:
+        if system.agent == "one-call" and (folder := student_of(system.model)) is not None:
+            names.setdefault(folder, []).append(system.name)
+    for folder, some in names.items():
+        try:
+            add_results(folder, report, some, seed)
+        except (OSError, WorldError) as error:
+            say(f"the card of {folder} does not have these results: {error}")
 
 
 def systems(config: EvalConfig) -> list[System]:

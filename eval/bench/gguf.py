@@ -22,6 +22,7 @@ import tempfile
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,7 +115,9 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
     del model
     longest = max(len(passage.ids) for passage in passages) + 1
     server = llama_server(folder / name, slots=SLOTS, context=longest, log=folder / "llama.log")
-    async with server, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
+    connector = aiohttp.TCPConnector(force_close=True)  # the server closes idle ones, perhaps as we take one up
+    options: dict[str, Any] = {"connector": connector, "timeout": aiohttp.ClientTimeout(total=None)}
+    async with server, aiohttp.ClientSession(**options) as session:
         root = server.url.removesuffix("/v1")
         with Progress("llama.cpp", total=len(passages), unit="") as progress:
             room = asyncio.Semaphore(SLOTS)
@@ -192,11 +195,14 @@ async def llama_ids(session: aiohttp.ClientSession, root: str, text: str) -> lis
 
 
 async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
-    async with session.post(url, json=body) as reply:
-        if reply.status != 200:
-            raise WorldError(f"llama.cpp answered {reply.status}: {(await reply.text())[:200]}", retry=False)
-        answer: dict[str, Any] = await reply.json()
-        return answer
+    try:
+        async with session.post(url, json=body) as reply:
+            if reply.status != 200:
+                raise WorldError(f"llama.cpp answered {reply.status}: {(await reply.text())[:200]}", retry=False)
+            answer: dict[str, Any] = await reply.json()
+            return answer
+    except aiohttp.ClientError as error:
+        raise WorldError(f"llama.cpp's server is gone ({error}): run the command again") from None
 
 
 async def chosen(tokenizer: Any, positions: int, seed: int) -> list[Passage]:
@@ -275,7 +281,7 @@ def texts(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
     sources = sorted(Path(agentkd.__file__).parent.rglob("*.py"))
     lines = [line for path in sources for line in path.read_text().splitlines(keepends=True)]
     special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
-    scripts = characters(0x80, 0x3000), characters(0x3000, 0x10000), characters(0x10000, 0x110000)
+    scripts = characters(0x80, 0x3000), characters(0x3000, 0x10000), characters(0x10000, 0x33480)
     blanks = " \t\n\r\u00a0\u2003\u3000"
 
     def some(pool: Sequence[str], most: int) -> str:
@@ -322,8 +328,10 @@ def texts(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
             yield make.__name__, text
 
 
+@cache
 def characters(low: int, high: int) -> list[str]:
-    """The assigned characters of a range, without those that the module's docstring leaves out."""
+    """The assigned characters of a range, without those that the module's docstring leaves out. Behind 0x33480 there
+    are but variation selectors and tags."""
     known = ((chr(point), unicodedata.category(chr(point))) for point in range(low, high))
     return [char for char, kind in known if kind[0] != "C" and not (kind[0] == "N" and char > "\uffff")]
 
