@@ -224,6 +224,40 @@ def report(
 
 
 @app.command()
+def export(
+    student: Annotated[str, typer.Argument(help="a student's directory, smollm2-135m or a hub name")],
+    dtype: Annotated[str, typer.Option(help="f32 or f16, of the matrices")] = "f32",
+    out: Annotated[Path | None, typer.Option(help="the file to write [STUDENT/model-DTYPE.gguf]")] = None,
+    as_json: Json = False,
+) -> None:
+    """A student as one GGUF file, for llama.cpp and --teacher local:FILE.gguf."""
+    from agentkd.distill.gguf import export as run
+
+    result = run(student, dtype=dtype, out=out)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(f"wrote {result['out']} ({result['bytes'] / 1e6:.0f} MB); use it with --teacher local:{result['out']}")
+
+
+@app.command()
+def push(
+    student: Annotated[Path, typer.Argument(help="a directory that distill wrote")],
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; made where it is missing")],
+    private: Annotated[bool, typer.Option("--private", help="a new repository is seen by its owner alone")] = False,
+    as_json: Json = False,
+) -> None:
+    """A finished student onto the Hugging Face hub: weights, card, metrics and GGUF, in one commit."""
+    from agentkd.distill.push import push as run
+
+    result = run(student, repo, private=private)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(f"wrote {result['out']} ({len(result['files'])} files); next: agentkd eval --model {repo}")
+
+
+@app.command()
 def serve(
     model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,
@@ -384,6 +418,24 @@ def losses(
 
     result = bench(tokens=tokens, vocabulary=vocabulary, width=width, rounds=rounds, seed=seed, out=out)
     give(result, show, as_json)
+
+
+@measure.command("gguf")
+def bench_gguf(
+    student: Annotated[str, typer.Argument(help="a student's directory, smollm2-135m or a hub name")],
+    dtype: Annotated[str, typer.Option(help="f32 or f16")] = "f32",
+    positions: Annotated[int, typer.Option(min=1, help="teacher-forced, of real text")] = 2400,
+    strings: Annotated[int, typer.Option(min=1, help="to tokenise")] = 10_000,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for gguf.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """An exported student in llama.cpp beside itself in transformers: next tokens, log-probabilities, tokenizers."""
+    from agentkd.eval.bench.gguf import bench, show, verify
+
+    result = bench(student, dtype=dtype, positions=positions, strings=strings, seed=seed, out=out)
+    give(result, show, as_json)
+    verify(result)
 
 
 @measure.command()

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
+from agentkd.distill.card import add_results, student_of
 from agentkd.distill.forms import AGENTS
-from agentkd.errors import UserError
+from agentkd.errors import UserError, WorldError
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
     MATCHERS,
@@ -90,9 +91,23 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     report = build_report(world, questions, traces, matchers, config.baseline)
     report["out"] = str(out)
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
+    note_in_cards(entries, report, config.seed)
     gold = task.gold(str(config.split))
     write_report(out, gold={question.id: gold[question.id].answers for question in questions if question.id in gold})
     return report
+
+
+def note_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: int) -> None:
+    """The rows of each student that `distill` made go into its card. A card that cannot be written costs no results."""
+    names: dict[Path, list[str]] = {}
+    for system in entries:
+        if system.agent in AGENTS.values() and (folder := student_of(system.model)) is not None:
+            names.setdefault(folder, []).append(system.name)
+    for folder, some in names.items():
+        try:
+            add_results(folder, report, some, seed)
+        except (OSError, WorldError) as error:
+            say(f"the card of {folder} does not have these results: {error}")
 
 
 def systems(config: EvalConfig) -> list[System]:
@@ -123,10 +138,8 @@ def systems(config: EvalConfig) -> list[System]:
 
 def form_of(model: str) -> str:
     """The form in which a student's own config.yaml says that it was taught; empty for a model without one."""
-    folder = Path(model.removeprefix("vllm:"))
-    if not (folder / "config.yaml").is_file():
-        return ""
-    return str(read_config(folder).get("form", "one-call"))  # before there were forms there was that one
+    folder = student_of(model)
+    return str(read_config(folder).get("form", "one-call")) if folder else ""  # before there were forms it was that
 
 
 def words(text: str) -> list[str]:
