@@ -438,6 +438,26 @@ def bench_gguf(
     verify(result)
 
 
+@measure.command("train")
+def bench_train(
+    student: Annotated[
+        str, typer.Option(help="a model, or tiny: two random layers, to try the bench")
+    ] = "smollm2-135m",
+    methods: Annotated[str, typer.Option(help="comma-separated; sft and plain TRL always run")] = "logits",
+    steps: Annotated[int, typer.Option(min=1, help="a run")] = 12,
+    batch: Annotated[int, typer.Option(min=1, help="examples a step")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="interleaved; each method runs once in each")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for train.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Training tokens a second of distill beside plain TRL's, and what each method costs in time and memory."""
+    from agentkd.eval.bench.train import bench, show
+
+    result = bench(student=student, methods=methods, steps=steps, batch=batch, rounds=rounds, seed=seed, out=out)
+    give(result, show, as_json)
+
+
 @measure.command()
 def faithful(
     traces: Annotated[Path, typer.Option(help="a run directory with verified traces")],
