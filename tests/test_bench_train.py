@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from agentkd.cli import app
 from agentkd.errors import UserError
 from agentkd.eval.bench import train
+from agentkd.tasks import Task
 
 pytestmark = pytest.mark.xdist_group("torch")
 pytest.importorskip("trl")
@@ -48,8 +49,10 @@ def test_the_command_runs_each_in_a_process_and_keeps_the_report(tmp_path: Path)
     assert json.loads((tmp_path / "train.json").read_text()) == report
 
 
-def test_wrong_input_is_named(tmp_path: Path) -> None:
+def test_wrong_input_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="unknown method 'magic': the methods are sft, logits, on-policy"):
         train.bench(student="tiny", methods="magic", steps=1, batch=1, rounds=1, seed=0, out=None)
-    with pytest.raises(UserError, match=r"geo gives \d+ examples of 5000: lower --steps or --batch"):
+    pick = Task.pick
+    monkeypatch.setattr(Task, "pick", lambda self, split, limit, seed: pick(self, split, 9, seed))
+    with pytest.raises(UserError, match=r"geo gives \d examples of 5000: lower --steps or --batch"):
         train.make_traces(tmp_path / "traces", 5000)
