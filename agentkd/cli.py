@@ -145,7 +145,9 @@ def distill(
     recipe: Recipe = None,
     traces: Annotated[str | None, typer.Option(help="a run directory [the newest complete one in runs/]")] = None,
     student: Annotated[str | None, typer.Option(help="smollm2-135m, a directory or a hub name")] = None,
-    method: Annotated[str | None, typer.Option(help="sft, or logits with teacher=MODEL [sft]")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="sft, logits, on-policy, preference …; a,b: stages (docs/distill.md) [sft]")
+    ] = None,
     form: Annotated[str | None, typer.Option(help="path, one-call or dialogue (docs/distill.md) [path]")] = None,
     limit: Annotated[int | None, typer.Option(help="traces at most, rare paths first [all]")] = None,
     seed: Seed = None,

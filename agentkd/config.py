@@ -101,9 +101,12 @@ class DistillConfig(StageConfig):
         None, description="train on what is not proven, to compare"
     )
     layers: int | None = Field(None, ge=1, description="keep so many of the student's layers, evenly spaced")
-    teacher: str | None = Field(None, description="logits: a larger model of the student's vocabulary")
+    teacher: str | None = Field(None, description="a model; for multi-teacher several, separated by commas")
+    teachers: Literal["mix", "route"] = Field("mix", description="multi-teacher: mean of all, or one an example")
+    weights: str | None = Field(None, description="multi-teacher: of the mean, one a teacher; default: equal")
+    uld: Literal["plain", "hybrid"] = Field("plain", description="cross-tokenizer: hybrid compares equal tokens by id")
     divergence: Literal["forward", "reverse", "jsd", "skew", "skew-reverse"] | None = Field(
-        None, description="from teacher to student [logits: forward, on-policy: reverse]"
+        None, description="from teacher to student [forward, on-policy: reverse]"
     )
     beta: float = Field(0.5, ge=0, le=1, description="of jsd: 0 is forward KL, 1 is reverse KL")
     alpha: float = Field(0.1, ge=0, lt=1, description="of skew")
@@ -123,6 +126,12 @@ class DistillConfig(StageConfig):
     rationalised: bool = Field(True, description="learn from traces that gold has hinted, too")
     max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
     precision: str = "auto"
+
+    @property
+    def teacher_specs(self) -> list[str]:
+        """The teachers that `teacher` names; only multi-teacher takes several."""
+        named = (self.teacher or "").split(",") if self.method == "multi-teacher" else [self.teacher or ""]
+        return [name.strip() for name in named if name.strip()]
 
 
 class FeedbackConfig(StageConfig):

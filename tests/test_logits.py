@@ -40,7 +40,7 @@ def config(student: Path, teacher: Path | None, traces: Path, out: Path, **chang
     values: dict[str, Any] = {"student": str(student), "traces": str(traces), "out": str(out)}
     values |= {"teacher": None if teacher is None else str(teacher)}
     values |= {"method": "logits", "epochs": 3, "batch": 2, "lr": 1e-2, "top_k": 8, "precision": "fp32"}
-    return DistillConfig.model_validate({**values, **changes})
+    return DistillConfig.model_validate({"form": "one-call", **values, **changes})
 
 
 def rows() -> list[dict[str, list[int]]]:

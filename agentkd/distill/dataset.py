@@ -80,7 +80,7 @@ def row(example: Example) -> dict[str, Any]:
     """An example in TRL's conversational or prompt-completion form."""
     origin = {"id": example.id, "trace": example.trace, "rejected": list(example.rejected)}
     if isinstance(example.prompt, str):
-        return {"prompt": example.prompt, "completion": json.dumps(example.target, ensure_ascii=False), **origin}
+        return {"prompt": example.prompt, "completion": example.written, **origin}
     turns = [*example.prompt, Message(role="assistant", content=example.target)]
     return {"messages": [turn.model_dump() for turn in turns], **origin}
 

@@ -9,6 +9,7 @@ A trace is enough for each of them: what was asked of the knowledge base and wha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,11 @@ class Example(Frozen):
     prompt: str | tuple[Message, ...]
     target: str
     rejected: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> str:
+        """The target as the student writes it: after a text, a JSON string, to which servers can hold a model."""
+        return json.dumps(self.target, ensure_ascii=False) if isinstance(self.prompt, str) else self.target
 
 
 def path_examples(trace: Trace) -> list[Example]:

@@ -25,6 +25,7 @@ LOGITS = 10_000_000
 IN_CACHE = 300_000
 """Logits that a loss sees at once on a CPU. A loss makes some ten arrays of their size, in all the memory it takes
 beyond the logits; arrays of a megabyte are read again before they leave the cache. (A GPU wants large steps.)"""
+_NOTHING = -30.0  # log of a mass that no sum of float32 notices, and of which no divergence makes a NaN
 _TINY = 1e-7  # the least probability that the rest of a vocabulary is given: float32 knows no smaller step below 1
 
 
@@ -113,7 +114,12 @@ class Head(NamedTuple):
 
 
 def chunked(
-    loss: Callable[..., Tensor], hidden_ND: Tensor, head_VD: Tensor, *aligned: Tensor | Head, chunk: int | None = None
+    loss: Callable[..., Tensor],
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    *aligned: Tensor | Head,
+    chunk: int | None = None,
+    whole: bool = False,
 ) -> Tensor:
     """The sum over N tokens of `loss(logits_RV, *aligned_R)`, with the logits of few tokens in memory at a time.
 
@@ -124,13 +130,14 @@ def chunked(
     hand (the idea of Liger's fused losses, arXiv 2410.10989), so that nothing of size N V is ever stored.
 
     Logits are made for `chunk` tokens at once, by default for as many as `LOGITS` allows, since a product with the head
-    reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient takes the place of their logits.
+    reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient takes the place of their logits;
+    with `whole` it sees a chunk's rows together, for losses that join rows.
     """
     first = [aligned_to(item) for item in aligned]
     if any(len(tensor) != len(hidden_ND) for tensor in first):
         raise ValueError(f"{len(hidden_ND)} tokens, but aligned tensors of {[len(t) for t in first]} rows")
     chunk = chunk or max(1, LOGITS // len(head_VD))
-    total: Tensor = _Chunked.apply(loss, chunk, hidden_ND, head_VD, *aligned)  # type: ignore[no-untyped-call]
+    total: Tensor = _Chunked.apply(loss, chunk, whole, hidden_ND, head_VD, *aligned)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -142,9 +149,15 @@ def aligned_to(item: Tensor | Head) -> Tensor:
 class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, loss: Callable[..., Tensor], chunk: int, hidden_ND: Tensor, head_VD: Tensor, *aligned: Tensor | Head
+        ctx: Any,
+        loss: Callable[..., Tensor],
+        chunk: int,
+        whole: bool,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        *aligned: Tensor | Head,
     ) -> Tensor:
-        wants_hidden, wants_head = ctx.needs_input_grad[2:4]
+        wants_hidden, wants_head = ctx.needs_input_grad[3:5]
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden_ND) if wants_hidden else None
         grad_head = torch.zeros_like(head_VD) if wants_head else None
@@ -155,7 +168,7 @@ class _Chunked(torch.autograd.Function):
                 (item.hidden_NE[rows] @ item.weight_VE.T).float() if isinstance(item, Head) else item[rows]
                 for item in aligned
             ]
-            total += _in_place(loss, logits, given, wants_hidden or wants_head)
+            total += _in_place(loss, logits, given, wants_hidden or wants_head, whole)
             grad_logits = logits.to(head_VD.dtype)
             if grad_hidden is not None:
                 torch.mm(grad_logits, head_VD, out=grad_hidden[rows])
@@ -173,13 +186,15 @@ class _Chunked(torch.autograd.Function):
             raise RuntimeError("a chunked loss goes backward once: its gradients are scaled where they stand")
         pair = [made if made is None else made.mul_(grad) for made in ctx.made]
         ctx.made = None
-        return (None, None, *pair, *[None] * ctx.rest)
+        return (None, None, None, *pair, *[None] * ctx.rest)
 
 
-def _in_place(loss: Callable[..., Tensor], logits_CV: Tensor, aligned: Sequence[Tensor], wanted: bool) -> Tensor:
+def _in_place(
+    loss: Callable[..., Tensor], logits_CV: Tensor, aligned: Sequence[Tensor], wanted: bool, whole: bool
+) -> Tensor:
     """The sum of a chunk's losses; if `wanted`, their gradient takes the place of the logits."""
     total = logits_CV.new_zeros(())
-    step = len(logits_CV) if logits_CV.is_cuda else max(1, IN_CACHE // logits_CV.shape[1])
+    step = len(logits_CV) if whole or logits_CV.is_cuda else max(1, IN_CACHE // logits_CV.shape[1])
     for start in range(0, len(logits_CV), step):
         rows = slice(start, start + step)
         with torch.enable_grad():

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from agentkd.config import DistillConfig, has_bf16, slug, task_label
 from agentkd.distill.card import write_card
 from agentkd.distill.dataset import IGNORED, Dataset, load, tokenise
+from agentkd.distill.forms import Example
 from agentkd.distill.on_policy import on_policy_trainer, prompts
 from agentkd.distill.preference import pairs, preference_trainer
-from agentkd.distill.scoring import check_vocabularies, score
+from agentkd.distill.scoring import check_vocabularies, teacher_identity
 from agentkd.distill.students import prune_layers
 from agentkd.errors import AgentkdError, UserError, WorldError
-from agentkd.inprocess import weights_identity
 from agentkd.matching import normalize
 from agentkd.models import find_weights
 from agentkd.progress import say
@@ -29,14 +29,22 @@ from agentkd.store import Run, is_complete, newest_run, read_config
 from agentkd.training import keep_memory, last_checkpoint, reporter
 
 if TYPE_CHECKING:
+    from agentkd.distill.logits import Lesson
     from agentkd.trace import Trace
 
-METHODS = ("sft", "logits", "preference", "on-policy")
-TAUGHT = ("logits", "on-policy")  # by a teacher
+METHODS = {  # and what teacher= is to name
+    "sft": None,
+    "logits": "a larger model of the student's vocabulary",
+    "on-policy": "a larger model of the student's vocabulary",
+    "preference": None,
+    "cross-tokenizer": "a model of another vocabulary",
+    "multi-teacher": "several models of the student's vocabulary, separated by commas",
+}
+LESSONS = ("logits", "cross-tokenizer", "multi-teacher")  # a scoring pass, then SFTTrainer with another loss
 EPOCHS = {"preference": 1.0, "on-policy": 1.0}
 LR = {"preference": 2e-5, "on-policy": 2e-5}
-TERMS = ("nll", "divergence", "rewards/margins", "rewards/accuracies", "completions/mean_length")  # logged at each step
 DIVERGENCE: dict[str, Literal["forward", "reverse"]] = {"on-policy": "reverse"}
+TERMS = ("nll", "divergence", "uld", "rewards/margins", "rewards/accuracies", "completions/mean_length")  # at each step
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def resolve(config: DistillConfig, methods: Sequence[str]) -> list[DistillConfig
                     "method": method,
                     "student": stages[-1].out if stages else config.student,
                     "layers": None if stages else config.layers,
-                    "teacher": config.teacher if method in TAUGHT else None,
+                    "teacher": config.teacher if METHODS[method] else None,
                     "out": config.out if last else str(Path(str(config.out)) / "stages" / f"{number + 1}-{method}"),
                     "epochs": (one_of(config.epochs, number, methods, "epochs") or EPOCHS.get(method, 3.0),),
                     "lr": (one_of(config.lr, number, methods, "lr") or LR.get(method, 2e-4),),
@@ -86,8 +94,12 @@ def resolve(config: DistillConfig, methods: Sequence[str]) -> list[DistillConfig
                 }
             )
         )
-        if method in TAUGHT and config.teacher is None:
-            raise UserError(f"--method {method} needs teacher=MODEL: a larger model of the student's vocabulary")
+        if METHODS[method] and config.teacher is None:
+            raise UserError(f"--method {method} needs teacher=MODEL: {METHODS[method]}")
+        if method == "cross-tokenizer" and config.form == "dialogue":
+            raise UserError(
+                "--method cross-tokenizer aligns one target, not the turns of form=dialogue: choose another"
+            )
         if method == "on-policy" and str(stages[-1].divergence).startswith("skew"):
             raise UserError(f"--method on-policy measures forward, reverse or jsd, not divergence={config.divergence}")
     return stages
@@ -110,7 +122,7 @@ def run_stage(config: DistillConfig, source: Mapping[str, Any], dataset: Dataset
     )
     identity = {"hash_dataset": dataset.hash}
     if config.teacher is not None:
-        identity["hash_teacher"] = weights_identity(find_weights(config.teacher))
+        identity["hash_teacher"] = teacher_identity(config.teacher_specs)
     with Run(out, "distill", config, identity) as run:
         if is_complete(out):
             metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
@@ -212,18 +224,18 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
         "processing_class": tokenizer,
         "callbacks": [reporter("nats/token")],
     }
+    facts: dict[str, Any] = {}
     if config.method == "preference":
         trainer = preference_trainer(config, shared, **parts)
     elif config.method == "on-policy":
         trainer = on_policy_trainer(config, shared, teacher_model=load_teacher(config, tokenizer), **parts)
     else:
         kind = by_length(trl.SFTTrainer)
-        if config.method == "logits":
-            from agentkd.distill.logits import Collator, with_logits
+        if config.method in LESSONS:
+            from agentkd.distill.logits import with_loss
 
-            scores = score(load_teacher(config, tokenizer), short, out / "logits", config.top_k)
-            parts["data_collator"] = Collator(scores, tokenizer.pad_token_id)
-            kind = with_logits(kind, config)
+            loss, parts["data_collator"], facts = lesson(config, tokenizer, examples, short, out / "logits")
+            kind = with_loss(kind, loss)
         arguments = trl.SFTConfig(
             **shared,
             max_length=None,  # lengths were checked above: nothing is cut
@@ -259,7 +271,23 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
             for name in TERMS
             if history and isinstance(history[0].get(name), float)
         },
+        **facts,
     }
+
+
+def lesson(
+    config: DistillConfig, tokenizer: Any, examples: list[Example], rows: list[dict[str, list[int]]], folder: Path
+) -> Lesson:
+    """What the method's teachers say of these rows (scored now, taken up or read), and the loss that learns from it."""
+    from agentkd.distill import cross_tokenizer, logits, multi_teacher
+
+    match config.method:
+        case "cross-tokenizer":
+            return cross_tokenizer.prepare(config, tokenizer, examples, rows, folder)
+        case "multi-teacher":
+            return multi_teacher.prepare(config, tokenizer, rows, folder)
+        case _:
+            return logits.prepare(config, tokenizer, rows, folder)
 
 
 def load_teacher(config: DistillConfig, tokenizer: Any) -> Any:
