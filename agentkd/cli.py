@@ -148,16 +148,27 @@ def distill(
     method: Annotated[str | None, typer.Option(help="sft, or logits with teacher=MODEL [sft]")] = None,
     limit: Annotated[int | None, typer.Option(help="examples at most [all]")] = None,
     seed: Seed = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="what it would take: memory, disk, steps and, measured, time; then stop")
+    ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Verified traces into a small student, with TRL."""
     from agentkd.config import DistillConfig, load_config
+    from agentkd.distill import ranks
+    from agentkd.distill.plan import plan as make_plan
+    from agentkd.distill.plan import show
     from agentkd.distill.train import distill as run
 
     options = given(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
+    if plan:
+        give(make_plan(config), show, as_json)
+        return
     result = run(config)
+    if not ranks.is_first():
+        return
     if as_json:
         print(json.dumps(result))
         return

@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentkd.config import DistillConfig, has_bf16, slug, task_label
+from agentkd.distill import ranks
 from agentkd.distill.card import write_card
 from agentkd.distill.dataset import IGNORED, Dataset, load, tokenise
+from agentkd.distill.load import Student
 from agentkd.distill.scoring import Scores, check_vocabularies, score
-from agentkd.distill.students import prune_layers
-from agentkd.errors import UserError, WorldError
+from agentkd.errors import UserError
 from agentkd.inprocess import weights_identity
 from agentkd.models import find_weights
 from agentkd.progress import say
@@ -28,8 +30,48 @@ from agentkd.training import keep_memory, last_checkpoint, reporter
 METHODS = ("sft", "logits")
 
 
+class Ready(NamedTuple):
+    """All that was checked before the first byte is written: a student and its token ids, none longer than it reads."""
+
+    student: Student
+    rows: list[dict[str, list[int]]]
+
+
 def distill(config: DistillConfig) -> dict[str, Any]:
-    """Run the stage and return its metrics."""
+    """Run the stage and return its metrics. Wrong input is refused before the directory is made."""
+    ranks.join()
+    config, source, dataset, identity = ranks.first(lambda: choose(config))
+    out = Path(str(config.out))
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items())
+    say(
+        f"{config.method} · student {config.student} · {len(dataset.examples)} examples from {config.traces}"
+        f"{f' (left out: {left_out})' if left_out else ''} → {out}"
+    )
+    ready = None
+    if not ranks.first(lambda: is_complete(out)):
+        from agentkd.distill.plan import check
+
+        ready = prepare(config, dataset)
+        ranks.first(lambda: check(config, ready))
+    with ExitStack() as stack:
+        run = Run(out, "distill", config, identity)
+        if ranks.first(lambda: is_complete(stack.enter_context(run).path)):
+            metrics: dict[str, Any] = ranks.first(lambda: json.loads((out / "metrics.json").read_text()))
+            say(f"{out} is complete: nothing to do")
+            return {"out": str(out), **metrics}
+        from agentkd.eval.report import write_report
+
+        metrics = train(config, ready or prepare(config, dataset), out)
+        if ranks.is_first():
+            write_card(out, config, source, dataset, metrics)
+            write_report(out, metrics=metrics)
+            run.finish(metrics)
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return {"out": str(out), **metrics}
+
+
+def choose(config: DistillConfig) -> tuple[DistillConfig, dict[str, Any], Dataset, dict[str, str]]:
+    """The config with what was left open, the config of the traces' run, the dataset, and what identifies the run."""
     if config.method not in METHODS:
         raise UserError(f"unknown method '{config.method}': the methods are {', '.join(METHODS)}")
     traces = Path(config.traces) if config.traces else newest_run(Path("runs"))
@@ -38,118 +80,77 @@ def distill(config: DistillConfig) -> dict[str, Any]:
         say(f"{traces} is not complete: training on what it has")
     dataset = load(traces, rationalised=config.rationalised)
     dataset.examples = dataset.examples[: config.limit]
-    out = Path(config.out or f"students/{slug(task_label(source['task']))}-{config.method}")
-    config = config.model_copy(update={"traces": str(traces), "out": str(out)})
-    left_out = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items())
-    say(
-        f"{config.method} · student {config.student} · {len(dataset.examples)} examples from {traces}"
-        f"{f' (left out: {left_out})' if left_out else ''} → {out}"
-    )
-    identity = {"hash_dataset": dataset.hash}
+    out = config.out or f"students/{slug(task_label(source['task']))}-{config.method}"
+    identity = {"hash_dataset": dataset.hash, "processes": str(ranks.world())}
     if config.method == "logits":
         if config.teacher is None:
             raise UserError("--method logits needs teacher=MODEL: a larger model of the student's vocabulary")
         identity["hash_teacher"] = weights_identity(find_weights(config.teacher))
-    with Run(out, "distill", config, identity) as run:
-        if is_complete(out):
-            metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-            say(f"{out} is complete: nothing to do")
-            return {"out": str(out), **metrics}
-        from agentkd.eval.report import write_report
-
-        metrics = train(config, dataset, out)
-        write_card(out, config, source, dataset, metrics)
-        write_report(out, metrics=metrics)
-        run.finish(metrics)
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    return {"out": str(out), **metrics}
+    return config.model_copy(update={"traces": str(traces), "out": out}), source, dataset, identity
 
 
-def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
-    """Fine-tuning on the targets alone. Returns losses (nats a target token), tokens and seconds."""
+def prepare(config: DistillConfig, dataset: Dataset) -> Ready:
+    """Open the student and tokenise for it. Raises UserError where something is wrong with either."""
     keep_memory()  # before torch makes its first block
     try:
-        import torch
+        import datasets.utils.logging
         import transformers
-        from datasets import Dataset as Rows
-        from datasets.utils.logging import disable_progress_bar
-        from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-        from trl import SFTConfig, SFTTrainer
+        import trl  # noqa: F401  the heaviest, and the one that is most often missing
     except ImportError as error:
         raise UserError(f"distill needs {error.name}: pip install 'agentkd[train]'") from None
-    disable_progress_bar()
+    from agentkd.distill.load import open_student
+
+    datasets.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    folder = find_weights(config.student)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.chat_template is None:
-        raise UserError(f"the student {config.student} has no chat template: choose an instruction-tuned model")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    kept = prune_layers(model, config.layers) if config.layers else []
-    limit = config.max_length or int(model.config.max_position_embeddings)
-    rows = [tokenise(example, tokenizer) for example in dataset.examples]
+    ranks.first(lambda: find_weights(config.student) and None)  # downloaded or unpacked once, not by every process
+    student = open_student(config.student)
+    limit = config.max_length or int(student.settings.get_text_config().max_position_embeddings)
+    rows = [tokenise(example, student.tokenizer) for example in dataset.examples]
     short = [row for row in rows if len(row["input_ids"]) <= limit]
     if not short:
         raise UserError(f"all {len(rows)} examples are longer than {limit} tokens: raise max_length=…")
     if len(short) < len(rows):
         say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
-    kind, collator = by_length(SFTTrainer), None
     if config.method == "logits":
-        from agentkd.distill.logits import Collator, with_logits
+        teacher = find_weights(str(config.teacher))
+        check_vocabularies(student.tokenizer, transformers.AutoTokenizer.from_pretrained(teacher), str(config.teacher))
+    return Ready(student, short)
 
-        collator = Collator(teacher_scores(config, tokenizer, short, out), tokenizer.pad_token_id)
-        kind = with_logits(kind, config)
-    if kept:
-        say(f"layers {', '.join(map(str, kept))} of {config.student}")
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
-    say(f"{config.epochs:g} epochs of {-(-len(short) // config.batch)} steps · {'bf16' if bf16 else 'fp32'}")
-    trainer = kind(
-        model=model,
-        args=SFTConfig(
-            output_dir=str(out / "checkpoints"),
-            num_train_epochs=config.epochs,
-            learning_rate=config.lr,
-            lr_scheduler_type="cosine",
-            warmup_steps=max(1, len(short) // config.batch // 4),
-            per_device_train_batch_size=config.batch,
-            seed=config.seed,
-            max_length=None,  # lengths were checked above: nothing is cut
-            packing=False,
-            bf16=bf16,
-            activation_checkpointing=False,
-            save_strategy="steps",
-            save_steps=10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
-            save_total_limit=1,
-            logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            use_cpu=not torch.cuda.is_available(),
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
-        train_dataset=Rows.from_list([{**row, "row": number} for number, row in enumerate(short)]),
-        data_collator=collator,
-        processing_class=tokenizer,
-        callbacks=[reporter("nats/token")],
-    )
-    trainer.remove_callback(PrinterCallback)
+
+def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
+    """Fine-tuning on the targets alone. Returns losses (nats a target token), tokens and seconds."""
+    from agentkd.distill.guard import clear_torn, saving
+    from agentkd.distill.load import load_model
+
+    rows, checkpoints = ready.rows, out / "checkpoints"
+    scores = None
+    if config.method == "logits":
+        ranks.first(lambda: ask_teacher(config, rows, out / "logits"))
+        scores = Scores(out / "logits", rows, config.top_k)
+    model = load_model(ready.student, config.layers)
+    callbacks = [reporter("nats/token")]
+    trainer = make_trainer(config, ready, model, rows, checkpoints, scores, callbacks=callbacks)
+    args = trainer.args
+    together = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    say(f"{config.epochs:g} epochs of {-(-len(rows) // together)} steps · {'bf16' if args.bf16 else 'fp32'}")
+    ranks.first(lambda: clear_torn(checkpoints))
+    last = ranks.first(lambda: last_checkpoint(checkpoints))
+    if last:
+        say(f"going on from {last}")
     start = time.monotonic()
-    trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
+    trainer.train(resume_from_checkpoint=last)
     seconds = time.monotonic() - start
-    try:
-        trainer.save_model(str(out))
-        tokenizer.save_pretrained(out)
-    except OSError as error:
-        raise WorldError(f"cannot write the weights to {out}: {error}; make room and run the same command") from None
+    with saving(out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
+        save(trainer, config, out)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    tokens = sum(len(row["input_ids"]) for row in short)
-    plot_curve(history, out / "loss.png")
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    if ranks.is_first():
+        plot_curve(history, out / "loss.png")
     return {
-        "examples": len(short),
+        "examples": len(rows),
         "tokens_per_epoch": tokens,
-        "target_tokens_per_epoch": sum(label != IGNORED for row in short for label in row["labels"]),
+        "target_tokens_per_epoch": sum(label != IGNORED for row in rows for label in row["labels"]),
         "steps": trainer.state.global_step,
         "loss_first": history[0]["loss"] if history else None,
         "loss_last": history[-1]["loss"] if history else None,
@@ -164,22 +165,104 @@ def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
     }
 
 
-def teacher_scores(config: DistillConfig, tokenizer: Any, rows: list[dict[str, list[int]]], out: Path) -> Scores:
-    """The teacher's likeliest tokens over these rows, made now or read. Raises UserError for a foreign vocabulary."""
+def make_trainer(
+    config: DistillConfig,
+    ready: Ready,
+    model: Any,
+    rows: Sequence[dict[str, list[int]]],
+    folder: Path,
+    scores: Scores | None = None,
+    *,
+    max_steps: int = -1,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """TRL's trainer with our batches, loss and stops. It trains on `rows` and writes checkpoints under `folder`."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from datasets import Dataset as Rows
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
 
-    folder = find_weights(str(config.teacher))
-    check_vocabularies(tokenizer, AutoTokenizer.from_pretrained(folder), str(config.teacher))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    from agentkd.distill.guard import guarded
+
+    kind, collator = guarded(by_length(SFTTrainer)), None
+    if scores is not None:
+        from agentkd.distill.logits import Collator, with_logits
+
+        collator = Collator(scores, ready.student.tokenizer.pad_token_id)
+        kind = with_logits(kind, config)
+    adapters = None
+    if config.lora:
+        from agentkd.distill.adapters import adapters as of_rank
+
+        adapters = of_rank(config.lora)
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
+    together = config.batch * config.accumulate * ranks.world()
+    trainer = kind(
+        model=model,
+        args=SFTConfig(
+            output_dir=str(folder),
+            num_train_epochs=config.epochs,
+            max_steps=max_steps,
+            learning_rate=config.lr,
+            lr_scheduler_type="cosine",
+            warmup_steps=max(1, len(rows) // together // 4),
+            per_device_train_batch_size=config.batch,
+            gradient_accumulation_steps=config.accumulate,
+            seed=config.seed,
+            max_length=None,  # lengths were checked before: nothing is cut
+            packing=False,
+            bf16=bf16,
+            activation_checkpointing=config.grad_checkpointing,
+            save_strategy="steps",
+            save_steps=10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
+            save_total_limit=1,
+            logging_steps=1,
+            logging_nan_inf_filter=False,  # it would show the last loss in place of one that is no number
+            report_to=[],
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            use_cpu=not torch.cuda.is_available(),
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        train_dataset=Rows.from_list([{**row, "row": number} for number, row in enumerate(rows)]),
+        data_collator=collator,
+        processing_class=ready.student.tokenizer,
+        peft_config=adapters,
+        callbacks=list(callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def save(trainer: Any, config: DistillConfig, out: Path) -> None:
+    """The weights, whole, and the tokenizer: an ordinary model directory. All processes take part, rank 0 writes."""
+    if not config.lora:
+        trainer.save_model(str(out))
+        return
+    from agentkd.distill.adapters import merge
+
+    state = trainer.accelerator.get_state_dict(trainer.model)
+    if ranks.is_first():
+        plain = trainer.accelerator.unwrap_model(trainer.model).get_base_model()
+        plain.save_pretrained(out, state_dict=merge(state))
+        trainer.processing_class.save_pretrained(out)
+
+
+def ask_teacher(config: DistillConfig, rows: list[dict[str, list[int]]], folder: Path) -> None:
+    """Write the teacher's likeliest tokens over these rows, from where an earlier pass was stopped."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(find_weights(str(config.teacher)), dtype=torch.float32)
     if torch.cuda.is_available():
         model = model.cuda()
-    return score(model, rows, out / "logits", config.top_k)
+    score(model, rows, folder, config.top_k)
 
 
 def by_length(trainer: Any) -> Any:
-    """The trainer with batches of like length, for padding costs a CPU a fifth of its time. transformers' own
-    "group_by_length" draws from the global generator, so that a resumed run would see another order."""
+    """The trainer with steps of like length, for padding costs a CPU a fifth of its time. transformers' own
+    "group_by_length" draws from the global generator, so that a resumed run would see another order. A step holds the
+    same examples in whatever way they are divided among processes and accumulated batches."""
     import torch
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -200,7 +283,8 @@ def by_length(trainer: Any) -> Any:
     class Trainer(trainer):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-            return ByLength(lengths, self.args.train_batch_size, self.args.seed)
+            together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            return ByLength(lengths, together, self.args.seed)
 
     return Trainer
 
