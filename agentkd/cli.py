@@ -158,19 +158,16 @@ def distill(
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import ranks
     from agentkd.distill.plan import plan as make_plan
-    from agentkd.distill.plan import show
     from agentkd.distill.train import distill as run
 
     options = given(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
-    if plan:
-        give(make_plan(config), show, as_json)
-        return
-    result = run(config)
+    result = make_plan(config) if plan else run(config)
     if not ranks.is_first():
         return
     if as_json:
         print(json.dumps(result))
+    if as_json or plan:
         return
     say(
         f"{result['examples']} examples, {result['steps']} steps in {result['seconds']:.0f} s "

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from agentkd.errors import UserError, WorldError
 from agentkd.shard import disk_error
@@ -21,20 +21,28 @@ def guarded(trainer: Any) -> Any:
     """The trainer class that stops at a loss or gradient that is not finite, and when a checkpoint cannot be saved."""
 
     class Guarded(trainer):  # type: ignore[misc]
+        def check_weights(self) -> None:
+            """A step may lead out of what floats can hold, and only the next loss would tell."""
+            if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+                self._diverged(f"weights are no longer finite after step {self.state.global_step}")
+
         def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
             for name in ("loss", "grad_norm"):  # logged before a checkpoint of the same step is saved
                 if not math.isfinite(logs.get(name, 0.0)):
-                    raise UserError(
-                        f"the {'loss' if name == 'loss' else 'gradient'} is {logs[name]} at step "
-                        f"{self.state.global_step}: choose a smaller lr=… (it is {self.args.learning_rate:g}) and "
-                        f"another --out{self._kept()}"
-                    )
+                    what = "loss" if name == "loss" else "gradient"
+                    self._diverged(f"the {what} is {logs[name]} at step {self.state.global_step}")
             super().log(logs, *args, **options)
 
         def _save_checkpoint(self, *args: Any, **options: Any) -> None:
             folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            self.check_weights()
             with saving(folder, self._kept()):
                 super()._save_checkpoint(*args, **options)
+
+        def _diverged(self, what: str) -> NoReturn:
+            raise UserError(
+                f"{what}: choose a smaller lr=… (it is {self.args.learning_rate:g}) and another --out{self._kept()}"
+            )
 
         def _kept(self) -> str:
             last = last_checkpoint(Path(self.args.output_dir))

@@ -7,6 +7,7 @@ same command resume a run that was stopped. The manifest is written last, after 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -113,6 +114,8 @@ def prepare(config: DistillConfig, dataset: Dataset) -> Ready:
     if len(short) < len(rows):
         say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
     if config.method == "logits":
+        if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+            raise UserError("--method logits does not run on DeepSpeed: launch it with recipes/accelerate/fsdp2.yaml")
         teacher = find_weights(str(config.teacher))
         check_vocabularies(student.tokenizer, transformers.AutoTokenizer.from_pretrained(teacher), str(config.teacher))
     return Ready(student, short)
@@ -141,6 +144,7 @@ def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
     start = time.monotonic()
     trainer.train(resume_from_checkpoint=last)
     seconds = time.monotonic() - start
+    trainer.check_weights()
     with saving(out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
         save(trainer, config, out)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -152,6 +156,7 @@ def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
         "tokens_per_epoch": tokens,
         "target_tokens_per_epoch": sum(label != IGNORED for row in rows for label in row["labels"]),
         "steps": trainer.state.global_step,
+        "examples_a_step": together,
         "loss_first": history[0]["loss"] if history else None,
         "loss_last": history[-1]["loss"] if history else None,
         "seconds": round(seconds, 1),
