@@ -151,18 +151,26 @@ def distill(
     form: Annotated[str | None, typer.Option(help="path, one-call or dialogue (docs/distill.md) [path]")] = None,
     limit: Annotated[int | None, typer.Option(help="traces at most, rare paths first [all]")] = None,
     seed: Seed = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="what it would take: memory, disk, steps and, measured, time; then stop")
+    ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Verified traces into a small student, with TRL."""
     from agentkd.config import DistillConfig, load_config
-    from agentkd.distill.train import distill as run
+    from agentkd.distill import ranks
+    from agentkd.distill.plan import plan as make_plan
+    from agentkd.distill.stages import distill as run
 
     options = given(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
-    result = run(config)
+    result = make_plan(config) if plan else run(config)
+    if not ranks.is_first():
+        return
     if as_json:
         print(json.dumps(result))
+    if as_json or plan:
         return
     say(
         f"{result['examples']} examples, {result['steps']} steps in {result['seconds']:.0f} s "

@@ -87,7 +87,7 @@ def per_stage(value: Any) -> Any:
     return parts if isinstance(parts, list | tuple) or parts is None else [parts]
 
 
-PerStage = Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, BeforeValidator(per_stage)]
+PerStage = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None, BeforeValidator(per_stage)]
 
 
 class DistillConfig(StageConfig):
@@ -121,7 +121,10 @@ class DistillConfig(StageConfig):
     lr: PerStage = Field(
         None, description="peak, cosine decay after a short warm-up [2e-4; preference, on-policy: 2e-5]"
     )
-    batch: int | None = Field(None, ge=1, description="examples a device and step [path: 16, else 4]")
+    batch: int | None = Field(None, ge=1, description="examples a process has in memory at once [path: 16, else 4]")
+    accumulate: int = Field(1, ge=1, description="batches a step: its gradient is that of batch x accumulate examples")
+    grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    lora: int | None = Field(None, ge=1, description="train adapters of this rank, and merge them into the weights")
     limit: int | None = Field(None, ge=1, description="traces at most, those of rare targets first")
     rationalised: bool = Field(True, description="learn from traces that gold has hinted, too")
     max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")

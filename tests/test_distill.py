@@ -10,7 +10,7 @@ import pytest
 
 from agentkd import training as module
 from agentkd.config import DistillConfig
-from agentkd.distill.train import distill
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from tests.test_dataset import make, write_run

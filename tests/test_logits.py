@@ -10,8 +10,8 @@ import pytest
 
 from agentkd.config import DistillConfig
 from agentkd.distill import scoring
+from agentkd.distill.stages import distill
 from agentkd.distill.students import kept_layers, prune_layers
-from agentkd.distill.train import distill
 from agentkd.errors import UserError
 from tests.test_dataset import make, write_run
 from tests.test_distill import tiny

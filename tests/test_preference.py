@@ -12,7 +12,7 @@ from agentkd.config import DistillConfig, load_config
 from agentkd.distill.forms import Example
 from agentkd.distill.on_policy import prompts
 from agentkd.distill.preference import pairs
-from agentkd.distill.train import distill, resolve
+from agentkd.distill.stages import distill, resolve
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from tests.test_dataset import several_paths, write_run

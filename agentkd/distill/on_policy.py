@@ -24,6 +24,8 @@ def on_policy_trainer(config: DistillConfig, shared: Mapping[str, Any], **parts:
     """TRL's DistillationTrainer over `prompts`; `parts` holds `teacher_model`."""
     from trl import DistillationConfig, DistillationTrainer
 
+    from agentkd.distill.guard import guarded
+
     # TRL's beta: 0 is forward KL, 1 is reverse KL
     beta = {"forward": 0.0, "reverse": 1.0, "jsd": config.beta}[str(config.divergence)]
     tokenizer = parts["processing_class"]
@@ -35,5 +37,4 @@ def on_policy_trainer(config: DistillConfig, shared: Mapping[str, Any], **parts:
         max_completion_length=config.rollout_tokens,
         shuffle_dataset=True,
     )
-    trainer = DistillationTrainer(args=arguments, **parts)
-    return trainer
+    return guarded(DistillationTrainer)(args=arguments, **parts)

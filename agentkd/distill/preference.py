@@ -46,7 +46,9 @@ def preference_trainer(config: DistillConfig, shared: Mapping[str, Any], **parts
     the reference, whose log-likelihoods are computed once."""
     from trl import DPOConfig, DPOTrainer
 
-    class Trainer(DPOTrainer):  # type: ignore[misc]
+    from agentkd.distill.guard import guarded
+
+    class Trainer(guarded(DPOTrainer)):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset  # it holds token ids already
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from agentkd.config import DistillConfig, GenerateConfig, has_bf16
 from agentkd.distill.dataset import load, tokenise
-from agentkd.distill.train import distill
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.eval.bench.losses import memory
 from agentkd.generate import generate
