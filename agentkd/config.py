@@ -183,7 +183,7 @@ def load_config(
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(part for part in first["loc"] if isinstance(part, str))  # not the place in a list
         if first["type"] == "extra_forbidden":
             raise UserError(f"unknown option '{name}': the options are {fields_of(kind)}") from None
         raise UserError(f"option '{name}' = {first['input']!r}: {first['msg'].lower()}") from None

@@ -9,6 +9,16 @@ import sys
 
 from agentkd import training
 from agentkd.cli import app, guarded
+from agentkd.config import DistillConfig
+
+
+def words(config: DistillConfig) -> list[str]:
+    """A config as it is typed."""
+    values = config.model_dump(exclude_none=True)
+    return [
+        f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in values.items()
+    ]
+
 
 if __name__ == "__main__":
     if os.environ.get("CHECKPOINTS"):

@@ -18,7 +18,7 @@ from agentkd.distill.alignment import equal_tokens  # noqa: E402
 from agentkd.distill.dataset import tokenise  # noqa: E402
 from agentkd.distill.forms import one_call_examples  # noqa: E402
 from agentkd.distill.scoring import Scores  # noqa: E402
-from agentkd.distill.train import distill  # noqa: E402
+from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from tests.test_alignment import PAIR, PIECES, byte_level, sentencepiece  # noqa: E402
 from tests.test_dataset import make, write_run  # noqa: E402

@@ -17,6 +17,7 @@ import pytest
 from agentkd import training
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
+from tests.commands import words
 from tests.test_dataset import make, write_run
 from tests.test_distill import config, tiny, weights
 
@@ -135,7 +136,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 ) -> None:
     changes = {"lora": {"lora": 4}, "logits": {"method": "logits", "teacher": str(teacher), "top_k": 8}}[kind]
     calm, killed = (config(student, traces, tmp_path / name, epochs=20, **changes) for name in ("calm", "killed"))
-    line = " ".join(["distill", *(f"{key}={value}" for key, value in killed.model_dump(exclude_none=True).items())])
+    line = " ".join(["distill", *words(killed)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
     out = Path(str(killed.out))
     process = subprocess.Popen([sys.executable, "-m", "tests.commands", line], cwd=ROOT, env=environment,

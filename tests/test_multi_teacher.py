@@ -13,7 +13,7 @@ from agentkd.config import DistillConfig  # noqa: E402 (torch is optional)
 from agentkd.distill import losses, scoring  # noqa: E402
 from agentkd.distill import multi_teacher as module  # noqa: E402
 from agentkd.distill.dataset import load, tokenise  # noqa: E402
-from agentkd.distill.train import distill  # noqa: E402
+from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from tests.test_alignment import byte_level  # noqa: E402
 from tests.test_cross_tokenizer import config, tiny  # noqa: E402

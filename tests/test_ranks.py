@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentkd.distill.stages import distill
+from tests.commands import words
 from tests.test_dataset import make, write_run
 from tests.test_distill import config, tiny, weights
 
@@ -61,12 +62,12 @@ def test_two_processes_are_one_with_the_doubled_batch(
     for kind, changes in kinds.items():
         whole = config(student, traces, tmp_path / f"one-{kind}", batch=4, **changes)
         distill(whole)
-        values = {**whole.model_dump(exclude_none=True), "batch": 2, "out": tmp_path / f"two-{kind}"}
-        lines.append(" ".join(["distill", "--json", *(f"{key}={value}" for key, value in values.items())]))
+        two = whole.model_copy(update={"batch": 2, "out": str(tmp_path / f"two-{kind}")})
+        lines.append(" ".join(["distill", "--json", *words(two)]))
     result = launch(name, *lines)
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == len(lines), "rank 0 alone prints"
-    assert result.stderr.count("8 examples from") == len(lines)
+    assert result.stderr.count("8 examples of 8 traces from") == len(lines)
     for kind in kinds:
         out = tmp_path / f"two-{kind}"
         assert apart(tmp_path / f"one-{kind}", out) < 2e-5, kind

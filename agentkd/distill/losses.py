@@ -92,8 +92,12 @@ def on_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> t
     - `bucket`: all other tokens are one more outcome, [N, K + 1]. The student is told how much to leave to them;
       what it does among them is free.
     - `renormalise`: both are conditioned on the K tokens, [N, K]. The student may leave any mass to the others.
+
+    An id of -1 is no token: both sides are given the same nothing there, which no divergence sees.
     """
-    log_q_NK = log_q_NV.gather(-1, ids_NK)
+    known = ids_NK >= 0
+    log_q_NK = log_q_NV.gather(-1, ids_NK.clamp_min(0)).masked_fill(~known, _NOTHING)
+    log_p_NK = log_p_NK.masked_fill(~known, _NOTHING)
     if rest == "renormalise":
         return log_p_NK.log_softmax(-1), log_q_NK.log_softmax(-1)
     if rest != "bucket":

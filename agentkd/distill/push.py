@@ -41,7 +41,7 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError as error:
         raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
     disable_progress_bars()

@@ -67,7 +67,6 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
     if not 1 <= k <= vocabulary:
         raise UserError(f"top_k is {k}: the teacher knows {vocabulary} tokens, choose from 1 to that")
     model.eval()
-    check_head(model)
     folder.mkdir(parents=True, exist_ok=True)
     starts = offsets(rows)
     files = {(folder / name).open("ab"): width for name, width in (("ids.i32", k), ("log_p.f32", k), ("target.f32", 1))}
@@ -76,6 +75,8 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
         done = int(np.searchsorted(starts, whole, side="right")) - 1
         for file, width in files.items():
             file.truncate(int(starts[done]) * 4 * width)
+        if done < len(rows):
+            check_head(model)
         with Progress("teacher's scores", total=len(rows) - done, unit="") as progress, torch.inference_mode():
             for first in range(done, len(rows), BATCH):
                 some = rows[first : first + BATCH]
@@ -113,6 +114,10 @@ def check_head(model: Any) -> None:
 
 def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
     """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards."""
+    sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
+    tokens = int(offsets(rows)[-1])
+    if all((folder / name).is_file() and (folder / name).stat().st_size == n * tokens for name, n in sizes.items()):
+        return Scores(folder, rows, k)
     import torch
     from transformers import AutoModelForCausalLM
 
