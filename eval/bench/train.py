@@ -51,7 +51,12 @@ def bench(
     names = list(dict.fromkeys([PLAIN, "sft", *filter(None, methods.split(","))]))
     if unknown := [name for name in names[1:] if name not in known]:
         raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(known)}")
+    command = (
+        f"agentkd bench train --student {student} --methods {methods} --steps {steps} --batch {batch} "
+        f"--rounds {rounds} --seed {seed}"
+    )
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model = str(tiny(folder / "tiny")) if student == "tiny" else student
@@ -60,29 +65,30 @@ def bench(
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
                 values = [model, str(traces), str(steps), str(batch), str(seed + number), str(folder / "student")]
-                command = [sys.executable, "-m", "agentkd.eval.bench.train", name, *values]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                argv = [sys.executable, "-m", "agentkd.eval.bench.train", name, *values]
+                done = subprocess.run(argv, capture_output=True, text=True, check=False)
                 if done.returncode:
                     reason = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
-                    raise UserError(f"{name} failed ({reason}); pip install 'agentkd[train]', or fewer --batch")
+                    raise UserError(f"{name} failed ({reason}); pip install 'agentkd[train]', or a smaller --batch")
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
                 shutil.rmtree(folder / "student", ignore_errors=True)
                 say(f"round {number + 1} of {rounds}: {name} {found[name][-1]['tokens_per_second']:.0f} tokens/s")
-    report = {
-        "command": f"agentkd bench train --student {student} --methods {methods} --steps {steps} --batch {batch} "
-        f"--rounds {rounds} --seed {seed}",
-        "date": time.strftime("%Y-%m-%d"),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "dtype": "bf16" if has_bf16() else "fp32",
-        "examples": steps * batch,
-        "tokens": found[PLAIN][0]["tokens"],
-        "rows": [summary(name, found) for name in names],
-        "runs": found,
-    }
+            report = {
+                "command": command,
+                "date": time.strftime("%Y-%m-%d"),
+                "cores": os.cpu_count(),
+                "load": os.getloadavg()[0],
+                "dtype": "bf16" if has_bf16() else "fp32",
+                "examples": steps * batch,
+                "tokens": found[PLAIN][0]["tokens"],
+                "rounds": number + 1,
+                "rows": [summary(name, found) for name in names],
+                "runs": found,
+            }
+            if out is not None:  # after each round: who stops it keeps what was measured
+                out.mkdir(parents=True, exist_ok=True)
+                write_atomically(out / "train.json", json.dumps(report, indent=1) + "\n")
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "train.json", json.dumps(report, indent=1) + "\n")
         say(f"wrote {out / 'train.json'}")
     return report
 
