@@ -90,12 +90,13 @@ def training(
     `half`: bfloat16 autocast; weights stay float32. `shards`: processes that share weights, gradients and moments.
 
     A layer keeps for its backward pass, a token, in float32 (bfloat16): of each of the two norms the input, the
-    normalised input and the output, 24 (20) bytes a hidden unit; of attention q, k, v, the output and its copy, 20
-    (10); of the feed-forward layer gate, its activation, up and their product, 16 (8) bytes an inner unit. (Counted in
-    transformers' Llama as Korthikanti et al. 2022, section 4.1, count in theirs; attention itself is fused.) With
-    checkpointing, the input of each layer and the rest of one."""
+    normalised input and the output (which autocast copies for each of the five layers that read it), 24 (26) bytes a
+    hidden unit; of attention q, k, v, the output and its copy, 20 (10); of the feed-forward layer gate, its activation,
+    up and their product, 16 (8) bytes an inner unit. (Counted in transformers' Llama as Korthikanti et al. 2022,
+    section 4.1, count in theirs; attention itself is fused.) With checkpointing, the input of each layer and the rest
+    of one."""
     trained = model.parameters if trained is None else trained
-    layer = batch_tokens * ((30 if half else 44) * model.hidden + (8 if half else 16) * model.inner)
+    layer = batch_tokens * ((36 if half else 44) * model.hidden + (8 if half else 16) * model.inner)
     kept = batch_tokens * 4 * model.hidden
     tile = min(batch_tokens, TILE[0]) * min(model.vocabulary, TILE[1]) * (2 if half else 4)
     return {

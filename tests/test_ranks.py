@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -64,22 +65,18 @@ def test_two_processes_are_one_with_the_doubled_batch(
         distill(whole)
         two = whole.model_copy(update={"batch": 2, "out": str(tmp_path / f"two-{kind}")})
         lines.append(" ".join(["distill", "--json", *words(two)]))
-    result = launch(name, *lines)
-    assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == len(lines), "rank 0 alone prints"
-    assert result.stderr.count("8 examples of 8 traces from") == len(lines)
+    refused = f"distill --student {student} --traces {traces} --out {tmp_path / 'refused'} max_length=3"
+    result = launch(name, *lines, refused)
+    assert len(result.stdout.splitlines()) == len(lines), f"rank 0 alone prints: {result.stderr}"
+    assert result.stderr.count("8 examples of 8 traces from") == len(lines) + 1
+    assert result.returncode != 0 and result.stderr.count("error: all 8 examples are longer than 3 tokens") == 1
+    assert not (tmp_path / "refused").exists()
+    parallel = {json.loads(line)["parallel"] for line in result.stdout.splitlines()}
+    assert parallel == {"MULTI_CPU" if name == "ddp.yaml" else "FSDP"}
     for kind in kinds:
         out = tmp_path / f"two-{kind}"
         assert apart(tmp_path / f"one-{kind}", out) < 2e-5, kind
         assert (out / "manifest.json").exists() and (out / "README.md").exists()
-
-
-def test_what_rank_0_refuses_ends_all_with_its_line(models: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    student, _, traces = models
-    out = tmp_path / "out"
-    result = launch("ddp.yaml", f"distill --student {student} --traces {traces} --out {out} max_length=3")
-    assert result.returncode != 0 and not out.exists()
-    assert result.stderr.count("error: all 8 examples are longer than 3 tokens") == 1
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

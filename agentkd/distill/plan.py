@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agentkd.distill.train import Ready
 
 SURE = 1.15  # a need this much above what is free is refused: the arithmetic is not exact (docs/distill.md)
+SECOND = "the next beside it"
 SMALLER: tuple[dict[str, Any], ...] = (
     {"grad_checkpointing": True},
     {"batch": 1},
@@ -102,7 +103,8 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
         shards=ranks.world() if ranks.sharded() else 1,
     )
     memory = {"training": step}
-    disk = {"weights": 4.0 * parameters, "two checkpoints": 2.0 * 12 * trained}
+    # A checkpoint is kept until the next one is whole. The first that a short run makes is at its end.
+    disk = {"weights": 4.0 * parameters, "a checkpoint": 12.0 * trained, SECOND: 12.0 * trained}
     if config.method == "on-policy":
         step["the teacher"] = 4.0 * max(map(size_of, config.teacher_specs))
     if config.method in LESSONS:
@@ -194,16 +196,16 @@ def check(config: DistillConfig, ready: Ready) -> None:
                 + (helps(config, ready, free) if phase == "training" else "choose a smaller teacher, or --method sft")
             )
     on_disk, free = need["disk"], free_disk(Path(str(config.out))) / GB
-    kept = sum(size for name, size in on_disk.items() if name != "two checkpoints")
+    kept = sum(size for name, size in on_disk.items() if name != SECOND)
     if kept > free:
         raise UserError(
-            f"weights and scores need {kept:.1f} GB and {free:.1f} GB are free on the disk of {config.out}: "
+            f"weights and a checkpoint need {kept:.1f} GB and {free:.1f} GB are free on the disk of {config.out}: "
             f"make room, or choose another --out"
         )
     if (whole := sum(on_disk.values())) > free:
         say(
-            f"{config.out} may need {whole:.1f} GB with checkpoints, and {free:.1f} GB are free: "
-            f"a run of more than five minutes will stop"
+            f"{config.out} may need {whole:.1f} GB and {free:.1f} GB are free: "
+            f"a run of more than five minutes, with two checkpoints, will stop"
         )
 
 

@@ -126,6 +126,7 @@ def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
         "target_tokens_per_epoch": sum(label != IGNORED for row in ready.rows for label in row["labels"]),
         "steps": trainer.state.global_step,
         "examples_a_step": together,
+        "parallel": trainer.accelerator.distributed_type.value,
         "loss_first": history[0]["loss"] if history else None,
         "loss_last": history[-1]["loss"] if history else None,
         "seconds": round(seconds, 1),
