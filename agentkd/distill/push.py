@@ -41,10 +41,8 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
-        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
-    disable_progress_bars()
     files = [path for path in sorted(student.iterdir()) if path.is_file() and chosen(path.name)]
     size = sum(path.stat().st_size for path in files)
     api = HfApi()
