@@ -63,7 +63,7 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     check(config, student)
     tensors = dict(parts(folder, config, dtype))
     writer = gguf.GGUFWriter(None, "llama")
-    describe(writer, config, name=Path(student).name, dtype=dtype)
+    describe(writer, config, name=Path(student).resolve().name, dtype=dtype)
     add_tokenizer(writer, AutoTokenizer.from_pretrained(folder), config.vocab_size, student)
     say(f"exporting {student} → {target}")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
