@@ -39,6 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "linear": {
         "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0},
         "rms_norm_eps": 1e-3,
+        "mlp_bias": True,
         "vocab_size": 49_216,  # more than there are tokens
     },
 }

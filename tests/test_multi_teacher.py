@@ -102,7 +102,7 @@ def test_each_example_goes_to_the_teacher_that_finds_it_likeliest(
 
     metrics = distill(settings(models, traces, tmp_path / "out", teachers="route", epochs=1))
     tokenizer = AutoTokenizer.from_pretrained(models[0])
-    rows = [tokenise(example, tokenizer) for example in load(traces).examples]
+    rows = [tokenise(example, tokenizer) for example in load(traces, "one-call").examples]
     means = []
     for folder in models[1:]:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

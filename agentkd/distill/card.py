@@ -47,7 +47,7 @@ def write_card(
     text = render(
         "card",
         front=yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip(),
-        title=out.name,
+        title=out.resolve().name,
         config=config,
         source={"retriever": None, "hash_data": None, "hash_kb": None, "hash_prompts": None, **source},
         counts=json.loads(run.read_text()) if run.is_file() else None,

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from agentkd.config import slug
 from agentkd.errors import UserError
-from agentkd.models import find_weights
+from agentkd.models import find_weights, weight_files
 from agentkd.progress import say
 from agentkd.shard import disk_error
 
@@ -63,7 +63,7 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     check(config, student)
     tensors = dict(parts(folder, config, dtype))
     writer = gguf.GGUFWriter(None, "llama")
-    describe(writer, config, name=Path(student).name, dtype=dtype)
+    describe(writer, config, name=Path(student).resolve().name, dtype=dtype)
     add_tokenizer(writer, AutoTokenizer.from_pretrained(folder), config.vocab_size, student)
     say(f"exporting {student} → {target}")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -134,9 +134,9 @@ def parts(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, Part]]:
 
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"{folder} has no safetensors: load and save it with transformers, then export it")
+    files = weight_files(folder)
+    if any(file.suffix != ".safetensors" for file in files):
+        raise UserError(f"{folder} has {files[0].name}: load and save it with transformers, which writes safetensors")
     for file in files:
         with safe_open(file, framework="pt") as stored:
             for key in stored.keys():  # noqa: SIM118  it is no dict

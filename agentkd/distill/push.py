@@ -32,7 +32,7 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
     may not, WorldError where the hub cannot be reached or answers with an error.
     """
     if repo.count("/") != 1 or not all(repo.split("/")):
-        raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{student.name}")
+        raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{student.resolve().name}")
     if not is_student(student):
         raise UserError(f"{student} is no student: give a directory that `agentkd distill` wrote")
     if not is_complete(student):
@@ -41,10 +41,8 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
-        from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError as error:
         raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
-    disable_progress_bars()
     files = [path for path in sorted(student.iterdir()) if path.is_file() and chosen(path.name)]
     size = sum(path.stat().st_size for path in files)
     api = HfApi()
@@ -54,7 +52,7 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
         done = api.create_commit(
             repo,
             [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files],
-            commit_message=f"{student.name}, distilled with agentkd",
+            commit_message=f"{student.resolve().name}, distilled with agentkd",
         )
     except HfHubHTTPError as error:
         raise refused(error, repo, api.endpoint) from None

@@ -116,7 +116,7 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
     del model
     longest = max(len(passage.ids) for passage in passages) + 1
     server = llama_server(folder / name, slots=SLOTS, context=longest, log=folder / "llama.log")
-    connector = aiohttp.TCPConnector(force_close=True)  # the server closes idle ones, perhaps as we take one up
+    connector = aiohttp.TCPConnector(keepalive_timeout=1.0)  # the server closes what is idle for 5 s
     options: dict[str, Any] = {"connector": connector, "timeout": aiohttp.ClientTimeout(total=None)}
     async with server, aiohttp.ClientSession(**options) as session:
         root = server.url.removesuffix("/v1")
