@@ -107,7 +107,7 @@ def _gemma_gguf() -> Path:
         raise WorldError(message, retry=False) from error
 
 
-_PACKAGES = {PACKAGED: lambda: _packaged_gguf(), GEMMA: _gemma_gguf}
+_PACKAGES = {PACKAGED: _packaged_gguf, GEMMA: _gemma_gguf}
 
 
 def _dequantised(gguf: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ import numpy as np  # noqa: E402 (torch is optional)
 
 from agentkd.config import DistillConfig  # noqa: E402
 from agentkd.distill import cross_tokenizer as module  # noqa: E402
+from agentkd.distill import scoring  # noqa: E402
 from agentkd.distill.alignment import equal_tokens  # noqa: E402
 from agentkd.distill.dataset import tokenise  # noqa: E402
 from agentkd.distill.forms import one_call_examples  # noqa: E402
@@ -249,6 +250,19 @@ def test_what_does_not_fit_is_named(student: Path, teacher: Path, traces: Path, 
         distill(config(student, strict, traces, tmp_path / "c"))
     with pytest.raises(UserError, match="was made with hash_teacher"):  # template and tokenizer are of its identity
         distill(config(student, strict, traces, tmp_path / "b"))
+
+
+def test_a_teacher_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    for scaling in (1.0, 4.0):
+        model = GraniteForCausalLM(GraniteConfig(vocab_size=50, initializer_range=0.5, logits_scaling=scaling, **shape))
+        if scaling == 1.0:
+            scoring.check_head(model.eval())
+            continue
+        with pytest.raises(UserError, match="GraniteForCausalLM caps or scales its logits"):
+            scoring.check_head(model.eval())
 
 
 def test_the_end_of_an_answer_is_the_templates() -> None:

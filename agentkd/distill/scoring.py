@@ -59,7 +59,7 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
     """Ask a causal model over all rows, from where an earlier pass was stopped.
 
     `model` gives logits [B, L, V] for `input_ids` and `attention_mask`; they are taken at target tokens only. Raises
-    UserError for a K beyond the vocabulary, and for a model whose logits are not just its head's.
+    UserError for a K beyond the vocabulary.
     """
     import torch
 
@@ -75,8 +75,6 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
         done = int(np.searchsorted(starts, whole, side="right")) - 1
         for file, width in files.items():
             file.truncate(int(starts[done]) * 4 * width)
-        if done < len(rows):
-            check_head(model)
         with Progress("teacher's scores", total=len(rows) - done, unit="") as progress, torch.inference_mode():
             for first in range(done, len(rows), BATCH):
                 some = rows[first : first + BATCH]
@@ -113,7 +111,8 @@ def check_head(model: Any) -> None:
 
 
 def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
-    """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards."""
+    """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards.
+    Raises UserError as `check_head` and `score` do."""
     sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
     tokens = int(offsets(rows)[-1])
     if all((folder / name).is_file() and (folder / name).stat().st_size == n * tokens for name, n in sizes.items()):
@@ -124,6 +123,7 @@ def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
     model = AutoModelForCausalLM.from_pretrained(find_weights(teacher), dtype=torch.float32)
     if torch.cuda.is_available():
         model = model.cuda()
+    check_head(model.eval())
     return score(model, rows, folder, k)
 
 
