@@ -65,9 +65,9 @@ def after_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Any
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[..., None]]:
-    """Let no file grow past 1 MB: to the writer the same as a disk that is full."""
+    """Let no file grow past 1 MB, or `limit`: to the writer the same as a disk that is full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    yield lambda *_, limit=10**6: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
@@ -119,10 +119,10 @@ def test_a_full_disk_at_a_checkpoint(
 
 
 def test_a_full_disk_at_the_end(student: Path, traces: Path, tmp_path: Path, small_disk: Any) -> None:
-    """A checkpoint of adapters still has room, the merged weights have none."""
+    """A checkpoint of adapters and the tokenizer still have room, the merged weights have none."""
     wanted = config(student, traces, tmp_path / "out", lora=2)
     out = Path(str(wanted.out))
-    small_disk()
+    small_disk(limit=5 * 10**6)
     with pytest.raises(WorldError, match=r"cannot write .*out/model.safetensors.*; make room and run the same command"):
         distill(wanted)
     assert not (out / "model.safetensors").exists() and checkpoints(out) == ["checkpoint-12"]
