@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from agentkd.config import DistillConfig, EvalConfig
 from agentkd.distill.card import CLOSE, OPEN, add_results, base_model, student_of, write_card
 from agentkd.distill.dataset import Dataset, build
+from agentkd.distill.stages import resolve
 from agentkd.eval.kbqa import evaluate
 from agentkd.store import Run
 from tests.test_dataset import make, write_run
@@ -19,7 +20,16 @@ SOURCE = {
     "task": "geo", "split": "train", "data": None, "agent": "kd-cot", "teacher": "local", "retriever": "bm25",
     "hash_data": "d" * 8, "hash_kb": "k" * 8, "hash_prompts": "p" * 8,
 }  # fmt: skip
-METRICS = {"examples": 8, "steps": 12, "seconds": 3.4, "loss_first": 2.5, "loss_last": 0.5, "losses": [2.5, 0.5]}
+METRICS = {
+    "examples": 8,
+    "traces": 8,
+    "examples_a_step": 4,
+    "steps": 12,
+    "seconds": 3.4,
+    "loss_first": 2.5,
+    "loss_last": 0.5,
+    "losses": [2.5, 0.5],
+}
 
 
 def dataset() -> Dataset:
@@ -30,6 +40,7 @@ def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **
     config = DistillConfig.model_validate(
         {"student": student, "traces": str(out.parent / "run"), "out": str(out), **changes}
     )
+    config = resolve(config, ["sft"])[0]
     with Run(out, "distill", config, {"hash_dataset": "1"}):
         write_card(out, config, source, dataset(), {**METRICS, "nll": [2.0, 0.4]})
     return ModelCard.load(out / "README.md")
