@@ -21,15 +21,9 @@ SOURCE = {
     "hash_data": "d" * 8, "hash_kb": "k" * 8, "hash_prompts": "p" * 8,
 }  # fmt: skip
 METRICS = {
-    "examples": 8,
-    "traces": 8,
-    "examples_a_step": 4,
-    "steps": 12,
-    "seconds": 3.4,
-    "loss_first": 2.5,
-    "loss_last": 0.5,
+    "examples": 8, "traces": 8, "examples_a_step": 4, "steps": 12, "seconds": 3.4, "loss_first": 2.5, "loss_last": 0.5,
     "losses": [2.5, 0.5],
-}
+}  # fmt: skip
 
 
 def dataset() -> Dataset:
