@@ -26,9 +26,10 @@ BATCH_TOKENS = 4 * 512  # distill's batch, of examples of 512 tokens
 Q4_BYTES = 0.73  # a parameter of a 4-bit GGUF; the packaged one has 0.731, larger models have a little less
 LLAMA_BYTES = 0.1e9  # the process and its buffers
 VLLM_BYTES = 1.5e9  # the process, its CUDA context or threads, and activations
-TRAIN_BYTES = 0.9e9  # torch, transformers, trl and their buffers, as measured
+TRAIN_BYTES = 0.8e9  # torch, transformers, trl and their buffers, as measured
 TILE = 4096, 32_768  # tokens and vocabulary entries of the logits that TRL's head has in memory at a time
-TILE_COPIES = 4  # of it: logits, what becomes of them, their gradient
+TILE_COPIES = 10  # of it, as torch makes them on a CPU one after another: logits, probabilities, gradient and between
+TILE_COPIES_GPU = 2  # where one Triton kernel writes the gradient over the logits
 
 
 class Model(NamedTuple):
@@ -56,9 +57,9 @@ class Model(NamedTuple):
         """Served by vLLM, with `weight_bytes` a parameter."""
         return (self.parameters * weight_bytes + self.kv_bytes * SERVED * SERVED_TOKENS + VLLM_BYTES) / GB
 
-    def train_gb(self, batch_tokens: int = BATCH_TOKENS) -> float:
+    def train_gb(self, batch_tokens: int = BATCH_TOKENS, *, gpu: bool = False) -> float:
         """Distilled into, all parameters, on one device."""
-        return sum(training(self, batch_tokens).values()) / GB
+        return sum(training(self, batch_tokens, half=gpu, gpu=gpu).values()) / GB
 
 
 MODELS = (
@@ -82,6 +83,7 @@ def training(
     trained: float | None = None,
     half: bool = False,
     checkpointing: bool = False,
+    gpu: bool = False,
     shards: int = 1,
 ) -> dict[str, float]:
     """Bytes that one process of `distill` has in memory at the peak of a step, by what they hold.
@@ -94,17 +96,16 @@ def training(
     hidden unit; of attention q, k, v, the output and its copy, 20 (10); of the feed-forward layer gate, its activation,
     up and their product, 16 (8) bytes an inner unit. (Counted in transformers' Llama as Korthikanti et al. 2022,
     section 4.1, count in theirs; attention itself is fused.) With checkpointing, the input of each layer and the rest
-    of one."""
+    of one. The head's logits are gone before the layers' gradients come: the larger of both counts."""
     trained = model.parameters if trained is None else trained
     layer = batch_tokens * ((36 if half else 44) * model.hidden + (8 if half else 16) * model.inner)
     kept = batch_tokens * 4 * model.hidden
     tile = min(batch_tokens, TILE[0]) * min(model.vocabulary, TILE[1]) * (2 if half else 4)
     return {
         "weights": 4 * model.parameters / shards,
-        "gradients": 4 * trained / shards,
         "optimizer": 8 * trained / shards,
         "activations": model.layers * kept + layer if checkpointing else model.layers * layer,
-        "logits": TILE_COPIES * tile,
+        "gradients or logits": max(4 * trained / shards, (TILE_COPIES_GPU if gpu else TILE_COPIES) * tile),
         "process": TRAIN_BYTES,
     }
 
@@ -172,7 +173,7 @@ def fits(found: Memory) -> list[Fit]:
     weight_bytes = 2 if found.gpus or has_bf16() else 4  # vllm_server's dtype
     rows = []
     for model in MODELS:
-        llama, vllm, train = model.llama_gb(), model.vllm_gb(weight_bytes), model.train_gb()
+        llama, vllm, train = model.llama_gb(), model.vllm_gb(weight_bytes), model.train_gb(gpu=bool(found.gpus))
         rows.append(
             Fit(
                 model.name,

@@ -18,8 +18,9 @@ from agentkd import training
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
 from tests.commands import words
+from tests.little import little
 from tests.test_dataset import make, write_run
-from tests.test_distill import config, tiny, weights
+from tests.test_distill import config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -28,12 +29,18 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
+    return little(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of more than a megabyte."""
+    return little(tmp_path_factory.mktemp("heavy"), width=256)
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
+    return little(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -102,27 +109,27 @@ def test_a_loss_that_is_no_number_names_its_step(student: Path, traces: Path, tm
 
 
 def test_a_full_disk_at_a_checkpoint(
-    student: Path, traces: Path, tmp_path: Path, after_steps: Any, small_disk: Any
+    heavy: Path, traces: Path, tmp_path: Path, after_steps: Any, small_disk: Any
 ) -> None:
     out, calm = tmp_path / "out", tmp_path / "calm"
     after_steps(4, small_disk)
     message = r"cannot write .*checkpoint-4.*; make room and run the same command again; checkpoint-3 is kept"
     with pytest.raises(WorldError, match=message) as refused:
-        distill(config(student, traces, out))
+        distill(config(heavy, traces, out))
     assert "\n" not in str(refused.value)
     assert checkpoints(out) == ["checkpoint-3"], "nothing half written takes room"
     free()
-    assert distill(config(student, traces, out))["steps"] == 12
-    distill(config(student, traces, calm))
+    assert distill(config(heavy, traces, out))["steps"] == 12
+    distill(config(heavy, traces, calm))
     before, after = weights(calm), weights(out)
     assert max((before[name] - after[name]).abs().max().item() for name in before) < 1e-6
 
 
-def test_a_full_disk_at_the_end(student: Path, traces: Path, tmp_path: Path, small_disk: Any) -> None:
-    """A checkpoint of adapters and the tokenizer still have room, the merged weights have none."""
-    wanted = config(student, traces, tmp_path / "out", lora=2)
+def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small_disk: Any) -> None:
+    """A checkpoint of adapters still has room, the merged weights have none."""
+    wanted = config(heavy, traces, tmp_path / "out", lora=2)
     out = Path(str(wanted.out))
-    small_disk(limit=5 * 10**6)
+    small_disk()
     with pytest.raises(WorldError, match=r"cannot write .*out/model.safetensors.*; make room and run the same command"):
         distill(wanted)
     assert not (out / "model.safetensors").exists() and checkpoints(out) == ["checkpoint-12"]

@@ -14,8 +14,9 @@ from agentkd.config import DistillConfig, load_config
 from agentkd.distill.load import load_model, open_student
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
+from tests.little import little
 from tests.test_dataset import make, write_run
-from tests.test_distill import config, tiny
+from tests.test_distill import config
 
 pytestmark = pytest.mark.xdist_group("torch")
 transformers = pytest.importorskip("transformers")
@@ -23,7 +24,7 @@ transformers = pytest.importorskip("transformers")
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
+    return little(tmp_path_factory.mktemp("student"))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encoder(folder: Path) -> None:
     """A BERT's random weights in place of the student's."""
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    transformers.BertModel(transformers.BertConfig(vocab_size=49152, **shape)).save_pretrained(folder)
+    transformers.BertModel(transformers.BertConfig(vocab_size=300, **shape)).save_pretrained(folder)
 
 
 def changed(**fields: Any) -> Callable[[Path], None]:
@@ -67,7 +68,7 @@ BROKEN = {
     "no JSON": (written("config.json", '{"model_type": "lla'), "cannot read .*config.json .*: save or copy the model"),
     "no kind": (written("config.json", "{}"), "cannot read .*config.json .*: save or copy the model"),
     "tokenizer": (written("tokenizer.json", "{"), "cannot read the tokenizer in .*: save or copy it again"),
-    "embedding": (changed(vocab_size=49000), "a tokenizer of 49,152 tokens and an embedding of 49,000: take the"),
+    "embedding": (changed(vocab_size=200), "a tokenizer of 258 tokens and an embedding of 200: take the"),
 }
 
 

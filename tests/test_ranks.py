@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from agentkd.distill.load import load_model, open_student
 from agentkd.distill.stages import distill
 from tests.commands import words
+from tests.little import little
 from tests.test_dataset import make, write_run
-from tests.test_distill import config, tiny, weights
+from tests.test_distill import config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -42,8 +44,8 @@ def launch(name: str, *lines: str) -> subprocess.CompletedProcess[str]:
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Student, teacher, traces."""
     root = tmp_path_factory.mktemp("models")
-    student = tiny(root / "student", layers=2, width=32, seed=0)
-    teacher = tiny(root / "teacher", layers=3, width=48, seed=1, spread=1.0)
+    student = little(root / "student")
+    teacher = little(root / "teacher", layers=3, width=48, seed=1, spread=1.0)
     return student, teacher, write_run(root / "run", [make(f"country {number}") for number in range(8)])
 
 
@@ -77,6 +79,7 @@ def test_two_processes_are_one_with_the_doubled_batch(
         out = tmp_path / f"two-{kind}"
         assert apart(tmp_path / f"one-{kind}", out) < 2e-5, kind
         assert (out / "manifest.json").exists() and (out / "README.md").exists()
+        load_model(open_student(str(out)), None)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -14,8 +14,9 @@ from agentkd.distill.adapters import adapters, merge, parameters
 from agentkd.distill.stages import choose, distill
 from agentkd.distill.train import prepare
 from agentkd.errors import UserError
+from tests.little import little
 from tests.test_dataset import make, write_run
-from tests.test_distill import config, tiny, weights
+from tests.test_distill import config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -23,7 +24,7 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
+    return little(tmp_path_factory.mktemp("student"))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
+    return little(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
 
 
 def model(folder: Path) -> Any:

@@ -23,7 +23,8 @@ def guarded(trainer: Any) -> Any:
     class Guarded(trainer):  # type: ignore[misc]
         def check_weights(self) -> None:
             """A step may lead out of what floats can hold, and only the next loss would tell."""
-            if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+            own = (getattr(weight, "_local_tensor", weight) for weight in self.model.parameters())  # FSDP's shards
+            if not all(bool(weight.isfinite().all()) for weight in own):
                 self._diverged(f"weights are no longer finite after step {self.state.global_step}")
 
         def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:

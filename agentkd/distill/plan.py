@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from agentkd import fits
-from agentkd.config import DistillConfig, has_bf16
+from agentkd.config import DistillConfig, has_bf16, has_gpu
 from agentkd.distill import ranks
 from agentkd.distill.dataset import IGNORED
 from agentkd.distill.train import LESSONS
@@ -100,6 +100,7 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
         trained=trained,
         half=half,
         checkpointing=config.grad_checkpointing,
+        gpu=has_gpu(),
         shards=ranks.world() if ranks.sharded() else 1,
     )
     memory = {"training": step}
@@ -111,7 +112,8 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
         from agentkd.distill.losses import LOGITS
 
         # a chunk's logits and what becomes of them; the head's gradient apart from its tied twin's
-        step["logits"] = 8.0 * LOGITS + 4.0 * model.vocabulary * model.hidden
+        logits = 8.0 * LOGITS + 4.0 * model.vocabulary * model.hidden
+        step["gradients or logits"] = max(4.0 * trained, logits)
         memory["the teacher's scores"] = scoring(config, lengths)
         disk["teacher's scores"] = (8.0 * config.top_k + 4) * targets * len(config.teacher_specs)
     together = config.batch * config.accumulate * ranks.world()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from agentkd.config import has_gpu
 from agentkd.errors import AgentkdError
 from agentkd.progress import console
 
@@ -36,9 +37,10 @@ def is_first() -> bool:
 
 
 def sharded() -> bool:
-    """Whether weights, gradients and optimizer are divided among the processes: FSDP, or DeepSpeed as we ship it."""
+    """Whether weights, gradients and optimizer are divided among the processes: FSDP, or DeepSpeed as we ship it.
+    accelerate leaves both out where there are no GPUs."""
     names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
-    return any(os.environ.get(name, "").lower() == "true" for name in names)
+    return has_gpu() and any(os.environ.get(name, "").lower() == "true" for name in names)
 
 
 def join() -> None:

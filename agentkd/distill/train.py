@@ -246,16 +246,20 @@ def load_teacher(config: DistillConfig) -> Any:
 
 def save(trainer: Any, config: DistillConfig, out: Path) -> None:
     """The weights, whole, and the tokenizer: an ordinary model directory. All processes take part, rank 0 writes."""
-    if not config.lora:
-        trainer.save_model(str(out))
+    wrapped = trainer.model_wrapped if trainer.is_deepspeed_enabled else trainer.model
+    state = trainer.accelerator.get_state_dict(wrapped)
+    if not ranks.is_first():
         return
-    from agentkd.distill.adapters import merge
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if config.lora:
+        from agentkd.distill.adapters import merge
 
-    state = trainer.accelerator.get_state_dict(trainer.model)
-    if ranks.is_first():
-        plain = trainer.accelerator.unwrap_model(trainer.model).get_base_model()
-        plain.save_pretrained(out, state_dict=merge(state))
-        trainer.processing_class.save_pretrained(out)
+        model, state = model.get_base_model(), merge(state)
+    if model.config.get_text_config().tie_word_embeddings:  # FSDP gathers what is one weight under two names
+        head = model.get_output_embeddings()
+        state.pop(next(f"{name}.weight" for name, module in model.named_modules() if module is head), None)
+    model.save_pretrained(out, state_dict=state)
+    trainer.processing_class.save_pretrained(out)
 
 
 def by_length(trainer: Any) -> Any:
