@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--baseline", action="append", default=[])
+    parser.add_argument("--without", action="append", default=[], help="ids of questions to leave out")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     systems: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
@@ -42,6 +43,7 @@ def main() -> None:
         systems[name][seed] = {trace.id: 100 * reward(trace) for trace in traces}
         tokens[name].append(float(np.mean([trace.usage.tokens for trace in traces])))
     questions = sorted(set.intersection(*(set(f1) for seeds in systems.values() for f1 in seeds.values())))
+    questions = [question for question in questions if question not in asked.without]
     means = {
         name: np.mean([[f1[q] for q in questions] for f1 in seeds.values()], axis=0) for name, seeds in systems.items()
     }

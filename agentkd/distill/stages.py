@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from agentkd.config import DistillConfig, slug, task_label
+from agentkd.decontaminate import evaluation_questions
 from agentkd.distill import ranks
 from agentkd.distill.card import write_card
 from agentkd.distill.dataset import Dataset, load
 from agentkd.distill.scoring import teacher_identity
 from agentkd.distill.train import prepare, train
-from agentkd.errors import AgentkdError, UserError
-from agentkd.matching import normalize
+from agentkd.errors import UserError
 from agentkd.progress import say
 from agentkd.store import Run, is_complete, newest_run, read_config
-
-if TYPE_CHECKING:
-    from agentkd.trace import Trace
 
 METHODS = {  # and what teacher= is to name
     "sft": None,
@@ -141,19 +138,3 @@ def run_stage(config: DistillConfig, source: Mapping[str, Any], dataset: Dataset
             run.finish(metrics)
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return {"out": str(out), **metrics}
-
-
-def evaluation_questions(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
-    """Whether a question's text or the root of its id stands in another split of the task that was run."""
-    from agentkd.tasks import id_root, load_task
-
-    try:
-        task = load_task(source["task"], data=source.get("data"), kb=source.get("kb"))
-        splits = [split for split in task.splits if split != source.get("split")]
-        others = [question for split in splits for question in task.pick(split, None, 0)]
-    except AgentkdError as error:
-        say(f"not checked against evaluation questions: {error}")
-        return lambda trace: False
-    texts = {normalize(question.question) for question in others}
-    roots = {id_root(question.id) for question in others}
-    return lambda trace: normalize(trace.question) in texts or id_root(trace.id) in roots
