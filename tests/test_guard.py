@@ -111,7 +111,7 @@ def test_a_loss_that_is_no_number_names_its_step(student: Path, traces: Path, tm
 def test_a_full_disk_at_a_checkpoint(
     heavy: Path, traces: Path, tmp_path: Path, after_steps: Any, small_disk: Any
 ) -> None:
-    out, calm = tmp_path / "out", tmp_path / "calm"
+    out = tmp_path / "out"
     after_steps(4, small_disk)
     message = r"cannot write .*checkpoint-4.*; make room and run the same command again; checkpoint-3 is kept"
     with pytest.raises(WorldError, match=message) as refused:
@@ -120,9 +120,6 @@ def test_a_full_disk_at_a_checkpoint(
     assert checkpoints(out) == ["checkpoint-3"], "nothing half written takes room"
     free()
     assert distill(config(heavy, traces, out))["steps"] == 12
-    distill(config(heavy, traces, calm))
-    before, after = weights(calm), weights(out)
-    assert max((before[name] - after[name]).abs().max().item() for name in before) < 1e-6
 
 
 def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small_disk: Any) -> None:
@@ -138,17 +135,16 @@ def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small
     assert (out / "manifest.json").exists() and (out / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("kind", ["lora", "logits"])
-def test_killed_and_resumed_equals_uninterrupted(
-    kind: str, student: Path, teacher: Path, traces: Path, tmp_path: Path
-) -> None:
-    changes = {"lora": {"lora": 4}, "logits": {"method": "logits", "teacher": str(teacher), "top_k": 8}}[kind]
+def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, traces: Path, tmp_path: Path) -> None:
+    """kill -9, with all that may be resumed: a teacher's scores, adapters, optimizer, order of the examples."""
+    changes = {"method": "logits", "teacher": str(teacher), "top_k": 8, "lora": 4}
     calm, killed = (config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed"))
     line = " ".join(["distill", *words(killed)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
     out = Path(str(killed.out))
-    process = subprocess.Popen([sys.executable, "-m", "tests.commands", line], cwd=ROOT, env=environment,
-                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.commands", line], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
     distill(calm)
     while process.poll() is None and not training.last_checkpoint(out / "checkpoints"):
         time.sleep(0.005)

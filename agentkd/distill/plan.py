@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 
 SURE = 1.15  # a need this much above what is free is refused: the arithmetic is not exact (docs/distill.md)
 SECOND = "the next beside it"
-SMALLER: tuple[dict[str, Any], ...] = (
-    {"grad_checkpointing": True},
-    {"batch": 1},
-    {"batch": 1, "grad_checkpointing": True},
-    {"lora": 16, "batch": 1, "grad_checkpointing": True},
-)
-"""What may help where a run does not fit, mildest first."""
 
 
 def plan(config: DistillConfig) -> dict[str, Any]:
@@ -212,11 +205,17 @@ def check(config: DistillConfig, ready: Ready) -> None:
 
 
 def helps(config: DistillConfig, ready: Ready, free: float) -> str:
-    """The mildest change that fits."""
-    half = {"layers": max(1, (config.layers or ready.student.settings.get_text_config().num_hidden_layers) // 2)}
-    for change in (*SMALLER, half, {**SMALLER[-1], **half}):
-        if "batch" in change:
-            change = {**change, "accumulate": (config.batch or 1) * config.accumulate}
+    """The mildest change that fits: the same steps in smaller batches, then more time, then another student."""
+    batch = config.batch or 1
+    together = batch * config.accumulate
+    changes: list[dict[str, Any]] = []
+    while batch > 1:
+        batch //= 2
+        changes.append({"batch": batch, "accumulate": -(-together // batch)})
+    one = {"batch": 1, "accumulate": together, "grad_checkpointing": True}
+    layers = max(1, (config.layers or ready.student.settings.get_text_config().num_hidden_layers) // 2)
+    changes += [{"grad_checkpointing": True}, one, {**one, "lora": 16}, {**one, "lora": 16, "layers": layers}]
+    for change in changes:
         smaller = config.model_copy(update=change)
         if sum(needs(smaller, ready)["memory"]["training"].values()) <= free:
             return "try " + " ".join(f"{key}={str(value).lower()}" for key, value in change.items())
