@@ -91,6 +91,13 @@ class Surroundings:
         found = self.narrowed[asked]
         return option if found is None else replace(option, constraint=found[0], answers=tuple(found[1]))
 
+    async def opened(self, question: Question) -> tuple[list[str], list[Option], Step]:
+        """What a question begins with: its topics, the paths around them with its constraints, and their record."""
+        topics = self.topics(question)
+        options = await self.options(question.question, topics, topics=True)
+        options = await self.constrained(question.question, topics, options)
+        return topics, options, survey_step(options, topics)
+
     async def similar(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
         """Worked examples for a question, the most similar last."""
         if self.memory is None or not self.examples:

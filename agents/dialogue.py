@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.base import PREVIEW, Surroundings, chat_messages, match_options, proof, survey_step, united
+from agentkd.agents.base import PREVIEW, Surroundings, chat_messages, match_options, proof, united
 from agentkd.agents.one_call import judge
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
@@ -33,10 +33,7 @@ class Dialogue:
 
     async def solve(self, question: Question, sample: int) -> Draft:
         around = self.around
-        topics = around.topics(question)
-        options = await around.options(question.question, topics, topics=True)
-        options = await around.constrained(question.question, topics, options)
-        survey = survey_step(options, topics)
+        topics, options, survey = await around.opened(question)
         opening = opened(question.question, topics)
         first, usage = await self._ask(opening, sample)
         label = action(first)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import Option, Surroundings, match_options, proof, prove, survey_step, united
+from agentkd.agents.base import Option, Surroundings, match_options, proof, prove, united
 from agentkd.agents.reading import UNION, decide
 from agentkd.prompts import render
 from agentkd.retrievers.bm25 import mask_topics
@@ -32,10 +32,7 @@ class PathWriter:
 
     async def solve(self, question: Question, sample: int) -> Draft:
         around = self.around
-        topics = around.topics(question)
-        options = await around.options(question.question, topics, topics=True)
-        options = await around.constrained(question.question, topics, options)
-        survey = survey_step(options, topics)
+        topics, options, survey = await around.opened(question)
         if not options:
             return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
         text = prompt(question.question, topics)
