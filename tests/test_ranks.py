@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from agentkd.distill.load import load_model, open_student
-from agentkd.distill.train import distill
+from agentkd.distill.stages import distill
+from tests.commands import words
 from tests.little import little
 from tests.test_dataset import make, write_run
 from tests.test_distill import config, weights
@@ -64,12 +65,12 @@ def test_two_processes_are_one_with_the_doubled_batch(
     for kind, changes in kinds.items():
         whole = config(student, traces, tmp_path / f"one-{kind}", batch=4, **changes)
         distill(whole)
-        values = {**whole.model_dump(exclude_none=True), "batch": 2, "out": tmp_path / f"two-{kind}"}
-        lines.append(" ".join(["distill", "--json", *(f"{key}={value}" for key, value in values.items())]))
+        two = whole.model_copy(update={"batch": 2, "out": str(tmp_path / f"two-{kind}")})
+        lines.append(" ".join(["distill", "--json", *words(two)]))
     refused = f"distill --student {student} --traces {traces} --out {tmp_path / 'refused'} max_length=3"
     result = launch(name, *lines, refused)
     assert len(result.stdout.splitlines()) == len(lines), f"rank 0 alone prints: {result.stderr}"
-    assert result.stderr.count("8 examples from") == len(lines) + 1
+    assert result.stderr.count("8 examples of 8 traces from") == len(lines) + 1
     assert result.returncode != 0 and result.stderr.count("error: all 8 examples are longer than 3 tokens") == 1
     assert not (tmp_path / "refused").exists()
     parallel = {json.loads(line)["parallel"] for line in result.stdout.splitlines()}

@@ -11,7 +11,8 @@ from agentkd import fits
 from agentkd.cli import app, guarded
 from agentkd.distill import plan
 from agentkd.distill.adapters import adapters, merge, parameters
-from agentkd.distill.train import choose, distill, prepare
+from agentkd.distill.stages import choose, distill
+from agentkd.distill.train import prepare
 from agentkd.errors import UserError
 from tests.little import little
 from tests.test_dataset import make, write_run
@@ -163,7 +164,7 @@ def test_what_does_not_fit_is_refused_with_what_would(
     said = capfd.readouterr().err
     assert "for training" in said and "error: training needs" in said and "measured" not in said
     assert not (tmp_path / "out").exists()
-    distill(wanted.model_copy(update={"batch": 1, "accumulate": 9, "epochs": 1.0}))
+    distill(wanted.model_copy(update={"batch": 1, "accumulate": 9, "epochs": (1.0,)}))
     limit["/sys/fs/cgroup/memory.max"] = "1000\n"
     with pytest.raises(UserError, match="choose a smaller student, or a shorter max_length"):
         distill(wanted.model_copy(update={"out": str(tmp_path / "other")}))

@@ -60,14 +60,16 @@ def saving(path: Path, kept: str = "") -> Iterator[None]:
 
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
+        # torch, safetensors and tokenizers write files themselves; the last raises what is nothing but an Exception
+        if not isinstance(error, OSError | RuntimeError | SafetensorError) and "os error" not in str(error):
+            raise
         if path.is_dir() and not is_whole(path):
             shutil.rmtree(path, ignore_errors=True)
         elif path.is_file():
             path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise WorldError(f"{disk_error(path, error)}{kept}") from None
-        # torch and safetensors write files themselves and lose the system's error number
         why = str(error).strip().splitlines()[0][:160]
         raise WorldError(f"cannot write {path} ({why}); make room and run the same command again{kept}") from None
 

@@ -21,7 +21,7 @@ class Student(NamedTuple):
 
 
 def open_student(name: str) -> Student:
-    """Find and check a student. Raises UserError for a model that is no decoder with a chat template, whose parts do
+    """Find and check a student. Raises UserError for a model that is no decoder, whose parts do
     not fit together, or whose config or tokenizer cannot be read."""
     from transformers import AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
@@ -38,8 +38,6 @@ def open_student(name: str) -> Student:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:
         raise UserError(f"cannot read the tokenizer in {folder} ({brief(error)}): save or copy it again") from None
-    if tokenizer.chat_template is None:
-        raise UserError(f"the student {name} has no chat template: choose an instruction-tuned model")
     known = int(settings.get_text_config().vocab_size)
     if len(tokenizer) > known:
         raise UserError(

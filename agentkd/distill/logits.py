@@ -9,17 +9,40 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from agentkd.config import DistillConfig
 from agentkd.distill import losses
 from agentkd.distill.dataset import IGNORED
-from agentkd.distill.scoring import Scores, padded
+from agentkd.distill.scoring import Scores, check_vocabularies, padded, teacher_scores
+from agentkd.models import find_weights
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Terms = dict[str, list[Tensor]]
+BatchLoss = Callable[[Tensor, Tensor, Tensor, dict[str, Tensor], Terms], Tensor]
+"""A batch's summed loss from hidden states [N, D], head [V, D] and labels [N] of its N target tokens, and what the
+collator gave. The sums of its terms are added to the last argument."""
+
+
+class Lesson(NamedTuple):
+    """What a method teaches: its loss, the collator that feeds it, and facts for metrics.json."""
+
+    loss: BatchLoss
+    collator: Any
+    facts: dict[str, Any]
+
+
+def prepare(config: DistillConfig, tokenizer: Any, rows: Sequence[dict[str, list[int]]], folder: Path) -> Lesson:
+    """The teacher's scores over these rows, and how to learn from them. Raises UserError for a foreign vocabulary."""
+    teacher = str(config.teacher)
+    check_vocabularies(tokenizer, AutoTokenizer.from_pretrained(find_weights(teacher)), teacher)
+    scores = teacher_scores(teacher, rows, folder, config.top_k)
+    return Lesson(batch_loss(config), Collator(scores, tokenizer.pad_token_id), {})
 
 
 class Collator:
@@ -38,9 +61,19 @@ class Collator:
         }
 
 
-def token_loss(config: DistillConfig, terms: dict[str, list[Tensor]]) -> Loss:
+def batch_loss(config: DistillConfig) -> BatchLoss:
+    """The loss of a batch that `Collator` gave."""
+
+    def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
+        aligned = labels, inputs["teacher_ids"], inputs["teacher_log_p"]
+        return losses.chunked(token_loss(config, terms), hidden, head, *aligned)
+
+    return loss
+
+
+def token_loss(config: DistillConfig, terms: Terms) -> Loss:
     """The loss of each token from the student's logits [C, V]; the terms' sums are added to `terms`."""
-    measure = losses.divergence(config.divergence, beta=config.beta, alpha=config.alpha)
+    measure = losses.divergence(config.divergence or "forward", beta=config.beta, alpha=config.alpha)
 
     def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor) -> Tensor:
         log_q = logits_CV.log_softmax(-1)
@@ -53,8 +86,8 @@ def token_loss(config: DistillConfig, terms: dict[str, list[Tensor]]) -> Loss:
     return loss
 
 
-def with_logits(trainer: Any, config: DistillConfig) -> Any:
-    """The trainer class with this loss, fed by `Collator`. Its log holds each term, in nats a target token."""
+def with_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
+    """The trainer class with this loss. Its log holds each term, a target token."""
 
     class Trainer(trainer):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -75,10 +108,9 @@ def with_logits(trainer: Any, config: DistillConfig) -> Any:
             targets = inputs["labels"][:, 1:]
             learned = targets != IGNORED
             hidden = states.hidden_states[-1][:, :-1][learned]
-            sums: dict[str, list[Tensor]] = defaultdict(list)
-            aligned = targets[learned], inputs["teacher_ids"], inputs["teacher_log_p"]
+            sums: Terms = defaultdict(list)
             head = self.accelerator.unwrap_model(model).get_output_embeddings().weight
-            total = losses.chunked(token_loss(config, sums), hidden, head, *aligned)
+            total = batch_loss(hidden, head, targets[learned], inputs, sums)
             for name, parts in {**sums, "tokens": [torch.tensor(float(len(hidden)))]}.items():
                 self.terms[name] += float(torch.stack(parts).sum())
             loss = total / (len(hidden) if num_items_in_batch is None else num_items_in_batch)

@@ -18,6 +18,7 @@ from agentkd import fits
 from agentkd.config import DistillConfig, has_bf16, has_gpu
 from agentkd.distill import ranks
 from agentkd.distill.dataset import IGNORED
+from agentkd.distill.train import LESSONS
 from agentkd.errors import UserError
 from agentkd.fits import GB
 from agentkd.models import find_weights
@@ -32,10 +33,14 @@ SECOND = "the next beside it"
 
 def plan(config: DistillConfig) -> dict[str, Any]:
     """Say what the run would take, then measure and say how long. Raises UserError where it surely does not fit."""
-    from agentkd.distill.train import choose, prepare
+    from agentkd.distill.stages import choose
+    from agentkd.distill.train import prepare
 
     ranks.join()
-    config, _, dataset, _ = ranks.first(lambda: choose(config))
+    stages, _, dataset = ranks.first(lambda: choose(config))
+    config = stages[0]
+    if len(stages) > 1:
+        say(f"of {len(stages)} stages the first is planned: the others begin as students that do not exist yet")
     ready = prepare(config, dataset)
     need = needs(config, ready)
     memory, free = available()
@@ -60,7 +65,7 @@ def plan(config: DistillConfig) -> dict[str, Any]:
             ("a median", "the longest"), measured["step_seconds"], measured["step_tokens"], strict=True
         )
     ]
-    teacher = f"; {clock(measured['scoring_seconds'])} of it the teacher's" if config.method == "logits" else ""
+    teacher = f"; {clock(measured['scoring_seconds'])} of it the teacher's" if measured["scoring_seconds"] else ""
     say(f"time     {clock(measured['seconds'])}: measured, {', '.join(times)}{teacher}")
     say(f"peak     {measured['peak_gb']:.1f} GB in these steps (measured)")
     return {"out": config.out, **need, "free_gb": round(free, 2), "free_disk_gb": round(disk_gb, 2), **measured}
@@ -79,7 +84,8 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     adapters = of_adapters(bare, config.lora) if config.lora else 0
     trained = adapters or parameters
     model = shape(settings, parameters, config.layers)
-    tokens = min(config.batch, len(lengths)) * max(lengths)
+    assert config.epochs and config.batch
+    tokens = min(config.batch, len(ready.sizes)) * max(ready.sizes)
     half = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
     step = fits.training(
         model._replace(parameters=parameters + adapters),
@@ -93,24 +99,26 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     memory = {"training": step}
     # A checkpoint is kept until the next one is whole. The first that a short run makes is at its end.
     disk = {"weights": 4.0 * parameters, "a checkpoint": 12.0 * trained, SECOND: 12.0 * trained}
-    if config.method == "logits":
-        from agentkd.distill.losses import CHUNK
+    if config.method == "on-policy":
+        step["the teacher"] = 4.0 * max(map(size_of, config.teacher_specs))
+    if config.method in LESSONS:
+        from agentkd.distill.losses import LOGITS
 
-        # a chunk's logits, what becomes of them and their gradient; the head's gradient apart from its tied twin's
-        logits = 24.0 * CHUNK * model.vocabulary + 4.0 * model.vocabulary * model.hidden
+        # a chunk's logits and what becomes of them; the head's gradient apart from its tied twin's
+        logits = 8.0 * LOGITS + 4.0 * model.vocabulary * model.hidden
         step["gradients or logits"] = max(4.0 * trained, logits)
         memory["the teacher's scores"] = scoring(config, lengths)
-        disk["teacher's scores"] = 8.0 * config.top_k * targets
+        disk["teacher's scores"] = (8.0 * config.top_k + 4) * targets * len(config.teacher_specs)
     together = config.batch * config.accumulate * ranks.world()
     return {
         "parameters": parameters,
         "trained": trained,
-        "examples": len(lengths),
+        "examples": len(ready.fed),
         "tokens_per_epoch": sum(lengths),
         "target_tokens_per_epoch": targets,
         "longest": max(lengths),
         "examples_a_step": together,
-        "steps": round(config.epochs * -(-len(lengths) // together)),
+        "steps": round(config.epochs[0] * -(-len(ready.fed) // together)),
         "memory": {phase: {name: size / GB for name, size in parts.items()} for phase, parts in memory.items()},
         "disk": {name: size / GB for name, size in disk.items()},
     }
@@ -132,21 +140,28 @@ def shape(settings: Any, parameters: int, layers: int | None = None) -> fits.Mod
 
 
 def scoring(config: DistillConfig, lengths: Sequence[int]) -> dict[str, float]:
-    """Bytes of the scoring pass: the teacher's weights, and one layer's activations and logits of its batch."""
-    from agentkd.distill.load import open_config, skeleton
+    """Bytes of the scoring pass of the largest teacher: its weights, and one layer's activations and logits of its
+    batch. One teacher is in memory at a time."""
+    from agentkd.distill.load import open_config
     from agentkd.distill.scoring import BATCH
 
-    settings = open_config(find_weights(str(config.teacher)))
-    parameters = sum(parameter.numel() for parameter in skeleton(settings).parameters())
-    text = settings.get_text_config()
+    largest = max(config.teacher_specs, key=size_of)
+    text = open_config(find_weights(largest)).get_text_config()
     tokens = min(BATCH, len(lengths)) * max(lengths)
-    layer = fits.training(shape(text, parameters)._replace(layers=1), tokens)["activations"]
+    layer = fits.training(shape(text, size_of(largest))._replace(layers=1), tokens)["activations"]
     return {
-        "weights": 4.0 * parameters,
+        "weights": 4.0 * size_of(largest),
         "activations": layer,
         "logits": 12.0 * tokens * text.vocab_size,  # at most: only targets have logits
         "process": fits.TRAIN_BYTES,
     }
+
+
+def size_of(name: str) -> int:
+    """A model's parameters."""
+    from agentkd.distill.load import open_config, skeleton
+
+    return sum(parameter.numel() for parameter in skeleton(open_config(find_weights(name))).parameters())
 
 
 def available() -> tuple[str, float]:
@@ -191,7 +206,8 @@ def check(config: DistillConfig, ready: Ready) -> None:
 
 def helps(config: DistillConfig, ready: Ready, free: float) -> str:
     """The mildest change that fits: the same steps in smaller batches, then more time, then another student."""
-    together, batch = config.batch * config.accumulate, config.batch
+    batch = config.batch or 1
+    together = batch * config.accumulate
     changes: list[dict[str, Any]] = []
     while batch > 1:
         batch //= 2
@@ -212,49 +228,52 @@ def measure(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     from torch.utils.data import SequentialSampler
 
     from agentkd.distill.load import load_model
-    from agentkd.distill.scoring import Scores
-    from agentkd.distill.train import ask_teacher, make_trainer
+    from agentkd.distill.train import lesson, make_trainer
 
-    rows = sorted(ready.rows, key=lambda row: len(row["input_ids"]))
-    batch = min(config.batch, len(rows))
-    middle, longest = rows[(len(rows) - batch) // 2 :][:batch], rows[-batch:]
-    chosen = [row for some in (middle, longest, middle) for row in some * ranks.world()]
+    assert config.batch and config.epochs
+    order = sorted(range(len(ready.fed)), key=lambda number: ready.sizes[number])
+    sizes = sorted(ready.sizes)
+    batch = min(config.batch, len(order))
+    first, last = (len(order) - batch) // 2, len(order) - batch
+    picked = [order[n + i] for n in (first, last, first) for _ in range(ranks.world()) for i in range(batch)]
+    fed = [
+        {**ready.fed[number], **({"row": n} if "row" in ready.fed[number] else {})} for n, number in enumerate(picked)
+    ]
+    chosen = ready._replace(fed=fed, sizes=[ready.sizes[number] for number in picked])
+    if config.method in LESSONS:  # these are fed the rows themselves
+        chosen = chosen._replace(
+            examples=[ready.examples[number] for number in picked], rows=[ready.rows[number] for number in picked]
+        )
     probe = config.model_copy(update={"accumulate": 1, "batch": batch})
     folder = Path(ranks.first(lambda: mkdtemp(prefix="agentkd-plan-")))
     try:
-        scores, teacher = None, 0.0
-        if config.method == "logits":
-            start = time.monotonic()
-            ranks.first(lambda: ask_teacher(probe, chosen, folder))
-            teacher = (time.monotonic() - start) * sum(map(_length, rows)) / sum(map(_length, chosen))
-            scores = Scores(folder, chosen, config.top_k)
+        start = time.monotonic()
+        taught = lesson(probe, chosen, folder)
+        share = sum(sizes) / sum(chosen.sizes)
+        teacher = (time.monotonic() - start) * share if taught else 0.0
         watch = stopwatch()
         model = load_model(ready.student, config.layers)
-        trainer = make_trainer(probe, ready, model, chosen, folder, scores, max_steps=3, callbacks=[watch])
-        trainer._get_train_sampler = lambda _=None: SequentialSampler(chosen)
+        trainer = make_trainer(probe, chosen, model, folder, taught, max_steps=3, callbacks=[watch])
+        trainer._get_train_sampler = lambda _=None: SequentialSampler(fed)
         trainer.train()
         peak = peak_bytes()
     finally:
         if ranks.is_first():
             shutil.rmtree(folder, ignore_errors=True)
-    tokens = [batch * _length(some[-1]) for some in (middle, longest)]
+    tokens = [batch * sizes[first + batch - 1], batch * sizes[-1]]
     seconds = [watch.seconds[2], watch.seconds[1]]
     slope = max(0.0, (seconds[1] - seconds[0]) / (tokens[1] - tokens[0])) if tokens[1] > tokens[0] else 0.0
     epoch = 0.0
-    for first in range(0, len(rows), batch):  # sorted, so much like the batches that the run will make
-        size = len(rows[first : first + batch]) * _length(rows[first : first + batch][-1])
-        epoch += max(0.0, seconds[0] + slope * (size - tokens[0]))
+    for start_of in range(0, len(order), batch):  # sorted, so much like the batches that the run will make
+        some = sizes[start_of : start_of + batch]
+        epoch += max(0.0, seconds[0] + slope * (len(some) * some[-1] - tokens[0]))
     return {
         "step_tokens": tokens,
         "step_seconds": [round(value, 3) for value in seconds],
         "scoring_seconds": round(teacher, 1),
-        "seconds": round(teacher + config.epochs * epoch / ranks.world(), 1),
+        "seconds": round(teacher + config.epochs[0] * epoch / ranks.world(), 1),
         "peak_gb": round(peak / GB, 2),
     }
-
-
-def _length(row: dict[str, list[int]]) -> int:
-    return len(row["input_ids"])
 
 
 def stopwatch() -> Any:
