@@ -15,6 +15,27 @@ from typing import Annotated, Any
 import typer
 
 from agentkd import __version__
+from agentkd.cli_bench import measure
+from agentkd.cli_options import (
+    Concurrency,
+    Data,
+    Json,
+    Kb,
+    Limit,
+    MaxTokens,
+    MaxUsd,
+    Out,
+    Overrides,
+    Recipe,
+    Retriever,
+    Seed,
+    Split,
+    Task,
+    Teacher,
+    VllmArgs,
+    give,
+    say,
+)
 from agentkd.errors import AgentkdError, WorldError
 
 app = typer.Typer(
@@ -26,30 +47,6 @@ app = typer.Typer(
 )
 
 STOPPED = 130
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="any config field")]
-Recipe = Annotated[Path | None, typer.Option(help="a flat YAML file of options; the command line wins")]
-Task = Annotated[str | None, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file [geo]")]
-Data = Annotated[str | None, typer.Option(help="folder with the task's files [hub, or the package for geo]")]
-Kb = Annotated[
-    str | None, typer.Option("--kb", help="knowledge base: a TSV of head, relation, tail; a SPARQL URL; wikidata")
-]
-Split = Annotated[str | None, typer.Option(help="[generate: train, eval: test, else dev]")]
-Limit = Annotated[int | None, typer.Option(help="a seeded subset of this many questions [all]")]
-Seed = Annotated[int | None, typer.Option(help="[0]")]
-Teacher = Annotated[
-    str | None,
-    typer.Option(help="local, vllm:MODEL, openai:MODEL or URL#MODEL [$AGENTKD_TEACHER, else by the machine]"),
-]
-Retriever = Annotated[
-    str | None,
-    typer.Option(help="bm25, dense, hybrid or a folder made by feedback [hybrid where installed]"),
-]
-Concurrency = Annotated[int | None, typer.Option(help="questions in flight [4 local, 32 served]")]
-MaxTokens = Annotated[int | None, typer.Option(help="stop before so many tokens, prompt and completion")]
-MaxUsd = Annotated[float | None, typer.Option(help="stop before so many US dollars (docs/teachers.md)")]
-VllmArgs = Annotated[str | None, typer.Option(help="passed to the vLLM server that agentkd starts")]
-Out = Annotated[str | None, typer.Option(help="the directory to write and to resume [runs/… or students/…]")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout, all else on stderr")]
 
 
 @app.callback()
@@ -145,21 +142,32 @@ def distill(
     recipe: Recipe = None,
     traces: Annotated[str | None, typer.Option(help="a run directory [the newest complete one in runs/]")] = None,
     student: Annotated[str | None, typer.Option(help="smollm2-135m, a directory or a hub name")] = None,
-    method: Annotated[str | None, typer.Option(help="sft, logits, cross-tokenizer, multi-teacher [sft]")] = None,
-    limit: Annotated[int | None, typer.Option(help="examples at most [all]")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="sft, logits, on-policy, preference …; a,b: stages (docs/distill.md) [sft]")
+    ] = None,
+    form: Annotated[str | None, typer.Option(help="path, one-call or dialogue (docs/distill.md) [path]")] = None,
+    limit: Annotated[int | None, typer.Option(help="traces at most, rare paths first [all]")] = None,
     seed: Seed = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="what it would take: memory, disk, steps and, measured, time; then stop")
+    ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Verified traces into a small student, with TRL."""
     from agentkd.config import DistillConfig, load_config
-    from agentkd.distill.train import distill as run
+    from agentkd.distill import ranks
+    from agentkd.distill.plan import plan as make_plan
+    from agentkd.distill.stages import distill as run
 
     options = given(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
-    result = run(config)
+    result = make_plan(config) if plan else run(config)
+    if not ranks.is_first():
+        return
     if as_json:
         print(json.dumps(result))
+    if as_json or plan:
         return
     say(
         f"{result['examples']} examples, {result['steps']} steps in {result['seconds']:.0f} s "
@@ -187,6 +195,7 @@ def evaluate(
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
     vllm_args: VllmArgs = None,
+    constrain: Annotated[str | None, typer.Option(help="kb: a student writes paths of the KB only; none [kb]")] = None,
     matchers: Annotated[str | None, typer.Option(help="strict, rog, webqsp_official, tog_em [strict,rog]")] = None,
     baseline: Annotated[str | None, typer.Option(help="the row to compare the others with, in pairs")] = None,
     predictions: Annotated[str | None, typer.Option(help="score this JSONL of predictions instead")] = None,
@@ -222,6 +231,40 @@ def report(
 
 
 @app.command()
+def export(
+    student: Annotated[str, typer.Argument(help="a student's directory, smollm2-135m or a hub name")],
+    dtype: Annotated[str, typer.Option(help="f32 or f16, of the matrices")] = "f32",
+    out: Annotated[Path | None, typer.Option(help="the file to write [STUDENT/model-DTYPE.gguf]")] = None,
+    as_json: Json = False,
+) -> None:
+    """A student as one GGUF file, for llama.cpp and --teacher local:FILE.gguf."""
+    from agentkd.distill.gguf import export as run
+
+    result = run(student, dtype=dtype, out=out)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(f"wrote {result['out']} ({result['bytes'] / 1e6:.0f} MB); use it with --teacher local:{result['out']}")
+
+
+@app.command()
+def push(
+    student: Annotated[Path, typer.Argument(help="a directory that distill wrote")],
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; made where it is missing")],
+    private: Annotated[bool, typer.Option("--private", help="a new repository is seen by its owner alone")] = False,
+    as_json: Json = False,
+) -> None:
+    """A finished student onto the Hugging Face hub: weights, card, metrics and GGUF, in one commit."""
+    from agentkd.distill.push import push as run
+
+    result = run(student, repo, private=private)
+    if as_json:
+        print(json.dumps(result))
+        return
+    say(f"wrote {result['out']} ({len(result['files'])} files); next: agentkd eval --model {repo}")
+
+
+@app.command()
 def serve(
     model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,
@@ -254,167 +297,12 @@ def doctor(
     give(result, show, as_json)
 
 
-measure = typer.Typer(help="Measure again what the README claims.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(measure, name="bench")
-
-
-@measure.callback()
-def measure_root() -> None:
-    """Measure again what the README claims."""
-
-
-@measure.command()
-def retrieval(
-    task: Annotated[str, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file")] = "geo",
-    data: Data = None,
-    kb: Kb = None,
-    split: Split = None,
-    retriever: Annotated[str, typer.Option(help="comma-separated; the others are compared with the first")] = "bm25",
-    limit: Limit = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    as_json: Json = False,
-) -> None:
-    """Path and passage retrieval: F1, Hit and Recall at several depths, and the time of a query."""
-    from agentkd.eval.bench.retrieval import bench, show
-
-    result = bench(task, data=data, kb=kb, split=split, retrievers=retriever, limit=limit, seed=seed)
-    give(result, show, as_json)
-
-
-@measure.command()
-def client(
-    requests: Annotated[int, typer.Option(min=1, help="requests a run")] = 2000,
-    in_flight: Annotated[int, typer.Option(min=1, help="requests open at once")] = 64,
-    pairs: Annotated[int, typer.Option(min=1, help="interleaved rounds; every client runs once in each")] = 5,
-    latency: Annotated[str, typer.Option(help="lognormal (mean 0.25 s, sigma 1.2) or zero")] = "lognormal",
-    peers: Annotated[str, typer.Option(help="comma-separated")] = "aiohttp,openai,curator,distilabel",
-    install_peers: Annotated[bool, typer.Option("--install-peers", help="make .venv-peer-NAME where missing")] = False,
-    seed: Annotated[int, typer.Option()] = 0,
-    out: Annotated[Path | None, typer.Option(help="folder for the JSON and a plot [none]")] = None,
-    as_json: Json = False,
-) -> None:
-    """Our client beside raw aiohttp, the OpenAI SDK, curator and distilabel, on a loopback server."""
-    from agentkd.eval.bench.client import bench, show
-
-    result = bench(
-        requests=requests,
-        in_flight=in_flight,
-        pairs=pairs,
-        latency=latency,
-        peers=peers,
-        install=install_peers,
-        seed=seed,
-        out=out,
-    )
-    give(result, show, as_json)
-
-
-@measure.command()
-def crash(
-    questions: Annotated[int, typer.Option(min=1, help="of geo")] = 500,
-    kills: Annotated[int, typer.Option(min=1, help="kill -9 at so many seeded moments")] = 20,
-    in_flight: Annotated[int, typer.Option(min=1, help="questions in flight")] = 16,
-    seed: Annotated[int, typer.Option()] = 0,
-    out: Annotated[Path | None, typer.Option(help="an empty folder for the runs and crash.json [none]")] = None,
-    as_json: Json = False,
-) -> None:
-    """Kill a run again and again while its server fails: nothing may be lost, doubled or paid for twice."""
-    from agentkd.eval.bench.crash import bench, show, verify
-
-    result = bench(questions=questions, kills=kills, in_flight=in_flight, seed=seed, out=out)
-    give(result, show, as_json)
-    verify(result)
-
-
-@measure.command("agent")
-def bench_agent(
-    questions: Annotated[int, typer.Option(min=1, help="of geo")] = 200,
-    repeats: Annotated[int, typer.Option(min=1, help="passes over the same questions")] = 5,
-    seed: Annotated[int, typer.Option()] = 0,
-    out: Annotated[Path | None, typer.Option(help="folder for agent.json [none]")] = None,
-    as_json: Json = False,
-) -> None:
-    """What a round of KD-CoT costs beside the model: LangGraph, our nodes, our client."""
-    from agentkd.eval.bench.agent import bench, show
-
-    result = bench(questions=questions, repeats=repeats, seed=seed, out=out)
-    give(result, show, as_json)
-
-
-@measure.command()
-def server(
-    teacher: Annotated[str, typer.Option(help="vllm:MODEL, local or URL#MODEL")],
-    requests: Annotated[int, typer.Option(min=1, help="requests a block; each client has a block a pair")] = 64,
-    in_flight: Annotated[int, typer.Option(min=1, help="requests open at once")] = 32,
-    pairs: Annotated[int, typer.Option(min=1, help="interleaved pairs of blocks")] = 5,
-    seed: Annotated[int, typer.Option()] = 0,
-    vllm_args: Annotated[str, typer.Option(help="passed to the vLLM server that agentkd starts")] = "",
-    out: Annotated[Path | None, typer.Option(help="folder for server.json and the server's log [none]")] = None,
-    as_json: Json = False,
-) -> None:
-    """Our client's tokens a second on a real server, with KD-CoT's requests, against a raw client's."""
-    from agentkd.eval.bench.server import bench, show
-
-    result = bench(
-        teacher=teacher,
-        requests=requests,
-        in_flight=in_flight,
-        pairs=pairs,
-        seed=seed,
-        vllm_args=vllm_args,
-        out=out,
-    )
-    give(result, show, as_json)
-
-
-@measure.command()
-def losses(
-    tokens: Annotated[int, typer.Option(min=2, help="tokens of a batch")] = 1024,
-    vocabulary: Annotated[int, typer.Option(min=2, help="tokens known")] = 151_936,
-    width: Annotated[int, typer.Option(min=1, help="of the hidden states")] = 576,
-    rounds: Annotated[int, typer.Option(min=1, help="interleaved; each implementation runs once in each")] = 3,
-    seed: Annotated[int, typer.Option()] = 0,
-    out: Annotated[Path | None, typer.Option(help="folder for losses.json [none]")] = None,
-    as_json: Json = False,
-) -> None:
-    """The chunked JSD beside the dense one and TRL's: time, peak memory, and that they are equal."""
-    from agentkd.eval.bench.losses import bench, show
-
-    result = bench(tokens=tokens, vocabulary=vocabulary, width=width, rounds=rounds, seed=seed, out=out)
-    give(result, show, as_json)
-
-
-@measure.command()
-def faithful(
-    traces: Annotated[Path, typer.Option(help="a run directory with verified traces")],
-    corruptions: Annotated[int, typer.Option(help="corrupted chains to try")] = 200,
-    seed: Annotated[int, typer.Option()] = 0,
-    as_json: Json = False,
-) -> None:
-    """The independent checker against corrupted chains: wrong relation, entity, direction."""
-    from agentkd.eval.bench.faithful import bench, show
-
-    result = bench(traces, corruptions=corruptions, seed=seed)
-    give(result, show, as_json)
 
 
 def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:
     """The options of a command that are fields of its config."""
     return {name: value for name, value in values.items() if name in fields}
-
-
-def give(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
-    """A command's result, for a program or for a reader."""
-    if as_json:
-        print(json.dumps(result))
-    else:
-        show(result)
-
-
-def say(text: str) -> None:
-    from agentkd.progress import say as print_line
-
-    print_line(text)
 
 
 def main() -> None:

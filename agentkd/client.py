@@ -13,6 +13,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from agentkd.budget import Budget, Cost
@@ -35,12 +36,14 @@ T = TypeVar("T")
 class Reply(Frozen):
     """A model's answer. `finish_reason` is the server's; `length` means that it, or one of several, was cut at
     `max_tokens`. `texts` holds all answers of a request that asked for several, `text` first. `reasoning` is what the
-    model thought before it answered, where the server hands it over apart."""
+    model thought before it answered, where the server hands it over apart. `log_p` is the log-likelihood of each choice
+    of `complete` in nats, where the model can tell."""
 
     texts: tuple[str, ...]
     finish_reason: str
     usage: Usage
     reasoning: str = ""
+    log_p: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
@@ -48,9 +51,11 @@ class Reply(Frozen):
 
 
 class Chat(Protocol):
-    """What an agent needs of a model. `name` stands in traces and tables, `spec` is what the user typed."""
+    """What an agent needs of a model. `name` stands in traces and tables. A model that `weighs` gives the exact
+    log-likelihood of each choice of `complete`; another draws from them."""
 
     name: str
+    weighs: bool
 
     async def chat(
         self,
@@ -90,6 +95,8 @@ class Teacher:
     a slow one sooner, but costs both sides more than the answer itself where thousands of short ones fly.
     `max_tokens` and `max_usd` (by `price`) limit all calls together, those that the cache paid for before included,
     its hits excluded."""
+
+    weighs = False
 
     def __init__(
         self,
@@ -158,7 +165,8 @@ class Teacher:
 
         For small models, which follow a pattern in plain text better than an instruction. The text goes on with a
         JSON string, because that is the constraint that vLLM and llama.cpp share. Where a server cannot constrain,
-        the longest choice that the reply begins with counts, else the reply is empty."""
+        the longest choice that the reply begins with counts, else the reply is empty. Without choices the model writes
+        what it likes, and `texts` are the strings it wrote."""
         if n > 1 and not self.together:
             seeds = range(sample * n, sample * n + n)
             one_by_one = (self.complete(prompt, choices=choices, temperature=temperature, sample=k) for k in seeds)
@@ -173,11 +181,15 @@ class Teacher:
             "temperature": temperature,
             "seed": sample,
             "n": n,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}},  # vLLM
-            "json_schema": schema,  # llama.cpp
         }
+        if choices:
+            request["response_format"] = {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}}
+            request["json_schema"] = schema  # llama.cpp's name for it; vLLM reads the other
+        else:
+            request["stop"] = ["\n"]
         reply = await self._ask("/completions", request, 1)
-        return reply.model_copy(update={"texts": tuple(chosen(text, choices) for text in reply.texts)})
+        texts = (chosen(text, choices) if choices else written(text) for text in reply.texts)
+        return reply.model_copy(update={"texts": tuple(texts)})
 
     async def _ask(self, path: str, request: dict[str, Any], messages: int) -> Reply:
         """The answer to a request: from the cache, from an equal request that is in flight, or from the server."""
@@ -294,6 +306,14 @@ def text_of(choice: dict[str, Any]) -> str:
     if text is not None and not isinstance(text, str):
         raise TypeError(f"text is a {type(text).__name__}")
     return text or ""
+
+
+def written(text: str) -> str:
+    """The JSON string that a text begins with, else its first line."""
+    text = text.strip()
+    with suppress(ValueError):
+        return str(json.JSONDecoder().raw_decode(text)[0])
+    return text.partition("\n")[0].strip('" ')
 
 
 def chosen(text: str, choices: Sequence[str]) -> str:

@@ -10,10 +10,10 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from agentkd.errors import UserError
 
@@ -57,7 +57,7 @@ class GenerateConfig(StageConfig):
     teacher: str | None = None
     vllm_args: str = ""
     retriever: str | None = None
-    paths: int = Field(5, ge=1, description="relation paths shown to the model")
+    paths: int | None = Field(None, ge=1, description="relation paths that a model chooses from [5; path-writer: 12]")
     hops: int | None = Field(None, ge=1, description="longest relation path, in KB edges; default: the task's")
     rounds: int = Field(4, ge=1, description="rounds of KD-CoT at most")
     demos: str | None = Field(None, description="run directories of verified traces to take examples from")
@@ -66,6 +66,7 @@ class GenerateConfig(StageConfig):
     reader: str | None = Field(None, description="complete (a pattern, for small models) or choose (instructed)")
     trust: float | None = Field(None, ge=0, description="nats that the model's choice adds; default: by the model")
     votes: int | None = Field(None, ge=1, description="readings of the reader `complete`; default: by the server")
+    constrain: Literal["kb", "none"] | None = Field(None, description="path-writer: only paths that the KB holds [kb]")
     judge: bool = Field(False, description="the teacher judges what is proven, before gold does")
     rationalise: bool = Field(False, description="a second chance, hinted by gold and flagged, for what stays unproven")
     samples: int = Field(1, ge=1)
@@ -80,27 +81,51 @@ class GenerateConfig(StageConfig):
     batch: str | None = Field(None, description="folder of batch files: requests out, answers in")
 
 
+def per_stage(value: Any) -> Any:
+    """`3,1` on the command line is one number for each stage of `--method a,b`."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return parts if isinstance(parts, list | tuple) or parts is None else [parts]
+
+
+PerStage = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None, BeforeValidator(per_stage)]
+
+
 class DistillConfig(StageConfig):
     """`agentkd distill`: verified traces into a student."""
 
     traces: str | None = None
     student: str = "smollm2-135m"
     method: str = "sft"
+    form: Literal["path", "one-call", "dialogue"] = Field("path", description="what the student reads and writes")
+    control: Literal["unverified", "shuffled"] | None = Field(
+        None, description="train on what is not proven, to compare"
+    )
     layers: int | None = Field(None, ge=1, description="keep so many of the student's layers, evenly spaced")
     teacher: str | None = Field(None, description="a model; for multi-teacher several, separated by commas")
     teachers: Literal["mix", "route"] = Field("mix", description="multi-teacher: mean of all, or one an example")
     weights: str | None = Field(None, description="multi-teacher: of the mean, one a teacher; default: equal")
     uld: Literal["plain", "hybrid"] = Field("plain", description="cross-tokenizer: hybrid compares equal tokens by id")
-    divergence: Literal["forward", "reverse", "jsd", "skew", "skew-reverse"] = Field("forward", description="logits")
+    divergence: Literal["forward", "reverse", "jsd", "skew", "skew-reverse"] | None = Field(
+        None, description="from teacher to student [forward, on-policy: reverse]"
+    )
     beta: float = Field(0.5, ge=0, le=1, description="of jsd: 0 is forward KL, 1 is reverse KL")
     alpha: float = Field(0.1, ge=0, lt=1, description="of skew")
     top_k: int = Field(64, ge=1, description="logits: tokens of the teacher that are kept at each position")
     rest: Literal["bucket", "renormalise"] = Field("bucket", description="logits: the mass of all other tokens")
-    nll: float = Field(0.5, ge=0, le=1, description="logits: weight of the trace's own tokens")
-    epochs: float = Field(3.0, gt=0)
-    lr: float = Field(2e-4, gt=0, description="peak learning rate, cosine decay after a short warm-up")
-    batch: int = Field(4, ge=1, description="examples a device and step")
-    limit: int | None = Field(None, ge=1, description="examples at most")
+    nll: float = Field(0.5, ge=0, le=1, description="logits, preference: weight of the trace's own tokens")
+    dpo_beta: float = Field(0.1, gt=0, description="preference: how closely the student stays to its start")
+    rejected: int = Field(2, ge=1, description="preference: refused paths a verified one is compared with")
+    rollout_tokens: int = Field(64, ge=1, description="on-policy: tokens that the student writes at most")
+    rollout_temperature: float = Field(1.0, gt=0, description="on-policy: temperature of what the student writes")
+    epochs: PerStage = Field(None, description="one number, or one for each stage [3; preference and on-policy: 1]")
+    lr: PerStage = Field(
+        None, description="peak, cosine decay after a short warm-up [2e-4; preference, on-policy: 2e-5]"
+    )
+    batch: int | None = Field(None, ge=1, description="examples a process has in memory at once [path: 16, else 4]")
+    accumulate: int = Field(1, ge=1, description="batches a step: its gradient is that of batch x accumulate examples")
+    grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    lora: int | None = Field(None, ge=1, description="train adapters of this rank, and merge them into the weights")
+    limit: int | None = Field(None, ge=1, description="traces at most, those of rare targets first")
     rationalised: bool = Field(True, description="learn from traces that gold has hinted, too")
     max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
     precision: str = "auto"
@@ -130,6 +155,7 @@ class EvalConfig(GenerateConfig):
 
     agent: str = "none"
     model: str | None = None
+    form: Literal["path", "one-call", "dialogue"] | None = Field(None, description="of students; default: as taught")
     predictions: str | None = None
     matchers: str = "strict,rog"
     baseline: str | None = Field(None, description="name of the row that the others are compared with, in pairs")
@@ -157,7 +183,7 @@ def load_config(
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(part for part in first["loc"] if isinstance(part, str))  # not the place in a list
         if first["type"] == "extra_forbidden":
             raise UserError(f"unknown option '{name}': the options are {fields_of(kind)}") from None
         raise UserError(f"option '{name}' = {first['input']!r}: {first['msg'].lower()}") from None

@@ -102,37 +102,43 @@ class World:
 
         if name == "rag" and self._passages is None:
             self._passages = BM25Passages(in_memory(self.kb, "agent rag"))
-        around = self.surroundings(model)
+        around = self.surroundings(model, name)
         agent = make_agent(name, around)
         return Judged(agent, around) if self.config.judge else agent
 
-    def surroundings(self, model: Chat) -> Surroundings:
-        """All that an agent may use."""
+    def surroundings(self, model: Chat, agent: str = "") -> Surroundings:
+        """All that the agent may use."""
         from agentkd.agents.base import Surroundings
 
         return Surroundings(
             kb=self.kb,
             retriever=self.retriever,
             model=model,
-            paths=self.config.paths,
+            paths=self.config.paths or PATHS.get(agent, 5),
             hops=self.config.hops or self.task.max_hops,
             rounds=self.config.rounds,
             temperature=self.config.temperature or 0.0,
             passages=self._passages,
             memory=self.memory,
             examples=self.config.examples,
-            **reading(self.config, model.name),
+            constrain=self.config.constrain or "kb",
+            **reading(self.config, model.name, agent),
         )
 
 
+PATHS = {"path-writer": 12}  # a path costs a student some four tokens, and is not shown with its answers
 VOTES = 8
+TAUGHT = 3.0  # nats
 RATIONALISED = 1_000_000  # its sample's number: behind all that --samples may ask for
 
 
-def reading(config: GenerateConfig, model: str) -> dict[str, Any]:
+def reading(config: GenerateConfig, model: str, agent: str = "") -> dict[str, Any]:
     """How a model reads, where the user left it open (docs/kd-cot.md). The packaged 135M model goes on with a pattern,
     and its choice is worth a nat or so; any other is instructed, and decides alone. Eight votes cost a server that
-    shares their prompt hardly more than one; the embedded one reads it again for each."""
+    shares their prompt hardly more than one; the embedded one reads it again for each. A student that writes paths
+    votes as often, and was taught to: its votes count for more."""
+    if agent == "path-writer":
+        return {"votes": config.votes or VOTES, "trust": TAUGHT if config.trust is None else config.trust}
     small = model == "local" or model.endswith(PACKAGED)
     reader = config.reader or ("complete" if small else "choose")
     votes = config.votes or (VOTES if reader == "complete" and model != "local" else 1)
@@ -355,10 +361,11 @@ def describe(config: GenerateConfig, count: int, task: Task) -> str:
     """The values that were used, derived ones included, on a few lines."""
     if not count:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose --split or raise --limit")
+    paths = config.paths or PATHS.get(config.agent, 5)
     lines = [
         f"{task.name} · {config.split} · {count} questions × {config.samples} · agent {config.agent} · "
         f"teacher {config.teacher}",
-        f"retriever {config.retriever}, {config.paths} paths of ≤ {config.hops or task.max_hops} hops · "
+        f"retriever {config.retriever}, {paths} paths of ≤ {config.hops or task.max_hops} hops · "
         f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed} → {config.out}",
     ]
     return "\n".join([*lines, *([task.note] if task.note else [])])

@@ -184,7 +184,7 @@ def _check_directory(path: Path) -> None:
             raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
         raise UserError(f"{str(path)!r} is not a model directory: it has no config.json")
     missing = []
-    weights = _weight_files(path)
+    weights = weight_files(path)
     if not weights:
         missing.append("weights (model.safetensors)")
     if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
@@ -196,7 +196,7 @@ def _check_directory(path: Path) -> None:
         raise UserError(f"{', '.join(torn)} in {str(path)!r} is missing or half written: save or copy it again")
 
 
-def _weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
     """The files that hold the weights; shards as the index lists them, whether they exist or not."""
     for stem in ("model.safetensors", "pytorch_model.bin"):
         index = path / f"{stem}.index.json"

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+from pydantic import ValidationError
 
 from agentkd.config import StageConfig
 from agentkd.errors import UserError, WorldError
@@ -233,9 +234,16 @@ def newest_run(root: Path, stage: str = "generate") -> Path:
 
 
 def read_traces(path: Path) -> Iterator[Trace]:
-    """All traces of a run directory, in the order of their shards."""
-    for row in read_lines(path, "traces"):
-        yield Trace.model_validate(row)
+    """All traces of a run directory, in the order of their shards. UserError names a line that is none."""
+    for number, row in enumerate(read_lines(path, "traces"), 1):
+        try:
+            yield Trace.model_validate(row)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}"
+            raise UserError(
+                f"line {number} of {path}/traces-*.jsonl is no trace ({what}): remove the line, or generate again"
+            ) from None
 
 
 def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:

@@ -39,7 +39,7 @@ from agentkd.task_files import (
     union_of,
 )
 
-__all__ = ["Gold", "Overlap", "Parse", "Question", "Row", "Task", "id_root", "load_task", "overlaps"]
+__all__ = ["Gold", "Overlap", "Parse", "Question", "Row", "Task", "id_root", "licence", "load_task", "overlaps"]
 
 NAMES = ("geo", "webqsp", "cwq", "metaqa", "pathquestion")
 SPLITS = ("train", "dev", "validation", "test", "all")
@@ -56,6 +56,12 @@ _LICENCES = {
     "metaqa": "CC BY 3.0",
     "pathquestion": "no licence stated by its authors",
 }
+OWN = "the user's own data"
+
+
+def licence(name: str) -> str:
+    """The licence of a task's data, by the task's name."""
+    return _LICENCES.get(re.sub(r"-[123]hop$", "", name), OWN)
 
 
 class Task:
@@ -75,7 +81,7 @@ class Task:
         max_hops: int,
         aliases_path: Path | None = None,
         endpoint: tuple[str, str] | None = None,
-        licence: str = "the user's own data",
+        licence: str = OWN,
         note: str = "",
     ) -> None:
         self.name, self.kb_path, self.aliases_path, self.max_hops = name, kb_path, aliases_path, max_hops

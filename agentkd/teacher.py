@@ -44,6 +44,7 @@ class NoTeacher:
     """Stands where a model would, for agents that ask none."""
 
     name = NO_TEACHER
+    weighs = False
 
     async def chat(
         self,

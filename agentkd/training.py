@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import time
 from pathlib import Path
@@ -16,9 +17,17 @@ CHECKPOINT_SECONDS = 300.0
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint; trainer_state.json is written last, so a torn one lacks it."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    """The newest whole checkpoint."""
+    whole = [path for path in folder.glob("checkpoint-*") if is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """trainer_state.json is written last: a torn checkpoint lacks it, or has half of it."""
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def keep_memory() -> None:

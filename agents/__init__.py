@@ -10,20 +10,22 @@ from agentkd.errors import UserError
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent, Surroundings
 
-NAMES = ("kd-cot", "cot", "rag", "one-call", "top-path")
+NAMES = ("kd-cot", "cot", "rag", "one-call", "path-writer", "dialogue", "top-path")
 MODEL_FREE = ("top-path",)
 
 
 def make_agent(name: str, around: Surroundings) -> Agent:
     """The agent of that name. Raises UserError for an unknown one."""
     from agentkd.agents.cot import CoT
+    from agentkd.agents.dialogue import Dialogue
     from agentkd.agents.kd_cot import KDCoT
     from agentkd.agents.one_call import OneCall
+    from agentkd.agents.path_writer import PathWriter
     from agentkd.agents.rag import RAG
     from agentkd.agents.top_path import TopPath
 
     agents: dict[str, Callable[[Surroundings], Agent]] = {
-        agent.name: agent for agent in (KDCoT, CoT, RAG, OneCall, TopPath)
+        agent.name: agent for agent in (KDCoT, CoT, RAG, OneCall, PathWriter, Dialogue, TopPath)
     }
     if name not in agents:
         raise UserError(f"unknown agent '{name}': the agents are {', '.join(NAMES)}")

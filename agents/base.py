@@ -41,6 +41,7 @@ class Surroundings:
     trust: float = 1.0
     votes: int = 1
     reader: str = "complete"
+    constrain: str = "kb"
     memory: Memory | None = None
     examples: int = 6
     temperature: float = 0.0
@@ -90,6 +91,13 @@ class Surroundings:
         found = self.narrowed[asked]
         return option if found is None else replace(option, constraint=found[0], answers=tuple(found[1]))
 
+    async def opened(self, question: Question) -> tuple[list[str], list[Option], Step]:
+        """What a question begins with: its topics, the paths around them with its constraints, and their record."""
+        topics = self.topics(question)
+        options = await self.options(question.question, topics, topics=True)
+        options = await self.constrained(question.question, topics, options)
+        return topics, options, survey_step(options, topics)
+
     async def similar(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
         """Worked examples for a question, the most similar last."""
         if self.memory is None or not self.examples:
@@ -103,6 +111,18 @@ class Surroundings:
             return {}
         async with self.lock:
             return await asyncio.to_thread(self.memory.shares, id, question, topics)
+
+    async def named(self, question: str, anchors: Sequence[str], label: str) -> list[Option]:
+        """The option of a label, wherever the retriever ranks it; none where the KB has no such path here."""
+        async with self.lock:
+            found = await asyncio.to_thread(self._named, anchors, label)
+        return await self.constrained(question, anchors, found)
+
+    def _named(self, anchors: Sequence[str], label: str) -> list[Option]:
+        paths = self.kb.relation_paths(anchors, self.hops)
+        path = next((path for path in paths if strict_key(self.kb.label(path)) == strict_key(label)), None)
+        ends = tuple(self.kb.follow(anchors, path)) if path else ()
+        return [Option(path, label, ends)] if path and ends else []
 
     def evidence(self, anchors: Sequence[str], option: Option, ends: Sequence[str]) -> tuple[Triple, ...]:
         """The KB facts on the walks from the anchors to `ends`, at most EVIDENCE of them."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.base import PREVIEW, Option, Surroundings, chat_messages, match_options, proof, survey_step, united
+from agentkd.agents.base import PREVIEW, Option, Surroundings, chat_messages, match_options, proof, united
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, Verdict
@@ -34,10 +34,7 @@ class OneCall:
 
     async def solve(self, question: Question, sample: int) -> Draft:
         around = self.around
-        topics = around.topics(question)
-        options = await around.options(question.question, topics, topics=True)
-        options = await around.constrained(question.question, topics, options)
-        survey = survey_step(options, topics)
+        topics, options, survey = await around.opened(question)
         messages = prompt(question.question, json.loads(survey.output))
         reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
         label, answers = parse(reply.text)

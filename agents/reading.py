@@ -23,22 +23,30 @@ from agentkd.matching import strict_set
 SMOOTHING = 0.1  # added to every path's share of the votes: eight votes do not exclude the ninth path
 CALIBRATION = 1.5
 MEMORY = 2.0  # nats; chosen with CALIBRATION and UNION on WebQSP training questions (docs/log.md)
+LIKELIHOOD = 0.2  # weight of a student's log-likelihood of a path: it was taught 500 paths, and is far too sure of them
 UNION = 3  # paths whose answers are given together, at most
 
 
 def beliefs(
-    options: Sequence[Option], votes: Sequence[Option], trust: float, memory: Mapping[str, float] | None = None
+    options: Sequence[Option],
+    votes: Sequence[Option],
+    trust: float,
+    memory: Mapping[str, float] | None = None,
+    likelihood: Mapping[str, float] | None = None,
 ) -> list[float]:
     """The probability of each option; they sum to one. An option may hold several votes; `memory` has the shares of
-    labels among similar proven questions."""
+    labels among similar proven questions; `likelihood` what a student gives each label, in nats, in place of votes."""
 
     def gain(share: float) -> float:
         return math.log(1 + share / SMOOTHING) / math.log(1 + 1 / SMOOTHING)
 
     def logit(option: Option) -> float:
-        voted = sum(vote is option for vote in votes) / max(1, len(votes))
         remembered = (memory or {}).get(option.label, 0.0)
-        return option.logit / CALIBRATION + trust * gain(voted) + MEMORY * gain(remembered)
+        prior = option.logit / CALIBRATION + MEMORY * gain(remembered)
+        if likelihood is not None:
+            return prior + LIKELIHOOD * likelihood[option.label]
+        voted = sum(vote is option for vote in votes) / max(1, len(votes))
+        return prior + trust * gain(voted)
 
     logits = [logit(option) for option in options]
     highest = max(logits)
@@ -52,6 +60,7 @@ def decide(
     trust: float,
     memory: Mapping[str, float] | None = None,
     *,
+    likelihood: Mapping[str, float] | None = None,
     rank: int = 0,
     union: int = UNION,
 ) -> tuple[list[Option], float]:
@@ -60,7 +69,7 @@ def decide(
 
     A higher `rank` gives the next best single option with other answers, for samples that are to differ; past the last
     one it is the best again."""
-    chances = beliefs(options, votes, trust, memory)
+    chances = beliefs(options, votes, trust, memory, likelihood)
     answers = [strict_set(option.answers) for option in options]
 
     def expected(some: Sequence[int]) -> float:

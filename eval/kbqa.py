@@ -1,6 +1,6 @@
 """Agents and students on held-out questions: answers, scores with intervals, and paired differences.
 
-Every system (an agent with a teacher, or a student in the one-call form) answers into a run directory of its own
+Every system (an agent with a teacher, or a student in its form) answers into a run directory of its own
 under `--out`, so that answers are made once, resumed, and only read afterwards.
 """
 
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
-from agentkd.errors import UserError
+from agentkd.distill.card import add_results, student_of
+from agentkd.distill.forms import AGENTS
+from agentkd.errors import UserError, WorldError
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
     MATCHERS,
@@ -35,7 +37,7 @@ from agentkd.inprocess import BATCH, open_student, weights_identity
 from agentkd.matching import strict_hits
 from agentkd.models import find_weights
 from agentkd.progress import say
-from agentkd.store import Run, is_complete, read_traces, write_atomically
+from agentkd.store import Run, is_complete, read_config, read_traces, write_atomically
 from agentkd.teacher import NO_TEACHER, open_teacher, split_specs
 from agentkd.trace import Trace, Usage
 
@@ -80,7 +82,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     entries = systems(config)
     say(f"{task.name} · {config.split} · {len(questions)} questions · {', '.join(s.name for s in entries)} → {out}")
     say(
-        f"retriever {config.retriever}, {config.paths} paths of ≤ {config.hops} hops · "
+        f"retriever {config.retriever}, {config.paths or '5 (path-writer: 12)'} paths of ≤ {config.hops} hops · "
         f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed}"
     )
     if task.note:
@@ -89,13 +91,28 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     report = build_report(world, questions, traces, matchers, config.baseline)
     report["out"] = str(out)
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
+    note_in_cards(entries, report, config.seed)
     gold = task.gold(str(config.split))
     write_report(out, gold={question.id: gold[question.id].answers for question in questions if question.id in gold})
     return report
 
 
+def note_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: int) -> None:
+    """The rows of each student that `distill` made go into its card. A card that cannot be written costs no results."""
+    names: dict[Path, list[str]] = {}
+    for system in entries:
+        if system.agent in AGENTS.values() and (folder := student_of(system.model)) is not None:
+            names.setdefault(folder, []).append(system.name)
+    for folder, some in names.items():
+        try:
+            add_results(folder, report, some, seed)
+        except (OSError, WorldError) as error:
+            say(f"the card of {folder} does not have these results: {error}")
+
+
 def systems(config: EvalConfig) -> list[System]:
-    """The cross product of agents and teachers, then each model as a one-call student."""
+    """The cross product of agents and teachers, then each model in the form in which it was taught. A model that was
+    not taught, such as the student before training, takes the form of the first one that was."""
     found = []
     for agent in words(config.agent):
         if agent in MODEL_FREE:
@@ -104,13 +121,25 @@ def systems(config: EvalConfig) -> list[System]:
         for teacher in split_specs(config.teacher or default_teacher()):
             if agent != "none":
                 found.append(System(f"{agent}/{teacher}", agent, teacher, served=True, identity=""))
-    for model in split_specs(config.model or ""):
+    models = split_specs(config.model or "")
+    taught = {model: own for model in models if (own := form_of(model))}
+    default = next(iter(taught.values()), "path")
+    for model in models:
         served = model.startswith(SERVED)
         identity = "" if served else weights_identity(find_weights(model))
-        found.append(System(model.rstrip("/"), "one-call", model, served=served, identity=identity))
+        form: str = config.form or taught.get(model, default)
+        if config.constrain == "kb" and form != "path":
+            raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
+        found.append(System(model.rstrip("/"), AGENTS[form], model, served=served, identity=identity))
     if not found:
         raise UserError("nothing to evaluate: give --agent (with --teacher) or --model")
     return found
+
+
+def form_of(model: str) -> str:
+    """The form in which a student's own config.yaml says that it was taught; empty for a model without one."""
+    folder = student_of(model)
+    return str(read_config(folder).get("form", "one-call")) if folder else ""  # before there were forms it was that
 
 
 def words(text: str) -> list[str]:
@@ -205,7 +234,7 @@ def build_report(
             low, high = bootstrap_interval(values)
             row = {"name": name, "matcher": matcher, "n": len(counted), **aggregate(counted)}
             row |= {"f1_low": low, "f1_high": high}
-            row |= {"faithful": None if faithful is None else faithful * 100, **cost}
+            row |= {"in_kb": written_in_kb(found), "faithful": None if faithful is None else faithful * 100, **cost}
             rows.append(row)
             f1[name, matcher] = values
     return {
@@ -256,6 +285,12 @@ def costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
     return {"calls": usage.calls / asked, "tokens": usage.tokens / asked, "seconds": usage.seconds / asked}
 
 
+def written_in_kb(traces: Sequence[Trace]) -> float | None:
+    """The percentage of paths that a student wrote and the knowledge base holds; None for who writes none."""
+    known = [trace.provenance["in_kb"] for trace in traces if "in_kb" in trace.provenance]
+    return 100.0 * sum(known) / len(known) if known else None
+
+
 def differences(
     f1: Mapping[tuple[str, str], Sequence[float]], names: Sequence[str], matchers: Sequence[str], baseline: str | None
 ) -> list[dict[str, Any]]:
@@ -284,7 +319,7 @@ def evaluate_predictions(config: EvalConfig) -> dict[str, Any]:
     for matcher in chosen(config.matchers):
         scores = list(score_predictions(predictions, matcher).values())
         low, high = bootstrap_interval([item.f1 * 100 for item in scores])
-        empty = dict.fromkeys(("faithful", "calls", "tokens", "seconds"))
+        empty = dict.fromkeys(("in_kb", "faithful", "calls", "tokens", "seconds"))
         row = {"name": path.stem, "matcher": matcher, "n": len(scores), **aggregate(scores)}
         rows.append({**row, "f1_low": low, "f1_high": high, **empty})
     return {"task": None, "n": len(predictions), "rows": rows, "differences": []}

@@ -28,6 +28,9 @@ def show(report: dict[str, Any]) -> None:
             row["name"], row["matcher"], *cells, cell(row["calls"]), cell(row["tokens"], 0), cell(row["seconds"], 2)
         )
     console.print(table)
+    for row in report["rows"]:
+        if row["matcher"] == report["rows"][0]["matcher"] and row.get("in_kb") is not None:
+            console.print(f"{row['name']}: {cell(row['in_kb'])} % of the paths that it wrote are in the knowledge base")
     if report.get("groups"):
         table = Table(title=f"by kind of question, {report['groups'][0]['matcher']}", title_justify="left", box=None)
         for name in ("system", "kind", "n", "Hit", "F1 [95 %]"):

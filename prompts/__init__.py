@@ -45,8 +45,10 @@ def demonstrations(name: str) -> list[dict[str, Any]]:
 
 @cache
 def prompts_hash() -> str:
-    """SHA-256 over all prompt files: a run made with other prompts is another run."""
+    """SHA-256 over all prompt files: a run made with other prompts is another run. A model card is none."""
     digest = hashlib.sha256()
     for path in sorted(FOLDER.rglob("*.jinja*")) + sorted(FOLDER.rglob("*.jsonl")):
+        if path.name.startswith("card"):
+            continue
         digest.update(path.relative_to(FOLDER).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

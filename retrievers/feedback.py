@@ -91,9 +91,13 @@ def feedback(config: FeedbackConfig) -> dict[str, Any]:
     source = read_config(folders[0])
     out = Path(config.out or f"students/{slug(task_label(source['task']))}-retriever")
     config = config.model_copy(update={"traces": ",".join(map(str, folders)), "out": str(out)})
+    from agentkd.decontaminate import evaluation_questions
+
     tried: dict[str, Tried] = {}
     for folder in folders:
-        for name, item in collect(map(Trace.model_validate, read_lines(folder, "traces"))).items():
+        asked = evaluation_questions(read_config(folder))
+        found = map(Trace.model_validate, read_lines(folder, "traces"))
+        for name, item in collect(trace for trace in found if not asked(trace)).items():
             tried.setdefault(name, item).rewards.update(item.rewards)
     useful = {name: item for name, item in sorted(tried.items()) if any(item.rewards.values())}
     if len(useful) < HELD_OUT:

@@ -16,7 +16,7 @@ step() {
 
 start=$SECONDS
 step agentkd generate --task geo --limit 48 --seed "$seed" --out "runs/$name"
-step agentkd distill --traces "runs/$name" --seed "$seed" --out "students/$name"
+step agentkd distill --traces "runs/$name" --form one-call --seed "$seed" --out "students/$name"
 step agentkd eval --task geo --limit 40 --seed "$seed" --agent kd-cot --teacher local \
     --model "smollm2-135m,students/$name" --baseline smollm2-135m --out "runs/$name-eval"
 printf '\nthe road took %d s\n' $((SECONDS - start))

@@ -41,6 +41,7 @@ class Scripted:
     """Gives the replies in their order and keeps what it was asked. `plan` and `finish` write the JSON."""
 
     name = "scripted"
+    weighs = False
 
     def __init__(self, *replies: str) -> None:
         self.replies = list(replies)
@@ -228,3 +229,62 @@ def test_a_small_model_reads_by_going_on_with_a_pattern() -> None:
     assert trusted.answers == ("Oslo",)
     other = solve("kd-cot", Scripted(CHILD), "Which child has Anna?", "Anna", sample=1, **settings)
     assert other.answers == ("Oslo",), "a second sample reads otherwise"
+
+
+class Weighing(Scripted):
+    """Knows the likelihood of each choice."""
+
+    weighs = True
+
+    def __init__(self, **nats: float) -> None:
+        super().__init__()
+        self.nats = nats
+
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
+    ) -> Reply:
+        self.prompt = prompt
+        log_p = tuple(self.nats[choice.replace(" ", "_")] for choice in choices)
+        return Reply(
+            texts=(max(zip(log_p, choices, strict=True))[1],), finish_reason="stop", usage=Usage(), log_p=log_p
+        )
+
+
+def test_a_path_student_decides_by_its_likelihoods_and_all_its_paths_are_proven() -> None:
+    model = Weighing(has_child=-40.0, lives_in=-1.0)
+    draft = solve("path-writer", model, "Who are Anna's children?", "Anna")
+    assert draft.answers == ("Oslo",) and check_draft(KB, draft).rung == "complete" and draft.provenance["in_kb"]
+    assert "Anna" not in model.prompt and model.prompt.endswith("Path:\n")
+    assert solve("path-writer", Weighing(has_child=-1.0, lives_in=-40.0), "Where is she?", "Anna").answers == (
+        "Ben",
+        "Cleo",
+    )
+    assert solve("path-writer", model, "Who are Zoe's children?", "Zoe").answers == ()
+
+
+def test_a_served_path_student_votes_within_the_knowledge_base() -> None:
+    model = Scripted("lives in")
+    draft = solve("path-writer", model, "Where is Anna?", "Anna", trust=20.0)
+    assert draft.answers == ("Oslo",) and set(model.choices) == {"has child", "lives in"}
+
+
+def test_unconstrained_a_path_is_looked_up_and_an_invented_one_has_no_answer() -> None:
+    real = solve("path-writer", Scripted("Lives in"), "Where is Anna?", "Anna", constrain="none")
+    assert real.answers == ("Oslo",) and real.provenance["in_kb"]
+    unranked = solve("path-writer", Scripted("has child"), "Where does Anna live?", "Anna", constrain="none", paths=1)
+    assert unranked.answers == ("Ben", "Cleo")
+    made_up = solve("path-writer", Scripted("favourite colour"), "Where is Anna?", "Anna", constrain="none")
+    assert made_up.answers == () and made_up.provenance["in_kb"] is False
+    assert "favourite colour" in made_up.steps[-1].verdict.reason  # type: ignore[union-attr]
+    assert not check_draft(KB, made_up).ok
+
+
+def test_a_dialogue_asks_for_a_path_reads_and_finishes() -> None:
+    model = Scripted("Action: Path[has child]", "Action: Finish[Ben\nCleo]")
+    draft = solve("dialogue", model, "Who are Anna's children?", "Anna")
+    assert draft.answers == ("Ben", "Cleo") and draft.usage.calls == 2 and check_draft(KB, draft).rung == "complete"
+    assert "has child: Ben; Cleo" in model.asked[1][0][-1].content
+    liar = solve("dialogue", Scripted("Action: Path[has child]", "Action: Finish[Zeus]"), "Children?", "Anna")
+    assert not check_draft(KB, liar).ok
+    lost = solve("dialogue", Scripted("Action: Path[has horse]"), "Horses?", "Anna")
+    assert lost.answers == () and lost.usage.calls == 1

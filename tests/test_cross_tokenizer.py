@@ -16,9 +16,10 @@ from agentkd.config import DistillConfig  # noqa: E402
 from agentkd.distill import cross_tokenizer as module  # noqa: E402
 from agentkd.distill import scoring  # noqa: E402
 from agentkd.distill.alignment import equal_tokens  # noqa: E402
-from agentkd.distill.dataset import one_call_example, tokenise  # noqa: E402
+from agentkd.distill.dataset import tokenise  # noqa: E402
+from agentkd.distill.forms import one_call_examples  # noqa: E402
 from agentkd.distill.scoring import Scores  # noqa: E402
-from agentkd.distill.train import distill  # noqa: E402
+from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from tests.test_alignment import PAIR, PIECES, byte_level, sentencepiece  # noqa: E402
 from tests.test_dataset import make, write_run  # noqa: E402
@@ -59,14 +60,14 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(student: Path | str, teacher: Path | str, traces: Path, out: Path, **changes: Any) -> DistillConfig:
     values: dict[str, Any] = {"student": str(student), "teacher": str(teacher), "traces": str(traces), "out": str(out)}
     values |= {"method": "cross-tokenizer", "epochs": 3, "batch": 2, "lr": 1e-2, "top_k": 16, "precision": "fp32"}
-    return DistillConfig.model_validate({**values, **changes})
+    return DistillConfig.model_validate({"form": "one-call", **values, **changes})
 
 
 class Batch:
     """Three rows of the student with a made-up teacher's distributions over its own tokens, the middle row without."""
 
     def __init__(self, folder: Path, k: int, *, hybrid: bool) -> None:
-        example = one_call_example(make("a"))
+        example = one_call_examples(make("a"))[0]
         assert example is not None
         byte_level, sentencepiece = PAIR
         byte_level.chat_template = CHAT
@@ -102,7 +103,7 @@ class Batch:
         self.ours = ours
         collator = module.Collator(Scores(folder, asked, k), asked, self.spans, 0, ours)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module.losses, "CHUNK", 6)  # spans lie across the borders of so small chunks
+            patch.setattr(module, "CHUNK", 6)  # spans lie across the borders of so small chunks
             self.inputs = collator([{**row, "row": number} for number, row in enumerate(self.rows)])
         self.labels = torch.tensor([label for row in self.rows for label in module.targets(row)])
 
@@ -268,7 +269,7 @@ def test_the_end_of_an_answer_is_the_templates() -> None:
     """Gemma's tokenizer calls <eos> the end, its template ends answers with <end_of_turn>."""
     tokenizer = byte_level()
     tokenizer.chat_template = CHAT.replace("<|end|>", "<|user|>")
-    example = one_call_example(make("a"))
+    example = one_call_examples(make("a"))[0]
     assert example is not None
     row = module.teacher_row(example, tokenizer, "t")
     assert row["labels"][-1] == tokenizer.convert_tokens_to_ids("<|user|>") != tokenizer.eos_token_id

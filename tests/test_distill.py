@@ -10,7 +10,7 @@ import pytest
 
 from agentkd import training as module
 from agentkd.config import DistillConfig
-from agentkd.distill.train import distill
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from tests.test_dataset import make, write_run
@@ -44,7 +44,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(student: Path, traces: Path, out: Path, **changes: Any) -> DistillConfig:
     values = {"student": str(student), "traces": str(traces), "out": str(out), "epochs": 3, "batch": 2, "lr": 1e-2}
-    return DistillConfig.model_validate({**values, "precision": "fp32", **changes})
+    return DistillConfig.model_validate({**values, "form": "one-call", "precision": "fp32", **changes})
 
 
 def weights(out: Path) -> Any:

@@ -11,8 +11,8 @@ import pytest
 
 from agentkd.config import DistillConfig
 from agentkd.distill import scoring
+from agentkd.distill.stages import distill
 from agentkd.distill.students import kept_layers, prune_layers
-from agentkd.distill.train import distill
 from agentkd.errors import UserError
 from tests.test_dataset import make, write_run
 from tests.test_distill import tiny
@@ -41,7 +41,7 @@ def config(student: Path, teacher: Path | None, traces: Path, out: Path, **chang
     values: dict[str, Any] = {"student": str(student), "traces": str(traces), "out": str(out)}
     values |= {"teacher": None if teacher is None else str(teacher)}
     values |= {"method": "logits", "epochs": 3, "batch": 2, "lr": 1e-2, "top_k": 8, "precision": "fp32"}
-    return DistillConfig.model_validate({**values, **changes})
+    return DistillConfig.model_validate({"form": "one-call", **values, **changes})
 
 
 def rows() -> list[dict[str, list[int]]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
@@ -35,27 +39,72 @@ def states(n: int = 37, v: int = 53, d: int = 8, seed: int = 0) -> list[torch.Te
     return [torch.randn(size, generator=g, dtype=torch.float64) for size in sizes]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_chunked_equals_the_dense_reference(name: str, seed: int) -> None:
-    hidden, head, teacher_hidden, teacher_head = states(seed=seed)
+@settings(deadline=None, max_examples=25)
+@given(
+    name=st.sampled_from(NAMES),
+    beta=st.floats(0.05, 0.95),
+    alpha=st.floats(0.0, 0.9),
+    tokens=st.integers(1, 40),
+    chunk=st.one_of(st.none(), st.integers(1, 45)),
+    rows=st.integers(1, 45),
+    seed=st.integers(0, 2**16),
+)
+def test_chunked_equals_the_dense_reference(
+    name: str, beta: float, alpha: float, tokens: int, chunk: int | None, rows: int, seed: int
+) -> None:
+    hidden, head, teacher_hidden, teacher_head = states(n=tokens, seed=seed)
     hidden.requires_grad_(), head.requires_grad_()
     p, q = (teacher_hidden @ teacher_head.T).softmax(-1), (hidden @ head.T).softmax(-1)
-    expected = reference(name, p, q, beta=0.3, alpha=0.2).sum()
+    expected = reference(name, p, q, beta, alpha).sum()
     expected_grads = torch.autograd.grad(3 * expected, (hidden, head))
 
-    measure = losses.divergence(name, beta=0.3, alpha=0.2)
+    measure = losses.divergence(name, beta=beta, alpha=alpha)
     small = [tensor.detach().float().requires_grad_() for tensor in (hidden, head)]
+    teacher = losses.Head(teacher_hidden.float(), teacher_head.float())
 
-    def loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        return measure((teacher @ teacher_head.float().T).log_softmax(-1), logits.log_softmax(-1))
+    def between_heads(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return measure(teacher.log_softmax(-1), logits.log_softmax(-1))
 
-    for chunk in (1, 10, 37, 64):
-        total = losses.chunked(loss, *small, teacher_hidden.float(), chunk=chunk)
-        grads = torch.autograd.grad(3 * total, small)
-        torch.testing.assert_close(total.double(), expected.detach(), rtol=1e-5, atol=1e-5)
-        for ours, theirs in zip(grads, expected_grads, strict=True):
-            torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-5)
+    def from_known(logits: torch.Tensor, log_p: torch.Tensor) -> torch.Tensor:
+        return measure(log_p, logits.log_softmax(-1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "LOGITS", 11 * len(head))
+        patch.setattr(losses, "IN_CACHE", rows * len(head))
+        for loss, aligned in ((between_heads, teacher), (from_known, p.log().float())):
+            total = losses.chunked(loss, *small, aligned, chunk=chunk)
+            grads = torch.autograd.grad(3 * total, small)
+            torch.testing.assert_close(total.double(), expected.detach(), rtol=1e-4, atol=1e-4)
+            for ours, theirs in zip(grads, expected_grads, strict=True):
+                torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_no_array_is_larger_than_a_chunks_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Sizes(TorchDispatchMode):
+        largest, losses = 0, 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            for tensor in made if isinstance(made, tuple | list) else (made,):
+                if isinstance(tensor, torch.Tensor):
+                    self.largest = max(self.largest, tensor.numel())
+            if func is torch.ops.aten._log_softmax.default:
+                self.losses = max(self.losses, made.numel())
+            return made
+
+    hidden, head, teacher_hidden, teacher_head = (tensor.float() for tensor in states(n=64, d=2))
+    monkeypatch.setattr(losses, "LOGITS", 16 * 53 + 7)
+    monkeypatch.setattr(losses, "IN_CACHE", 4 * 53)
+    with Sizes() as seen:
+        losses.chunked(
+            lambda logits, teacher: losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1)),
+            hidden.requires_grad_(),
+            head.requires_grad_(),
+            losses.Head(teacher_hidden, teacher_head),
+        ).backward()
+    assert seen.largest == 16 * 53 and seen.losses == 4 * 53
 
 
 def test_the_limits_of_jsd_are_the_two_kls() -> None:
@@ -125,5 +174,7 @@ def test_frozen_parts_get_no_gradient_and_rows_must_match() -> None:
         twice.backward()
     with pytest.raises(ValueError, match=r"37 tokens, but aligned tensors of \[36\] rows"):
         losses.chunked(nll, hidden, head, labels[1:])
+    with pytest.raises(ValueError, match=r"37 tokens, but aligned tensors of \[37, 5\] rows"):
+        losses.chunked(nll, hidden, head, labels, losses.Head(hidden[:5], head))
     with pytest.raises(ValueError, match="unknown divergence 'tvd'"):
         losses.divergence("tvd")

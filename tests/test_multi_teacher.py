@@ -13,7 +13,7 @@ from agentkd.config import DistillConfig  # noqa: E402 (torch is optional)
 from agentkd.distill import losses, scoring  # noqa: E402
 from agentkd.distill import multi_teacher as module  # noqa: E402
 from agentkd.distill.dataset import load, tokenise  # noqa: E402
-from agentkd.distill.train import distill  # noqa: E402
+from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from tests.test_alignment import byte_level  # noqa: E402
 from tests.test_cross_tokenizer import config, tiny  # noqa: E402
@@ -102,7 +102,7 @@ def test_each_example_goes_to_the_teacher_that_finds_it_likeliest(
 
     metrics = distill(settings(models, traces, tmp_path / "out", teachers="route", epochs=1))
     tokenizer = AutoTokenizer.from_pretrained(models[0])
-    rows = [tokenise(example, tokenizer) for example in load(traces).examples]
+    rows = [tokenise(example, tokenizer) for example in load(traces, "one-call").examples]
     means = []
     for folder in models[1:]:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -31,17 +31,20 @@ from transformers import AutoConfig, AutoTokenizer
 from agentkd.config import DistillConfig
 from agentkd.distill import losses
 from agentkd.distill.alignment import Span, ends, equal_tokens, places, spans, token_bytes
-from agentkd.distill.dataset import IGNORED, Example
+from agentkd.distill.dataset import IGNORED
+from agentkd.distill.forms import Example
 from agentkd.distill.logits import BatchLoss, Lesson, Terms
 from agentkd.distill.scoring import Scores, padded, teacher_scores, vocabulary_hash
 from agentkd.errors import UserError
 from agentkd.inprocess import chat_text
 from agentkd.models import find_weights
 from agentkd.progress import say
+from agentkd.trace import Message
 
 Row = dict[str, list[int]]
 Ids = npt.NDArray[np.int64]
 FIELDS = "kind", "rank_p", "teacher_ids", "teacher_log_p"  # of each span; the last two for the hybrid
+CHUNK = 64  # target tokens whose logits exist at a time, if no span is longer
 SILENT, PLAIN, HYBRID = 0, 1, 2  # what the teacher says at a token: nothing, ranks, or ids and ranks
 
 
@@ -67,7 +70,7 @@ def prepare(
     aligned: list[list[Span]] = []
     for example, row in zip(examples, rows, strict=True):
         asked = teacher_row(example, other, name)
-        found = align(targets(row), targets(asked), pieces, example.target)
+        found = align(targets(row), targets(asked), pieces, example.written)
         silent = found is None or len(asked["input_ids"]) > limit
         theirs.append({"input_ids": asked["input_ids"][:1], "labels": [IGNORED]} if silent else asked)
         aligned.append([] if silent or found is None else found)
@@ -100,29 +103,29 @@ def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
     student. Without a chat template: the token that begins a text, the messages and the target, an empty line between.
     Raises UserError where the template refuses the messages."""
     end = tokenizer.eos_token_id
-    if tokenizer.chat_template is None:
-        text = "".join(f"{message.content}\n\n" for message in example.messages)
+    if isinstance(example.prompt, str) or tokenizer.chat_template is None:
+        prompt = example.prompt
+        text = prompt if isinstance(prompt, str) else "".join(f"{message.content}\n\n" for message in prompt)
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     else:
         try:
-            text, begin = chat_text(tokenizer, example.messages), []
+            text, begin = chat_text(tokenizer, example.prompt), []
         except TemplateError as error:  # mostly for a system message
             raise UserError(
                 f"the chat template of {name} refuses a prompt of roles "
-                f"{', '.join(message.role for message in example.messages)} ({str(error).splitlines()[0]}): give a "
+                f"{', '.join(message.role for message in example.prompt)} ({str(error).splitlines()[0]}): give a "
                 f"directory whose chat_template.jinja takes them, or without one, to be prompted plainly"
             ) from None
-        end = turn_end(tokenizer, example, default=end)
-    prompt = begin + tokenizer(text, add_special_tokens=False)["input_ids"]
-    target = [*tokenizer(example.target, add_special_tokens=False)["input_ids"], end]
-    return {"input_ids": prompt + target, "labels": [IGNORED] * len(prompt) + target}
+        end = turn_end(tokenizer, example.prompt, example.target, default=end)
+    given = begin + tokenizer(text, add_special_tokens=False)["input_ids"]
+    target = [*tokenizer(example.written, add_special_tokens=False)["input_ids"], end]
+    return {"input_ids": given + target, "labels": [IGNORED] * len(given) + target}
 
 
-def turn_end(tokenizer: Any, example: Example, *, default: int) -> int:
+def turn_end(tokenizer: Any, prompt: Sequence[Message], target: str, *, default: int) -> int:
     """The token with which the template ends an answer; not every tokenizer calls it the end (Gemma)."""
-    messages = [message.model_dump() for message in example.messages]
-    said = [*messages, {"role": "assistant", "content": example.target}]
-    after = str(tokenizer.apply_chat_template(said, tokenize=False)).rpartition(example.target)[2]
+    said = [message.model_dump() for message in [*prompt, Message(role="assistant", content=target)]]
+    after = str(tokenizer.apply_chat_template(said, tokenize=False)).rpartition(target)[2]
     ids = tokenizer(after, add_special_tokens=False)["input_ids"]
     return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else default
 
@@ -165,7 +168,7 @@ class Collator:
             found, learned = self.aligned[row["row"]], targets(row)
             lengths += [span.a_end - span.a for span in found] or [1] * len(learned)
             parts.append(self.known(row["row"], found, np.array(learned)))
-        size = max(losses.CHUNK, *lengths)
+        size = max(CHUNK, *lengths)
         at = np.array(places(lengths, size))
         take = np.full(at[-1] + lengths[-1], -1)
         back = np.zeros_like(take)
@@ -224,7 +227,7 @@ def batch_loss(config: DistillConfig, ours: Ids | None = None) -> BatchLoss:
         take = inputs["take"].clamp_min(0)
         aligned = labels[take], real, *(inputs[name] for name in names)
         measure = token_loss(config, terms, shared)
-        return losses.chunked(measure, hidden[take], head, *aligned, chunk=int(inputs["size"]))
+        return losses.chunked(measure, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
 
     return loss
 
@@ -232,7 +235,7 @@ def batch_loss(config: DistillConfig, ours: Ids | None = None) -> BatchLoss:
 def token_loss(config: DistillConfig, terms: Terms, shared_V: Tensor | None = None) -> Callable[..., Tensor]:
     """The loss of each token of a chunk of whole spans from the student's logits [C, V]; a span's stands at its first.
     `shared_V` says which tokens the teacher has, too (hybrid). The terms' sums are added to `terms`."""
-    measure = losses.divergence(config.divergence, beta=config.beta, alpha=config.alpha)
+    measure = losses.divergence(config.divergence or "forward", beta=config.beta, alpha=config.alpha)
 
     def loss(
         logits_CV: Tensor, labels: Tensor, real: Tensor, back: Tensor, kind: Tensor, p_CK: Tensor, *match: Tensor

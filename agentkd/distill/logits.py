@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -74,7 +73,7 @@ def batch_loss(config: DistillConfig) -> BatchLoss:
 
 def token_loss(config: DistillConfig, terms: Terms) -> Loss:
     """The loss of each token from the student's logits [C, V]; the terms' sums are added to `terms`."""
-    measure = losses.divergence(config.divergence, beta=config.beta, alpha=config.alpha)
+    measure = losses.divergence(config.divergence or "forward", beta=config.beta, alpha=config.alpha)
 
     def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor) -> Tensor:
         log_q = logits_CV.log_softmax(-1)
@@ -92,7 +91,7 @@ def with_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
 
     class Trainer(trainer):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
-            self.terms: dict[str, list[float]] = defaultdict(list)
+            self.terms: dict[str, float] = defaultdict(float)
             super().__init__(*args, **options)
 
         def compute_loss(
@@ -112,14 +111,21 @@ def with_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
             sums: Terms = defaultdict(list)
             head = self.accelerator.unwrap_model(model).get_output_embeddings().weight
             total = batch_loss(hidden, head, targets[learned], inputs, sums)
-            for name, parts in sums.items():
-                self.terms[name].append(float(torch.stack(parts).sum()) / len(hidden))
+            for name, parts in {**sums, "tokens": [torch.tensor(float(len(hidden)))]}.items():
+                self.terms[name] += float(torch.stack(parts).sum())
             loss = total / (len(hidden) if num_items_in_batch is None else num_items_in_batch)
+            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes  # it counts every process's tokens, DDP takes the mean
             return (loss, states) if return_outputs else loss
 
         def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
-            logs |= {name: fmean(values) for name, values in self.terms.items()}
-            self.terms.clear()
+            if self.terms:  # sums of this process since the last step
+                names = sorted(self.terms)
+                sums = torch.tensor([self.terms[name] for name in names], device=self.args.device)
+                total = dict(zip(names, self.accelerator.reduce(sums, "sum").tolist(), strict=True))
+                tokens = total.pop("tokens")
+                logs |= {name: value / tokens for name, value in total.items()}
+                self.terms.clear()
             super().log(logs, *args, **options)
 
     return Trainer

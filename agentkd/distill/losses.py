@@ -12,17 +12,19 @@ they are differentiable in both arguments. Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
-CHUNK = 64
-"""Tokens a chunk. With a vocabulary of 151,936 one float32 array of a chunk's logits takes 39 MB, so that there is no
-need to cut the vocabulary, too, which would cost a second pass for the normaliser."""
+LOGITS = 10_000_000
+"""Logits that exist at once: 40 MB in float32, those of 65 tokens with a vocabulary of 151,936."""
+IN_CACHE = 300_000
+"""Logits that a loss sees at once on a CPU. A loss makes some ten arrays of their size, in all the memory it takes
+beyond the logits; arrays of a megabyte are read again before they leave the cache. (A GPU wants large steps.)"""
 _NOTHING = -30.0  # log of a mass that no sum of float32 notices, and of which no divergence makes a NaN
 _TINY = 1e-7  # the least probability that the rest of a vocabulary is given: float32 knows no smaller step below 1
 
@@ -108,47 +110,75 @@ def on_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> t
     return with_rest(log_p_NK), with_rest(log_q_NK)
 
 
-def chunked(
-    loss: Callable[..., Tensor], hidden_ND: Tensor, head_VD: Tensor, *aligned: Tensor, chunk: int = CHUNK
-) -> Tensor:
-    """The sum over N tokens of `loss(logits_CV, *aligned_C)`, with the logits of `chunk` tokens in memory at a time.
+class Head(NamedTuple):
+    """Another model's hidden states and head, which learn nothing: a loss is given their logits."""
 
-    `loss` gives one value a token [C] from float32 logits of the student; `aligned` are tensors of first dimension N
-    (labels, weights, what the teacher said, its hidden states), of which it is given the same rows. They get no
-    gradient. Value and gradient in `hidden_ND` and `head_VD` equal those of the dense computation; the gradient is
-    made in the forward pass, chunk by chunk, while the logits are at hand (the idea of Liger's fused losses, arXiv
-    2410.10989), so that nothing of size N V is ever stored.
+    hidden_NE: Tensor
+    weight_VE: Tensor
+
+
+def chunked(
+    loss: Callable[..., Tensor],
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    *aligned: Tensor | Head,
+    chunk: int | None = None,
+    whole: bool = False,
+) -> Tensor:
+    """The sum over N tokens of `loss(logits_RV, *aligned_R)`, with the logits of few tokens in memory at a time.
+
+    `loss` gives one value a token [R] from float32 logits of the student; `aligned` are tensors of first dimension N
+    (labels, weights, what the teacher said), of which it is given the same rows, and heads of other models, of which
+    it is given the float32 logits [R, V] of these rows. They get no gradient. Value and gradient in `hidden_ND` and
+    `head_VD` equal those of the dense computation; the gradient is made in the forward pass, while the logits are at
+    hand (the idea of Liger's fused losses, arXiv 2410.10989), so that nothing of size N V is ever stored.
+
+    Logits are made for `chunk` tokens at once, by default for as many as `LOGITS` allows, since a product with the head
+    reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient takes the place of their logits;
+    with `whole` it sees a chunk's rows together, for losses that join rows.
     """
-    if any(len(tensor) != len(hidden_ND) for tensor in aligned):
-        raise ValueError(f"{len(hidden_ND)} tokens, but aligned tensors of {[len(t) for t in aligned]} rows")
-    total: Tensor = _Chunked.apply(loss, chunk, hidden_ND, head_VD, *aligned)  # type: ignore[no-untyped-call]
+    first = [aligned_to(item) for item in aligned]
+    if any(len(tensor) != len(hidden_ND) for tensor in first):
+        raise ValueError(f"{len(hidden_ND)} tokens, but aligned tensors of {[len(t) for t in first]} rows")
+    chunk = chunk or max(1, LOGITS // len(head_VD))
+    total: Tensor = _Chunked.apply(loss, chunk, whole, hidden_ND, head_VD, *aligned)  # type: ignore[no-untyped-call]
     return total
+
+
+def aligned_to(item: Tensor | Head) -> Tensor:
+    """The tensor whose rows are tokens."""
+    return item.hidden_NE if isinstance(item, Head) else item
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, loss: Callable[..., Tensor], chunk: int, hidden_ND: Tensor, head_VD: Tensor, *aligned: Tensor
+        ctx: Any,
+        loss: Callable[..., Tensor],
+        chunk: int,
+        whole: bool,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        *aligned: Tensor | Head,
     ) -> Tensor:
-        wants_hidden, wants_head = ctx.needs_input_grad[2:4]
+        wants_hidden, wants_head = ctx.needs_input_grad[3:5]
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden_ND) if wants_hidden else None
         grad_head = torch.zeros_like(head_VD) if wants_head else None
         for start in range(0, len(hidden_ND), chunk):
             rows = slice(start, start + chunk)
             logits = (hidden_ND[rows] @ head_VD.T).float()
-            with torch.enable_grad():
-                logits.requires_grad_(wants_hidden or wants_head)
-                value = loss(logits, *(tensor[rows] for tensor in aligned)).sum()
-            total += value.detach()
-            if not logits.requires_grad:
-                continue
-            (grad_logits,) = torch.autograd.grad(value, logits)
-            grad_logits = grad_logits.to(head_VD.dtype)
+            given = [
+                (item.hidden_NE[rows] @ item.weight_VE.T).float() if isinstance(item, Head) else item[rows]
+                for item in aligned
+            ]
+            total += _in_place(loss, logits, given, wants_hidden or wants_head, whole)
+            grad_logits = logits.to(head_VD.dtype)
             if grad_hidden is not None:
                 torch.mm(grad_logits, head_VD, out=grad_hidden[rows])
             if grad_head is not None:
                 grad_head.addmm_(grad_logits.T, hidden_ND[rows])
+            del logits, given, grad_logits  # before the next ones are made
         ctx.made = grad_hidden, grad_head
         ctx.rest = len(aligned)
         return total
@@ -160,4 +190,21 @@ class _Chunked(torch.autograd.Function):
             raise RuntimeError("a chunked loss goes backward once: its gradients are scaled where they stand")
         pair = [made if made is None else made.mul_(grad) for made in ctx.made]
         ctx.made = None
-        return (None, None, *pair, *[None] * ctx.rest)
+        return (None, None, None, *pair, *[None] * ctx.rest)
+
+
+def _in_place(
+    loss: Callable[..., Tensor], logits_CV: Tensor, aligned: Sequence[Tensor], wanted: bool, whole: bool
+) -> Tensor:
+    """The sum of a chunk's losses; if `wanted`, their gradient takes the place of the logits."""
+    total = logits_CV.new_zeros(())
+    step = len(logits_CV) if whole or logits_CV.is_cuda else max(1, IN_CACHE // logits_CV.shape[1])
+    for start in range(0, len(logits_CV), step):
+        rows = slice(start, start + step)
+        with torch.enable_grad():
+            logits = logits_CV[rows].detach().requires_grad_(wanted)
+            value = loss(logits, *(tensor[rows] for tensor in aligned)).sum()
+        total += value.detach()
+        if wanted:
+            logits_CV[rows] = torch.autograd.grad(value, logits)[0]
+    return total

@@ -1,196 +1,271 @@
-"""Train a student on verified traces with TRL's stable trainers.
+"""Train a student by one method, with TRL's stable trainers: what is fed, the loss, checkpoints, the weights saved.
 
-The student directory holds weights, tokenizer, config.yaml, metrics.json, curves and a card; `checkpoints/` and the
-same command resume a run that was stopped. The manifest is written last, after the weights.
+`checkpoints/` and the same command resume a run that was stopped.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentkd.config import DistillConfig, has_bf16, slug, task_label
-from agentkd.distill.card import write_card
-from agentkd.distill.dataset import IGNORED, Dataset, Example, load, tokenise
-from agentkd.distill.scoring import teacher_identity
-from agentkd.distill.students import prune_layers
-from agentkd.errors import UserError, WorldError
+from agentkd.config import DistillConfig, has_bf16
+from agentkd.distill import ranks
+from agentkd.distill.dataset import IGNORED, Dataset, tokenise
+from agentkd.distill.forms import Example
+from agentkd.distill.load import Student
+from agentkd.distill.on_policy import on_policy_trainer, prompts
+from agentkd.distill.preference import pairs, preference_trainer
+from agentkd.distill.scoring import check_vocabularies
+from agentkd.errors import UserError
 from agentkd.models import find_weights
 from agentkd.progress import say
-from agentkd.store import Run, is_complete, newest_run, read_config
 from agentkd.training import keep_memory, last_checkpoint, reporter
 
 if TYPE_CHECKING:
     from agentkd.distill.logits import Lesson
 
-METHODS = {  # and what teacher= is to name
-    "sft": None,
-    "logits": "a larger model of the student's vocabulary",
-    "cross-tokenizer": "a model of another vocabulary",
-    "multi-teacher": "several models of the student's vocabulary, separated by commas",
-}
-TERMS = ("nll", "divergence", "uld")
+LESSONS = ("logits", "cross-tokenizer", "multi-teacher")  # a scoring pass, then SFTTrainer with another loss
+TERMS = ("nll", "divergence", "uld", "rewards/margins", "rewards/accuracies", "completions/mean_length")  # at each step
+Rows = list[dict[str, Any]]
 
 
-def distill(config: DistillConfig) -> dict[str, Any]:
-    """Run the stage and return its metrics."""
-    if config.method not in METHODS:
-        raise UserError(f"unknown method '{config.method}': the methods are {', '.join(METHODS)}")
-    traces = Path(config.traces) if config.traces else newest_run(Path("runs"))
-    source = read_config(traces)
-    if not is_complete(traces):
-        say(f"{traces} is not complete: training on what it has")
-    dataset = load(traces, rationalised=config.rationalised)
-    dataset.examples = dataset.examples[: config.limit]
-    out = Path(config.out or f"students/{slug(task_label(source['task']))}-{config.method}")
-    config = config.model_copy(update={"traces": str(traces), "out": str(out)})
-    left_out = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items())
-    say(
-        f"{config.method} · student {config.student} · {len(dataset.examples)} examples from {traces}"
-        f"{f' (left out: {left_out})' if left_out else ''} → {out}"
-    )
-    identity = {"hash_dataset": dataset.hash}
-    if teacher := METHODS[config.method]:
-        if config.teacher is None:
-            raise UserError(f"--method {config.method} needs teacher=MODEL: {teacher}")
-        identity["hash_teacher"] = teacher_identity(config.teacher_specs)
-    with Run(out, "distill", config, identity) as run:
-        if is_complete(out):
-            metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-            say(f"{out} is complete: nothing to do")
-            return {"out": str(out), **metrics}
-        from agentkd.eval.report import write_report
+class Ready(NamedTuple):
+    """All that was checked before the first byte is written: a student, the examples that it can read, their token ids
+    (`rows`), what the method's trainer is fed, and how many tokens each piece of that brings into memory."""
 
-        metrics = train(config, dataset, out)
-        write_card(out, config, source, dataset, metrics)
-        write_report(out, metrics=metrics)
-        run.finish(metrics)
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    return {"out": str(out), **metrics}
+    student: Student
+    examples: list[Example]
+    rows: list[dict[str, list[int]]]
+    fed: Rows
+    sizes: list[int]
 
 
-def train(config: DistillConfig, dataset: Dataset, out: Path) -> dict[str, Any]:
-    """Fine-tuning on the targets alone. Returns losses (nats a target token), tokens and seconds."""
+def prepare(config: DistillConfig, dataset: Dataset) -> Ready:
+    """Open the student and tokenise for it. Raises UserError where something is wrong with either."""
     keep_memory()  # before torch makes its first block
     try:
-        import torch
+        import datasets.utils.logging
         import transformers
-        from datasets import Dataset as Rows
-        from datasets.utils.logging import disable_progress_bar
-        from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-        from trl import SFTConfig, SFTTrainer
+        import trl  # noqa: F401  the heaviest, and the one that is most often missing
     except ImportError as error:
         raise UserError(f"distill needs {error.name}: pip install 'agentkd[train]'") from None
-    disable_progress_bar()
+    from agentkd.distill.load import open_student
+
+    datasets.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    folder = find_weights(config.student)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.chat_template is None:
-        raise UserError(f"the student {config.student} has no chat template: choose an instruction-tuned model")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    kept = prune_layers(model, config.layers) if config.layers else []
-    limit = config.max_length or int(model.config.max_position_embeddings)
-    rows = [tokenise(example, tokenizer) for example in dataset.examples]
+    ranks.first(lambda: find_weights(config.student) and None)  # downloaded or unpacked once, not by every process
+    student = open_student(config.student)
+    limit = config.max_length or int(student.settings.get_text_config().max_position_embeddings)
+    rows = [tokenise(example, student.tokenizer) for example in dataset.examples]
     fits = [len(row["input_ids"]) <= limit for row in rows]
-    short = list(compress(rows, fits))
+    short, examples = list(compress(rows, fits)), list(compress(dataset.examples, fits))
     if not short:
         raise UserError(f"all {len(rows)} examples are longer than {limit} tokens: raise max_length=…")
     if len(short) < len(rows):
         say(f"{len(rows) - len(short)} examples are longer than {limit} tokens and were left out")
-    kind, collator = by_length(SFTTrainer), None
-    facts: dict[str, Any] = {}
-    if config.method != "sft":
-        from agentkd.distill.logits import with_loss
+    if config.method in LESSONS and os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise UserError(
+            f"--method {config.method} does not run on DeepSpeed: launch it with recipes/accelerate/fsdp2.yaml"
+        )
+    if config.method in ("logits", "multi-teacher", "on-policy"):
+        for name in config.teacher_specs:
+            other = transformers.AutoTokenizer.from_pretrained(find_weights(name))
+            check_vocabularies(student.tokenizer, other, name)
+    return Ready(student, examples, short, *feed(config, student.tokenizer, examples, short))
 
-        examples = list(compress(dataset.examples, fits))
-        loss, collator, facts = lesson(config, tokenizer, examples, short, out / "logits")
-        kind = with_loss(kind, loss)
-    if kept:
-        say(f"layers {', '.join(map(str, kept))} of {config.student}")
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
-    say(f"{config.epochs:g} epochs of {-(-len(short) // config.batch)} steps · {'bf16' if bf16 else 'fp32'}")
-    trainer = kind(
-        model=model,
-        args=SFTConfig(
-            output_dir=str(out / "checkpoints"),
-            num_train_epochs=config.epochs,
-            learning_rate=config.lr,
-            lr_scheduler_type="cosine",
-            warmup_steps=max(1, len(short) // config.batch // 4),
-            per_device_train_batch_size=config.batch,
-            seed=config.seed,
-            max_length=None,  # lengths were checked above: nothing is cut
-            packing=False,
-            bf16=bf16,
-            activation_checkpointing=False,
-            save_strategy="steps",
-            save_steps=10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
-            save_total_limit=1,
-            logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            use_cpu=not torch.cuda.is_available(),
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
-        train_dataset=Rows.from_list([{**row, "row": number} for number, row in enumerate(short)]),
-        data_collator=collator,
-        processing_class=tokenizer,
-        callbacks=[reporter("nats/token")],
-    )
-    trainer.remove_callback(PrinterCallback)
+
+def feed(
+    config: DistillConfig, tokenizer: Any, examples: list[Example], rows: list[dict[str, list[int]]]
+) -> tuple[Rows, list[int]]:
+    """What the trainer of the method takes, and the tokens that each of it brings into memory."""
+    if config.method == "preference":
+        fed = pairs(examples, tokenizer, config.rejected)
+        return fed, [2 * (len(p["prompt_ids"]) + max(len(p["chosen_ids"]), len(p["rejected_ids"]))) for p in fed]
+    if config.method == "on-policy":
+        asked = {example.prompt: row["labels"].count(IGNORED) for example, row in zip(examples, rows, strict=True)}
+        return prompts(examples), [given + config.rollout_tokens for given in asked.values()]
+    return [{**row, "row": number} for number, row in enumerate(rows)], [len(row["input_ids"]) for row in rows]
+
+
+def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
+    """Fine-tuning on the targets alone. Returns losses (nats a target token), tokens and seconds."""
+    from agentkd.distill.guard import clear_torn, saving
+    from agentkd.distill.load import load_model
+
+    checkpoints = out / "checkpoints"
+    taught = lesson(config, ready, out / "logits")
+    model = load_model(ready.student, config.layers)
+    trainer = make_trainer(config, ready, model, checkpoints, taught, callbacks=[reporter("nats/token")])
+    args = trainer.args
+    assert config.epochs and config.lr  # `resolve` has filled them in
+    together = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps = len(ready.fed) // together if config.method == "on-policy" else -(-len(ready.fed) // together)
+    say(f"{config.epochs[0]:g} epochs of {steps} steps · lr {config.lr[0]:g} · {'bf16' if args.bf16 else 'fp32'}")
+    ranks.first(lambda: clear_torn(checkpoints))
+    last = ranks.first(lambda: last_checkpoint(checkpoints))
+    if last:
+        say(f"going on from {last}")
     start = time.monotonic()
-    trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
+    trainer.train(resume_from_checkpoint=last)
     seconds = time.monotonic() - start
-    try:
-        trainer.save_model(str(out))
-        tokenizer.save_pretrained(out)
-    except OSError as error:
-        raise WorldError(f"cannot write the weights to {out}: {error}; make room and run the same command") from None
+    trainer.check_weights()
+    with saving(out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
+        save(trainer, config, out)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    tokens = sum(len(row["input_ids"]) for row in short)
-    plot_curve(history, out / "loss.png")
+    tokens = sum(len(row["input_ids"]) for row in ready.rows)
+    if ranks.is_first():
+        plot_curve(history, out / "loss.png")
     return {
-        "examples": len(short),
+        "examples": len(ready.fed),
         "tokens_per_epoch": tokens,
-        "target_tokens_per_epoch": sum(label != IGNORED for row in short for label in row["labels"]),
+        "target_tokens_per_epoch": sum(label != IGNORED for row in ready.rows for label in row["labels"]),
         "steps": trainer.state.global_step,
+        "examples_a_step": together,
+        "parallel": trainer.accelerator.distributed_type.value,
         "loss_first": history[0]["loss"] if history else None,
         "loss_last": history[-1]["loss"] if history else None,
         "seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens * config.epochs / seconds, 1),
+        "tokens_per_second": round(tokens * config.epochs[0] / seconds, 1),
         "losses": [round(entry["loss"], 4) for entry in history],
-        **{name: [round(entry[name], 4) for entry in history] for name in TERMS if history and name in history[0]},
-        **facts,
+        **{
+            name: [round(entry[name], 4) for entry in history]
+            for name in TERMS
+            if history and isinstance(history[0].get(name), float)
+        },
+        **(taught.facts if taught else {}),
     }
 
 
-def lesson(
-    config: DistillConfig, tokenizer: Any, examples: list[Example], rows: list[dict[str, list[int]]], folder: Path
-) -> Lesson:
-    """What the method's teachers say of these rows (scored now, taken up or read), and the loss that learns from it."""
-    from agentkd.distill import cross_tokenizer, logits, multi_teacher
+def lesson(config: DistillConfig, ready: Ready, folder: Path) -> Lesson | None:
+    """What the method's teachers say of these rows (scored now, taken up or read), and the loss that learns from it;
+    None for a method without a scoring pass. Rank 0 scores, the others wait and read."""
+    if config.method not in LESSONS:
+        return None
 
-    match config.method:
-        case "cross-tokenizer":
-            return cross_tokenizer.prepare(config, tokenizer, examples, rows, folder)
-        case "multi-teacher":
-            return multi_teacher.prepare(config, tokenizer, rows, folder)
-        case _:
-            return logits.prepare(config, tokenizer, rows, folder)
+    def made() -> Lesson:
+        from agentkd.distill import cross_tokenizer, logits, multi_teacher
+
+        tokenizer = ready.student.tokenizer
+        match config.method:
+            case "cross-tokenizer":
+                return cross_tokenizer.prepare(config, tokenizer, ready.examples, ready.rows, folder)
+            case "multi-teacher":
+                return multi_teacher.prepare(config, tokenizer, ready.rows, folder)
+            case _:
+                return logits.prepare(config, tokenizer, ready.rows, folder)
+
+    if ranks.world() > 1:
+        ranks.first(lambda: made() and None)
+    return made()
+
+
+def make_trainer(
+    config: DistillConfig,
+    ready: Ready,
+    model: Any,
+    folder: Path,
+    taught: Lesson | None = None,
+    *,
+    max_steps: int = -1,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """TRL's trainer of the method with our batches, loss and stops. It writes checkpoints under `folder`."""
+    import torch
+    from datasets import Dataset as Table
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from agentkd.distill.guard import guarded
+
+    assert config.epochs and config.lr and config.batch  # `resolve` has filled them in
+    batch = min(config.batch, len(ready.fed))
+    together = batch * config.accumulate * ranks.world()
+    shared: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": config.epochs[0],
+        "max_steps": max_steps,
+        "learning_rate": config.lr[0],
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": max(1, len(ready.fed) // together // 4),
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": config.accumulate,
+        "seed": config.seed,
+        "bf16": config.precision == "bf16" or (config.precision == "auto" and has_bf16()),
+        "activation_checkpointing": config.grad_checkpointing,
+        "save_strategy": "steps",
+        "save_steps": 10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
+        "save_total_limit": 1,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would show the last loss in place of one that is no number
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    parts: dict[str, Any] = {
+        "model": model,
+        "train_dataset": Table.from_list(ready.fed),
+        "processing_class": ready.student.tokenizer,
+        "callbacks": list(callbacks),
+    }
+    if config.lora:
+        from agentkd.distill.adapters import adapters
+
+        parts["peft_config"] = adapters(config.lora)
+    if config.method == "preference":
+        trainer = preference_trainer(config, shared, **parts)
+    elif config.method == "on-policy":
+        trainer = on_policy_trainer(config, shared, teacher_model=load_teacher(config), **parts)
+    else:
+        kind = guarded(by_length(SFTTrainer))
+        if taught is not None:
+            from agentkd.distill.logits import with_loss
+
+            kind = with_loss(kind, taught.loss)
+            parts["data_collator"] = taught.collator
+        # Lengths were checked before, so that nothing is cut; the rows hold token ids already.
+        plain = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+        trainer = kind(args=SFTConfig(**shared, **plain), **parts)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def load_teacher(config: DistillConfig) -> Any:
+    """The weights of the teacher that judges what the student writes."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(find_weights(str(config.teacher)), dtype=torch.float32).eval()
+    return model.cuda() if torch.cuda.is_available() else model
+
+
+def save(trainer: Any, config: DistillConfig, out: Path) -> None:
+    """The weights, whole, and the tokenizer: an ordinary model directory. All processes take part, rank 0 writes."""
+    wrapped = trainer.model_wrapped if trainer.is_deepspeed_enabled else trainer.model
+    state = trainer.accelerator.get_state_dict(wrapped)
+    if not ranks.is_first():
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if config.lora:
+        from agentkd.distill.adapters import merge
+
+        model, state = model.get_base_model(), merge(state)
+    if model.config.get_text_config().tie_word_embeddings:  # FSDP gathers what is one weight under two names
+        head = model.get_output_embeddings()
+        state.pop(next(f"{name}.weight" for name, module in model.named_modules() if module is head), None)
+    model.save_pretrained(out, state_dict=state)
+    trainer.processing_class.save_pretrained(out)
 
 
 def by_length(trainer: Any) -> Any:
-    """The trainer with batches of like length, for padding costs a CPU a fifth of its time. transformers' own
-    "group_by_length" draws from the global generator, so that a resumed run would see another order."""
+    """The trainer with steps of like length, for padding costs a CPU a fifth of its time. transformers' own
+    "group_by_length" draws from the global generator, so that a resumed run would see another order. A step holds the
+    same examples in whatever way they are divided among processes and accumulated batches."""
     import torch
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -211,7 +286,8 @@ def by_length(trainer: Any) -> Any:
     class Trainer(trainer):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-            return ByLength(lengths, self.args.train_batch_size, self.args.seed)
+            together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            return ByLength(lengths, together, self.args.seed)
 
     return Trainer
 

@@ -128,9 +128,9 @@ def measure(name: str, tokens: int, vocabulary: int, width: int, seed: int, fold
 
     def ours(n: int) -> torch.Tensor:
         def loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-            return losses.jsd((teacher @ teacher_head.T).log_softmax(-1), logits.log_softmax(-1), BETA)
+            return losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1), BETA)
 
-        return losses.chunked(loss, hidden[:n], head, teacher_hidden[:n])
+        return losses.chunked(loss, hidden[:n], head, losses.Head(teacher_hidden[:n], teacher_head))
 
     def trl(n: int) -> torch.Tensor:
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction

@@ -65,6 +65,7 @@ class Recorder:
     answer the second one from its cache."""
 
     name = MODEL
+    weighs = False
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)

@@ -132,6 +132,23 @@ def test_128_prompt_logprobs_on_token_ids(server: Held) -> None:
         post(f"{server.url}/completions", prompt=ids, max_tokens=1, prompt_logprobs=129)
 
 
+def test_a_path_student_writes_within_the_knowledge_base(server: Held, tmp_path: Path) -> None:
+    """`eval --constrain kb` through structured outputs: every vote of the server is a path that the KB holds."""
+    from agentkd.config import EvalConfig
+    from agentkd.eval.kbqa import evaluate
+    from agentkd.store import read_traces
+
+    model = f"{server.url}#smollm2-135m"
+    asked = EvalConfig(task="geo", limit=6, model=model, retriever="bm25", constrain="kb", out=str(tmp_path / "run"))
+    row = evaluate(asked)["rows"][0]
+    assert row["in_kb"] == 100.0 and row["calls"] == 1.0
+    (folder,) = (path.parent for path in (tmp_path / "run").glob("*/manifest.json"))
+    for trace in read_traces(folder):
+        shown = {candidate["label"] for candidate in json.loads(trace.steps[0].output)["candidates"]}
+        votes = trace.steps[1].output.splitlines()
+        assert len(votes) == 8 and set(votes) <= shown
+
+
 def test_z_gone_after_sigkill_of_the_holder(server: Held) -> None:
     """The last test of the file: it ends the server."""
 

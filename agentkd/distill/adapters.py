@@ -1,0 +1,47 @@
+"""`lora=R`: train low-rank adapters instead of the weights, and save a student without any.
+
+Hu et al., LoRA, arXiv 2106.09685, section 4.1: W' = W + (alpha / R) B A, with A [R, in], B [out, R] and alpha = 2 R;
+on all linear layers but the head (Dettmers et al., QLoRA, arXiv 2305.14314, section 4: fewer lose quality).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+SCALE = 2  # alpha / R
+_ROOT, _BASE, _A, _B = "base_model.model.", ".base_layer.weight", ".lora_A.default.weight", ".lora_B.default.weight"
+
+
+def adapters(rank: int) -> Any:
+    """peft's description of the adapters."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def parameters(model: Any, rank: int) -> int:
+    """How many parameters the adapters of a plain model have, without making them."""
+    from torch.nn import Linear
+
+    head = model.get_output_embeddings()
+    layers = [module for module in model.modules() if isinstance(module, Linear) and module is not head]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def merge(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The plain model's weights out of those of a model with adapters, changed in place: a large model is not copied.
+
+    `state` is the whole state dict of a peft model, as one process has it, or as FSDP gathers it."""
+    merged = {}
+    for name, weight in state.items():
+        if name.endswith((_A, _B)):
+            continue
+        if name.endswith(_BASE):
+            stem = name.removesuffix(_BASE)
+            a, b = state[stem + _A], state[stem + _B]
+            weight = weight.detach().add_((b.float() @ a.float()).to(weight.dtype), alpha=SCALE)
+            name = stem + ".weight"
+        merged[name.replace(".base_layer.", ".").removeprefix(_ROOT)] = weight
+    return merged

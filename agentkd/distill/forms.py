@@ -1,0 +1,79 @@
+"""The forms in which a student learns from a trace, and will be asked at evaluation.
+
+- `path`: the question goes in, relation paths come out (RoG's planning, arXiv 2310.01061): `agents/path_writer.py`
+- `one-call`: retrieved paths with their answers go in, the chosen path and its answers come out: `agents/one_call.py`
+- `dialogue`: KD-CoT's rounds with their evidence, as a conversation (arXiv 2308.13259, figure 2): `agents/dialogue.py`
+
+A trace is enough for each of them: what was asked of the knowledge base and what it said is on record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from agentkd.agents import dialogue, one_call, path_writer
+from agentkd.agents.base import AND, proven_label, surveyed
+from agentkd.trace import Frozen, Message, Trace
+
+
+class Example(Frozen):
+    """What stands before the student and what it is to write. `prompt` is a text to go on with, or a chat whose
+    assistant turns, if there are any, are learned too. `rejected` are targets that the world has refused for this
+    question, the most plausible first. `id` and `trace` (its hash) say where it comes from."""
+
+    id: str
+    trace: str
+    prompt: str | tuple[Message, ...]
+    target: str
+    rejected: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> str:
+        """The target as the student writes it: after a text, a JSON string, to which servers can hold a model."""
+        return json.dumps(self.target, ensure_ascii=False) if isinstance(self.prompt, str) else self.target
+
+
+def path_examples(trace: Trace) -> list[Example]:
+    """One example for each of the paths whose answers were given together, and for each surveyed path that leads to the
+    very answers of a proven one: the knowledge base proves it as well."""
+    survey, label = surveyed(trace), proven_label(trace)
+    if survey is None or label is None:
+        return []
+    labels = dict.fromkeys(label.split(AND))
+    if len(labels) == 1:
+        labels |= dict.fromkeys(shown["label"] for shown in survey["candidates"] if same_answers(shown, trace.answers))
+    text = path_writer.prompt(trace.question, list(trace.provenance.get("topics") or []))
+    return [Example(id=trace.id, trace=trace.hash, prompt=text, target=target) for target in labels]
+
+
+def same_answers(shown: Mapping[str, Any], answers: Sequence[str]) -> bool:
+    """Whether a surveyed path leads to these answers, as far as its preview tells."""
+    return shown["total"] == len(answers) and set(shown["preview"]) - {"…"} <= set(answers)
+
+
+def one_call_examples(trace: Trace) -> list[Example]:
+    """None if the survey does not show the proven path: the student could not have read it off its prompt."""
+    survey, label = surveyed(trace), proven_label(trace)
+    if survey is None or label is None:
+        return []
+    prompt = tuple(one_call.prompt(trace.question, survey))
+    return [Example(id=trace.id, trace=trace.hash, prompt=prompt, target=one_call.target(label, trace.answers))]
+
+
+def dialogue_examples(trace: Trace) -> list[Example]:
+    """The whole conversation; its last turn is the target."""
+    survey, label = surveyed(trace), proven_label(trace)
+    if survey is None or label is None:
+        return []
+    *before, last = dialogue.conversation(trace.question, survey, label, trace.answers)
+    return [Example(id=trace.id, trace=trace.hash, prompt=tuple(before), target=last.content)]
+
+
+FORMS: dict[str, Callable[[Trace], list[Example]]] = {
+    "path": path_examples,
+    "one-call": one_call_examples,
+    "dialogue": dialogue_examples,
+}
+AGENTS = {"path": "path-writer", "one-call": "one-call", "dialogue": "dialogue"}

@@ -1,0 +1,81 @@
+"""The path form of a student: a question in, the relation path that answers it out, executed on the knowledge base.
+
+The student writes nothing but a path, so a call costs a few dozen tokens, and its answers are the path's full endpoint
+set. It writes inside the trie of the knowledge base's paths around the topic (`constrain=kb`, graph-constrained
+reasoning, arXiv 2410.13080), where its likelihood of every path is known exactly or voted for by a server's samples;
+or freely (`constrain=none`), and then a path that the knowledge base does not hold has no answer. RoG (arXiv
+2310.01061) is the form's origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agentkd.agents.base import Option, Surroundings, match_options, proof, prove, united
+from agentkd.agents.reading import UNION, decide
+from agentkd.prompts import render
+from agentkd.retrievers.bm25 import mask_topics
+from agentkd.trace import Draft, Step, Verdict
+
+if TYPE_CHECKING:
+    from agentkd.tasks import Question
+
+
+class PathWriter:
+    """One call: the model's belief in each path and the retriever's ranking decide what is answered."""
+
+    name = "path-writer"
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+
+    async def solve(self, question: Question, sample: int) -> Draft:
+        around = self.around
+        topics, options, survey = await around.opened(question)
+        if not options:
+            return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
+        text = prompt(question.question, topics)
+        if around.constrain == "none":
+            return await self.freely(question.question, topics, survey, options, text, sample)
+        labels = list(dict.fromkeys(option.label for option in options))
+        votes = 1 if around.model.weighs else around.votes
+        temperature = around.temperature if votes == 1 else 1.0
+        reply = await around.model.complete(text, choices=labels, n=votes, temperature=temperature, sample=sample)
+        named = [option for text in reply.texts for option in match_options(text, options)]
+        likelihood = dict(zip(labels, reply.log_p, strict=True)) if reply.log_p else None
+        chosen, expected = decide(options, named, around.trust, likelihood=likelihood, rank=sample, union=UNION)
+        step = Step(kind="read", output="\n".join(reply.texts), reward=round(expected, 4))
+        steps = [prove(around, topics, option) for option in chosen]
+        return Draft(
+            steps=(survey, step, *steps),
+            answers=united(chosen),
+            usage=reply.usage,
+            provenance={**proof(chosen, topics), "in_kb": True},
+        )
+
+    async def freely(
+        self, question: str, topics: Sequence[str], survey: Step, options: Sequence[Option], text: str, sample: int
+    ) -> Draft:
+        """What the model writes unconstrained, executed if the knowledge base has it around the topic."""
+        around = self.around
+        reply = await around.model.complete(text, choices=(), temperature=around.temperature, sample=sample)
+        chosen = match_options(reply.text, options) or await around.named(question, topics, reply.text)
+        if not chosen:
+            verdict = Verdict(ok=False, rung="none", reason=f"not in the knowledge base: {reply.text[:80]}")
+            step = Step(kind="read", output=reply.text, verdict=verdict)
+            provenance = {"path": None, "topics": list(topics), "in_kb": False}
+            return Draft(steps=(survey, step), answers=(), usage=reply.usage, provenance=provenance)
+        step = Step(kind="read", output=reply.text)
+        return Draft(
+            steps=(survey, step, *(prove(around, topics, option) for option in chosen)),
+            answers=united(chosen),
+            usage=reply.usage,
+            provenance={**proof(chosen, topics), "in_kb": True},
+        )
+
+
+def prompt(question: str, topics: Sequence[str]) -> str:
+    """The text that the student goes on with. Topics' names are left out: they say nothing about the relation. The text
+    ends with a line of its own, so that the tokens are the same whether a path is joined to it or a server goes on."""
+    return render("path/prompt", question=mask_topics(question, topics)) + "\n"
