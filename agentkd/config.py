@@ -131,6 +131,11 @@ class DistillConfig(StageConfig):
     precision: str = "auto"
 
     @property
+    def half(self) -> bool:
+        """Whether steps are computed in bfloat16."""
+        return self.precision == "bf16" or (self.precision == "auto" and has_bf16())
+
+    @property
     def teacher_specs(self) -> list[str]:
         """The teachers that `teacher` names; only multi-teacher takes several."""
         named = (self.teacher or "").split(",") if self.method == "multi-teacher" else [self.teacher or ""]

@@ -114,7 +114,7 @@ class World:
             kb=self.kb,
             retriever=self.retriever,
             model=model,
-            paths=self.config.paths or PATHS.get(agent, 5),
+            paths=paths_of(self.config, agent),
             hops=self.config.hops or self.task.max_hops,
             rounds=self.config.rounds,
             temperature=self.config.temperature or 0.0,
@@ -130,6 +130,11 @@ PATHS = {"path-writer": 12}  # a path costs a student some four tokens, and is n
 VOTES = 8
 TAUGHT = 3.0  # nats
 RATIONALISED = 1_000_000  # its sample's number: behind all that --samples may ask for
+
+
+def paths_of(config: GenerateConfig, agent: str) -> int:
+    """How many relation paths the agent chooses from."""
+    return config.paths or PATHS.get(agent, 5)
 
 
 def reading(config: GenerateConfig, model: str, agent: str = "") -> dict[str, Any]:
@@ -361,11 +366,11 @@ def describe(config: GenerateConfig, count: int, task: Task) -> str:
     """The values that were used, derived ones included, on a few lines."""
     if not count:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose --split or raise --limit")
-    paths = config.paths or PATHS.get(config.agent, 5)
     lines = [
         f"{task.name} · {config.split} · {count} questions × {config.samples} · agent {config.agent} · "
         f"teacher {config.teacher}",
-        f"retriever {config.retriever}, {paths} paths of ≤ {config.hops or task.max_hops} hops · "
+        f"retriever {config.retriever}, {paths_of(config, config.agent)} paths of "
+        f"≤ {config.hops or task.max_hops} hops · "
         f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed} → {config.out}",
     ]
     return "\n".join([*lines, *([task.note] if task.note else [])])

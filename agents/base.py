@@ -157,7 +157,7 @@ class Option:
 
     @property
     def preview(self) -> list[str]:
-        return [*self.answers[:PREVIEW], *(["…"] if len(self.answers) > PREVIEW else [])]
+        return previewed(self.answers)
 
     def record(self) -> dict[str, Any]:
         shown = {"label": self.label, "preview": self.preview, "total": len(self.answers)}
@@ -184,6 +184,11 @@ def prove(around: Surroundings, starts: Sequence[str], option: Option) -> Step:
     path, joins, constraint = option.parts
     verdict = check_step(around.kb, starts, path, joins, option.answers, evidence, constraint)
     return Step(kind="answer", output="\n".join(option.answers), evidence=evidence, verdict=verdict)
+
+
+def previewed(answers: Sequence[str]) -> list[str]:
+    """The answers as a model is shown them: the first of many."""
+    return [*answers[:PREVIEW], *(["…"] if len(answers) > PREVIEW else [])]
 
 
 def united(options: Sequence[Option]) -> tuple[str, ...]:

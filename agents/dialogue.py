@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.base import PREVIEW, Surroundings, chat_messages, match_options, proof, united
+from agentkd.agents.base import PREVIEW, Surroundings, chat_messages, match_options, previewed, proof, united
 from agentkd.agents.one_call import judge
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
@@ -71,8 +71,7 @@ def opened(question: str, topics: Sequence[str]) -> list[Message]:
 
 def answered(opening: Sequence[Message], first: str, label: str, answers: Sequence[str]) -> list[Message]:
     """The conversation up to the second action: what the path leads to, PREVIEW answers of it at most."""
-    preview = [*answers[:PREVIEW], *(["…"] if len(answers) > PREVIEW else [])]
-    evidence = render("dialogue/evidence", label=label, preview=preview)
+    evidence = render("dialogue/evidence", label=label, preview=previewed(answers))
     return [*opening, Message(role="assistant", content=first), Message(role="user", content=evidence)]
 
 

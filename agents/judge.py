@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import PREVIEW, Agent, Surroundings, chat_messages
+from agentkd.agents.base import Agent, Surroundings, chat_messages, previewed
 from agentkd.prompts import render
 from agentkd.trace import Draft, Step, Verdict
 from agentkd.verify import check_draft
@@ -31,8 +31,7 @@ class Judged:
         draft = await self.agent.solve(question, sample)
         if not check_draft(self.around.kb, draft).ok:
             return draft
-        answers = [*draft.answers[:PREVIEW], *(["…"] if len(draft.answers) > PREVIEW else [])]
-        asked = {"question": question.question, "facts": draft.triples[:FACTS], "answers": answers}
+        asked = {"question": question.question, "facts": draft.triples[:FACTS], "answers": previewed(draft.answers)}
         messages = chat_messages(render("judge/system"), render("judge/user", **asked))
         reply = await self.around.model.chat(messages, max_tokens=TOKENS, schema={"enum": ["yes", "no"]}, sample=sample)
         ok = reply.text.strip().strip('"').lower().startswith("yes")

@@ -54,7 +54,7 @@ def same_answers(shown: Mapping[str, Any], answers: Sequence[str]) -> bool:
 
 
 def one_call_examples(trace: Trace) -> list[Example]:
-    """None if the survey does not show the proven path: the student could not have read it off its prompt."""
+    """No example if the survey does not show the proven path: the student could not have read it off its prompt."""
     survey, label = surveyed(trace), proven_label(trace)
     if survey is None or label is None:
         return []

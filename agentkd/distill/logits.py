@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from agentkd.config import DistillConfig
 from agentkd.distill import losses
 from agentkd.distill.dataset import IGNORED
-from agentkd.distill.scoring import Scores, check_vocabularies, padded, teacher_scores
-from agentkd.models import find_weights
+from agentkd.distill.scoring import Scores, padded, teacher_scores
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Terms = dict[str, list[Tensor]]
@@ -38,10 +36,8 @@ class Lesson(NamedTuple):
 
 
 def prepare(config: DistillConfig, tokenizer: Any, rows: Sequence[dict[str, list[int]]], folder: Path) -> Lesson:
-    """The teacher's scores over these rows, and how to learn from them. Raises UserError for a foreign vocabulary."""
-    teacher = str(config.teacher)
-    check_vocabularies(tokenizer, AutoTokenizer.from_pretrained(find_weights(teacher)), teacher)
-    scores = teacher_scores(teacher, rows, folder, config.top_k)
+    """The teacher's scores over these rows, and how to learn from them. `train.prepare` has compared vocabularies."""
+    scores = teacher_scores(str(config.teacher), rows, folder, config.top_k)
     return Lesson(batch_loss(config), Collator(scores, tokenizer.pad_token_id), {})
 
 

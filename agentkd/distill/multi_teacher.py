@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from agentkd.config import DistillConfig
 from agentkd.distill.logits import Lesson, batch_loss
-from agentkd.distill.scoring import Scores, check_vocabularies, padded, teacher_scores
+from agentkd.distill.scoring import Scores, padded, teacher_scores
 from agentkd.errors import UserError
-from agentkd.models import find_weights
 from agentkd.progress import say
 
 
@@ -46,15 +44,13 @@ class Collator:
 
 
 def prepare(config: DistillConfig, tokenizer: Any, rows: Sequence[dict[str, list[int]]], folder: Path) -> Lesson:
-    """Every teacher's scores over these rows, and how to learn from them.
+    """Every teacher's scores over these rows, and how to learn from them. `train.prepare` has compared vocabularies.
 
-    Raises UserError for fewer than two teachers, a foreign vocabulary, or weights that do not fit."""
+    Raises UserError for fewer than two teachers, or weights that do not fit."""
     teachers = config.teacher_specs
     if len(set(teachers)) < max(2, len(teachers)):
         raise UserError(f"multi-teacher has teacher={config.teacher}: name two or more different models, by commas")
     weights = parse_weights(config)
-    for teacher in teachers:
-        check_vocabularies(tokenizer, AutoTokenizer.from_pretrained(find_weights(teacher)), teacher)
     scores = [teacher_scores(name, rows, folder / str(n), config.top_k) for n, name in enumerate(teachers, start=1)]
     nll = [round(-float(one.target.mean()), 4) for one in scores]
     facts: dict[str, Any] = {"teacher_nll": dict(zip(teachers, nll, strict=True))}

@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from agentkd import fits
-from agentkd.config import DistillConfig, has_bf16, has_gpu
+from agentkd.config import DistillConfig, has_gpu
 from agentkd.distill import ranks
 from agentkd.distill.dataset import IGNORED
 from agentkd.distill.train import LESSONS
@@ -86,12 +86,11 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     model = shape(settings, parameters, config.layers)
     assert config.epochs and config.batch
     tokens = min(config.batch, len(ready.sizes)) * max(ready.sizes)
-    half = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
     step = fits.training(
         model._replace(parameters=parameters + adapters),
         tokens,
         trained=trained,
-        half=half,
+        half=config.half,
         checkpointing=config.grad_checkpointing,
         gpu=has_gpu(),
         shards=ranks.world() if ranks.sharded() else 1,

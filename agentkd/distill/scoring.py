@@ -117,14 +117,18 @@ def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
     tokens = int(offsets(rows)[-1])
     if all((folder / name).is_file() and (folder / name).stat().st_size == n * tokens for name, n in sizes.items()):
         return Scores(folder, rows, k)
+    model = load_teacher(teacher)
+    check_head(model)
+    return score(model, rows, folder, k)
+
+
+def load_teacher(name: str) -> Any:
+    """The model that `name` names, in float32, on the GPU where there is one."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(find_weights(teacher), dtype=torch.float32)
-    if torch.cuda.is_available():
-        model = model.cuda()
-    check_head(model.eval())
-    return score(model, rows, folder, k)
+    model = AutoModelForCausalLM.from_pretrained(find_weights(name), dtype=torch.float32).eval()
+    return model.cuda() if torch.cuda.is_available() else model
 
 
 def teacher_identity(teachers: Sequence[str]) -> str:

@@ -12,14 +12,14 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentkd.config import DistillConfig, has_bf16
+from agentkd.config import DistillConfig
 from agentkd.distill import ranks
 from agentkd.distill.dataset import IGNORED, Dataset, tokenise
 from agentkd.distill.forms import Example
 from agentkd.distill.load import Student
 from agentkd.distill.on_policy import on_policy_trainer, prompts
 from agentkd.distill.preference import pairs, preference_trainer
-from agentkd.distill.scoring import check_vocabularies
+from agentkd.distill.scoring import check_vocabularies, load_teacher
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from agentkd.progress import say
@@ -195,7 +195,7 @@ def make_trainer(
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": config.accumulate,
         "seed": config.seed,
-        "bf16": config.precision == "bf16" or (config.precision == "auto" and has_bf16()),
+        "bf16": config.half,
         "activation_checkpointing": config.grad_checkpointing,
         "save_strategy": "steps",
         "save_steps": 10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
@@ -220,7 +220,7 @@ def make_trainer(
     if config.method == "preference":
         trainer = preference_trainer(config, shared, **parts)
     elif config.method == "on-policy":
-        trainer = on_policy_trainer(config, shared, teacher_model=load_teacher(config), **parts)
+        trainer = on_policy_trainer(config, shared, teacher_model=load_teacher(str(config.teacher)), **parts)
     else:
         kind = guarded(by_length(SFTTrainer))
         if taught is not None:
@@ -233,15 +233,6 @@ def make_trainer(
         trainer = kind(args=SFTConfig(**shared, **plain), **parts)
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def load_teacher(config: DistillConfig) -> Any:
-    """The weights of the teacher that judges what the student writes."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(find_weights(str(config.teacher)), dtype=torch.float32).eval()
-    return model.cuda() if torch.cuda.is_available() else model
 
 
 def save(trainer: Any, config: DistillConfig, out: Path) -> None:
