@@ -1,4 +1,4 @@
-"""What every stage works with: the surroundings of a run, the state that the graph keeps, and one run in the sandbox."""
+"""What every stage works with: the surroundings of a run, the state that the graph keeps, a run in the sandbox."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from agentkd.agents.agent_k.memory import Entry
 from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
+
+from agentkd.agents.agent_k.memory import Entry
 from agentkd.agents.agent_k.setup import Setup, read_setup
 from agentkd.trace import Step, Usage
 
 if TYPE_CHECKING:
+    from agentkd.agents.agent_k.source import Source
+    from agentkd.agents.agent_k.submission import Submissions
+
     from agentkd.agents.agent_k.ask import Asker
     from agentkd.agents.agent_k.limits import Clock
     from agentkd.agents.agent_k.memory import LongTerm
-    from agentkd.agents.agent_k.source import Source
-    from agentkd.agents.agent_k.submission import Submissions
     from agentkd.config import KaggleConfig
 
 STAGES = (
-    "fetch", "draft", "understand", "modalities", "maps", "metric", "format", "baseline", "solve", "ensemble", "validate",
-    "submit", "credit", "report",
+    "fetch", "draft", "understand", "modalities", "maps", "metric", "format", "baseline", "solve", "ensemble",
+    "validate", "submit", "credit", "report",
 )  # fmt: skip
 CODE, MODEL = "code", "model"  # who made what a stage accepted
 

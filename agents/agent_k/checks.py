@@ -19,6 +19,7 @@ from agentkd.trace import Frozen, StageTest
 if TYPE_CHECKING:
     import pandas as pd
 
+Split = Literal["oof", "test"]
 SHOWN = 10  # ids in a message
 LEAK = 0.999  # share of rows whose target one column's value gives away
 
@@ -115,9 +116,7 @@ def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
         elif len(frames) == 2 and name == "tab" and (leaks := leaking(frames["train"], targets, setup)):
             yield Failure(test="no leak", stage="maps",
                           message=f"column {leaks[0]} gives the target away: leave it out")  # fmt: skip
-    if setup.task in ("binary", "multiclass") and (
-        unknown := set(targets[setup.targets[0]]) - set(setup.classes)
-    ):
+    if setup.task in ("binary", "multiclass") and (unknown := set(targets[setup.targets[0]]) - set(setup.classes)):
         yield Failure(test="targets are classes", stage="understand",
                       message=f"targets {', '.join(sorted(unknown)[:SHOWN])} are not among the classes")  # fmt: skip
 
@@ -189,7 +188,9 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
         return
     if setup.output == "label":
         labels = {str(item) for item in cells.to_numpy().ravel()}
-        if setup.classes and (unknown := labels - set(setup.classes) - set(sample[list(setup.outputs)].to_numpy().ravel())):  # noqa: E501
+        if setup.classes and (
+            unknown := labels - set(setup.classes) - set(sample[list(setup.outputs)].to_numpy().ravel())
+        ):
             yield "holds classes", f"{', '.join(sorted(unknown)[:SHOWN])} are no classes"
         return
     numbers = cells.apply(pd.to_numeric, errors="coerce")
@@ -204,7 +205,9 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
             yield "has rows that sum to 1", f"a row sums to {numbers.sum(axis=1).min():.4g}"
 
 
-def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: Literal["oof", "test"]) -> list[Failure]:
+def check_predictions(
+    frame: pd.DataFrame, setup: Setup, ids: list[str], split: Literal["oof", "test"]
+) -> list[Failure]:
     """A candidate's predictions: the contract's columns, ids and finite numbers."""
     import numpy as np
 

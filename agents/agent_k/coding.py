@@ -1,4 +1,4 @@
-"""plan → code → sandbox → unit test: how the model writes code for a stage, and learns from what the world says to it."""
+"""plan → code → sandbox → unit test: how the model writes code for a stage, and learns from what the world says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from agentkd.agents.agent_k.sandbox import Outcome
 
 from agentkd.agents.agent_k.around import MODEL, STAGES, Around, State, dumped, spent
 from agentkd.agents.agent_k.ask import (
@@ -24,7 +26,6 @@ from agentkd.agents.agent_k.ask import (
 from agentkd.agents.agent_k.checks import Failure, passed
 from agentkd.agents.agent_k.maps import maps_hash
 from agentkd.agents.agent_k.memory import Entry, remember, retrieve
-from agentkd.agents.agent_k.sandbox import Outcome
 from agentkd.trace import Step, Verdict
 
 TRIES = 5  # of code for a stage
@@ -134,9 +135,7 @@ async def write_code(
     return Written()
 
 
-async def tried(
-    around: Around, work: Work, stage: str, code: str, attempt_code: Attempt
-) -> tuple[Path, list[Failure]]:
+async def tried(around: Around, work: Work, stage: str, code: str, attempt_code: Attempt) -> tuple[Path, list[Failure]]:
     """Run and test one answer. The folder is named by its code and the maps, so a resumed run finds its results."""
     digest = hashlib.sha256((code + maps_hash(around.workspace)).encode()).hexdigest()[:10]
     folder = around.workspace / "code" / f"{stage}-{digest}"

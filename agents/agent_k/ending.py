@@ -68,8 +68,9 @@ async def credit(around: Around, state: State) -> Command[str]:
     for name, item in good.items():
         if item.get("author") == MODEL and first is not None:
             earned = gain(around.setup, item["score"], first["score"])
-            key = around.long_term.add("lesson", "solution" if name.startswith("solution") else "features",
-                                       f"{name} on {around.source.title}: {item['score']:.5f}", {"run": around.run.name})  # fmt: skip
+            part = "solution" if name.startswith("solution") else "features"
+            lesson = f"{name} on {around.source.title}: {item['score']:.5f}"
+            key = around.long_term.add("lesson", part, lesson, {"run": around.run.name})
             around.long_term.credit(key, earned)
             work.note(Step(kind="credit.credit", output=name, reward=round(earned, 6)))
     best = state["best"]

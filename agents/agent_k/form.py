@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.scoring import decide
 
 from agentkd.agents.agent_k.maps import save
 from agentkd.agents.agent_k.setup import Setup
@@ -14,9 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def submission(predictions: pd.DataFrame, setup: Setup, data: Path) -> pd.DataFrame:
-    """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest, in the words
-    of the training table (or of the sample, where that writes 0.0 for 0 or True for 1)."""
+def submission(
+    predictions: pd.DataFrame, setup: Setup, data: Path, thresholds: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
+    `thresholds`, see scoring.labels), in the words of the training table, or of the sample, where that writes 0.0 for 0
+    or True for 1."""
     sample = read_table(data / setup.sample, text=True)
     out = sample[[*sample.columns]].copy()
     values = predictions.set_index("id").loc[list(sample[setup.id])]
@@ -24,9 +30,9 @@ def submission(predictions: pd.DataFrame, setup: Setup, data: Path) -> pd.DataFr
         for target, column in zip(setup.targets, setup.outputs, strict=True):
             out[column] = values[target].to_numpy()
     elif setup.output == "label" and setup.task != "multilabel":
-        likeliest = values[list(setup.classes)].to_numpy().argmax(axis=1)
+        chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
         labels = worded(setup.classes, list(sample[setup.outputs[0]]))
-        out[setup.outputs[0]] = [labels[place] for place in likeliest]
+        out[setup.outputs[0]] = [labels[place] for place in chosen]
     elif setup.task == "multilabel":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
             out[column] = values[target].to_numpy() if setup.output == "probability" else \
@@ -43,9 +49,7 @@ def class_of(column: str, classes: tuple[str, ...]) -> str:
     """The class that an output column such as `EAP`, `Class_1` or `winner_a` stands for."""
     if column in classes:
         return column
-    return next(
-        (name for name in classes if re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(name)}$", column)), classes[-1]
-    )
+    return next((name for name in classes if re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(name)}$", column)), classes[-1])
 
 
 def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
@@ -72,7 +76,9 @@ def _truth(name: str) -> str:
     return {"0": "False", "1": "True", "0.0": "False", "1.0": "True"}.get(name, name)
 
 
-def write_submission(predictions: pd.DataFrame, setup: Setup, data: Path, file: Path) -> None:
+def write_submission(
+    predictions: pd.DataFrame, setup: Setup, data: Path, file: Path, thresholds: Sequence[float] | None = None
+) -> None:
     """The submission as a CSV, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    save(submission(predictions, setup, data), file)
+    save(submission(predictions, setup, data, thresholds), file)

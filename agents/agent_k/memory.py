@@ -32,7 +32,7 @@ def action_kind(name: str) -> str:
 
 
 def remember(memory: Sequence[Entry], content: str, *tags: str) -> list[Entry]:
-    """The working memory with one more entry, newest first. An entry of the same content and tags moves to the front."""
+    """The working memory with one more entry, newest first; an equal one moves to the front."""
     entry = {"tags": sorted(tags), "content": content}
     return [entry, *(other for other in memory if other != entry)][:KEPT]
 
@@ -57,8 +57,8 @@ class Item(Frozen):
 
 
 class LongTerm:
-    """The long-term memory: items with their rewards, in an SQLite file. It lives in the run; a store that outlives runs
-    has the same interface."""
+    """The long-term memory: items with their rewards, in an SQLite file. It lives in the run; a store that outlives
+    runs has the same interface."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
+from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, parse
+from agentkd.agents.agent_k.submission import Submissions
+
 from agentkd.agents.agent_k.around import STAGES, Around, State
 from agentkd.agents.agent_k.ask import Asker
 from agentkd.agents.agent_k.limits import Clock
 from agentkd.agents.agent_k.memory import LongTerm
-from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
-from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, parse
-from agentkd.agents.agent_k.submission import Submissions
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.drain import Drain
 from agentkd.progress import say
@@ -27,6 +28,7 @@ from agentkd.trace import Step, Trace, Usage, Verdict
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.kaggle import Kaggle
+
     from agentkd.teacher import Chat
 
 THREAD = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}

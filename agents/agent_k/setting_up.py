@@ -3,28 +3,26 @@ decide. What the model says against what the files and pages show does not pass.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.folds import make_folds
+from agentkd.agents.agent_k.scoring import METRICS, find_metric, score
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
 from agentkd.agents.agent_k.ask import Silent, choices, object_schema, parse_json
+from agentkd.agents.agent_k.attempts import adopt_maps, lower, pretended, try_form, try_maps, try_metric
 from agentkd.agents.agent_k.checks import Failure, check_maps, check_metric, check_submission, passed
-from agentkd.agents.agent_k.coding import HARNESS, Work, failure_of, fresh, write_code
-from agentkd.agents.agent_k.folds import make_folds
+from agentkd.agents.agent_k.coding import Work, write_code
 from agentkd.agents.agent_k.form import submission
 from agentkd.agents.agent_k.maps import read_targets, save, save_setup, write_maps
-from agentkd.agents.agent_k.sandbox import Outcome, open_inside
-from agentkd.agents.agent_k.scoring import METRICS, find_metric, score
-from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.memory import remember
+from agentkd.agents.agent_k.setup import MODALITIES, Setup
 from agentkd.agents.agent_k.sniff import fits, sniff
 from agentkd.agents.agent_k.tables import Files, columns, read_table
-from agentkd.agents.agent_k.memory import remember
 from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIRMS = 2  # answers that may correct the facts before they stay as sniffed
-CODE_SECONDS = 60.0  # for the code of a set-up stage
-MAP_BYTES = 1 << 30
 FOLDS = 5
 ROWS = 3  # of a table shown to the model
 
@@ -176,6 +172,7 @@ async def modalities(around: Around, state: State) -> Command[str]:
 
 def moved(setup: Setup, said: dict[str, Any] | None, data: Path) -> tuple[Setup, list[Failure]]:
     """The set-up with columns moved between tabular and text."""
+
     def wrong(message: str) -> tuple[Setup, list[Failure]]:
         return setup, [Failure(test="modalities hold the columns", stage="modalities", message=message)]
 
@@ -188,12 +185,15 @@ def moved(setup: Setup, said: dict[str, Any] | None, data: Path) -> tuple[Setup,
     if bare := [name for name in txt if name not in setup.txt and not train[name].str.contains("[A-Za-z]").any()]:
         return wrong(f"column {bare[0]} has no letters, so it is no text")
     ordered = [name for name in train.columns if name in {*tab, *txt}]
-    update = {"tab": tuple(name for name in ordered if name in tab), "txt": tuple(name for name in ordered if name in txt)}
+    update = {
+        "tab": tuple(name for name in ordered if name in tab),
+        "txt": tuple(name for name in ordered if name in txt),
+    }
     return setup.model_copy(update=update), []
 
 
 async def maps(around: Around, state: State) -> Command[str]:
-    """The input maps: written by code; by the model's where it says that the generic ones are wrong and its own pass."""
+    """The input maps: the generic ones, or the model's where it says that those are wrong and its own pass."""
     work = Work.on(state)
     author, back = CODE, ""
     asked = state.get("sent_back", {}).get("maps", 0)
@@ -235,51 +235,6 @@ async def wants_code(around: Around, state: State, work: Work, stage: str) -> bo
     return (parse_json(answer) or {}).get("own_code") is True
 
 
-async def try_maps(around: Around, folder: Path) -> tuple[list[Failure], Outcome | None]:
-    """Run the code on the data and test its maps in a workspace of their own, beside the accepted target map."""
-    data = around.source.data
-    outcome = await around.in_sandbox(HARNESS, "maps", str(data), work=fresh(folder), read=[data],
-                                      seconds=CODE_SECONDS)  # fmt: skip
-    if failures := failure_of(outcome, "maps"):
-        return failures, outcome
-    try:
-        setup = staged(around, folder)
-    except (UserError, ValueError, OSError) as error:
-        return [Failure(test="maps are files", stage="maps", message=str(error)[:500])], outcome
-    return check_maps(setup, data, folder / "trial"), outcome
-
-
-def staged(around: Around, folder: Path) -> Setup:
-    """Copy the code's maps, read without following links, into FOLDER/trial/maps; returns the set-up they make."""
-    import io
-
-    import pandas as pd
-
-    trial = folder / "trial" / "maps"
-    shutil.rmtree(trial.parent, ignore_errors=True)
-    trial.mkdir(parents=True)
-    held: dict[str, tuple[str, ...]] = {}
-    for split in ("train", "test"):
-        for name in MODALITIES:
-            file = map_file(folder / "trial", split, name)  # type: ignore[arg-type]
-            if os.path.lexists(folder / "work" / file.name):
-                content = open_inside(folder / "work", file.name, MAP_BYTES)
-                frame = pd.read_csv(io.BytesIO(content), dtype={"id": str}, low_memory=False)
-                save(frame, file)
-                held[name] = tuple(str(column) for column in frame.columns[1:])
-    for name in ("train_target_map.csv", "folds.csv"):
-        shutil.copy(around.workspace / "maps" / name, trial / name)
-    setup = around.setup.model_copy(update={name: held.get(name, ()) for name in MODALITIES})
-    save_setup(setup, folder / "trial")
-    return setup
-
-
-def adopt_maps(around: Around, folder: Path) -> None:
-    target = around.workspace / "maps"
-    shutil.rmtree(target)
-    shutil.copytree(folder / "trial" / "maps", target)
-
-
 async def metric(around: Around, state: State) -> Command[str]:
     """The metric, tested on the truth and on shuffled predictions. Where the pages name none that is known, the model
     may write it."""
@@ -305,46 +260,6 @@ async def metric(around: Around, state: State) -> Command[str]:
             raise UserError(f"{failures[0].message}: set metric=NAME or target=COLUMN")
     update = work.update(accepted=state["accepted"] | {"metric": author}, metric_code=code)
     return go_back(state, back, update) if back else Command(goto="format", update=update)
-
-
-async def try_metric(
-    around: Around, folder: Path, truth: pd.DataFrame, perfect: pd.DataFrame
-) -> tuple[list[Failure], Outcome | None]:
-    """The code's metric of perfect and of shuffled predictions: two different finite numbers; the better one of the
-    truth says which direction is better."""
-    shuffled = perfect.sample(frac=1.0, random_state=around.config.seed).reset_index(drop=True)
-    shuffled["id"] = perfect["id"]
-    values, outcome = await measured(around, folder, truth, [perfect, shuffled])
-    if failures := failure_of(outcome, "metric"):
-        return failures, outcome
-    if len(values) != 2 or values[0] == values[1]:
-        message = f"perfect and shuffled predictions give {values}: a metric tells them apart"
-        return [Failure(test="metric prefers the truth", stage="metric", message=message)], outcome
-    (folder / "direction.json").write_text(json.dumps({"lower_is_better": values[0] < values[1]}))
-    return [], outcome
-
-
-def lower(around: Around, folder: Path) -> bool:
-    return bool(json.loads((folder / "direction.json").read_text())["lower_is_better"])
-
-
-async def measured(
-    around: Around, folder: Path, truth: pd.DataFrame, predictions: Sequence[pd.DataFrame]
-) -> tuple[list[float], Outcome]:
-    """The metric code in `folder` on prediction frames, one number each; none where it fails."""
-    import math
-
-    work = fresh(folder)
-    save(truth, work / "truth.csv")
-    for number, frame in enumerate(predictions):
-        save(frame, work / f"predictions-{number:03d}.csv")
-    outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
-    try:
-        values = json.loads(open_inside(work, "values.json", 1 << 20)) if outcome.ok else []
-    except (UserError, ValueError, OSError):
-        values = []
-    good = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return (good if len(good) == len(predictions) else []), outcome
 
 
 def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
@@ -390,59 +305,11 @@ async def form(around: Around, state: State) -> Command[str]:
     return go_back(state, back, update) if back else Command(goto="baseline", update=update)
 
 
-def pretended(setup: Setup, data: Path, seed: int = 0) -> pd.DataFrame:
-    """Predictions of nothing for the test rows, to try the form with."""
-    import numpy as np
-    import pandas as pd
-
-    ids = read_table(data / setup.sample, text=True)[setup.id]
-    random = np.random.default_rng(seed).dirichlet(np.ones(len(setup.predicted)), len(ids)) \
-        if len(setup.predicted) > 1 else np.random.default_rng(seed).random((len(ids), 1))  # fmt: skip
-    frame = pd.DataFrame(random, columns=list(setup.predicted))
-    frame.insert(0, "id", list(ids))
-    return frame
-
-
-async def try_form(
-    around: Around, folder: Path, predictions: pd.DataFrame
-) -> tuple[list[Failure], Outcome | None]:
-    """The code's file passes the tests of a submission, and another one comes of other predictions."""
-    other = pretended(around.setup, around.source.data, seed=1)
-    contents = []
-    for frame in (predictions, other):
-        failures, outcome = await formed(around, folder, frame, folder / "checked.csv")
-        if failures:
-            return failures, outcome
-        contents.append((folder / "checked.csv").read_bytes())
-    if contents[0] == contents[1]:
-        message = "the file does not depend on the predictions"
-        return [Failure(test="submission shows predictions", stage="format", message=message)], outcome
-    return [], outcome
-
-
-async def formed(
-    around: Around, folder: Path, predictions: pd.DataFrame, file: Path
-) -> tuple[list[Failure], Outcome]:
-    """The form code in `folder` on predictions, checked, into `file`."""
-    setup, data = around.setup, around.source.data
-    work = fresh(folder)
-    save(predictions, work / "predictions.csv")
-    save(read_table(data / setup.sample, text=True), work / "sample.csv")
-    outcome = await around.in_sandbox(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
-    if failures := failure_of(outcome, "format"):
-        return failures, outcome
-    try:
-        file.write_bytes(open_inside(work, "submission.csv", MAP_BYTES))
-    except (UserError, OSError) as error:
-        return [Failure(test="submission is a file", stage="format", message=str(error))], outcome
-    return check_submission(file, setup, data), outcome
-
-
 def verdict_step(kind: str, stage: str, failures: Sequence[Failure]) -> Step:
     """A unit test's outcome as a step of the trace."""
     evidence = tuple(item.evidence for item in failures) or (passed(stage),)
-    return Step(kind=kind, evidence=evidence,
-                verdict=Verdict(ok=not failures, rung=stage, reason="; ".join(f.message for f in failures)[:500]))  # fmt: skip
+    reason = "; ".join(item.message for item in failures)[:500]
+    return Step(kind=kind, evidence=evidence, verdict=Verdict(ok=not failures, rung=stage, reason=reason))
 
 
 def facts_line(setup: Setup) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
+
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
-from agentkd.agents.agent_k.tables import Files, Named, name_tables, read_table
+from agentkd.agents.agent_k.tables import Files, name_tables, read_table
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -176,9 +177,7 @@ def _task(
             else "regression"  # fmt: skip
     elif not numeric or (count == 2 and needs != "value"):
         task = "binary" if count == 2 else "multiclass"
-    elif needs == "value" or not whole or count > MANY_CLASSES:
-        task = "regression"
-    elif needs is None and count > 10:
+    elif needs == "value" or not whole or count > MANY_CLASSES or (needs is None and count > 10):
         task = "regression"
     else:
         task = "binary" if count == 2 else "multiclass"
@@ -191,9 +190,7 @@ def _task(
     return task, "probability" if fractional or needs == "probability" else "label"
 
 
-def _metric(
-    names: list[str], task: TaskKind, output: Output, fixed: Mapping[str, Any], doubts: list[str]
-) -> str:
+def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str, Any], doubts: list[str]) -> str:
     if own := fixed.get("metric"):
         if own not in METRICS:
             raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")

@@ -104,7 +104,9 @@ def name_tables(files: Files) -> Named:
     rest = [path for path in tables if path != sample]
     train = _best(rest, r"train", r"test|valid|extra|label")
     if train is None:
-        raise UserError(f"no training table in {files.data} (found {', '.join(map(str, tables[:6]))}): name it train.csv")
+        raise UserError(
+            f"no training table in {files.data} (found {', '.join(map(str, tables[:6]))}): name it train.csv"
+        )
     test = _best([path for path in rest if path != train], r"test|eval|predict", r"train|label")
     return Named(train, test, sample)
 
