@@ -205,6 +205,8 @@ def failure_of(outcome: Outcome, stage: str) -> list[Failure]:
     """What the sandbox says of code that did not end well, in the test's words."""
     if outcome.ok:
         return []
-    last = outcome.output.strip().splitlines()[-12:]
-    what = f"stopped: over its limit of {outcome.stopped}" if outcome.stopped else f"ended with code {outcome.code}"
-    return [Failure(test=f"{stage} code runs", stage=stage, message=f"{what}: {' | '.join(last)[-900:]}")]
+    lines = outcome.output.strip().splitlines() or ["it printed nothing"]
+    what = f"stopped, over its limit of {outcome.stopped}" if outcome.stopped else f"ended with code {outcome.code}"
+    before = " | ".join(lines[-12:-1])[-700:]
+    message = f"{what}: {lines[-1][:400]}" + (f" (before it: {before})" if before else "")
+    return [Failure(test=f"{stage} code runs", stage=stage, message=message)]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CONFIRMS = 2  # answers that may correct the facts before they stay as sniffed
 FOLDS = 5
 ROWS = 3  # of a table shown to the model
+PLURAL = {"label": "labels", "probability": "probabilities", "value": "values"}
 
 
 def settled(around: Around) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def corrected(
         return setup, [fault(str(error))]
     if metric:
         if not fits(metric, wanted.task, wanted.output):
-            return setup, [fault(f"{metric} cannot score a {wanted.task} task with {wanted.output}s")]
+            return setup, [fault(f"{metric} cannot score a {wanted.task} task with {PLURAL[wanted.output]}")]
         wanted = wanted.model_copy(update={"metric": metric, "lower_is_better": METRICS[metric].lower_is_better})
     return wanted, []
 
@@ -318,7 +319,7 @@ def facts_line(setup: Setup) -> str:
     columns = ", ".join(f"{len(getattr(setup, name))} {name}" for name in MODALITIES if getattr(setup, name))
     shown = ", ".join(setup.targets[:5]) + (" …" if len(setup.targets) > 5 else "")
     return f"{setup.task} · target {shown} · id {setup.id} · metric {setup.metric}, {way} is better · " \
-           f"submit {setup.output}s · inputs: {columns}"  # fmt: skip
+           f"submit {PLURAL[setup.output]} · inputs: {columns}"  # fmt: skip
 
 
 def files_view(files: Files) -> str:

@@ -27,8 +27,8 @@ DEFAULTS: dict[tuple[TaskKind, Output], str] = {
     ("binary", "label"): "accuracy",
     ("binary", "probability"): "auc",
     ("multiclass", "label"): "accuracy",
-    ("multiclass", "probability"): "logloss",
-    ("multilabel", "probability"): "mean_auc",
+    ("multiclass", "probability"): "multiclass_logloss",
+    ("multilabel", "probability"): "mean_columnwise_auc",
     ("multilabel", "label"): "accuracy",
     ("regression", "value"): "rmse",
 }
@@ -206,12 +206,8 @@ def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str
 
 def fits(metric: str, task: TaskKind, output: Output) -> bool:
     """Whether the metric can score such a submission."""
-    needs = METRICS[metric].needs
-    if task == "regression":
-        return needs == "value"
-    if needs == "value":
-        return False
-    return needs == "label" or output == "probability"
+    known = METRICS[metric]
+    return task in known.tasks and (known.needs != "probability" or output == "probability")
 
 
 def _classes(
