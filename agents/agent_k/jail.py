@@ -141,6 +141,9 @@ def _hold(plan: dict[str, Any]) -> int:
         _reap(child.pid)
     if child.poll() is None:
         child.kill()
+    if not _LINUX:  # no tree to be seen: what is still in the code's group
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
     status = child.wait()
     kill_below(supervisor)
     return status if status >= 0 else 128 - status

