@@ -165,6 +165,6 @@ def _first_process(process: subprocess.Popen[bytes], info: int) -> int:
         if not data:
             assert process.stdout is not None
             said = os.read(process.stdout.fileno(), 4096) if ready else b"no answer"
-            raise WorldError(f"bubblewrap cannot start: {said.decode('utf-8', 'replace').strip()}")
+            raise WorldError(f"bubblewrap cannot start: {' '.join(said.decode('utf-8', 'replace').split())}")
         written += data
     return int(json.loads(written)["child-pid"])

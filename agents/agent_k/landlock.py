@@ -1,4 +1,5 @@
-"""Landlock: a process gives up, for itself and all that it starts, every path but the named ones. Needs no rights.
+"""Landlock: a process gives up, for itself and all that it starts, every path but the named ones. Needs no rights, and
+takes those of root away.
 
 https://docs.kernel.org/userspace-api/landlock.html; constants from linux/landlock.h. Standard library only.
 """
@@ -52,8 +53,8 @@ def abi() -> int:
 
 def restrict(read: Sequence[str], write: Sequence[str], devices: Sequence[str]) -> None:
     """Leave this process the paths in `read` (also to execute), those in `write`, and reading and writing of
-    `devices`; no TCP; signals and abstract sockets only among what it starts, as far as the kernel's version goes.
-    Paths that do not exist are passed over. Raises OSError."""
+    `devices`; no TCP; no capabilities after the next exec; signals and abstract sockets only among what it starts, as
+    far as the kernel's version goes. Paths that do not exist are passed over. Raises OSError."""
     version = abi()
     known = (1 << (16 if version >= 5 else 15)) - 1 if version >= ABI else 0
     if not known:
@@ -71,6 +72,8 @@ def restrict(read: Sequence[str], write: Sequence[str], devices: Sequence[str]) 
             for path in paths:
                 _allow(ruleset, path, allowed & known)
         libc = ctypes.CDLL(None, use_errno=True)
+        for capability in range(64):  # of root; others have none to drop. They are gone when the code is started
+            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
         libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
         _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:

@@ -12,6 +12,7 @@ import re
 import select
 import shutil
 import site
+import subprocess
 import sys
 import tempfile
 import threading
@@ -112,7 +113,7 @@ def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: N
         for binary in binaries():
             try:
                 return _tried(Sandbox("bubblewrap", Bubblewrap(binary)))
-            except (OSError, WorldError) as error:
+            except (OSError, WorldError, subprocess.SubprocessError) as error:
                 reasons.append(f"{binary}: {error}")
         if not reasons:
             reasons.append("there is no bwrap")
