@@ -91,9 +91,12 @@ class Sandbox:
                 (private / name).mkdir()
             # Landlock hides the names in a folder together with its files, so agentkd is found in one that has no more.
             (private / "path" / "agentkd").symlink_to(_agentkd()[0])
-            variables = {**_environment(work, private / "tmp", private / "path"), **(env or {})}
             folders = [work, private / "tmp"]
-            paths = _left_by_landlock([*read, private / "path"], folders) if self.kind == "landlock" else None
+            variables, paths = _environment(work, private / "tmp", private / "path"), None
+            if self.kind == "landlock":
+                variables["JOBLIB_MULTIPROCESSING"] = "0"  # without /dev/shm it would warn, and do without
+                paths = _left_by_landlock([*read, private / "path"], folders)
+            variables |= env or {}
             return _watched(jail.start(argv, work, limits, variables, paths), limits, folders, cancel)
         finally:
             shutil.rmtree(private, ignore_errors=True)
