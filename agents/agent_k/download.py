@@ -27,6 +27,7 @@ from agentkd.progress import LOG_EVERY, console
 from agentkd.shard import disk_error, sync_folder
 
 RESERVE = 1 << 28  # bytes of the disk that are left to the run
+CHUNK = 1 << 16  # bytes: the client loses a chunk that is cut off, and its own 1 MiB may never come through
 NESTED = 3  # archives in archives: train.zip in the bundle is usual, more than this is not
 Say = Callable[[str], None]
 
@@ -57,7 +58,7 @@ def fetch(api: Any, http: Any, response: Any, archive: Path, say: Say) -> None:
             return
         _room(archive.parent, total - size_of(archive), "download")
         with _shown(archive, total, say):
-            api.download_file(response, str(archive), http, quiet=True, resume=True, max_retries=0)
+            api.download_file(response, str(archive), http, quiet=True, resume=True, max_retries=0, chunk_size=CHUNK)
     except requests.RequestException:  # an OSError, too
         raise
     except OSError as error:

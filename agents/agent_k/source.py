@@ -25,7 +25,7 @@ PUBLIC, PRIVATE = "public", "private"  # a local competition's files, and the an
 _HOW = "give https://www.kaggle.com/competitions/NAME, the NAME alone, or a folder (with a slash: ./NAME)"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TEXTS = re.compile(r"(raw_)?(task_|data_|metric_)?(description|overview|evaluation|readme)\w*\.(md|txt|html?)", re.I)
-_ORDER = ("overview", "description", "abstract", "evaluation", "metric", "data", "")  # what a stage needs first
+_ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # what a stage needs first
 _LEFT_OUT = ("rules", "prizes")  # law, long, and of no use for a solution
 
 
@@ -53,9 +53,9 @@ def parse(text: str) -> str | Path:
     if "://" in text:
         return _slug_of(text)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return path
-    if path.exists():
+    if path.is_file():
         raise UserError(f"{text} is a file, not a folder: give the folder that holds train, test and sample submission")
     if "/" in text or text.startswith((".", "~")):
         raise UserError(f"there is no folder {text}: {_HOW}")
@@ -128,13 +128,19 @@ def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], No
 def joined(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
     """Pages as one text, the useful ones first, cut at `limit` characters with a last line that says so."""
     kept = [(name, plain(text).strip()) for name, text in pages if name.lower() not in _LEFT_OUT]
-    kept.sort(key=lambda page: next(rank for rank, word in enumerate(_ORDER) if word in page[0].lower()))
+    kept.sort(key=lambda page: _rank(page[0].lower()))
     text = "\n\n".join(f"# {name}\n\n{body}" for name, body in kept if body)
     if len(text) <= limit:
         return text
     note = "\n\n[cut here: {} more characters]"
     kept_length = max(0, limit - len(note) - 10)
     return text[:kept_length] + note.format(f"{len(text) - kept_length:,}")
+
+
+def _rank(name: str) -> int:
+    if "data" in name:  # "data description" is no description of the task
+        return len(_ORDER)
+    return next((rank for rank, word in enumerate(_ORDER) if word in name), len(_ORDER) + 1)
 
 
 def _some(names: list[str]) -> str:

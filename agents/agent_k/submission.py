@@ -73,7 +73,7 @@ class Submissions:
         self.path = run / "submissions.jsonl"
         self.kaggle, self.slug, self.mode, self.limit, self.patience = kaggle, slug, mode, limit, patience
         self._say = say
-        self._ask = ask or (console.input if _at_terminal() else None)
+        self._ask = ask or (_input if _at_terminal() else None)
         self._id = ""
         self._known: dict[str, Submitted] = {}
         for row in self._repaired():
@@ -89,19 +89,16 @@ class Submissions:
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror}") from None
         known = self._known.get(digest)
-        if self.kaggle is not None and self.mode != "never" and (known is None or known.ref is None):
-            agreed = known is not None  # to an intent whose sending was cut short
-            self._settle()
-            known = self._known.get(digest)
-            if known is None:
-                if not agreed and (why := self._why_not(file, score)):
-                    self._say(f"{file.name} is not submitted: {why}")
-                    return None
-                known = self._send(file, digest, note, score)
-        elif known is None or known.ref is None:
-            why = "--submit never" if self.kaggle is not None else "the data is a local folder"
-            self._say(f"{file.name} is not submitted: {why}")
-            return None
+        if known is None or known.ref is None:
+            why = self._never()
+            if why is None:
+                self._settle()
+                known = self._known.get(digest)
+                why = None if known else self._why_not(file, score)
+            if why is not None:
+                self._say(f"{file.name} is not submitted: {why}")
+                return None
+            known = known or self._send(file, digest, note, score)
         return self._with_score(known)
 
     def all(self) -> list[Submitted]:
@@ -114,11 +111,18 @@ class Submissions:
         sign = -1.0 if lower_is_better else 1.0
         return max(scored, key=lambda pair: sign * pair[0], default=(0.0, None))[1]
 
+    def _never(self) -> str | None:
+        if self.kaggle is None:
+            return "the data is a local folder"
+        if self.mode == "never":
+            return "--submit never"
+        if self.mode == "ask" and self._ask is None:
+            return "there is no terminal to ask at; --submit auto sends without asking"
+        return None
+
     def _why_not(self, file: Path, score: float | None) -> str | None:
         """What speaks against sending a new file. The user is asked last."""
         assert self.kaggle is not None
-        if self.mode == "ask" and self._ask is None:
-            return "there is no terminal to ask at; --submit auto sends without asking"
         used = len(self._known)
         if self.limit is not None and used >= self.limit:
             return f"the run has made the {self.limit} that --max-submissions allows"
@@ -249,6 +253,10 @@ class Submissions:
             self._say(f"{self.path}: {sum(row is None for _, row in rows)} torn line taken out")
             write_atomically(self.path, b"".join(line for line, row in rows if row is not None))
         return [row for _, row in rows if row is not None]
+
+
+def _input(question: str) -> str:
+    return console.input(question, markup=False)  # on stderr
 
 
 def _at_terminal() -> bool:
