@@ -280,12 +280,15 @@ def test_without_credentials(
     server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setattr(sys, "stdin", stdin := io.StringIO())
     with pytest.raises(
         UserError, match=r"no Kaggle credentials: .*auth login.*KAGGLE_API_TOKEN.*kaggle\.json"
     ) as error:
         Kaggle()
     assert "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
+    assert sys.stdin is stdin
+    assert not stdin.closed  # the client's `exit` closes it
 
 
 def test_a_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
