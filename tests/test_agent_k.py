@@ -14,9 +14,8 @@ import pytest
 
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.sandbox import open_sandbox
-
 from agentkd.agents.agent_k.run import run
+from agentkd.agents.agent_k.sandbox import open_sandbox
 from agentkd.config import KaggleConfig
 from agentkd.errors import UserError
 from agentkd.store import read_traces

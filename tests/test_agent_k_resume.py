@@ -14,13 +14,13 @@ import pytest
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.graph import NODES  # noqa: E402
-from agentkd.agents.agent_k.sandbox import open_sandbox  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from tests.kaggle_server import Server, board_of, kaggle_server  # noqa: E402
-from tests.little_competition import SLUG, make  # noqa: E402
-from tests.scripted_expert import expert  # noqa: E402
-from tests.test_agent_k import FEATURES, FULL_MAPS, OWN  # noqa: E402
+from agentkd.agents.agent_k.graph import NODES
+from agentkd.agents.agent_k.sandbox import open_sandbox
+from agentkd.errors import UserError
+from tests.kaggle_server import Server, board_of, kaggle_server
+from tests.little_competition import SLUG, make
+from tests.scripted_expert import expert
+from tests.test_agent_k import FEATURES, FULL_MAPS, OWN
 
 KILLED = 137
 SCRIPT = {("features", "code"): [FEATURES], ("maps", "choose"): [OWN], ("maps", "code"): [FULL_MAPS]}

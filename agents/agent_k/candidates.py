@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.sandbox import Outcome, open_inside
 from agentkd.agents.agent_k.scoring import score
 from agentkd.agents.agent_k.solve import Candidate, portfolio
 
@@ -20,6 +19,7 @@ from agentkd.agents.agent_k.checks import Failure, check_predictions, check_subm
 from agentkd.agents.agent_k.coding import HARNESS, Work, failure_of, fresh
 from agentkd.agents.agent_k.form import write_submission
 from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
+from agentkd.agents.agent_k.sandbox import Outcome, open_inside
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.tables import read_table
 from agentkd.errors import UserError
@@ -92,7 +92,7 @@ async def score_folder(around: Around, state: State, folder: Path) -> dict[str, 
             frames[split] = read_predictions(folder, f"{split}.csv")
         except (UserError, OSError, ValueError) as error:
             return {"error": f"{split}.csv: {error}"}
-        if failures := check_predictions(frames[split], setup, ids[split], split):  # type: ignore[arg-type]
+        if failures := check_predictions(frames[split], setup, ids[split], split):
             return {"error": failures[0].message}
     if code := state.get("metric_code"):
         values, _ = await measured(around, around.workspace / "code" / code, truth, [frames["oof"]])

@@ -97,7 +97,7 @@ def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
     for name in MODALITIES:
         frames = {}
         for split in ("train", "test"):
-            path = map_file(workspace, split, name)  # type: ignore[arg-type]
+            path = map_file(workspace, split, name)
             if not path.exists():
                 continue
             frame = frames[split] = _frame(path)

@@ -116,7 +116,9 @@ def _targets(
     if own := fixed.get("target"):
         names = tuple(part.strip() for part in str(own).split(","))
         if absent := [name for name in names if name not in train.columns]:
-            raise UserError(f"target={absent[0]} is no column of the training table: choose of {', '.join(train)}")
+            raise UserError(
+                f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"
+            )
         return names, len(names) == 1 and len(outputs) > 1
     if all(name in train.columns for name in outputs):
         return outputs, False

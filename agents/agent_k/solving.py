@@ -69,7 +69,7 @@ async def first(around: Around, state: State, then: str) -> Command[str]:
         candidates = kept | candidates
     note_score(work, around, "draft" if then == "understand" else "baseline", name, found, candidates, {})
     before = state if state.get("best", {}).get("maps") == found["maps"] else {}
-    best, failure = await better(around, before, name, found)  # type: ignore[arg-type]
+    best, failure = await better(around, before, name, found)
     if failure and state.get("accepted", {}).get("format") == MODEL:
         work.memory = remember(work.memory, failure.message, "format!", "error")
         return go_back(state, "format", work.update())
