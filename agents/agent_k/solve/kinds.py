@@ -1,0 +1,30 @@
+"""The kinds of candidates by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
+from agentkd.agents.agent_k.solve.cv import Clock
+from agentkd.agents.agent_k.solve.data import Data
+from agentkd.agents.agent_k.solve.tabular import sklearn_cv
+from agentkd.errors import UserError
+
+Array = npt.NDArray[Any]
+KINDS: dict[str, Callable[[Data, dict[str, Any], int, int, Clock], tuple[Array, Array]]] = {
+    "lightgbm": lightgbm_cv,
+    "linear": partial(sklearn_cv, "linear"),
+}
+
+
+def solve(data: Data, spec: dict[str, Any], folder: Path) -> tuple[Array, Array]:
+    """`(oof, test)` of a spec, in the columns of a prediction file. UserError for an unknown kind."""
+    if spec["kind"] not in KINDS:
+        raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(KINDS)}")
+    clock = Clock(spec["seconds"])
+    return KINDS[spec["kind"]](data, spec["params"], int(spec["seed"]), int(spec["threads"]), clock)
