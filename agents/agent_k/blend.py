@@ -135,14 +135,12 @@ def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tup
     random = np.random.default_rng(seed)
     if len(rows) > ROWS:
         rows = np.sort(random.choice(rows, ROWS, replace=False))
-    values = oof[:, rows]
+    values, here, lower = oof[:, rows], scorer.on(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)
     for _ in range(BAGS if count > 3 else 1):
         pool = np.sort(random.choice(count, max(2, (count + 1) // 2), replace=False)) if count > 3 else np.arange(count)
-        weights[pool] += hill_climb(
-            values[pool], lambda p: scorer(_unbend(p, log), rows=rows), scorer.metric.lower_is_better
-        )
+        weights[pool] += hill_climb(values[pool], lambda p: here(_unbend(p, log)), lower)
     weights /= weights.sum()
     return _weighted(weights), weights
 
@@ -230,7 +228,8 @@ def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -
     for _ in range(samples):
         rows = random.integers(0, len(one), len(one))
         try:
-            a, b = scorer(one, rows=rows), scorer(other, rows=rows)
+            here = scorer.on(rows)
+            a, b = here(one[rows]), here(other[rows])
         except UserError:  # a sample of one class
             a = b = 0.0
         count += 0.5 if a == b else float(scorer.better(a, b))

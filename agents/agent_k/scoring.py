@@ -7,6 +7,7 @@ by column and averaged. scikit-learn does what is intricate; what a search evalu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -268,14 +269,15 @@ class Scorer:
         if not self.known.any():
             raise UserError(f"no row of {len(truth)} has a true value of {', '.join(setup.targets)}")
 
-    def __call__(
-        self, predictions: Array, thresholds: Sequence[float] | None = None, rows: Array | None = None
-    ) -> float:
-        """`thresholds` as for `labels`; `rows` are the indices to score on, all without it."""
-        metric, setup = self.metric, self.setup
-        truth, known_ = self.truth, self.known
-        if rows is not None:
-            truth, predictions, known_ = truth[rows], predictions[rows], known_[rows]
+    def on(self, rows: Array) -> Scorer:
+        """The scorer of some rows."""
+        other = copy.copy(self)
+        other.truth, other.known = self.truth[rows], self.known[rows]
+        return other
+
+    def __call__(self, predictions: Array, thresholds: Sequence[float] | None = None) -> float:
+        """`thresholds` as for `labels`. UserError where the metric is undefined on the rows."""
+        metric, setup, truth, known_ = self.metric, self.setup, self.truth, self.known
         if setup.task == "regression":
             value = np.rint(predictions) if metric.needs == "label" else predictions
             columns = [c for c in range(truth.shape[1]) if known_[:, c].any()]

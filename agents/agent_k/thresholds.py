@@ -19,17 +19,17 @@ def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[fl
 
     Binary: the middle of the best cuts among quantiles of the positive class's probability. Multilabel and multiclass:
     one threshold after the other, twice round. QWK: cuts of the expected rank, likewise."""
-    setup = scorer.setup
+    setup, here, predictions = scorer.setup, scorer.on(rows), predictions[rows]
 
     def value(thresholds: Array) -> float:
         try:
-            found = scorer(predictions, tuple(thresholds), rows=rows)
+            found = here(predictions, tuple(thresholds))
         except UserError:
             return -np.inf
         return -found if scorer.metric.lower_is_better else found
 
     if setup.task == "binary" and scorer.metric.name != "qwk":
-        p = predictions[rows, 1]
+        p = predictions[:, 1]
         grid = np.unique(np.append(np.quantile(p, np.linspace(0.01, 0.99, 2 * _GRID)), 0.5)).clip(1e-6, 1 - 1e-6)
         scores = np.array([value(np.array([1 - t, t])) for t in grid])
         t = _middle(grid, scores)
@@ -37,12 +37,12 @@ def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[fl
     if scorer.metric.name == "qwk":
         width = len(setup.classes)
         order = np.argsort(class_numbers(setup))
-        rank = predictions[rows][:, order] @ np.arange(width)
+        rank = predictions[:, order] @ np.arange(width)
         start = np.arange(width - 1) + 0.5
         grids = [np.unique(np.quantile(rank, np.linspace(0.005, 0.995, _GRID)))] * (width - 1)
     elif setup.task == "multilabel":
         start = np.full(predictions.shape[1], 0.5)
-        grids = [np.unique(np.quantile(p, np.linspace(0.01, 0.99, _GRID))).clip(1e-6, 1) for p in predictions[rows].T]
+        grids = [np.unique(np.quantile(p, np.linspace(0.01, 0.99, _GRID))).clip(1e-6, 1) for p in predictions.T]
     else:
         start = np.full(predictions.shape[1], 0.5)
         grids = [0.5 * np.exp(np.linspace(-2, 2, 25))] * predictions.shape[1]
