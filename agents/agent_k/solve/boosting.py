@@ -37,7 +37,12 @@ def defaults(rows: int) -> dict[str, Any]:
 
 def matrix(table: Table, problem: Problem, train: Array, seed: int) -> tuple[Array, list[int]]:
     """Features `(N, F)` and which of them are categories."""
-    means = target_means(table.groups, problem.y, problem.classes, train, seed)
+    import os
+    if os.environ.get("TE") == "all":
+        levels = np.hstack([table.categories, table.groups])
+        means = target_means(levels, problem.y, problem.classes, train, seed)
+        return np.hstack([table.numbers, means]), []
+    means = target_means(table.groups if os.environ.get("TE") != "also" else np.hstack([table.categories, table.groups]), problem.y, problem.classes, train, seed)
     only = [i for i, name in enumerate(table.category_names) if name not in table.names]  # the others are numbers too
     categories = table.categories[:, only].astype(np.float64)
     categories[categories < 0] = np.nan

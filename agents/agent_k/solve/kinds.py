@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.solve import cnn, image, text
 from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
 from agentkd.agents.agent_k.solve.cv import Clock
 from agentkd.agents.agent_k.solve.data import Data
-from agentkd.agents.agent_k.solve.tabular import sklearn_cv
+from agentkd.agents.agent_k.solve.tabular import ESTIMATES, sklearn_cv
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
 KINDS: dict[str, Callable[[Data, dict[str, Any], int, int, Clock], tuple[Array, Array]]] = {
     "lightgbm": lightgbm_cv,
-    "linear": partial(sklearn_cv, "linear"),
+    "bayes": text.bayes_cv,
+    "tfidf": text.linear_cv,
+    "pixels": image.pixels_cv,
+    "cnn": cnn.cnn_cv,
+    **{name: partial(sklearn_cv, name) for name in ESTIMATES},
 }
 
 
