@@ -8,6 +8,7 @@ all folds. Nothing is held back from training for it.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,13 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.solve.cv import Clock, Problem, finish, problems, say_fold, splits
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, describe, target_means
+from agentkd.agents.agent_k.solve.parallel import run_all
 
 Array = npt.NDArray[Any]
 _OBJECTIVES = {"mae": "l1", "medae": "l1"}
+
+
+OWN = ("rounds", "patience", "seeds", "encode")  # parameters that are not LightGBM's
 
 
 def defaults(rows: int) -> dict[str, Any]:
@@ -35,14 +40,12 @@ def defaults(rows: int) -> dict[str, Any]:
     }
 
 
-def matrix(table: Table, problem: Problem, train: Array, seed: int) -> tuple[Array, list[int]]:
-    """Features `(N, F)` and which of them are categories."""
-    import os
-    if os.environ.get("TE") == "all":
+def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str = "") -> tuple[Array, list[int]]:
+    """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
+    if encode == "means":
         levels = np.hstack([table.categories, table.groups])
-        means = target_means(levels, problem.y, problem.classes, train, seed)
-        return np.hstack([table.numbers, means]), []
-    means = target_means(table.groups if os.environ.get("TE") != "also" else np.hstack([table.categories, table.groups]), problem.y, problem.classes, train, seed)
+        return np.hstack([table.numbers, target_means(levels, problem.y, problem.classes, train, seed)]), []
+    means = target_means(table.groups, problem.y, problem.classes, train, seed)
     only = [i for i, name in enumerate(table.category_names) if name not in table.names]  # the others are numbers too
     categories = table.categories[:, only].astype(np.float64)
     categories[categories < 0] = np.nan
@@ -51,43 +54,60 @@ def matrix(table: Table, problem: Problem, train: Array, seed: int) -> tuple[Arr
 
 
 def grow(
-    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, threads: int, clock: Clock
+    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, workers: int, clock: Clock
 ) -> tuple[Array, Array, float]:
     """`(oof, test, mean loss)` of one problem."""
-    import lightgbm
-
-    settings = {"objective": _objective(data.setup.metric, problem), "num_threads": threads, "verbosity": -1}
-    settings |= {"seed": seed, "deterministic": True, "force_row_wise": True}
-    if problem.classes > 2:
-        settings["num_class"] = problem.classes
-    settings |= defaults(data.n_train) | {k: v for k, v in params.items() if k not in ("rounds", "patience", "seeds")}
+    settings = _settings(data, problem, params, seed)
     limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
+    encode = str(params.get("encode", ""))
     folds = list(splits(data))
-    models, curves = [], []
-    for place, (number, train, held, _) in enumerate(folds):
-        share = clock.left / (len(folds) - place)
-        x, categories = matrix(table, problem, train, seed + number)
+
+    def train_fold(place: int) -> tuple[str, Array]:
+        import lightgbm
+
+        number, train, held, _ = folds[place]
+        until = _until(clock.share(place, len(folds), workers))
+        x, categories = matrix(table, problem, train, seed + number, encode)
         known = held[data.learnable[held]]
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
         trying = fitting.create_valid(x[known], problem.y[known])
         record: dict[str, Any] = {}
-        calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), _until(share)]
+        calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), until]
         model = lightgbm.train(settings, fitting, limit, valid_sets=[trying], callbacks=calls)
-        models.append((model, x))
-        curves.append(np.array(next(iter(record["valid_0"].values()))))
         say_fold(number, len(folds), clock)
-    length = min(len(curve) for curve in curves)
-    losses = np.array([curve[:length] for curve in curves])
+        return model.model_to_string(num_iteration=-1), np.array(next(iter(record["valid_0"].values())))
+
+    grown = run_all([partial(train_fold, place) for place in range(len(folds))], workers)
+    length = min(len(curve) for _, curve in grown)
+    losses = np.array([curve[:length] for _, curve in grown])
+    chosen = int(np.argmin(losses.mean(axis=0))) + 1
+
+    def predict_fold(place: int) -> tuple[Array, Array]:
+        import lightgbm
+
+        number, train, held, rest = folds[place]
+        others = int(np.argmin(np.delete(losses, place, axis=0).mean(axis=0))) + 1
+        x, _ = matrix(table, problem, train, seed + number, encode)
+        model = lightgbm.Booster(model_str=grown[place][0])
+        return _predict(model, x[held], others, problem), _predict(model, x[rest], chosen, problem)
+
     oof = np.zeros((data.n_train, problem.width))
     test = np.zeros((len(data.test_ids), problem.width))
-    chosen = int(np.argmin(losses.mean(axis=0))) + 1
-    for place, (_, _, held, rest) in enumerate(folds):
-        others = int(np.argmin(np.delete(losses, place, axis=0).mean(axis=0))) + 1
-        model, x = models[place]
-        oof[held] = _predict(model, x[held], others, problem)
-        test += _predict(model, x[rest], chosen, problem) / len(folds)
+    for (_, _, held, _), (ours, theirs) in zip(
+        folds, run_all([partial(predict_fold, place) for place in range(len(folds))], workers), strict=True
+    ):
+        oof[held] = ours
+        test += theirs / len(folds)
     return oof, test, float(losses.mean(axis=0).min())
+
+
+def _settings(data: Data, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
+    settings = {"objective": _objective(data.setup.metric, problem), "num_threads": 1, "verbosity": -1}
+    settings |= {"seed": seed, "deterministic": True, "force_row_wise": True}
+    if problem.classes > 2:
+        settings["num_class"] = problem.classes
+    return settings | defaults(data.n_train) | {k: v for k, v in params.items() if k not in OWN}
 
 
 def _objective(metric: str, problem: Problem) -> str:
@@ -110,18 +130,18 @@ def _until(seconds: float) -> Any:
 
 
 def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
-    values = np.asarray(model.predict(x, num_iteration=rounds))
+    values = np.asarray(model.predict(x, num_iteration=rounds, num_threads=1))
     if problem.classes == 2:
         return np.column_stack([1 - values, values])
     return values.reshape(len(x), -1)
 
 
-def lightgbm_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock: Clock) -> tuple[Array, Array]:
+def lightgbm_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
     table = describe(data.inputs("tab"))
     seeds = int(params.get("seeds", 1))
     oof, test = [], []
     for problem in problems(data.setup, data.y):
-        grown = [grow(table, data, problem, params, seed + 100 * i, threads, clock) for i in range(seeds)]
+        grown = [grow(table, data, problem, params, seed + 100 * i, workers, clock) for i in range(seeds)]
         oof.append((problem, np.mean([o for o, _, _ in grown], axis=0)))
         test.append((problem, np.mean([t for _, t, _ in grown], axis=0)))
     return finish(data.setup, oof), finish(data.setup, test)

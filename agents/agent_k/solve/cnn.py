@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit
+from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit, problems
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.image import LARGEST, load_images
 from agentkd.errors import UserError
@@ -22,7 +22,7 @@ SMALLEST = 16  # pixels a side: smaller images are scaled up, so that two poolin
 BATCH = 64
 
 
-def cnn_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock: Clock) -> tuple[Array, Array]:
+def cnn_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
     """`params`: epochs (40), width (32), flip (false: mirrored letters are others), views (4) at prediction.
 
     A budget shortens the folds' training equally. UserError without torch."""
@@ -30,20 +30,22 @@ def cnn_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock: C
         import torch
     except ImportError:
         raise UserError("kind 'cnn' needs torch: pip install 'agentkd[train]'") from None
-    torch.set_num_threads(threads)
     x = torch.from_numpy(load_images(data, int(params.get("size", LARGEST))))
     if max(x.shape[2:]) < SMALLEST:
         scale = SMALLEST / max(x.shape[2:])
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
-    left = len(np.unique(data.fold)) * data.y.reshape(data.n_train, -1).shape[1]
+    jobs = len(np.unique(data.fold)) * len(problems(data.setup, data.y))
+    rounds = -(-jobs // max(1, workers))
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        nonlocal left
-        share, left = clock.left / left, left - 1
+        nonlocal rounds  # each worker counts its own
+        torch.set_num_threads(1)
+        share = None if clock.seconds is None else max(clock.left, 0.0) / max(1, rounds)
+        rounds -= 1
         return _train(x, problem, train, rest, params, seed, share)
 
-    return cross_fit(data, learn, seed, clock)
+    return cross_fit(data, learn, seed, clock, workers)
 
 
 def _network(channels: int, outputs: int, width: int) -> nn.Module:
@@ -68,7 +70,7 @@ def _network(channels: int, outputs: int, width: int) -> nn.Module:
 
 
 def _train(
-    x: torch.Tensor, problem: Problem, train: Array, rest: Array, params: dict[str, Any], seed: int, seconds: float
+    x: torch.Tensor, problem: Problem, train: Array, rest: Array, params: dict[str, Any], seed: int, seconds: float | None
 ) -> Array:
     import torch
     from torch.nn import functional
@@ -83,13 +85,14 @@ def _train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
     flip, rows = bool(params.get("flip", False)), torch.from_numpy(train)
     steps = epochs * max(1, -(-len(train) // BATCH))
+    seconds = seconds and 0.8 * seconds  # the rest is for predicting
     start, step = time.monotonic(), 0
     model.train()
     while step < steps:
         order = torch.randperm(len(train), generator=generator)
         for batch in order.split(BATCH):
             # Where the clock is short, the schedule ends with it: a rate that never falls costs more than few steps.
-            done = max(step / steps, (time.monotonic() - start) / seconds)
+            done = max(step / steps, (time.monotonic() - start) / seconds if seconds else 0.0)
             if done >= 1:
                 step = steps
                 break

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve.data import Data
+from agentkd.agents.agent_k.solve.parallel import run_all
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -42,6 +44,10 @@ class Clock:
     @property
     def left(self) -> float:
         return float("inf") if self.seconds is None else self.seconds - (time.monotonic() - self.start)
+
+    def share(self, place: int, jobs: int, workers: int) -> float:
+        """Seconds for the `place`-th of so many jobs: what is left, over the rounds that are."""
+        return max(self.left, 0.0) / -(-(jobs - place) // max(1, workers))
 
 
 Learn = Callable[[Problem, Array, Array, int], Array]
@@ -113,20 +119,29 @@ def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
     return np.clip(out, 0, 1) if setup.task != "regression" else out
 
 
-def cross_fit(data: Data, learn: Learn, seed: int, clock: Clock) -> tuple[Array, Array]:
+def cross_fit(data: Data, learn: Learn, seed: int, clock: Clock, workers: int) -> tuple[Array, Array]:
     """`(oof, test)`; test is the mean over the folds' models (of logarithms where those are learned)."""
-    out = []
-    for problem in problems(data.setup, data.y):
+    folds = list(splits(data))
+    all_problems = problems(data.setup, data.y)
+
+    def job(problem: Problem, number: int, train: Array, held: Array, rest: Array) -> Array:
+        values = fit(learn, problem, train, np.concatenate([held, rest]), seed + number)
+        say_fold(number, len(folds), clock)
+        return values
+
+    jobs = [partial(job, problem, *fold) for problem in all_problems for fold in folds]
+    found = iter(run_all(jobs, workers))
+    oofs, tests = [], []
+    for problem in all_problems:
         oof = np.zeros((data.n_train, problem.width))
         test = np.zeros((len(data.test_ids), problem.width))
-        done = list(splits(data))
-        for number, train, held, rest in done:
-            values = fit(learn, problem, train, np.concatenate([held, rest]), seed + number)
+        for _, _, held, _ in folds:
+            values = next(found)
             oof[held] = values[: len(held)]
-            test += values[len(held) :] / len(done)
-            say_fold(number, len(done), clock)
-        out.append((problem, oof, test))
-    return (finish(data.setup, [(p, o) for p, o, _ in out]), finish(data.setup, [(p, t) for p, _, t in out]))
+            test += values[len(held) :] / len(folds)
+        oofs.append((problem, oof))
+        tests.append((problem, test))
+    return finish(data.setup, oofs), finish(data.setup, tests)
 
 
 def say_fold(number: int, total: int, clock: Clock) -> None:

@@ -110,7 +110,7 @@ def _gradients(images: Array, cells: int = 4, directions: int = 8) -> Array:
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
 
-def pixels_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock: Clock) -> tuple[Array, Array]:
+def pixels_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
     """A model of `tabular.ESTIMATES` (`model`: svm, knn, linear, extra-trees) on pixel features."""
     x = pixel_features(load_images(data, int(params.get("size", LARGEST))))
     x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all: a pixel that never changes says nothing
@@ -118,6 +118,6 @@ def pixels_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock
     own = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}.get(model, {}) | params
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        return ESTIMATES[model](problem, x[train], problem.y[train], x[rest], own, seed, threads)
+        return ESTIMATES[model](problem, x[train], problem.y[train], x[rest], own, seed)
 
-    return cross_fit(data, learn, seed, clock)
+    return cross_fit(data, learn, seed, clock, workers)

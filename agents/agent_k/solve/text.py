@@ -25,7 +25,7 @@ def texts_of(data: Data) -> list[str]:
     return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
 
 
-def bayes_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock: Clock) -> tuple[Array, Array]:
+def bayes_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
     """Log-odds of multinomial naive Bayes on word and character n-grams, present or TF-IDF weighted, each predicted for
     a row by counts without it, joined by a logistic regression that may trust them differently in short and long texts.
 
@@ -44,7 +44,7 @@ def bayes_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock:
         z = z / np.maximum(z[train].std(axis=0), 1e-9)
         return logistic(np.hstack([z, z * size, size]), problem.y, train, rest, 0.5)
 
-    return cross_fit(data, learn, seed, clock)
+    return cross_fit(data, learn, seed, clock, workers)
 
 
 def naive_bayes(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
@@ -74,7 +74,7 @@ def logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int 
     return np.asarray(model.predict_proba(x[rest]))
 
 
-def linear_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock: Clock) -> tuple[Array, Array]:
+def linear_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
     """TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
     texts = texts_of(data)
     if params.get("analyzer") == "char":
@@ -87,7 +87,7 @@ def linear_cv(data: Data, params: dict[str, Any], seed: int, threads: int, clock
             return logistic(x, problem.y, train, rest, float(params.get("C", 20.0)), 50)
         return ridge(x, problem.y, train, rest)
 
-    return cross_fit(data, learn, seed, clock)
+    return cross_fit(data, learn, seed, clock, workers)
 
 
 def ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
