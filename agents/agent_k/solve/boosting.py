@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.solve.cv import Clock, Problem, finish, problems, say_fold, splits
 from agentkd.agents.agent_k.solve.data import Data
-from agentkd.agents.agent_k.solve.features import Table, describe, target_means
+from agentkd.agents.agent_k.solve.features import Table, target_means
+from agentkd.agents.agent_k.solve.fused import supervised, table_of
 from agentkd.agents.agent_k.solve.parallel import run_all
 
 Array = npt.NDArray[Any]
@@ -43,9 +44,9 @@ def defaults(rows: int) -> dict[str, Any]:
 def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str = "") -> tuple[Array, list[int]]:
     """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
     if encode == "means":
-        levels = np.hstack([table.categories, table.groups])
-        return np.hstack([table.numbers, target_means(levels, problem.y, problem.classes, train, seed)]), []
-    means = target_means(table.groups, problem.y, problem.classes, train, seed)
+        means = target_means(table.categories, problem.y, problem.classes, train, seed)
+        return np.hstack([table.numbers, means, supervised(table, problem, train, seed)]), []
+    means = supervised(table, problem, train, seed)
     only = [i for i, name in enumerate(table.category_names) if name not in table.names]  # the others are numbers too
     categories = table.categories[:, only].astype(np.float64)
     categories[categories < 0] = np.nan
@@ -137,7 +138,7 @@ def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
 
 
 def lightgbm_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
-    table = describe(data.inputs("tab"))
+    table = table_of(data)
     seeds = int(params.get("seeds", 1))
     oof, test = [], []
     for problem in problems(data.setup, data.y):

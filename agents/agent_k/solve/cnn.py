@@ -70,7 +70,13 @@ def _network(channels: int, outputs: int, width: int) -> nn.Module:
 
 
 def _train(
-    x: torch.Tensor, problem: Problem, train: Array, rest: Array, params: dict[str, Any], seed: int, seconds: float | None
+    x: torch.Tensor,
+    problem: Problem,
+    train: Array,
+    rest: Array,
+    params: dict[str, Any],
+    seed: int,
+    seconds: float | None,
 ) -> Array:
     import torch
     from torch.nn import functional

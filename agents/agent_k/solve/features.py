@@ -42,6 +42,7 @@ class Table:
     names: tuple[str, ...]
     category_names: tuple[str, ...]
     group_names: tuple[str, ...]
+    views: tuple[Any, ...] = ()
 
 
 class _Columns:

@@ -32,7 +32,9 @@ def words(texts: Sequence[str], low: int, high: int, *, lower: bool = True, leas
         found = re.findall(r"\w+|[^\w\s]", text.lower() if lower else text)
         flat += [ids.setdefault(word, len(ids)) for word in found]
         lengths.append(len(found))
-    return _count(np.array(flat, dtype=np.uint64), np.repeat(np.arange(len(texts)), lengths), len(texts), low, high, least)
+    return _count(
+        np.array(flat, dtype=np.uint64), np.repeat(np.arange(len(texts)), lengths), len(texts), low, high, least
+    )
 
 
 def _count(flat: Array, row: Array, rows: int, low: int, high: int, least: int) -> Any:

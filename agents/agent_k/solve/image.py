@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit
 from agentkd.agents.agent_k.solve.data import Data
-from agentkd.agents.agent_k.solve.tabular import ESTIMATES
+from agentkd.agents.agent_k.solve.estimates import ESTIMATES
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -43,7 +43,9 @@ def _load_column(folder: Path, paths: list[str], largest: int) -> npt.NDArray[np
     for path in paths:
         try:
             with Image.open(folder / path) as opened:
-                image = opened.convert("RGB") if opened.mode not in ("L", "1", "I", "F", "I;16") else opened.convert("F")
+                image = (
+                    opened.convert("RGB") if opened.mode not in ("L", "1", "I", "F", "I;16") else opened.convert("F")
+                )
                 sizes[image.size] += 1
                 scale = min(1.0, largest / max(image.size))
                 if scale < 1:
@@ -57,9 +59,14 @@ def _load_column(folder: Path, paths: list[str], largest: int) -> npt.NDArray[np
             colour = True
         loaded.append(pixels)
     if broken:
-        print(f"{len(broken)} of {len(paths)} images cannot be read and are blank: {', '.join(broken[:5])}", file=sys.stderr)
+        print(
+            f"{len(broken)} of {len(paths)} images cannot be read and are blank: {', '.join(broken[:5])}",
+            file=sys.stderr,
+        )
     if len(broken) > len(paths) // 2:
-        raise UserError(f"{len(broken)} of {len(paths)} images cannot be read, the first is {broken[0]}: check the paths")
+        raise UserError(
+            f"{len(broken)} of {len(paths)} images cannot be read, the first is {broken[0]}: check the paths"
+        )
     width, height = max(sizes, key=lambda size: (sizes[size], size))
     scale = min(1.0, largest / max(width, height))
     width, height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -111,7 +118,7 @@ def _gradients(images: Array, cells: int = 4, directions: int = 8) -> Array:
 
 
 def pixels_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
-    """A model of `tabular.ESTIMATES` (`model`: svm, knn, linear, extra-trees) on pixel features."""
+    """A model of `estimates.ESTIMATES` (`model`: svm, knn, linear, extra-trees) on pixel features."""
     x = pixel_features(load_images(data, int(params.get("size", LARGEST))))
     x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all: a pixel that never changes says nothing
     model = str(params.get("model", "svm"))

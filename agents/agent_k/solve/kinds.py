@@ -13,7 +13,8 @@ from agentkd.agents.agent_k.solve import cnn, image, text
 from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
 from agentkd.agents.agent_k.solve.cv import Clock
 from agentkd.agents.agent_k.solve.data import Data
-from agentkd.agents.agent_k.solve.tabular import ESTIMATES, sklearn_cv
+from agentkd.agents.agent_k.solve.estimates import ESTIMATES
+from agentkd.agents.agent_k.solve.tabular import sklearn_cv
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
