@@ -16,6 +16,7 @@ import typer
 
 from agentkd import __version__
 from agentkd.cli_bench import measure
+from agentkd.cli_kaggle import kaggle
 from agentkd.cli_options import (
     Concurrency,
     Data,
@@ -298,6 +299,7 @@ def doctor(
 
 
 app.add_typer(measure, name="bench")
+app.add_typer(kaggle, name="kaggle")
 
 
 def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:

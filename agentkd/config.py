@@ -166,6 +166,47 @@ class EvalConfig(GenerateConfig):
     baseline: str | None = Field(None, description="name of the row that the others are compared with, in pairs")
 
 
+class KaggleConfig(StageConfig):
+    """`agentkd kaggle run`: a competition to a submission."""
+
+    EXTENT: ClassVar[frozenset[str]] = frozenset(
+        {
+            "max_hours",
+            "max_usd",
+            "max_tokens",
+            "max_submissions",
+            "candidates",
+            "submit",
+            "sandbox",
+            "memory_mb",
+            "disk_mb",
+            "timeout",
+            "prices",
+            "vllm_args",
+        }
+    )
+
+    competition: str = ""
+    teacher: str | None = None
+    vllm_args: str = ""
+    submit: Literal["ask", "auto", "never"] = "ask"
+    max_hours: float = Field(1.0, gt=0, description="of work, over all resumes")
+    max_usd: float | None = Field(None, gt=0)
+    max_tokens: int | None = Field(None, ge=1)
+    max_submissions: int = Field(1, ge=0, description="files that the run may send")
+    candidates: int | None = Field(None, ge=1, description="solutions tried at most")
+    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
+    memory_mb: int = Field(4096, ge=256, description="of one run in the sandbox")
+    disk_mb: int = Field(4096, ge=16, description="that one run in the sandbox may write")
+    threads: int | None = Field(None, ge=1, description="of the solvers; default: all cores")
+    id: str | None = Field(None, description="the column of ids, where it is not found")
+    target: str | None = Field(None, description="the column, or columns a,b, to be predicted")
+    task: Literal["binary", "multiclass", "multilabel", "regression"] | None = None
+    metric: str | None = Field(None, description="the metric's name, where the pages do not tell")
+    timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
+    prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
+
+
 Config = TypeVar("Config", bound=StageConfig)
 
 

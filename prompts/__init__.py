@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parent
 
 
 def fenced(value: Any) -> Any:
-    """A value that cannot open or close the <kb> that stands around what a knowledge base says."""
-    return re.sub(r"<(?=\s*/?\s*kb\b)", "(", value, flags=re.IGNORECASE) if isinstance(value, str) else value
+    """A value that cannot open or close the <kb> or <page> that stands around what the world says."""
+    return re.sub(r"<(?=\s*/?\s*(?:kb|page)\b)", "(", value, flags=re.IGNORECASE) if isinstance(value, str) else value
 
 
 @cache
@@ -44,11 +44,12 @@ def demonstrations(name: str) -> list[dict[str, Any]]:
 
 
 @cache
-def prompts_hash() -> str:
-    """SHA-256 over all prompt files: a run made with other prompts is another run. A model card is none."""
+def prompts_hash(agent: str = "") -> str:
+    """SHA-256 over the prompt files: a run made with other prompts is another run. A model card is none; Agent K's
+    (`agent_k`) are counted apart, because no other agent reads them."""
     digest = hashlib.sha256()
     for path in sorted(FOLDER.rglob("*.jinja*")) + sorted(FOLDER.rglob("*.jsonl")):
-        if path.name.startswith("card"):
+        if path.name.startswith("card") or (path.parent.name == "agent_k") != (agent == "agent_k"):
             continue
         digest.update(path.relative_to(FOLDER).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

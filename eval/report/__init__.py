@@ -34,8 +34,12 @@ def write_report(path: Path, *, metrics: Mapping[str, Any] | None = None, gold: 
         html = page.student(config, metrics or _metrics(path), _source(path, config))
     elif config.get("stage") in ("generate", "answers"):
         html = _generation(path, config, metrics)
+    elif config.get("stage") == "kaggle":
+        html = _competition(path, config, metrics or _metrics(path))
     else:
-        raise UserError(f"{path} is of stage {config.get('stage')!r}: reports exist for generate, eval and distill")
+        raise UserError(
+            f"{path} is of stage {config.get('stage')!r}: reports exist for generate, eval, distill and kaggle run"
+        )
     write_atomically(path / "report.html", html)
     return path / "report.html"
 
@@ -73,6 +77,13 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
     failures = {(row["id"], row["sample"]): row for row in read_lines(path, "failures")}
     lost = [row for key, row in sorted(failures.items()) if key not in done]
     return page.generation(config, metrics, usage, reasons, shown, lost, unfinished=unfinished)
+
+
+def _competition(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    from agentkd.eval.report.competition import competition
+
+    *_, last = read_traces(path)
+    return competition(config, metrics, last)
 
 
 def _evaluation(path: Path, gold: Gold | None) -> str:

@@ -1,0 +1,115 @@
+"""What every stage works with: the surroundings of a run, the state that the graph keeps, a run in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
+
+from agentkd.agents.agent_k.memory import Entry
+from agentkd.agents.agent_k.setup import Setup, read_setup
+from agentkd.trace import Step, Usage
+
+if TYPE_CHECKING:
+    from agentkd.agents.agent_k.source import Source
+    from agentkd.agents.agent_k.submission import Submissions
+
+    from agentkd.agents.agent_k.ask import Asker
+    from agentkd.agents.agent_k.limits import Clock
+    from agentkd.agents.agent_k.memory import LongTerm
+    from agentkd.config import KaggleConfig
+
+STAGES = (
+    "fetch", "draft", "understand", "modalities", "maps", "metric", "format", "baseline", "solve", "ensemble",
+    "validate", "submit", "credit", "report",
+)  # fmt: skip
+CODE, MODEL = "code", "model"  # who made what a stage accepted
+
+
+class State(TypedDict, total=False):
+    """What the checkpointer keeps after every node: plain values. Steps and usage only grow."""
+
+    steps: Annotated[list[dict[str, Any]], operator.add]
+    usage: Annotated[list[dict[str, Any]], operator.add]
+    memory: list[Entry]  # the working memory, newest first
+    summary: str
+    accepted: dict[str, str]  # stage → CODE or MODEL
+    sent_back: dict[str, int]  # stage → how often a later stage has sent the run back to it
+    format_code: str  # the folder of the accepted code, empty for the generic form
+    metric_code: str
+    features: str  # the folder of accepted features
+    candidates: dict[str, dict[str, Any]]  # name → {folder, score, author, seconds} or {error}
+    rounds: dict[str, int]  # what the model was asked for while solving, and how often
+    best: dict[str, Any]  # {name, score, file}
+    blend: dict[str, Any]
+    refused: list[str]  # files that were not valid
+
+
+@dataclass(frozen=True)
+class Around:
+    """The surroundings. There are no private labels in them, and `source.data` is all that code may read."""
+
+    config: KaggleConfig
+    source: Source
+    run: Path
+    sandbox: Sandbox
+    asker: Asker
+    clock: Clock
+    submissions: Submissions
+    long_term: LongTerm
+    say: Callable[[str], None]
+
+    @property
+    def workspace(self) -> Path:
+        return self.run / "workspace"
+
+    @property
+    def setup(self) -> Setup:
+        return read_setup(self.workspace)
+
+    @property
+    def threads(self) -> int:
+        return self.config.threads or 1
+
+    async def in_sandbox(
+        self,
+        module: str,
+        *arguments: str,
+        work: Path,
+        read: Sequence[Path],
+        seconds: float,
+        env: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """`python -m MODULE ARGUMENTS` in the folder `work`. Ended with this task: nothing is left running."""
+        cancel = threading.Event()
+        limits = Limits(seconds=max(seconds, 1.0), memory_mb=self.config.memory_mb, disk_mb=self.config.disk_mb)
+        argv = [sys.executable, "-m", module, *arguments]
+        threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+        def run() -> Outcome:
+            return self.sandbox.run(
+                argv, work=work, read=read, limits=limits, env={**threads, **(env or {})}, cancel=cancel
+            )
+
+        job = asyncio.get_running_loop().run_in_executor(None, run)
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            cancel.set()
+            await job
+            raise
+
+
+def dumped(*steps: Step) -> list[dict[str, Any]]:
+    return [step.model_dump(mode="json") for step in steps]
+
+
+def spent(*usages: Usage) -> list[dict[str, Any]]:
+    return [usage.model_dump(mode="json") for usage in usages]

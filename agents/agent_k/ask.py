@@ -1,0 +1,133 @@
+"""Agent K's requests to the model: prompts made anew from memory, answers parsed, time and patience limited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.limits import Clock
+from agentkd.agents.agent_k.memory import action_kind
+from agentkd.errors import WorldError
+from agentkd.prompts import render
+from agentkd.teacher import NO_TEACHER, TokenLimit
+from agentkd.trace import Message, Step, Usage
+
+if TYPE_CHECKING:
+    from agentkd.teacher import Chat
+
+LENGTHS = {"summarise": 160, "choose": 400, "plan": 200, "code": 1400, "analyse": 200}
+LONGEST_WAIT = 300.0  # seconds for one answer
+SHORTEST = 3.0  # a request with less time than this is not sent
+PATIENCE = 3  # errors of the server in a row, or stages in a row without an answer that passes: then no more is asked
+PAGE, VIEW = 3500, 2500  # characters of the pages and of the data shown in a prompt
+
+
+class Silent(Exception):
+    """No model is to be asked, or none answered: the stage goes its deterministic way."""
+
+
+class Asker:
+    """The model, as the stages see it. It falls silent for good where there is none, where a limit is reached, or where
+    it has failed PATIENCE times in a row; `why` then says so."""
+
+    def __init__(self, model: Chat, clock: Clock, say: Callable[[str], None], seed: int = 0) -> None:
+        self.model, self.clock, self.say, self.seed = model, clock, say, seed
+        self.why = "no teacher" if model.name == NO_TEACHER else ""
+        self.errors = self.refused = 0
+
+    def open(self, *, setup: bool) -> bool:
+        """Whether a stage may ask now."""
+        return not self.why and self.clock.model_left(setup=setup) > SHORTEST
+
+    def fall_silent(self, why: str) -> None:
+        if not self.why:
+            self.why = why
+            self.say(f"the model is not asked any more: {why}; the run goes on without it")
+
+    def outcome(self, passed: bool) -> None:
+        """A stage has tried the model's answers."""
+        self.refused = 0 if passed else self.refused + 1
+        if self.refused >= PATIENCE:
+            self.fall_silent(f"nothing it wrote passed the tests of {PATIENCE} stages in a row")
+
+    async def ask(
+        self,
+        stage: str,
+        action: str,
+        prompt: str,
+        values: Mapping[str, Any],
+        *,
+        setup: bool,
+        schema: dict[str, Any] | None = None,
+        attempt: int = 0,
+    ) -> tuple[Step, Usage]:
+        """One answer as a step `STAGE.ACTION`, and what it cost. Raises Silent where there is none."""
+        if not self.open(setup=setup):
+            raise Silent(self.why or "its share of the time is used")
+        action_kind(action)  # the actions are a closed list
+        messages = (
+            Message(role="system", content=render("agent_k/system")),
+            Message(role="user", content=render(f"agent_k/{prompt}", stage=stage, action=action, **values)),
+        )
+        seconds = min(LONGEST_WAIT, self.clock.model_left(setup=setup))
+        try:
+            with self.clock.models():
+                request = self.model.chat(
+                    messages,
+                    max_tokens=LENGTHS[action],
+                    schema=schema,
+                    temperature=0.0 if attempt == 0 else 0.7,
+                    sample=self.seed * 100 + attempt,
+                )
+                reply = await asyncio.wait_for(request, seconds)
+        except TokenLimit as error:
+            self.fall_silent(str(error))
+            raise Silent(str(error)) from None
+        except (WorldError, TimeoutError) as error:
+            self.errors += 1
+            what = str(error) or f"no answer within {seconds:.0f} s"
+            if self.errors >= PATIENCE:
+                self.fall_silent(what)
+            raise Silent(what) from None
+        self.errors = 0
+        return Step(kind=f"{stage}.{action}", messages=messages, output=reply.text), reply.usage
+
+
+def parse_json(text: str) -> dict[str, Any] | None:
+    """The first JSON object in a text, also inside a code fence; None where there is none."""
+    for match in re.finditer(r"\{", text):
+        with suppress(ValueError, RecursionError):
+            value, _ = json.JSONDecoder().raw_decode(text[match.start() :])
+            if isinstance(value, dict):
+                return value
+    return None
+
+
+def parse_code(text: str) -> str:
+    """The longest fenced block of a text, an unclosed one included; else the text itself where it has a `def`."""
+    blocks = re.findall(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", text, re.DOTALL)
+    if blocks:
+        return str(max(blocks, key=len)).strip() + "\n"
+    return text.strip() + "\n" if "def " in text else ""
+
+
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema of an object with exactly these properties."""
+    return {"type": "object", "properties": dict(properties), "required": list(properties),
+            "additionalProperties": False}  # fmt: skip
+
+
+def clipped(text: str, limit: int) -> str:
+    """A text in at most so many characters, its beginning and its end."""
+    if len(text) <= limit:
+        return text
+    head = limit * 3 // 4
+    return f"{text[:head]}\n[… {len(text) - limit} characters left out …]\n{text[head - limit :]}"
+
+
+def choices(values: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(values)}

@@ -1,0 +1,84 @@
+"""From predictions to a file in the sample submission's form, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.scoring import decide
+
+from agentkd.agents.agent_k.maps import save
+from agentkd.agents.agent_k.setup import Setup
+from agentkd.agents.agent_k.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def submission(
+    predictions: pd.DataFrame, setup: Setup, data: Path, thresholds: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
+    `thresholds`, see scoring.labels), in the words of the training table, or of the sample, where that writes 0.0 for 0
+    or True for 1."""
+    sample = read_table(data / setup.sample, text=True)
+    out = sample[[*sample.columns]].copy()
+    values = predictions.set_index("id").loc[list(sample[setup.id])]
+    if setup.output == "value":
+        for target, column in zip(setup.targets, setup.outputs, strict=True):
+            out[column] = values[target].to_numpy()
+    elif setup.output == "label" and setup.task != "multilabel":
+        chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
+        labels = worded(setup.classes, list(sample[setup.outputs[0]]))
+        out[setup.outputs[0]] = [labels[place] for place in chosen]
+    elif setup.task == "multilabel":
+        for target, column in zip(setup.targets, setup.outputs, strict=True):
+            out[column] = values[target].to_numpy() if setup.output == "probability" else \
+                (values[target] >= 0.5).astype(int).to_numpy()  # fmt: skip
+    elif len(setup.outputs) == 1:  # the probability of the positive class
+        out[setup.outputs[0]] = values[setup.classes[-1]].to_numpy()
+    else:
+        for column in setup.outputs:
+            out[column] = values[class_of(column, setup.classes)].to_numpy()
+    return out
+
+
+def class_of(column: str, classes: tuple[str, ...]) -> str:
+    """The class that an output column such as `EAP`, `Class_1` or `winner_a` stands for."""
+    if column in classes:
+        return column
+    return next((name for name in classes if re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(name)}$", column)), classes[-1])
+
+
+def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
+    """The classes in the sample submission's words: `1.0` becomes `1`, `1` becomes `True`, where the sample says so."""
+    words = set(shown)
+    if words <= set(classes):
+        return list(classes)
+    for spell in (_whole, _truth, _decimal):
+        spelt = [spell(name) for name in classes]
+        if words <= set(spelt):
+            return spelt
+    return list(classes)
+
+
+def _whole(name: str) -> str:
+    return name.removesuffix(".0")
+
+
+def _decimal(name: str) -> str:
+    return name if "." in name else f"{name}.0"
+
+
+def _truth(name: str) -> str:
+    return {"0": "False", "1": "True", "0.0": "False", "1.0": "True"}.get(name, name)
+
+
+def write_submission(
+    predictions: pd.DataFrame, setup: Setup, data: Path, file: Path, thresholds: Sequence[float] | None = None
+) -> None:
+    """The submission as a CSV, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save(submission(predictions, setup, data, thresholds), file)

@@ -1,0 +1,57 @@
+"""Agent K as a LangGraph: one node a stage, kept by the checkpointer after each, with ways back to a stage at fault.
+
+    fetch → draft → understand → modalities → maps → metric → format → baseline → solve ⟲ → ensemble → validate
+          → submit → credit → report
+
+maps, metric and format may be returned to from any later stage that finds their result at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+
+from agentkd.agents.agent_k import ending, setting_up, solving
+from agentkd.agents.agent_k.around import Around, State
+
+Node = Callable[[Around, State], Awaitable[Any]]
+NODES: dict[str, tuple[Node, tuple[str, ...]]] = {
+    "fetch": (setting_up.fetch, ("draft",)),
+    "draft": (solving.draft, ("understand",)),
+    "understand": (setting_up.understand, ("modalities",)),
+    "modalities": (setting_up.modalities, ("maps",)),
+    "maps": (setting_up.maps, ("metric",)),
+    "metric": (setting_up.metric, ("format", "maps")),
+    "format": (setting_up.form, ("baseline", "maps", "metric")),
+    "baseline": (solving.baseline, ("solve", "format")),
+    "solve": (solving.solve, ("solve", "ensemble", "maps", "metric", "format")),
+    "ensemble": (solving.ensemble, ("validate",)),
+    "validate": (ending.validate, ("submit", "format")),
+    "submit": (ending.submit, ("credit",)),
+    "credit": (ending.credit, ("report",)),
+    "report": (ending.report, ()),
+}
+
+
+def build(around: Around, checkpointer: BaseCheckpointSaver[Any] | None) -> Any:
+    """The compiled graph over these surroundings."""
+    graph = StateGraph(State)
+    for name, (function, after) in NODES.items():
+        graph.add_node(name, bound(around, name, function), destinations=after)
+    graph.add_edge(START, "fetch")
+    graph.add_edge("report", END)
+    return graph.compile(checkpointer=checkpointer)
+
+
+def bound(around: Around, name: str, function: Node) -> Callable[[State], Awaitable[Any]]:
+    async def node(state: State) -> Any:
+        try:
+            return await function(around, state)
+        finally:
+            around.clock.keep()
+
+    node.__name__ = name
+    return node

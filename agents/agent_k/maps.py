@@ -1,0 +1,92 @@
+"""The maps (setup.py's files), written without a model from what the set-up says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.sniff import IMG, images_by_id
+from agentkd.agents.agent_k.tables import Files, read_table
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_maps(setup: Setup, data: Path, workspace: Path) -> None:
+    """All maps that hold something, setup.json last. Training rows without a target are left out."""
+    train = read_table(data / setup.train, text=True)
+    test = read_table(data / setup.test, text=True)
+    sample = read_table(data / setup.sample, text=True)
+    known = (train[list(setup.targets)] != "").all(axis=1)
+    train = train[known].reset_index(drop=True)
+    if setup.id not in train.columns:
+        train.insert(0, setup.id, [f"train-{row}" for row in range(len(train))])
+    if not train[setup.id].is_unique:
+        raise UserError(f"the ids in column '{setup.id}' of {setup.train} repeat: set id=COLUMN")
+    if setup.id in test.columns:
+        test = test.set_index(setup.id).loc[list(sample[setup.id])].reset_index()
+    else:
+        test.insert(0, setup.id, list(sample[setup.id]))
+    files = Files(data)
+    folder = workspace / "maps"
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = {"train": train, "test": test}
+    for name, frame in frames.items():
+        split = "train" if name == "train" else "test"
+        frame = frame.rename(columns={setup.id: "id"})
+        if setup.tab:
+            save(frame[["id", *setup.tab]], map_file(workspace, split, "tab"))  # type: ignore[arg-type]
+        if setup.txt:
+            save(frame[["id", *setup.txt]], map_file(workspace, split, "txt"))  # type: ignore[arg-type]
+        if setup.img:
+            found = images_by_id(files, frame, "id", name)
+            frame[IMG] = [str(found.get(row, "")) for row in range(len(frame))]
+            save(frame[["id", IMG]], map_file(workspace, split, "img"))  # type: ignore[arg-type]
+    targets = train.rename(columns={setup.id: "id"})[["id", *setup.targets]]
+    save(targets, folder / "train_target_map.csv")
+    save_setup(setup, workspace)
+
+
+def save(frame: pd.DataFrame, path: Path) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    frame.to_csv(part, index=False)
+    part.replace(path)
+
+
+def save_setup(setup: Setup, workspace: Path) -> None:
+    path = workspace / "maps" / "setup.json"
+    part = path.with_name(".setup.json.part")
+    part.write_text(setup.model_dump_json(indent=1) + "\n")
+    part.replace(path)
+
+
+def maps_hash(workspace: Path) -> str:
+    """What every candidate depends on: the content of all maps, in 8 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted((workspace / "maps").glob("*")):
+        if not path.name.startswith("."):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:8]
+
+
+def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
+    """All input maps of a split side by side, typed as pandas reads them; ids stay strings."""
+    import pandas as pd
+
+    frames = [
+        pd.read_csv(path, dtype={"id": str}, low_memory=False).set_index("id")
+        for modality in MODALITIES
+        if (path := map_file(workspace, split, modality)).exists()  # type: ignore[arg-type]
+    ]
+    return pd.concat(frames, axis=1).reset_index()
+
+
+def read_targets(workspace: Path) -> pd.DataFrame:
+    """The target map, `id` and targets as strings in the words of the training table."""
+    import pandas as pd
+
+    return pd.read_csv(workspace / "maps" / "train_target_map.csv", dtype=str, keep_default_na=False)

@@ -1,0 +1,196 @@
+"""`agentkd kaggle run`: a competition through the graph, in a run directory that is resumed by the same command."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
+from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, parse
+from agentkd.agents.agent_k.submission import Submissions
+
+from agentkd.agents.agent_k.around import STAGES, Around, State
+from agentkd.agents.agent_k.ask import Asker
+from agentkd.agents.agent_k.limits import Clock
+from agentkd.agents.agent_k.memory import LongTerm
+from agentkd.config import KaggleConfig, default_teacher, slug
+from agentkd.drain import Drain
+from agentkd.progress import say
+from agentkd.prompts import prompts_hash
+from agentkd.shard import disk_error
+from agentkd.store import Run, is_complete
+from agentkd.teacher import Cache, Teacher, open_teacher
+from agentkd.trace import Step, Trace, Usage, Verdict
+
+if TYPE_CHECKING:
+    from agentkd.agents.agent_k.kaggle import Kaggle
+
+    from agentkd.teacher import Chat
+
+THREAD = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
+MORE = 0.05  # share of the clock that has to be left for a finished run to go on
+
+
+def derive(config: KaggleConfig) -> KaggleConfig:
+    """Fill in what the user left open; the caller prints it."""
+    import os
+
+    where = parse(config.competition)
+    name = slug(where.resolve().name if isinstance(where, Path) else where)
+    return config.model_copy(
+        update={
+            "competition": str(where.resolve()) if isinstance(where, Path) else where,
+            "teacher": config.teacher or default_teacher(),
+            "threads": config.threads or len(os.sched_getaffinity(0)),
+            "out": config.out or f"runs/{name}-agent-k",
+        }
+    )
+
+
+def run(config: KaggleConfig) -> dict[str, Any]:
+    """Run or resume, and return the metrics. Raises UserError and WorldError; what is done stays done, and
+    OUT/submission.csv is the best valid file so far."""
+    config = derive(config)
+    sandbox = open_sandbox(config.sandbox, say)
+    out = Path(str(config.out))
+    say(describe(config, sandbox))
+    with Run(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
+        if is_complete(out) and not_more(config, out):
+            import json
+
+            say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
+            return {"out": str(out), **json.loads((out / "metrics.json").read_text())}
+        try:
+            source, kaggle = open_source(config, out)
+            return asyncio.run(_run(config, store, source, kaggle, sandbox))
+        except OSError as error:
+            raise disk_error(out, error) from None
+
+
+def not_more(config: KaggleConfig, out: Path) -> bool:
+    """Whether nothing was asked of a finished run that it has not done: no more time, candidates, or submissions."""
+    import json
+
+    done = json.loads((out / "metrics.json").read_text())
+    more_time = done.get("max_hours") is not None and config.max_hours > done["max_hours"] * (1 + MORE)
+    more_candidates = (config.candidates or 10**9) > (done.get("limit") or 10**9)
+    wants_sent = config.submit != "never" and not done.get("submissions") and not Path(config.competition).is_dir()
+    return not (more_time or more_candidates or wants_sent)
+
+
+def open_source(config: KaggleConfig, out: Path) -> tuple[Source, Kaggle | None]:
+    """The competition's files, under workspace/data: downloaded, or a link to the local folder."""
+    data = out / "workspace" / "data"
+    data.parent.mkdir(parents=True, exist_ok=True)
+    where = parse(config.competition)
+    if isinstance(where, Path):
+        source = local_source(where, say)
+        if not data.is_symlink():
+            data.symlink_to(source.data)
+        return source, None
+    from agentkd.agents.agent_k.kaggle import Kaggle
+
+    kaggle = Kaggle(say)
+    return kaggle_source(kaggle, where, data, say), kaggle
+
+
+def describe(config: KaggleConfig, sandbox: Sandbox) -> str:
+    bounds = [f"{config.max_hours:g} h"]
+    bounds += [f"${config.max_usd:g}"] if config.max_usd is not None else []
+    bounds += [f"{config.max_tokens:,} tokens"] if config.max_tokens is not None else []
+    bounds += [f"{config.candidates} candidates"] if config.candidates is not None else []
+    return (
+        f"{config.competition} · teacher {config.teacher} · sandbox {sandbox.kind} · at most {', '.join(bounds)} · "
+        f"{config.threads} threads · submit {config.submit}, at most {config.max_submissions} · seed {config.seed} "
+        f"→ {config.out}"
+    )
+
+
+async def _run(
+    config: KaggleConfig, store: Run, source: Source, kaggle: Kaggle | None, sandbox: Sandbox
+) -> dict[str, Any]:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    from agentkd.agents.agent_k.ending import outcome
+    from agentkd.agents.agent_k.graph import build
+
+    clock = Clock(store.path, config.max_hours * 3600)
+    submissions = Submissions(store.path, kaggle, source.slug, config.submit, config.max_submissions, say)
+    async with opened_teacher(config, store.path) as model:
+        asker = Asker(model, clock, say, seed=config.seed)
+        around = Around(
+            config=config, source=source, run=store.path, sandbox=sandbox, asker=asker, clock=clock,
+            submissions=submissions, long_term=LongTerm(store.path / "memory.sqlite"), say=say,
+        )  # fmt: skip
+        async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
+            graph = build(around, saver)
+            stop = model.stop if isinstance(model, Teacher) else lambda: None
+            with Drain(stop):
+                state = await go_on(graph, around)
+        metrics = outcome(around, state) | {"max_hours": config.max_hours, "limit": config.candidates}
+        return finish(store, around, state, metrics)
+
+
+@asynccontextmanager
+async def opened_teacher(config: KaggleConfig, run: Path) -> AsyncIterator[Chat]:
+    """The teacher with the run's limits. Where no server comes up the run does without it: that is said."""
+    options: dict[str, Any] = {name: getattr(config, name) for name in ("timeout", "max_tokens", "max_usd")}
+    async with open_teacher(
+        str(config.teacher), run=run, **options, prices=Path(config.prices) if config.prices else None,
+        vllm_args=shlex.split(config.vllm_args), slots=1, say=say,
+    ) as model:  # fmt: skip
+        yield model
+
+
+async def go_on(graph: Any, around: Around) -> State:
+    """Start, or go on after the last node that was kept. A finished run with more time solves on; with nothing but a
+    submission left to do it goes to that."""
+    before = await graph.aget_state(THREAD)
+    start: Any = None
+    if not before.values:
+        start = {"steps": [], "usage": [], "memory": []}
+    elif not before.next:
+        room = around.clock.left > MORE * around.clock.seconds
+        await graph.aupdate_state(THREAD, {"steps": []}, as_node="baseline" if room else "ensemble")
+        start = None
+        before = await graph.aget_state(THREAD)
+        if not before.next:
+            from langgraph.types import Command
+
+            start = Command(goto="solve" if room else "validate")
+    else:
+        around.say(f"going on with stage {before.next[0]} of {len(STAGES)} after {around.clock.elapsed:.0f} s of work")
+    state: State = await graph.ainvoke(start, THREAD, durability="sync")
+    return state
+
+
+def finish(store: Run, around: Around, state: State, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Close the trace, write metrics and report, declare the run complete."""
+    steps = tuple(Step.model_validate(step) for step in state["steps"])
+    usage = Usage.total(Usage.model_validate(item) for item in state["usage"])
+    metrics |= {"calls": usage.calls, "tokens": usage.tokens, "usd": Cache(store.path / "cache").usd}
+    sample = sum(1 for key in store.done if key[0] == around.source.slug)
+    verdict = Verdict(ok=True, rung="validate", reason="")
+    trace = Trace.close(
+        id=around.source.slug,
+        sample=sample,
+        task="kaggle",
+        question=around.source.title,
+        steps=steps,
+        answers=("submission.csv",),
+        usage=usage,
+        provenance={"score": metrics["score"], "metric": metrics["metric"], "accepted": metrics["accepted"]},
+        verified=True,
+        verdict=verdict,
+        teacher=around.asker.model.name,
+    )
+    store.append(trace)
+    from agentkd.eval.report import write_report
+
+    write_report(store.path, metrics=metrics)
+    store.finish(metrics)
+    return {"out": str(store.path), **metrics}

@@ -1,0 +1,263 @@
+"""Set-up without a model: ids, targets, task, metric, form and modalities, read off the files and the pages.
+
+All rules are about files in general (what a sample submission's columns say about a training table), none about one
+competition. What cannot be told apart is a UserError that names the option which settles it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.scoring import METRICS, find_metric
+
+from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
+from agentkd.agents.agent_k.tables import Files, name_tables, read_table
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANY_CLASSES = 30  # whole numbers with more values are measured, not told apart
+WORDS = 6  # mean words of a cell from which on a column is text
+DEFAULTS: dict[tuple[TaskKind, Output], str] = {
+    ("binary", "label"): "accuracy",
+    ("binary", "probability"): "auc",
+    ("multiclass", "label"): "accuracy",
+    ("multiclass", "probability"): "multiclass_logloss",
+    ("multilabel", "probability"): "mean_columnwise_auc",
+    ("multilabel", "label"): "accuracy",
+    ("regression", "value"): "rmse",
+}
+IMG = "image"  # the column of image paths that the maps make
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """A Setup and what was not certain about it, one line each."""
+
+    setup: Setup
+    doubts: list[str] = field(default_factory=list)
+
+
+def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed:
+    """The set-up of the files in `data`, whose pages say `text`; `hint` is Kaggle's name of the metric. `fixed` holds
+    what the user has settled: id, target, task, metric. Raises UserError for what is missing."""
+    files = Files(data)
+    named = name_tables(files)
+    doubts: list[str] = []
+    sample = read_table(data / named.sample, text=True)
+    train = read_table(data / named.train, text=True)
+    test = read_table(data / named.test, text=True) if named.test else sample.iloc[:, :1]
+    for name, frame in (("train", train), ("sample", sample), ("test", test)):
+        if frame.empty:
+            raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
+    key = _id(sample, test, train, fixed)
+    outputs = tuple(str(name) for name in sample.columns if name != key)
+    targets, by_class = _targets(train, test, outputs, key, fixed)
+    names = find_metric(text, hint)
+    task, output = _task(train, sample, targets, outputs, by_class, names, fixed)
+    metric = _metric(names, task, output, fixed, doubts)
+    classes = _classes(train, targets, outputs, by_class) if task in ("binary", "multiclass") else ()
+    inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
+    txt = tuple(name for name in inputs if is_text(train[name]))
+    img = (IMG,) if images_by_id(files, train, key, "train") else ()
+    setup = Setup(
+        train=str(named.train),
+        test=str(named.test or named.sample),
+        sample=str(named.sample),
+        id=key,
+        targets=targets,
+        outputs=outputs,
+        task=task,
+        classes=classes,
+        output=output,
+        metric=metric,
+        lower_is_better=METRICS[metric].lower_is_better,
+        tab=tuple(name for name in inputs if name not in txt),
+        txt=txt,
+        img=img,
+    )
+    return Sniffed(setup, doubts)
+
+
+def _id(sample: pd.DataFrame, test: pd.DataFrame, train: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
+    """The column that names a row: the sample submission's, whose values are those of the test table."""
+    if (own := fixed.get("id")) is not None:
+        if own not in sample.columns:
+            raise UserError(f"id={own} is no column of the sample submission: choose of {', '.join(sample.columns)}")
+        return str(own)
+    shared = [name for name in sample.columns if name in test.columns and sample[name].is_unique]
+    key = str(shared[0] if shared else sample.columns[0])
+    if not sample[key].is_unique:
+        raise UserError(f"the ids in column '{key}' of the sample submission repeat: set id=COLUMN")
+    if key in test.columns:
+        missing = set(sample[key]) ^ set(test[key])
+        if missing:
+            raise UserError(
+                f"{len(missing)} ids of column '{key}' stand in only one of test table and sample submission "
+                f"(such as {sorted(missing)[0]!r}): they must match; set id=COLUMN, or mend the files"
+            )
+    elif len(test) != len(sample):
+        raise UserError(
+            f"the sample submission has {len(sample)} rows and the test table {len(test)}, without a common id "
+            f"column: set id=COLUMN, or mend the files"
+        )
+    return key
+
+
+def _targets(
+    train: pd.DataFrame, test: pd.DataFrame, outputs: tuple[str, ...], key: str, fixed: Mapping[str, Any]
+) -> tuple[tuple[str, ...], bool]:
+    """The training table's target columns, and whether the outputs are the values of the one target."""
+    if own := fixed.get("target"):
+        names = tuple(part.strip() for part in str(own).split(","))
+        if absent := [name for name in names if name not in train.columns]:
+            raise UserError(f"target={absent[0]} is no column of the training table: choose of {', '.join(train)}")
+        return names, len(names) == 1 and len(outputs) > 1
+    if all(name in train.columns for name in outputs):
+        return outputs, False
+    lower = {str(name).lower(): str(name) for name in train.columns}
+    if all(name.lower() in lower for name in outputs):
+        return tuple(lower[name.lower()] for name in outputs), False
+    only_train = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
+    if len(outputs) > 1:
+        for name in only_train:
+            if set(outputs) >= set(_values(train[name])) or _stem_match(outputs, _values(train[name])):
+                return (name,), True
+    if len(outputs) == 1 and len(only_train) == 1:
+        return (only_train[0],), False
+    raise UserError(
+        f"which of the training table's columns are to be predicted as {', '.join(outputs[:5])} is not clear "
+        f"(only there: {', '.join(only_train[:8]) or 'none'}): set target=COLUMN"
+    )
+
+
+def _values(column: pd.Series[str]) -> list[str]:
+    return [value for value in column.unique() if value != ""][: MANY_CLASSES * 10]
+
+
+def _stem_match(outputs: tuple[str, ...], values: list[str]) -> bool:
+    """Outputs such as `winner_a` or `Class_1` for the values `a` or `1`: each value ends exactly one output."""
+    return len(values) == len(outputs) and all(
+        sum(bool(re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(value)}$", name)) for name in outputs) == 1
+        for value in values
+    )
+
+
+def _task(
+    train: pd.DataFrame,
+    sample: pd.DataFrame,
+    targets: tuple[str, ...],
+    outputs: tuple[str, ...],
+    by_class: bool,
+    metrics: list[str],
+    fixed: Mapping[str, Any],
+) -> tuple[TaskKind, Output]:
+    """Task and what a submission holds, of the target's values, the sample's values and what the metric needs."""
+    import pandas as pd
+
+    first = train[targets[0]]
+    numbers = pd.to_numeric(first[first != ""], errors="coerce")
+    numeric = bool(numbers.notna().all())
+    whole = numeric and bool((numbers % 1 == 0).all())
+    count = first[first != ""].nunique()
+    shown = pd.to_numeric(sample[outputs[0]], errors="coerce")
+    fractional = bool(shown.notna().all() and ((shown % 1) != 0).any() and shown.between(0, 1).all())
+    needs = next((METRICS[name].needs for name in metrics), None)
+    if (own := fixed.get("task")) is not None:
+        task: TaskKind = own
+    elif by_class:
+        task = "multiclass" if count > 2 or len(outputs) > 2 else "binary"
+    elif len(targets) > 1:
+        task = "multilabel" if all(train[name].isin(["0", "1", "0.0", "1.0"]).all() for name in targets) \
+            else "regression"  # fmt: skip
+    elif not numeric or (count == 2 and needs != "value"):
+        task = "binary" if count == 2 else "multiclass"
+    elif needs == "value" or not whole or count > MANY_CLASSES or (needs is None and count > 10):
+        task = "regression"
+    else:
+        task = "binary" if count == 2 else "multiclass"
+    if task == "regression":
+        return task, "value"
+    if by_class or task == "multilabel":
+        return task, "probability"
+    if shown.isna().any() or task == "multiclass":  # one column of many classes: their names
+        return task, "label"
+    return task, "probability" if fractional or needs == "probability" else "label"
+
+
+def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str, Any], doubts: list[str]) -> str:
+    if own := fixed.get("metric"):
+        if own not in METRICS:
+            raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")
+        return str(own)
+    for name in names:
+        if fits(name, task, output):
+            return name
+    default = DEFAULTS[task, output]
+    said = f"'{names[0]}' does not fit a {task} task" if names else "no metric was recognised in the description"
+    doubts.append(f"{said}: scored by {default}; set metric=NAME ({', '.join(METRICS)})")
+    return default
+
+
+def fits(metric: str, task: TaskKind, output: Output) -> bool:
+    """Whether the metric can score such a submission."""
+    known = METRICS[metric]
+    return task in known.tasks and (known.needs != "probability" or output == "probability")
+
+
+def _classes(
+    train: pd.DataFrame, targets: tuple[str, ...], outputs: tuple[str, ...], by_class: bool
+) -> tuple[str, ...]:
+    """The class names, sorted; of two the positive one (1, yes, true, or the later word) is last."""
+    values = sorted(_values(train[targets[0]]), key=_natural)
+    if len(values) < 2:
+        raise UserError(f"column '{targets[0]}' of the training table has one value, {values}: set target=COLUMN")
+    if by_class and set(outputs) > set(values):  # a class without an example: it can still be asked for
+        values = sorted(outputs, key=_natural)
+    return tuple(values)
+
+
+def _natural(text: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(text), text)
+    except ValueError:
+        return (1, 0.0, text)
+
+
+def is_text(column: pd.Series[str]) -> bool:
+    """Sentences: cells of many words, most of them different."""
+    cells = column[column != ""].head(2000)
+    if len(cells) < 2:
+        return False
+    return bool(cells.str.count(r"\s+").mean() + 1 >= WORDS and cells.nunique() / len(cells) > 0.5)
+
+
+def images_by_id(files: Files, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:
+    """The image of each row of a table (by its position): named by the id, with or without extension, or by a column
+    of file names."""
+    images = files.images
+    if not images:
+        return {}
+    by_name: dict[str, list[Path]] = {}
+    for path in images:
+        for name in {path.name, path.stem, str(path)}:
+            by_name.setdefault(name, []).append(path)
+    for column in sorted(table.columns, key=lambda name: name != key):
+        found = (_of_split(by_name.get(cell, []), split) for cell in table[column])
+        hits = {row: path for row, path in enumerate(found) if path is not None}
+        if len(hits) >= 0.5 * len(table):
+            return hits
+    return {}
+
+
+def _of_split(paths: list[Path], split: str) -> Path | None:
+    """Of several images with one name the one in a folder that says the split."""
+    other = "test" if split == "train" else "train"
+    named = [path for path in paths if split in str(path).lower()]
+    neutral = [path for path in paths if other not in str(path).lower()]
+    return next(iter(named or neutral or paths), None)

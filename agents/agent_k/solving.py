@@ -1,0 +1,231 @@
+"""baseline, solve, ensemble: candidates are run in the sandbox, and scored here, from their out-of-fold predictions.
+
+A deterministic candidate is a spec for `agentkd.agents.agent_k.solve`. The model adds features, which are kept where
+cross-validation says so, and whole solutions; a solution is called fold by fold with nothing in its folder but the
+inputs and the other folds' targets, so it cannot know what it is scored on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.solve import Candidate
+from langgraph.types import Command
+
+from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
+from agentkd.agents.agent_k.attempts import try_features, try_solution
+from agentkd.agents.agent_k.candidates import (
+    better,
+    constant,
+    gain,
+    note_score,
+    plan,
+    read_predictions,
+    run_candidate,
+    score_folder,
+)
+from agentkd.agents.agent_k.coding import Work, write_code
+from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
+from agentkd.agents.agent_k.memory import remember
+from agentkd.agents.agent_k.setting_up import go_back
+from agentkd.agents.agent_k.setup import Setup
+from agentkd.shard import write_atomically
+from agentkd.trace import StageTest, Step, Verdict
+
+if TYPE_CHECKING:
+    pass
+
+DRAFT_SECONDS = 40.0  # for the first candidate: a valid file within a minute, whatever comes later
+WINS = 0.6  # share of the folds that features have to improve, besides the mean
+TURNS = {"features": (1, 4), "solution": (2, 5, 7)}  # how many deterministic candidates stand before each round
+
+
+def tried(state: State, author: str) -> int:
+    return sum(1 for item in state.get("candidates", {}).values() if item.get("author") == author)
+
+
+async def draft(around: Around, state: State) -> Command[str]:
+    """A valid file before the model is asked anything."""
+    return await first(around, state, "understand")
+
+
+async def baseline(around: Around, state: State) -> Command[str]:
+    """The first candidate on the set-up as it was accepted; not run again where that is the sniffed one."""
+    return await first(around, state, "solve")
+
+
+async def first(around: Around, state: State, then: str) -> Command[str]:
+    work = Work.on(state)
+    setup = around.setup
+    candidate = plan(around, setup)[0]
+    seconds = min(DRAFT_SECONDS, max(around.clock.left, 5.0))
+    name, found = await run_candidate(around, state, candidate, seconds)
+    if "error" in found:
+        around.say(f"baseline {name} failed ({found['error'][:200]}): the submission is a constant until one works")
+        name, found = constant(around, setup)
+    candidates = {name: found}  # those of another set-up are scored on other maps
+    if then == "solve":
+        kept = {key: item for key, item in state.get("candidates", {}).items() if item.get("maps") == found["maps"]}
+        candidates = kept | candidates
+    note_score(work, around, "draft" if then == "understand" else "baseline", name, found, candidates, {})
+    before = state if state.get("best", {}).get("maps") == found["maps"] else {}
+    best, failure = await better(around, before, name, found)  # type: ignore[arg-type]
+    if failure and state.get("accepted", {}).get("format") == MODEL:
+        work.memory = remember(work.memory, failure.message, "format!", "error")
+        return go_back(state, "format", work.update())
+    return Command(goto=then, update=work.update(candidates=candidates, best=best))
+
+
+def next_move(around: Around, state: State) -> str | Candidate | None:
+    """What is tried next: a turn of the model (`features`, `solution`), a deterministic candidate, or nothing."""
+    candidates, rounds = state.get("candidates", {}), state.get("rounds", {})
+    limit = around.config.candidates
+    if around.clock.left <= 0 or (limit is not None and len(candidates) >= limit):
+        return None
+    code = tried(state, CODE)
+    waiting = [item for item in plan(around, around.setup)
+               if not {item.name, f"{item.name}+features"} & set(candidates)]  # fmt: skip
+    fitting = [item for item in waiting if item.seconds <= around.clock.left]
+    if around.asker.open(setup=False):
+        for part, turns in TURNS.items():
+            done = rounds.get(part, 0)
+            if done < len(turns) and (code >= turns[done] or not fitting):
+                if part == "features" and not around.setup.tab:
+                    continue
+                return part
+    return fitting[0] if fitting else None
+
+
+async def solve(around: Around, state: State) -> Command[str]:
+    """One candidate more; the graph keeps it and comes back, until time or ideas end."""
+    move = next_move(around, state)
+    if move is None:
+        return Command(goto="ensemble")
+    work = Work.on(state)
+    candidates, rounds = dict(state["candidates"]), dict(state.get("rounds", {}))
+    if isinstance(move, str):
+        rounds[move] = rounds.get(move, 0) + 1
+        make = features if move == "features" else solution
+        back, name, found, extra = await make(around, state, work, rounds[move])
+        if back:
+            return go_back(state, back, work.update(rounds=rounds))
+        if not name:
+            return Command(goto="solve", update=work.update(rounds=rounds))
+    else:
+        accepted = state.get("features", "") if takes_features(move) else ""
+        seconds = max(around.clock.left, 1.0)
+        seconds = min(seconds, move.budget) if move.budget else seconds
+        name, found = await run_candidate(around, state, move, seconds, accepted)
+        extra = {}
+    note_score(work, around, "solve", name, found, candidates, state.get("best", {}))
+    candidates[name] = found
+    best, failure = await better(around, state, name, found)
+    update = work.update(candidates=candidates, rounds=rounds, best=best, **extra)
+    if failure and state["accepted"].get("format") == MODEL:
+        work.memory = remember(work.memory, failure.message, "format!", "error")
+        return go_back(state, "format", update | {"memory": work.memory})
+    return Command(goto="solve", update=update)
+
+
+def takes_features(candidate: Candidate) -> bool:
+    return candidate.kind.startswith(("lightgbm", "hist", "linear", "extra", "catboost"))
+
+
+Made = tuple[str, str, dict[str, Any], dict[str, Any]]  # stage to go back to, name, candidate, further state
+
+
+async def features(around: Around, state: State, work: Work, number: int) -> Made:
+    """The model's features, kept where the baseline with them is better by cross-validation: in the mean, and in most
+    folds."""
+    base = plan(around, around.setup)[0]
+    written = await write_code(around, state, work, "features", lambda folder: try_features(around, folder),
+                               setup=False, number=10 * (number - 1))  # fmt: skip
+    if written.folder is None:
+        return written.back, "", {}, {}
+    accepted = str(written.folder / "kept")
+    candidate = Candidate(f"{base.name}-{written.folder.name}", base.kind, base.params, base.seconds)
+    name, found = await run_candidate(around, state, candidate, min(4 * DRAFT_SECONDS, around.clock.left), accepted)
+    before = state["candidates"].get(base.name) or next(iter(state["candidates"].values()))
+    kept, reason = keeps(around.setup, found, before)
+    reward = gain(around.setup, found["score"], before["score"]) if "score" in found and "score" in before else -1.0
+    credit(around, written.key, reward)
+    test = StageTest(name="features improve cross-validation", passed=kept, detail=reason)
+    work.note(Step(kind="features.test", output=written.folder.name, evidence=(test,), reward=round(reward, 6),
+                   verdict=Verdict(ok=kept, rung="features", reason=reason)))  # fmt: skip
+    around.say(f"features of the model: {reason}")
+    work.memory = remember(work.memory, f"features {'kept' if kept else 'not kept'}: {reason}", "features!")
+    found["author"] = MODEL
+    return "", name, found, {"features": accepted} if kept else {}
+
+
+def keeps(setup: Setup, found: dict[str, Any], before: dict[str, Any]) -> tuple[bool, str]:
+    """Whether features stay, and why."""
+    if "error" in found or "score" not in before:
+        return False, found.get("error", "there is no score to compare with")[:300]
+    gained = gain(setup, found["score"], before["score"])
+    pairs = list(zip(found["folds"], before["folds"], strict=False))
+    wins = sum(gain(setup, one, other) > 0 for one, other in pairs)
+    kept = gained > 0 and (not pairs or wins >= WINS * len(pairs))
+    change = f"{setup.metric} {before['score']:.5f} → {found['score']:.5f}"
+    return kept, f"{change}, better in {wins} of {len(pairs)} folds: {'kept' if kept else 'not kept'}"
+
+
+def credit(around: Around, key: int | None, reward: float) -> None:
+    if key is not None:
+        around.long_term.credit(key, reward)
+
+
+async def solution(around: Around, state: State, work: Work, number: int) -> Made:
+    """The model's own fit_predict, fold by fold."""
+    name = f"solution-{number}"
+    each = max(min(around.clock.model_left(setup=False) / 8, 120.0), 5.0)
+    written = await write_code(
+        around, state, work, "solution", lambda folder: try_solution(around, state, folder, each), setup=False,
+        values={"seconds": round(each)}, number=10 * (number - 1),
+    )  # fmt: skip
+    if written.folder is None:
+        return written.back, "", {}, {}
+    folder = around.workspace / "candidates" / f"{name}-{written.folder.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("oof.csv", "test.csv"):
+        write_atomically(folder / file, (written.folder / file).read_text())
+    found = await score_folder(around, state, folder)
+    first_score = next(item["score"] for item in state["candidates"].values() if "score" in item)
+    reward = gain(around.setup, found["score"], first_score) if "score" in found else -1.0
+    credit(around, written.key, reward)
+    work.memory = remember(work.memory, f"solution {number} scored {found.get('score')}, the baseline {first_score}",
+                           "solution!")  # fmt: skip
+    found |= {"author": MODEL, "folder": folder.name, "maps": maps_hash(around.workspace), "kind": "solution",
+              "seconds": 0.0}  # fmt: skip
+    return "", name, found, {}
+
+
+async def ensemble(around: Around, state: State) -> Command[str]:
+    """The candidates blended on their out-of-fold predictions; taken where nested cross-validation is better."""
+    import asyncio
+
+    from agentkd.agents.agent_k.blend import best_blend
+
+    work = Work.on(state)
+    setup, truth = around.setup, read_targets(around.workspace)
+    good = {name: item for name, item in state["candidates"].items() if "score" in item and item["kind"] != "constant"}
+    best = dict(state.get("best", {}))
+    if len(good) < 2 or state.get("metric_code"):
+        return Command(goto="validate", update=work.update(best=best))
+    root = around.workspace / "candidates"
+    frames = {name: (read_predictions(root / item["folder"], "oof.csv"),
+                     read_predictions(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
+    import pandas as pd
+
+    folds = pd.read_csv(around.workspace / "maps" / "folds.csv", dtype={"id": str})
+    blend = await asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed)
+    folder = root / f"blend-{maps_hash(around.workspace)}"
+    folder.mkdir(exist_ok=True)
+    save(blend.oof, folder / "oof.csv")
+    save(blend.test, folder / "test.csv")
+    found = {"author": CODE, "folder": folder.name, "maps": maps_hash(around.workspace), "kind": "blend",
+             "score": blend.score, "folds": [], "seconds": 0.0}  # fmt: skip
+    note_score(work, around, "ensemble", "blend", found, state["candidates"], best)
+    best, _ = await better(around, state, "blend", found, blend.thresholds)
+    return Command(goto="validate", update=work.update(best=best, blend={"kind": blend.kind, "weights": blend.weights,
+                                                                          "score": blend.score}))  # fmt: skip
