@@ -7,14 +7,16 @@ all folds. Nothing is held back from training for it.
 
 from __future__ import annotations
 
+import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, finish, problems, say_fold, splits
+from agentkd.agents.agent_k.solve.cv import Clock, Problem, Run, finish, problems, splits
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, target_means
 from agentkd.agents.agent_k.solve.fused import supervised, table_of
@@ -25,6 +27,9 @@ _OBJECTIVES = {"mae": "l1", "medae": "l1"}
 
 
 OWN = ("rounds", "patience", "seeds", "encode")  # parameters that are not LightGBM's
+
+
+RESERVE = 0.85  # of the time is for training, the rest for predicting
 
 
 def defaults(rows: int) -> dict[str, Any]:
@@ -41,9 +46,9 @@ def defaults(rows: int) -> dict[str, Any]:
     }
 
 
-def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str = "") -> tuple[Array, list[int]]:
+def matrix(table: Table, problem: Problem, train: Array, seed: int, params: dict[str, Any]) -> tuple[Array, list[int]]:
     """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
-    if encode == "means":
+    if params.get("encode") == "means":
         means = target_means(table.categories, problem.y, problem.classes, train, seed)
         return np.hstack([table.numbers, means, supervised(table, problem, train, seed)]), []
     means = supervised(table, problem, train, seed)
@@ -54,21 +59,37 @@ def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str 
     return x, list(range(x.shape[1] - len(only), x.shape[1]))
 
 
+@dataclass(frozen=True)
+class Grown:
+    """The models of one problem's folds, as text, and their held-out losses by round `(folds, rounds)`."""
+
+    models: list[str]
+    losses: Array
+
+    @property
+    def rounds(self) -> int:
+        return int(np.argmin(self.losses.mean(axis=0))) + 1
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean(axis=0).min())
+
+
 def grow(
-    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, workers: int, clock: Clock
-) -> tuple[Array, Array, float]:
-    """`(oof, test, mean loss)` of one problem."""
+    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
+    some: slice = slice(None),
+) -> Grown:  # fmt: skip
+    """Train the folds (or some of them) within the clock."""
     settings = _settings(data, problem, params, seed)
     limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
-    encode = str(params.get("encode", ""))
-    folds = list(splits(data))
+    folds = list(splits(data))[some]
 
     def train_fold(place: int) -> tuple[str, Array]:
         import lightgbm
 
         number, train, held, _ = folds[place]
-        until = _until(clock.share(place, len(folds), workers))
-        x, categories = matrix(table, problem, train, seed + number, encode)
+        until = _until(clock.share(place, len(folds), run.workers))
+        x, categories = matrix(table, problem, train, seed + number, params)
         known = held[data.learnable[held]]
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
@@ -76,31 +97,35 @@ def grow(
         record: dict[str, Any] = {}
         calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), until]
         model = lightgbm.train(settings, fitting, limit, valid_sets=[trying], callbacks=calls)
-        say_fold(number, len(folds), clock)
         return model.model_to_string(num_iteration=-1), np.array(next(iter(record["valid_0"].values())))
 
-    grown = run_all([partial(train_fold, place) for place in range(len(folds))], workers)
+    grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
     length = min(len(curve) for _, curve in grown)
-    losses = np.array([curve[:length] for _, curve in grown])
-    chosen = int(np.argmin(losses.mean(axis=0))) + 1
+    return Grown([model for model, _ in grown], np.array([curve[:length] for _, curve in grown]))
+
+
+def predict(
+    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, grown: Grown
+) -> tuple[Array, Array]:
+    """`(oof, test)` of all folds' models."""
+    folds = list(splits(data))
 
     def predict_fold(place: int) -> tuple[Array, Array]:
         import lightgbm
 
         number, train, held, rest = folds[place]
-        others = int(np.argmin(np.delete(losses, place, axis=0).mean(axis=0))) + 1
-        x, _ = matrix(table, problem, train, seed + number, encode)
-        model = lightgbm.Booster(model_str=grown[place][0])
-        return _predict(model, x[held], others, problem), _predict(model, x[rest], chosen, problem)
+        others = int(np.argmin(np.delete(grown.losses, place, axis=0).mean(axis=0))) + 1
+        x, _ = matrix(table, problem, train, seed + number, params)
+        model = lightgbm.Booster(model_str=grown.models[place])
+        return _predict(model, x[held], others, problem), _predict(model, x[rest], grown.rounds, problem)
 
     oof = np.zeros((data.n_train, problem.width))
     test = np.zeros((len(data.test_ids), problem.width))
-    for (_, _, held, _), (ours, theirs) in zip(
-        folds, run_all([partial(predict_fold, place) for place in range(len(folds))], workers), strict=True
-    ):
+    found = run_all([partial(predict_fold, place) for place in range(len(folds))], run.workers)
+    for (_, _, held, _), (ours, theirs) in zip(folds, found, strict=True):
         oof[held] = ours
         test += theirs / len(folds)
-    return oof, test, float(losses.mean(axis=0).min())
+    return oof, test
 
 
 def _settings(data: Data, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -137,12 +162,20 @@ def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
     return values.reshape(len(x), -1)
 
 
-def lightgbm_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
+def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models averaged)."""
     table = table_of(data)
-    seeds = int(params.get("seeds", 1))
+    everything = problems(data.setup, data.y)
+    seeds = [run.seed + 100 * i for i in range(int(run.params.get("seeds", 1)))]
     oof, test = [], []
-    for problem in problems(data.setup, data.y):
-        grown = [grow(table, data, problem, params, seed + 100 * i, workers, clock) for i in range(seeds)]
-        oof.append((problem, np.mean([o for o, _, _ in grown], axis=0)))
-        test.append((problem, np.mean([t for _, t, _ in grown], axis=0)))
+    for place, problem in enumerate(everything):
+        parts = []
+        for i, seed in enumerate(seeds):
+            left = Clock(None if run.clock.seconds is None else RESERVE * run.clock.left / (
+                len(seeds) * (len(everything) - place) - i))  # fmt: skip
+            grown = grow(table, data, problem, run.params, seed, run, left)
+            parts.append(predict(table, data, problem, run.params, seed, run, grown))
+            print(f"loss {grown.loss:.5f} after {grown.rounds} rounds", file=sys.stderr, flush=True)
+        oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
+        test.append((problem, np.mean([t for _, t in parts], axis=0)))
     return finish(data.setup, oof), finish(data.setup, test)

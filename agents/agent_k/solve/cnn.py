@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit, problems
+from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit, problems
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.image import LARGEST, load_images
 from agentkd.errors import UserError
@@ -22,7 +22,7 @@ SMALLEST = 16  # pixels a side: smaller images are scaled up, so that two poolin
 BATCH = 64
 
 
-def cnn_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
+def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """`params`: epochs (40), width (32), flip (false: mirrored letters are others), views (4) at prediction.
 
     A budget shortens the folds' training equally. UserError without torch."""
@@ -30,22 +30,22 @@ def cnn_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: C
         import torch
     except ImportError:
         raise UserError("kind 'cnn' needs torch: pip install 'agentkd[train]'") from None
-    x = torch.from_numpy(load_images(data, int(params.get("size", LARGEST))))
+    x = torch.from_numpy(load_images(data, int(run.params.get("size", LARGEST))))
     if max(x.shape[2:]) < SMALLEST:
         scale = SMALLEST / max(x.shape[2:])
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
     jobs = len(np.unique(data.fold)) * len(problems(data.setup, data.y))
-    rounds = -(-jobs // max(1, workers))
+    rounds = -(-jobs // max(1, run.workers))
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         nonlocal rounds  # each worker counts its own
         torch.set_num_threads(1)
-        share = None if clock.seconds is None else max(clock.left, 0.0) / max(1, rounds)
+        share = None if run.clock.seconds is None else max(run.clock.left, 0.0) / max(1, rounds)
         rounds -= 1
-        return _train(x, problem, train, rest, params, seed, share)
+        return _train(x, problem, train, rest, run.params, seed, share)
 
-    return cross_fit(data, learn, seed, clock, workers)
+    return cross_fit(data, learn, run)
 
 
 def _network(channels: int, outputs: int, width: int) -> nn.Module:

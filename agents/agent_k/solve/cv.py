@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,17 @@ class Clock:
     def share(self, place: int, jobs: int, workers: int) -> float:
         """Seconds for the `place`-th of so many jobs: what is left, over the rounds that are."""
         return max(self.left, 0.0) / -(-(jobs - place) // max(1, workers))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a candidate is run. `workers` are folds side by side; `folder` is where it may write."""
+
+    params: dict[str, Any]
+    seed: int
+    workers: int
+    clock: Clock
+    folder: Path
 
 
 Learn = Callable[[Problem, Array, Array, int], Array]
@@ -119,18 +131,18 @@ def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
     return np.clip(out, 0, 1) if setup.task != "regression" else out
 
 
-def cross_fit(data: Data, learn: Learn, seed: int, clock: Clock, workers: int) -> tuple[Array, Array]:
+def cross_fit(data: Data, learn: Learn, run: Run) -> tuple[Array, Array]:
     """`(oof, test)`; test is the mean over the folds' models (of logarithms where those are learned)."""
     folds = list(splits(data))
     all_problems = problems(data.setup, data.y)
 
     def job(problem: Problem, number: int, train: Array, held: Array, rest: Array) -> Array:
-        values = fit(learn, problem, train, np.concatenate([held, rest]), seed + number)
-        say_fold(number, len(folds), clock)
+        values = fit(learn, problem, train, np.concatenate([held, rest]), run.seed + number)
+        say_fold(number, len(folds), run.clock)
         return values
 
     jobs = [partial(job, problem, *fold) for problem in all_problems for fold in folds]
-    found = iter(run_all(jobs, workers))
+    found = iter(run_all(jobs, run.workers))
     oofs, tests = [], []
     for problem in all_problems:
         oof = np.zeros((data.n_train, problem.width))

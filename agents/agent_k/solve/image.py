@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit
+from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.estimates import ESTIMATES
 from agentkd.errors import UserError
@@ -117,14 +117,14 @@ def _gradients(images: Array, cells: int = 4, directions: int = 8) -> Array:
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
 
-def pixels_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
+def pixels_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """A model of `estimates.ESTIMATES` (`model`: svm, knn, linear, extra-trees) on pixel features."""
-    x = pixel_features(load_images(data, int(params.get("size", LARGEST))))
+    x = pixel_features(load_images(data, int(run.params.get("size", LARGEST))))
     x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all: a pixel that never changes says nothing
-    model = str(params.get("model", "svm"))
-    own = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}.get(model, {}) | params
+    model = str(run.params.get("model", "svm"))
+    own = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}.get(model, {}) | run.params
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         return ESTIMATES[model](problem, x[train], problem.y[train], x[rest], own, seed)
 
-    return cross_fit(data, learn, seed, clock, workers)
+    return cross_fit(data, learn, run)

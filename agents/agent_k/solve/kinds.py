@@ -11,15 +11,17 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.solve import cnn, image, text
 from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
-from agentkd.agents.agent_k.solve.cv import Clock
+from agentkd.agents.agent_k.solve.cv import Clock, Run
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.estimates import ESTIMATES
 from agentkd.agents.agent_k.solve.tabular import sklearn_cv
+from agentkd.agents.agent_k.solve.tune import tuned_cv
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
-KINDS: dict[str, Callable[[Data, dict[str, Any], int, int, Clock], tuple[Array, Array]]] = {
+KINDS: dict[str, Callable[[Data, Run], tuple[Array, Array]]] = {
     "lightgbm": lightgbm_cv,
+    "lightgbm-tuned": tuned_cv,
     "bayes": text.bayes_cv,
     "tfidf": text.linear_cv,
     "pixels": image.pixels_cv,
@@ -32,5 +34,5 @@ def solve(data: Data, spec: dict[str, Any], folder: Path) -> tuple[Array, Array]
     """`(oof, test)` of a spec, in the columns of a prediction file. UserError for an unknown kind."""
     if spec["kind"] not in KINDS:
         raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(KINDS)}")
-    clock = Clock(spec["seconds"])
-    return KINDS[spec["kind"]](data, spec["params"], int(spec["seed"]), int(spec["threads"]), clock)
+    run = Run(spec["params"], int(spec["seed"]), int(spec["threads"]), Clock(spec["seconds"]), folder)
+    return KINDS[spec["kind"]](data, run)

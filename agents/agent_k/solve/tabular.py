@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit
+from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.estimates import ESTIMATES
 from agentkd.agents.agent_k.solve.features import Table, one_hot, target_means
@@ -54,13 +54,11 @@ def dense(table: Table, problem: Problem, train: Array, seed: int) -> Array:
     return np.hstack([x, one_hot(table.categories, train)])
 
 
-def sklearn_cv(
-    kind: str, data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock
-) -> tuple[Array, Array]:
+def sklearn_cv(kind: str, data: Data, run: Run) -> tuple[Array, Array]:
     table = table_of(data)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         x = (compact if kind in TREES else dense)(table, problem, train, seed)
-        return ESTIMATES[kind](problem, x[train], problem.y[train], x[rest], params, seed)
+        return ESTIMATES[kind](problem, x[train], problem.y[train], x[rest], run.params, seed)
 
-    return cross_fit(data, learn, seed, clock, workers)
+    return cross_fit(data, learn, run)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, cross_fit
+from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.grams import characters, present, tf_idf, words
 
@@ -25,13 +25,13 @@ def texts_of(data: Data) -> list[str]:
     return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
 
 
-def bayes_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
+def bayes_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """Log-odds of multinomial naive Bayes on word and character n-grams, present or TF-IDF weighted, each predicted for
     a row by counts without it, joined by a logistic regression that may trust them differently in short and long texts.
 
     A row's own log-odds are centred over the classes: what all classes share is its length, and hides the rest."""
     texts = texts_of(data)
-    high = int(params.get("characters", 6))
+    high = int(run.params.get("characters", 6))
     counted = [words(texts, 1, 1), words(texts, 1, 3, lower=False), characters(texts, 2, 4), characters(texts, 3, high)]
     counted.insert(1, words(texts, 1, 2))
     views = [(present(x), 0.2) for x in counted] + [(tf_idf(x), 0.03) for x in counted[1:]]
@@ -44,7 +44,7 @@ def bayes_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock:
         z = z / np.maximum(z[train].std(axis=0), 1e-9)
         return logistic(np.hstack([z, z * size, size]), problem.y, train, rest, 0.5)
 
-    return cross_fit(data, learn, seed, clock, workers)
+    return cross_fit(data, learn, run)
 
 
 def naive_bayes(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
@@ -74,20 +74,20 @@ def logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int 
     return np.asarray(model.predict_proba(x[rest]))
 
 
-def linear_cv(data: Data, params: dict[str, Any], seed: int, workers: int, clock: Clock) -> tuple[Array, Array]:
+def linear_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
     texts = texts_of(data)
-    if params.get("analyzer") == "char":
-        x = tf_idf(characters(texts, 2, int(params.get("high", 5))))
+    if run.params.get("analyzer") == "char":
+        x = tf_idf(characters(texts, 2, int(run.params.get("high", 5))))
     else:
-        x = tf_idf(words(texts, 1, int(params.get("high", 2))))
+        x = tf_idf(words(texts, 1, int(run.params.get("high", 2))))
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         if problem.classes:
-            return logistic(x, problem.y, train, rest, float(params.get("C", 20.0)), 50)
+            return logistic(x, problem.y, train, rest, float(run.params.get("C", 20.0)), 50)
         return ridge(x, problem.y, train, rest)
 
-    return cross_fit(data, learn, seed, clock, workers)
+    return cross_fit(data, learn, run)
 
 
 def ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
