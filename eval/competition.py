@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentkd.agents.agent_k.scoring import METRICS, score
+from agentkd.agents.agent_k.scoring import METRICS, codes, score
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.errors import UserError
 from agentkd.store import file_hash
@@ -32,7 +32,8 @@ LOG = "gradings.jsonl"
 
 @dataclass(frozen=True)
 class Grade:
-    """`invalid` says why a submission has no scores. `private` is also the score where no rows are public."""
+    """`invalid` says why a submission has no scores. `overall` is the score on all rows; the place on the board is that of
+    `overall`, because the boards that are known here were made of all rows (titanic's scores are whole 418ths)."""
 
     competition: str
     valid: bool
@@ -40,6 +41,7 @@ class Grade:
     metric: str = ""
     public: float | None = None
     private: float | None = None
+    overall: float | None = None
     percentile: float | None = None
     medal: Medal | None = None
     above_median: bool | None = None
@@ -87,16 +89,21 @@ def _grade(competition: Path, facts: dict[str, Any], submission: Path) -> Grade:
     answers = [column for column in solution.columns if column not in (name, "Usage")]
     given = check(submission, name, list(sample.columns), list(solution[name]))
     given = given.set_index(name).loc[list(solution[name])].reset_index()
-    setup = _setup(facts, outputs, answers, solution)
+    labels = set(sample[outputs[0]]) if facts["task"] == "binary" else _worded(given[outputs[0]], solution[answers[0]])
+    if METRICS[facts["metric"]].needs != "label":
+        labels = set()
+    setup = _setup(facts, outputs, answers, solution, labels)
     truth, predictions = _truth(setup, solution, name), _predictions(setup, given, name)
     usage = solution["Usage"] if "Usage" in solution.columns else ["Private"] * len(solution)
-    scores = {}
-    for part in ("Public", "Private"):
-        rows = [i for i, word in enumerate(usage) if word == part]
-        scores[part] = score(setup, truth.iloc[rows], predictions.iloc[rows]) if rows else None
-    result = scores["Private"] if scores["Private"] is not None else scores["Public"]
-    if result is None:
-        raise UserError(f"{competition}/private/solution.csv has no row whose Usage is Public or Private")
+    scores: dict[str, float | None] = {}
+    try:
+        for part in ("Public", "Private", "all"):
+            rows = [i for i, word in enumerate(usage) if part in ("all", word)]
+            scores[part] = score(setup, truth.iloc[rows], predictions.iloc[rows]) if rows else None
+    except UserError as error:
+        raise Invalid(str(error)) from None
+    result = scores["all"]
+    assert result is not None  # a solution has rows
     lower = METRICS[facts["metric"]].lower_is_better
     board = read_board(competition / "leaderboard.csv")
     limits = facts.get("thresholds") or {}
@@ -104,7 +111,8 @@ def _grade(competition: Path, facts: dict[str, Any], submission: Path) -> Grade:
     median = limits.get("median")
     above = None if median is None else (result < median if lower else result > median)
     given_medal = medal(result, board, lower) if board else medal_by_thresholds(result, limits, lower)
-    return Grade(facts["slug"], True, "", facts["metric"], scores["Public"], result, q, given_medal, above)
+    return Grade(facts["slug"], True, "", facts["metric"], scores["Public"], scores["Private"], result, q,
+                 given_medal, above)  # fmt: skip
 
 
 def check(submission: Path, name: str, columns: list[str], ids: list[str]) -> pd.DataFrame:
@@ -127,12 +135,13 @@ def check(submission: Path, name: str, columns: list[str], ids: list[str]) -> pd
     return given
 
 
-def _setup(facts: dict[str, Any], outputs: list[str], answers: list[str], solution: pd.DataFrame) -> Setup:
-    """What scoring has to know. Classes with a column each (of the solution or the sample) are those columns."""
+def _setup(facts: dict[str, Any], outputs: list[str], answers: list[str], solution: pd.DataFrame, labels: set[str]) -> Setup:
+    """What scoring has to know. Classes with a column each (of the solution or the sample) are those columns; `labels` are further classes: an answer
+    that no true row has is wrong, and not invalid."""
     classes: tuple[str, ...] = ()
     if facts["task"] in ("binary", "multiclass"):
         one_column = len(answers) == 1
-        classes = tuple(sorted(set(solution[answers[0]]))) if one_column else tuple(answers)
+        classes = tuple(sorted(set(solution[answers[0]]) | set(labels))) if one_column else tuple(answers)
         if one_column and len(outputs) > 1:
             classes = tuple(outputs)
     metric = METRICS[facts["metric"]]
@@ -165,14 +174,12 @@ def _predictions(setup: Setup, given: pd.DataFrame, name: str) -> pd.DataFrame:
 
     frame = pd.DataFrame({"id": given[name]})
     if setup.output == "label" and setup.task in ("binary", "multiclass"):
-        column = given[setup.outputs[0]]
-        unknown = sorted(set(column) - set(setup.classes))
-        places = {_as_number(label): label for label in setup.classes}
-        column = column.map(lambda label: label if label in setup.classes else places.get(_as_number(label), label))
-        if not set(column) & set(setup.classes):
-            raise Invalid(f"'{unknown[0]}' is none of the labels {', '.join(setup.classes[:10])}")
-        for label in setup.classes:  # a label that no answer has is wrong, and not invalid
-            frame[label] = (column == label).astype(float)
+        try:
+            places = codes(setup, given[setup.outputs[0]])
+        except UserError as error:
+            raise Invalid(str(error)) from None
+        for place, label in enumerate(setup.classes):
+            frame[label] = (places == place).astype(float)
         return frame
     for output, predicted in zip(_columns_for(setup), setup.predicted, strict=True):
         values = pd.to_numeric(given[output], errors="coerce")
@@ -188,6 +195,12 @@ def _columns_for(setup: Setup) -> tuple[str, ...]:
     if setup.task == "binary" and len(setup.outputs) == 1:
         return setup.outputs * 2  # the positive class's probability
     return setup.predicted if set(setup.predicted) <= set(setup.outputs) else setup.outputs
+
+
+def _worded(given: pd.Series[Any], truth: pd.Series[Any]) -> set[str]:
+    """The given labels that are none of the truth's, however those are written (1.0 for 1)."""
+    words, numbers = set(truth), {_as_number(word) for word in truth}
+    return {word for word in set(given) if word not in words and _as_number(word) not in numbers}
 
 
 def _as_number(text: str) -> float | str:

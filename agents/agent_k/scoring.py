@@ -63,11 +63,59 @@ def _sklearn(name: str, **options: Any) -> Callable[[Array, Array], float]:
     return function
 
 
+def confusion(truth: Array, guess: Array) -> npt.NDArray[np.float64]:
+    """Counts `(K, K)`: rows are true classes, columns those given."""
+    kinds = int(max(truth.max(), guess.max())) + 1
+    return np.bincount(truth * kinds + guess, minlength=kinds * kinds).reshape(kinds, kinds).astype(np.float64)
+
+
 def balanced_accuracy(truth: Array, guess: Array) -> float:
     """Mean recall of the classes that occur."""
-    total = np.bincount(truth)
-    hit = np.bincount(truth[truth == guess], minlength=total.size)
-    return float(np.mean(hit[total > 0] / total[total > 0]))
+    table = confusion(truth, guess)
+    total = table.sum(axis=1)
+    return float(np.mean(np.diag(table)[total > 0] / total[total > 0]))
+
+
+def _f1(average: str) -> Callable[[Array, Array], float]:
+    """F1 of the positive class ("binary"), or averaged over the classes that occur on either side; 0 where nothing is
+    right."""
+
+    def function(truth: Array, guess: Array) -> float:
+        if truth.ndim == 2:
+            return _sklearn("f1_score", average=average, zero_division=0.0)(truth, guess)
+        table = confusion(truth, guess)
+        hit, true, given = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+        each = 2 * hit / np.maximum(true + given, 1)
+        if average == "binary":
+            return float(each[1]) if len(each) > 1 else 0.0
+        if average == "micro":
+            return float(hit.sum() / len(truth))
+        return float(each @ true / len(truth)) if average == "weighted" else float(each[true + given > 0].mean())
+
+    return function
+
+
+def precision(truth: Array, guess: Array) -> float:
+    return float(np.sum((truth == 1) & (guess == 1)) / max(np.sum(guess == 1), 1))
+
+
+def recall(truth: Array, guess: Array) -> float:
+    return precision(guess, truth)
+
+
+def mcc(truth: Array, guess: Array) -> float:
+    """Matthews' correlation of any number of classes (Gorodkin 2004); 0 where one side is constant."""
+    table = confusion(truth, guess)
+    n, true, given = table.sum(), table.sum(axis=1), table.sum(axis=0)
+    scale = np.sqrt((n**2 - true @ true) * (n**2 - given @ given))
+    return float((n * np.trace(table) - true @ given) / scale) if scale > 0 else 0.0
+
+
+def kappa(truth: Array, guess: Array) -> float:
+    """Cohen's; 0 where agreement by chance is certain."""
+    table = confusion(truth, guess) / len(truth)
+    chance = float(table.sum(axis=1) @ table.sum(axis=0))
+    return float((np.trace(table) - chance) / (1 - chance)) if chance < 1 else 0.0
 
 
 def qwk(truth: Array, guess: Array) -> float:
@@ -130,7 +178,7 @@ def average_precision(truth: Array, probability: Array) -> float:
 def brier(truth: Array, probability: Array) -> float:
     """Binary: mean squared error of the positive class; multiclass: summed over the classes (Brier 1950)."""
     if truth.ndim == 2 or probability.shape[1] == 2:
-        return float(np.mean(((truth if truth.ndim == 2 else truth) - _positive(probability, truth.ndim)) ** 2))
+        return float(np.mean((truth - _positive(probability, truth.ndim)) ** 2))
     return float(np.mean(np.sum((np.eye(probability.shape[1])[truth] - probability) ** 2, axis=1)))
 
 
@@ -205,20 +253,19 @@ def _root(function: Callable[[Array, Array], float]) -> Callable[[Array, Array],
 
 def _metrics() -> list[Metric]:
     regression: tuple[TaskKind, ...] = ("regression",)
-    f1 = "f1_score"
     return [
         Metric("accuracy", "label", False, _ANY, accuracy),
         Metric("balanced_accuracy", "label", False, _CLASSES, balanced_accuracy),
-        Metric("f1", "label", False, ("binary",), _sklearn(f1, zero_division=0.0)),
-        Metric("f1_macro", "label", False, _ANY, _sklearn(f1, average="macro", zero_division=0.0)),
-        Metric("f1_micro", "label", False, _ANY, _sklearn(f1, average="micro", zero_division=0.0)),
-        Metric("f1_weighted", "label", False, _ANY, _sklearn(f1, average="weighted", zero_division=0.0)),
-        Metric("f1_samples", "label", False, ("multilabel",), _sklearn(f1, average="samples", zero_division=0.0)),
-        Metric("precision", "label", False, ("binary",), _sklearn("precision_score", zero_division=0.0)),
-        Metric("recall", "label", False, ("binary",), _sklearn("recall_score", zero_division=0.0)),
-        Metric("mcc", "label", False, _CLASSES, _sklearn("matthews_corrcoef")),
+        Metric("f1", "label", False, ("binary",), _f1("binary")),
+        Metric("f1_macro", "label", False, _ANY, _f1("macro")),
+        Metric("f1_micro", "label", False, _ANY, _f1("micro")),
+        Metric("f1_weighted", "label", False, _ANY, _f1("weighted")),
+        Metric("f1_samples", "label", False, ("multilabel",), _f1("samples")),
+        Metric("precision", "label", False, ("binary",), precision),
+        Metric("recall", "label", False, ("binary",), recall),
+        Metric("mcc", "label", False, _CLASSES, mcc),
         Metric("qwk", "label", False, (*_CLASSES, "regression"), qwk),
-        Metric("kappa", "label", False, _CLASSES, _sklearn("cohen_kappa_score", replace_undefined_by=0.0)),
+        Metric("kappa", "label", False, _CLASSES, kappa),
         Metric("hamming", "label", True, ("multilabel",), lambda truth, guess: float(np.mean(truth != guess))),
         Metric("logloss", "probability", True, _ANY, logloss),
         Metric("multiclass_logloss", "probability", True, _CLASSES, logloss),
