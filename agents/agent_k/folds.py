@@ -1,0 +1,51 @@
+"""The folds of a competition: one assignment, made before any model, for every candidate of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.scoring import true_values
+from agentkd.agents.agent_k.setup import Setup
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def make_folds(setup: Setup, targets: pd.DataFrame, k: int = 5, seed: int = 0) -> pd.DataFrame:
+    """`id` and `fold` (0 … k-1) for each row of the target map, the same for the same seed.
+
+    Classes, and sets of labels, are dealt out one after the other, so that folds differ by one row in size and by one in
+    each class, however rare; a class of one row is in one fold, and unknown to the model that is tried on it. A
+    regression's rows are sorted by value and each run of k rows is spread over the k folds. Fewer than 2 k rows: fewer
+    folds. Raises UserError for fewer than two rows."""
+    import pandas as pd
+
+    n = len(targets)
+    if n < 2:
+        raise UserError(f"{n} training rows cannot be split into folds: at least 2 are needed")
+    k = max(2, min(k, n // 2))
+    random = np.random.default_rng(seed)
+    order = random.permutation(n)  # ties below keep this order
+    keys = _keys(true_values(setup, targets))[order]
+    order = order[np.lexsort(keys.T[::-1])]
+    fold = np.empty(n, dtype=np.int64)
+    if setup.task == "regression":
+        for start in range(0, n, k):
+            block = order[start : start + k]
+            fold[block] = random.permutation(k)[: len(block)]
+    else:
+        fold[order] = np.arange(n) % k
+    return pd.DataFrame({"id": targets["id"].astype(str).to_numpy(), "fold": fold})
+
+
+def _keys(truth: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What rows are sorted by, `(N, keys)`: class, labels, or the mean of the standardised targets."""
+    if truth.dtype.kind != "f":
+        return truth.reshape(len(truth), -1)
+    scale = np.nanstd(truth, axis=0)
+    standard = (truth - np.nanmean(truth, axis=0)) / np.where(scale > 0, scale, 1.0)
+    return np.nan_to_num(standard, nan=0.0).mean(axis=1, keepdims=True)

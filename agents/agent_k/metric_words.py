@@ -1,0 +1,178 @@
+"""Which metric a competition's pages speak of, by the wordings that Kaggle's pages use."""
+
+from __future__ import annotations
+
+import re
+
+_SQUARED = r"(?:mean|average) squared?"
+WORDINGS: dict[str, tuple[str, ...]] = {
+    # A longer match wins over one inside it: "balanced accuracy" over "accuracy". Text is lower case, with single
+    # spaces for hyphens, underscores and markup.
+    "rmsle": (
+        r"\brmsle\b",
+        rf"root {_SQUARED} log(?:arithmic|arithm)?\w* error",
+        rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,60}}?\blog(?:arithm|s|\b|\()[^.;]{{0,120}}?\blog\w*",
+    ),
+    "msle": (r"\bmsle\b", rf"\b{_SQUARED} log(?:arithmic|arithm)?\w* error"),
+    "mean_columnwise_rmse": (
+        r"\bmcrmse\b",
+        rf"mean column ?wise (?:\brmse\b|root {_SQUARED} error)(?: rmse)?",
+        rf"(?:average|mean) (?:of )?(?:the )?(?:\brmses?\b|root {_SQUARED} errors?) (?:of|over|across) (?:all |the )?\w* ?(?:columns|targets)",
+    ),
+    "rmse": (r"\brmse\b", rf"root {_SQUARED} (?:error|deviation)(?: rmse)?"),
+    "mse": (r"\bmse\b", rf"\b{_SQUARED} error(?: mse)?"),
+    "smape": (r"\bsmape\b", r"symmetric mean absolute percent\w* error(?: smape)?"),
+    "mape": (r"\bmape\b", r"mean absolute percent\w* error(?: mape)?"),
+    "medae": (r"\bmedae\b", r"median absolute (?:error|deviation)(?: medae)?"),
+    "mae": (r"\bmae\b", r"(?:mean|average) absolute (?:error|deviation)(?: mae)?"),
+    "r2": (r"\br2\b", r"\br ?\^ ?2\b", r"\br squared\b", r"coefficient of determination", r"r²"),
+    "pearson": (r"\bpearson(?:'s)?(?: product moment)?(?: correlation)?",),
+    "spearman": (r"\bspearman(?:'s)?(?: rank)?(?: correlation)?",),
+    "normalized_gini": (r"\b(?:normali[sz]ed )?gini(?: coefficient| index| score)?",),
+    "multiclass_logloss": (
+        r"multi ?(?:class|nomial) (?:logarithmic loss|log ?loss|cross entropy|loss)",
+        r"categorical cross ?entropy",
+    ),
+    "logloss": (
+        r"\blog ?loss\b",
+        r"logarithmic loss(?: log ?loss)?",
+        r"(?:binary )?cross ?entropy",
+        r"negative log likelihood",
+    ),
+    "mean_columnwise_auc": (
+        r"mean column ?wise (?:\b(?:roc )?auc\b|area under (?:the )?(?:roc|receiver))[^.;]{0,60}?(?:curve)?",
+        r"average of the individual aucs of each",
+        r"(?:average|mean) (?:of )?(?:the )?(?:roc )?aucs? (?:of|over|across) (?:all |each |the )?\w* ?(?:columns?|targets?|labels?)",
+    ),
+    "multiclass_auc": (
+        r"(?:macro(?: averaged?)?|multi ?class|one vs rest|ovr)(?: averaged?)? (?:roc )?(?:auc|area under the roc(?: curve)?)",
+        r"\bauc\b[^.;]{0,40}?one (?:vs|versus|against)(?: the)? rest",
+    ),
+    "auc": (
+        r"\b(?:roc )?auc(?: ?roc)?\b(?: score)?",
+        r"area under (?:the )?(?:roc|receiver operating(?: characteristics?)?)(?: roc)?(?: curve)?(?: auc)?",
+        r"area under (?:the )?curve(?: auc)?",
+        r"\broc curve\b",
+    ),
+    "average_precision": (
+        r"(?<!mean )average precision(?: score)?",
+        r"\b(?:pr ?auc|auprc|auc ?pr)\b",
+        r"area under (?:the )?precision recall(?: curve)?",
+    ),
+    "brier": (r"\bbrier(?: score| loss)?",),
+    "qwk": (r"\bqwk\b", r"quadratic(?:ally)? weighted (?:cohen'?s )?kappa", r"quadratic kappa"),
+    "kappa": (r"\bcohen'?s? kappa(?: score| coefficient)?", r"\bkappa(?: score| coefficient| statistic)"),
+    "mcc": (r"\bmcc\b", r"matthews?'? correlation(?: coefficient)?(?: mcc)?"),
+    "f1_macro": (
+        r"\bmacro(?: averaged?)? f ?1?(?: ?score| ?measure)?\b",
+        r"\bf ?1?(?: ?score| ?measure) ?(?:with )?macro(?: averag\w+)?\b",
+        r"\b(?:mean|average) f ?1?(?: ?score)? (?:of|over|across) (?:all |the |each )?class\w*",
+        r"\bf1 macro\b",
+    ),
+    "f1_micro": (
+        r"\bmicro(?: averaged?)? f ?1?(?: ?score| ?measure)?\b",
+        r"\bf ?1?(?: ?score| ?measure) ?(?:with )?micro(?: averag\w+)?\b",
+        r"\bf1 micro\b",
+    ),
+    "f1_weighted": (
+        r"\bweighted(?: averaged?)? f ?1(?: ?score| ?measure)?\b",
+        r"\bf ?1(?: ?score| ?measure)? ?(?:with )?weighted(?: averag\w+)?\b",
+    ),
+    "f1_samples": (r"\bmean f ?1?(?: ?score| ?measure)\b", r"\b(?:example|sample)s? (?:based|averaged?) f ?1(?: ?score)?"),
+    "f1": (r"\bf ?1\b(?: ?score| ?measure)?", r"\bf ?(?:score|measure)\b"),
+    "hamming": (r"\bhamming(?: loss| distance)?",),
+    "balanced_accuracy": (
+        r"balanced (?:categori[sz]ation |classification )?accuracy",
+        r"(?:mean|average) (?:per class recall|recall (?:of|over|across) (?:all |the |each )?class\w*)",
+    ),
+    "accuracy": (
+        r"\b(?:categori[sz]ation |classification |prediction |overall )?accuracy(?: score)?",
+        r"(?:percentage|fraction|proportion|share|number) of [^.;]{0,60}?(?:correct\w*|right)\b",
+        r"(?:mis ?classification|classification error) rate",
+    ),
+    "precision": (r"\bprecision\b",),
+    "recall": (r"\brecall\b",),
+}  # fmt: skip
+_KIN = {  # the same words for another task
+    "auc": ("mean_columnwise_auc", "multiclass_auc"),
+    "multiclass_auc": ("auc",),
+    "mean_columnwise_auc": ("auc",),
+    "multiclass_logloss": ("logloss",),
+    "rmse": ("mean_columnwise_rmse",),
+    "f1_samples": ("f1", "f1_macro"),
+    "f1": ("f1_macro",),
+    "normalized_gini": ("gini",),
+}
+_ASIDE = {"precision", "recall"}  # mostly named to explain F1: last
+_PATTERNS = [(name, re.compile(pattern)) for name, patterns in WORDINGS.items() for pattern in patterns]
+_HEADING = re.compile(r"^\s{0,3}(#{1,6})\s*(.+?)\s*#*\s*$|^\s*<h[1-6][^>]*>(.+?)</h[1-6]>", re.M)
+_ABOUT = re.compile(r"evaluat|metric|scor(?:e|ing)|goal", re.I)
+_SAID = re.compile(
+    r"\b(?:evaluated?|evaluation metric|scored|judged|ranked|measured|metric (?:is|for|used)|score is|known as|"
+    r"leaderboard|competition metric)\b"
+)
+
+
+def find_metric(text: str, hint: str = "") -> list[str]:
+    """Names of `scoring.METRICS`, the likeliest first, from a competition's pages in Markdown or HTML.
+
+    `hint` is the host's own word where there is one ("CategorizationAccuracy"). It counts most, then sentences that say
+    how submissions are evaluated, then sections whose heading does, then the rest; within each, what is said first. A
+    name may not fit the task: take the first that does."""
+    found: dict[str, float] = {}
+    place = 0
+    for weight, sentence in [(8, _plain(_split_words(hint))), *_sentences(text)]:
+        said = 4 if weight < 8 and _SAID.search(sentence) else 0
+        for name, start in _matches(sentence):
+            rank = weight + said - (2 if name in _ASIDE else 0) - (place + start) * 1e-7
+            found[name] = max(found.get(name, -9.0), rank)
+        place += len(sentence)
+    ordered = sorted(found, key=lambda name: -found[name])
+    return list(dict.fromkeys([*ordered, *(kin for name in ordered for kin in _KIN.get(name, ()))]))
+
+
+def _matches(sentence: str) -> list[tuple[str, int]]:
+    """(name, position) of the wordings that stand in no longer one."""
+    spans = [(m.start(), m.end(), name) for name, pattern in _PATTERNS for m in pattern.finditer(sentence)]
+    return [
+        (name, start)
+        for start, end, name in spans
+        if not any(s <= start and end <= e and e - s > end - start for s, e, _ in spans)
+    ]
+
+
+def _sentences(text: str) -> list[tuple[int, str]]:
+    """(2 in a section about evaluation, else 0; plain sentence), in order."""
+    out = []
+    end = 0
+    about, level = False, 7
+    pieces: list[tuple[bool, str]] = []
+    for heading in _HEADING.finditer(text):
+        pieces.append((about, text[end : heading.start()]))
+        title = heading.group(2) or heading.group(3)
+        depth = len(heading.group(1) or "##")
+        if _ABOUT.search(title):
+            about, level = True, depth
+        elif depth <= level:
+            about = False
+        pieces.append((about, title + "."))
+        end = heading.end()
+    pieces.append((about, text[end:]))
+    for inside, piece in pieces:
+        for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", piece):
+            if plain := _plain(sentence):
+                out.append((2 if inside else 0, plain))
+    return out
+
+
+def _plain(text: str) -> str:
+    """Lower case without links, markup and hyphens; one space between words."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)  # [words](address)
+    text = re.sub(r"<[^>]+>|https?://\S+", " ", text)
+    text = text.lower().replace("’", "'")
+    return re.sub(r"[\s\-–—_*`\"“”(){}\[\]|:/,]+", " ", text).strip()
+
+
+def _split_words(hint: str) -> str:
+    """CamelCase as words: "RootMeanSquaredError" -> "Root Mean Squared Error"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", hint)

@@ -1,0 +1,181 @@
+"""LightGBM (Ke et al. 2017), with the number of rounds chosen without the rows that are predicted.
+
+Each fold's model grows until its held-out loss has not fallen for a while. Held-out rows must not choose their own
+model's size, so a fold's number of rounds is where the mean loss of the OTHER folds is least, and the test rows' that of
+all folds. Nothing is held back from training for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solve.cv import Clock, Problem, Run, finish, problems, splits
+from agentkd.agents.agent_k.solve.data import Data
+from agentkd.agents.agent_k.solve.features import Table, target_means
+from agentkd.agents.agent_k.solve.fused import supervised, table_of
+from agentkd.agents.agent_k.solve.parallel import run_all
+
+Array = npt.NDArray[Any]
+_OBJECTIVES = {"mae": "l1", "medae": "l1"}
+
+
+OWN = ("rounds", "patience", "seeds", "encode")  # parameters that are not LightGBM's
+
+
+RESERVE = 0.85  # of the time is for training, the rest for predicting
+
+
+def defaults(rows: int) -> dict[str, Any]:
+    small = rows < 3000
+    return {
+        "learning_rate": 0.03 if small else 0.06,
+        "num_leaves": 12 if small else 31,
+        "min_child_samples": 10 if small else 20,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "max_bin": 127,
+    }
+
+
+def matrix(table: Table, problem: Problem, train: Array, seed: int, params: dict[str, Any]) -> tuple[Array, list[int]]:
+    """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
+    if params.get("encode") == "means":
+        means = target_means(table.categories, problem.y, problem.classes, train, seed)
+        return np.hstack([table.numbers, means, supervised(table, problem, train, seed)]), []
+    means = supervised(table, problem, train, seed)
+    only = [i for i, name in enumerate(table.category_names) if name not in table.names]  # the others are numbers too
+    categories = table.categories[:, only].astype(np.float64)
+    categories[categories < 0] = np.nan
+    x = np.hstack([table.numbers, means, categories])
+    return x, list(range(x.shape[1] - len(only), x.shape[1]))
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The models of one problem's folds, as text, and their held-out losses by round `(folds, rounds)`."""
+
+    models: list[str]
+    losses: Array
+
+    @property
+    def rounds(self) -> int:
+        return int(np.argmin(self.losses.mean(axis=0))) + 1
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean(axis=0).min())
+
+
+def grow(
+    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
+    some: slice = slice(None),
+) -> Grown:  # fmt: skip
+    """Train the folds (or some of them) within the clock."""
+    settings = _settings(data, problem, params, seed)
+    limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
+    folds = list(splits(data))[some]
+
+    def train_fold(place: int) -> tuple[str, Array]:
+        import lightgbm
+
+        number, train, held, _ = folds[place]
+        until = _until(clock.share(place, len(folds), run.workers))
+        x, categories = matrix(table, problem, train, seed + number, params)
+        known = held[data.learnable[held]]
+        sets = {"categorical_feature": categories, "free_raw_data": False}
+        fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
+        trying = fitting.create_valid(x[known], problem.y[known])
+        record: dict[str, Any] = {}
+        calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), until]
+        model = lightgbm.train(settings, fitting, limit, valid_sets=[trying], callbacks=calls)
+        return model.model_to_string(num_iteration=-1), np.array(next(iter(record["valid_0"].values())))
+
+    grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
+    length = min(len(curve) for _, curve in grown)
+    return Grown([model for model, _ in grown], np.array([curve[:length] for _, curve in grown]))
+
+
+def predict(
+    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, grown: Grown
+) -> tuple[Array, Array]:
+    """`(oof, test)` of all folds' models."""
+    folds = list(splits(data))
+
+    def predict_fold(place: int) -> tuple[Array, Array]:
+        import lightgbm
+
+        number, train, held, rest = folds[place]
+        others = int(np.argmin(np.delete(grown.losses, place, axis=0).mean(axis=0))) + 1
+        x, _ = matrix(table, problem, train, seed + number, params)
+        model = lightgbm.Booster(model_str=grown.models[place])
+        return _predict(model, x[held], others, problem), _predict(model, x[rest], grown.rounds, problem)
+
+    oof = np.zeros((data.n_train, problem.width))
+    test = np.zeros((len(data.test_ids), problem.width))
+    found = run_all([partial(predict_fold, place) for place in range(len(folds))], run.workers)
+    for (_, _, held, _), (ours, theirs) in zip(folds, found, strict=True):
+        oof[held] = ours
+        test += theirs / len(folds)
+    return oof, test
+
+
+def _settings(data: Data, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
+    settings = {"objective": _objective(data.setup.metric, problem), "num_threads": 1, "verbosity": -1}
+    settings |= {"seed": seed, "deterministic": True, "force_row_wise": True}
+    if problem.classes > 2:
+        settings["num_class"] = problem.classes
+    return settings | defaults(data.n_train) | {k: v for k, v in params.items() if k not in OWN}
+
+
+def _objective(metric: str, problem: Problem) -> str:
+    if problem.classes > 2:
+        return "multiclass"
+    return "binary" if problem.classes else _OBJECTIVES.get(metric, "l2")
+
+
+def _until(seconds: float) -> Any:
+    import lightgbm
+
+    end = time.monotonic() + seconds
+
+    def stop(env: Any) -> None:
+        if time.monotonic() > end:
+            raise lightgbm.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+
+    stop.order = 40  # type: ignore[attr-defined]  # after the loss is recorded
+    return stop
+
+
+def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
+    values = np.asarray(model.predict(x, num_iteration=rounds, num_threads=1))
+    if problem.classes == 2:
+        return np.column_stack([1 - values, values])
+    return values.reshape(len(x), -1)
+
+
+def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models averaged)."""
+    table = table_of(data)
+    everything = problems(data.setup, data.y)
+    seeds = [run.seed + 100 * i for i in range(int(run.params.get("seeds", 1)))]
+    oof, test = [], []
+    for place, problem in enumerate(everything):
+        parts = []
+        for i, seed in enumerate(seeds):
+            left = Clock(None if run.clock.seconds is None else RESERVE * run.clock.left / (
+                len(seeds) * (len(everything) - place) - i))  # fmt: skip
+            grown = grow(table, data, problem, run.params, seed, run, left)
+            parts.append(predict(table, data, problem, run.params, seed, run, grown))
+            print(f"loss {grown.loss:.5f} after {grown.rounds} rounds", file=sys.stderr, flush=True)
+        oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
+        test.append((problem, np.mean([t for _, t in parts], axis=0)))
+    return finish(data.setup, oof), finish(data.setup, test)

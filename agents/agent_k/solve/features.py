@@ -1,0 +1,236 @@
+"""What a table's columns hold, as numbers and codes: general rules, no names of columns.
+
+Only the inputs of the training and test rows are looked at here; whatever depends on the target (`target_means`) is
+fitted on a fold's training rows.
+
+| a column of | becomes |
+|---|---|
+| one value, or nothing | nothing, or whether it is missing |
+| numbers, "1,234", "12 %", "$5" | a number; also a category where there are few whole ones |
+| dates | year, month, day, weekday, hour, days since the first |
+| few texts | a category |
+| many texts ("A/5 21171", "Braund, Mr. Owen") | its number, length, words; leading letters, first word and the whole as groups: their sizes, and their target means; its common words |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+FEW = 40  # levels that are one-hot encoded
+WORDS = 30  # common words of a column of many texts
+
+
+@dataclass(frozen=True)
+class Table:
+    """`numbers (N, P)` float with NaN; `categories (N, Q)` codes with -1 for missing, of at most FEW levels; `groups
+    (N, G)` codes of many levels."""
+
+    numbers: Array
+    categories: Array
+    groups: Array
+    names: tuple[str, ...]
+    category_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    views: tuple[Any, ...] = ()
+
+
+class _Columns:
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.numbers: dict[str, Array] = {}
+        self.categories: dict[str, Array] = {}
+        self.groups: dict[str, Array] = {}
+
+    def group(self, name: str, column: pd.Series[Any]) -> None:
+        """A category or a group by its number of levels, and how often each value occurs where that differs."""
+        codes, levels = _codes(column)
+        if len(levels) < 2 and not (codes < 0).any():
+            return
+        size = np.bincount(codes + 1)[codes + 1].astype(np.float64)
+        size[codes < 0] = 0
+        if len(levels) <= FEW:
+            self.categories[name] = codes
+        else:
+            self.numbers[f"{name} size"] = size
+            if size.max() > 1:
+                self.groups[name] = codes
+
+    def table(self) -> Table:
+        seen: dict[bytes, str] = {}
+        for kind in (self.numbers, self.categories, self.groups):  # the same numbers twice say nothing new
+            for name, values in list(kind.items()):
+                key = values.tobytes()
+                if seen.setdefault(key, name) != name or np.all(values == values[0]) or np.isnan(values).all():
+                    del kind[name]
+
+        def stack(kind: dict[str, Array], dtype: str) -> Array:
+            return np.column_stack(list(kind.values())).astype(dtype) if kind else np.zeros((self.rows, 0), dtype)
+
+        return Table(
+            stack(self.numbers, "float64"),
+            stack(self.categories, "int64"),
+            stack(self.groups, "int64"),
+            tuple(self.numbers),
+            tuple(self.categories),
+            tuple(self.groups),
+        )
+
+
+def describe(frame: pd.DataFrame) -> Table:
+    """The features of the rows (train + test) of a table of inputs."""
+    out = _Columns(len(frame))
+    if len(missing := [n for n in frame.columns if frame[n].isna().any()]) > 1:
+        out.numbers["missing"] = frame[missing].isna().sum(axis=1).to_numpy(dtype=np.float64)
+    for name in frame.columns:
+        column = frame[name]
+        if column.notna().sum() == 0 or (column.nunique() < 2 and column.notna().all()):
+            continue
+        if (number := _as_numbers(column)) is not None:
+            _add_number(out, name, number)
+        elif (date := _as_dates(column)) is not None:
+            _add_date(out, name, date)
+        else:
+            text = column.astype(str).str.strip().where(column.notna())
+            if text.nunique() <= FEW:
+                out.group(name, text)
+            else:
+                _add_texts(out, name, text)
+    return out.table()
+
+
+def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):
+        return column.astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return None
+    text = column.dropna().astype(str).str.strip()
+    plain = text.str.replace(r"^[$€£]\s*|\s*%$|(?<=\d),(?=\d{3}\b)", "", regex=True)
+    number = pd.to_numeric(plain, errors="coerce")
+    if number.notna().mean() < 0.95:
+        return None
+    return number.reindex(column.index).astype(np.float64).replace([np.inf, -np.inf], np.nan)
+
+
+def _as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
+    import pandas as pd
+
+    text = column.dropna().astype(str)
+    if (
+        text.str.match(
+            r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\s*[A-Za-z]{3,9} \d{1,2},? \d{4}|\s*\d{1,2} [A-Za-z]{3}"
+        ).mean()
+        < 0.95
+    ):
+        return None
+    with warnings.catch_warnings():  # about formats that it has to guess
+        warnings.simplefilter("ignore")
+        date = pd.to_datetime(column, errors="coerce", format="mixed", utc=True)
+    return date if date.notna().sum() >= 0.95 * column.notna().sum() else None
+
+
+def _add_number(out: _Columns, name: str, column: pd.Series[Any]) -> None:
+    values = column.to_numpy(dtype=np.float64)
+    out.numbers[name] = values
+    there = values[np.isfinite(values)]
+    levels = np.unique(there)
+    if 2 < len(levels) <= FEW // 2 and np.all(levels == np.rint(levels)):
+        out.categories[name] = np.where(np.isfinite(values), np.searchsorted(levels, values), -1)
+
+
+def _add_date(out: _Columns, name: str, date: pd.Series[Any]) -> None:
+    parts = {part: getattr(date.dt, part) for part in ("year", "month", "day", "dayofweek", "hour")}
+    for part, column in parts.items():
+        if column.nunique() > 1:
+            out.numbers[f"{name} {part}"] = column.to_numpy(dtype=np.float64)
+    days = (date - date.min()).dt.total_seconds() / 86400
+    out.numbers[f"{name} days"] = days.to_numpy(dtype=np.float64)
+
+
+def _add_texts(out: _Columns, name: str, text: pd.Series[Any]) -> None:
+    import pandas as pd
+
+    out.group(name, text)
+    filled = text.fillna("")
+    out.numbers[f"{name} length"] = filled.str.len().to_numpy(dtype=np.float64)
+    out.numbers[f"{name} words"] = filled.str.split().str.len().to_numpy(dtype=np.float64)
+    number = pd.to_numeric(filled.str.extract(r"(\d+)\D*$")[0], errors="coerce")
+    if number.notna().mean() > 0.05:
+        out.numbers[f"{name} number"] = number.to_numpy(dtype=np.float64)
+    has_digit = filled.str.contains(r"\d", regex=True).mean() > 0.05
+    if has_digit:
+        letters = filled.str.extract(r"^([^\d]*[A-Za-z][^\s]*)\s")[0]
+        out.group(f"{name} prefix", letters.where(letters.notna(), filled.str.extract(r"^([A-Za-z]+)")[0]))
+        out.group(f"{name} first letter", filled.str.slice(0, 1).where(text.notna()))
+    else:
+        out.group(f"{name} first word", filled.str.extract(r"^(\w+)")[0])
+        out.group(f"{name} last word", filled.str.extract(r"(\w+)\W*$")[0])
+    words = [set(re.findall(r"[A-Za-z]{2,}", value.lower())) for value in filled]
+    count = Counter(word for row in words for word in row)
+    low, high = max(5, 0.005 * len(words)), 0.95 * len(words)
+    common = [word for word, n in sorted(count.items(), key=lambda item: (-item[1], item[0])) if low <= n <= high]
+    for word in common[:WORDS]:
+        out.numbers[f"{name}: {word}"] = np.array([word in row for row in words], dtype=np.float64)
+
+
+def _codes(column: pd.Series[Any]) -> tuple[Array, Array]:
+    import pandas as pd
+
+    codes, levels = pd.factorize(column, sort=True)
+    return np.asarray(codes, dtype=np.int64), np.asarray(levels)
+
+
+def one_hot(categories: Array, train: Array, least: int = 3) -> Array:
+    """Zeros and ones `(N, levels)`: a level that fewer than `least` training rows have shares a column with the other
+    rare ones, missing is a level."""
+    out = []
+    for codes in categories.T:
+        shifted = codes + 1
+        count = np.bincount(shifted[train], minlength=shifted.max() + 1)
+        kept = np.flatnonzero(count >= least)
+        place = np.full(len(count), len(kept))
+        place[kept] = np.arange(len(kept))
+        hot = np.eye(len(kept) + 1)[place[shifted]]
+        out.append(hot[:, hot[train].any(axis=0)])
+    return np.hstack(out) if out else np.zeros((len(categories), 0))
+
+
+def target_means(groups: Array, y: Array, classes: int, train: Array, seed: int, inner: int = 5) -> Array:
+    """Mean target of each group `(N, G * outputs)`, shrunk to the mean of all by a prior of `PRIOR` rows.
+
+    A training row's value comes from the other inner folds (no row's own target is in its feature); all other rows' from
+    all training rows. Two classes and values give one output, more classes one each."""
+    targets = y[:, None].astype(np.float64) if classes <= 2 else np.eye(classes)[np.maximum(y, 0)]
+    fold = np.random.default_rng(seed).integers(0, inner, len(train))
+    out = []
+    for codes in groups.T:
+        values = _means(codes, targets, train, np.arange(len(codes)))
+        for number in range(inner):
+            held, rest = train[fold == number], train[fold != number]
+            if len(held) and len(rest):
+                values[held] = _means(codes, targets, rest, held)
+        out.append(values)
+    return np.hstack(out) if out else np.zeros((len(groups), 0))
+
+
+PRIOR = 3.0
+
+
+def _means(codes: Array, targets: Array, known: Array, wanted: Array) -> Array:
+    size = codes.max() + 2
+    count = np.bincount(codes[known] + 1, minlength=size)
+    mean = targets[known].mean(axis=0)
+    total = np.column_stack([np.bincount(codes[known] + 1, weights=t[known], minlength=size) for t in targets.T])
+    return np.asarray((total + PRIOR * mean) / (count[:, None] + PRIOR))[codes[wanted] + 1]

@@ -1,0 +1,69 @@
+"""Texts and images as columns of a table, so that every model for tables takes all that a competition gives.
+
+Without the target: the first components of TF-IDF and of pixels. With it, from a fold's training rows alone: naive Bayes
+log-odds, which for a training row come from counts without that row (`text.naive_bayes`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solve.cv import Problem
+from agentkd.agents.agent_k.solve.data import Data
+from agentkd.agents.agent_k.solve.features import Table, describe, target_means
+from agentkd.agents.agent_k.solve.grams import characters, present, tf_idf, words
+from agentkd.agents.agent_k.solve.image import load_images, pixel_features
+from agentkd.agents.agent_k.solve.text import naive_bayes, texts_of
+from agentkd.errors import UserError
+
+Array = npt.NDArray[Any]
+COMPONENTS = 32
+
+
+def table_of(data: Data) -> Table:
+    """The features of all modalities. UserError where no column says anything."""
+    table = describe(data.inputs("tab"))
+    blocks: dict[str, Array] = {}
+    views: list[Any] = []
+    if data.setup.txt:
+        texts = texts_of(data)
+        counts = words(texts, 1, 2)
+        blocks["text"] = components(tf_idf(counts))
+        blocks["length"] = np.array([[len(text), text.count(" ")] for text in texts], dtype=np.float64)
+        views = [present(counts), present(characters(texts, 2, 5))]
+    if data.setup.img:
+        blocks["image"] = components(pixel_features(load_images(data)))
+    names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]
+    table = dataclasses.replace(
+        table,
+        numbers=np.hstack([table.numbers, *blocks.values()]),
+        names=(*table.names, *names),
+        views=tuple(views),
+    )
+    if not table.numbers.shape[1] + table.categories.shape[1] + table.groups.shape[1] + len(views):
+        raise UserError("no input column has two different values: there is nothing to learn from")
+    return table
+
+
+def components(x: Any) -> Array:
+    """The first principal directions `(N, at most COMPONENTS)` of dense or sparse rows."""
+    from sklearn.decomposition import TruncatedSVD
+
+    count = min(COMPONENTS, x.shape[1] - 1, x.shape[0] - 1)
+    if count < 1:
+        return np.zeros((x.shape[0], 0))
+    x = x - x.mean(axis=0) if isinstance(x, np.ndarray) else x
+    return np.asarray(TruncatedSVD(count, random_state=0).fit_transform(x), dtype=np.float64)
+
+
+def supervised(table: Table, problem: Problem, train: Array, seed: int) -> Array:
+    """What the training rows' target says about groups and texts, `(N, columns)`."""
+    out = [target_means(table.groups, problem.y, problem.classes, train, seed)]
+    if problem.classes:
+        odds = [naive_bayes(x, problem, train, 0.2, seed) for x in table.views]
+        out += [o / np.maximum(o[train].std(), 1e-9) for o in odds]
+    return np.hstack(out)

@@ -1,0 +1,38 @@
+"""The kinds of candidates by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solve import cnn, image, text
+from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
+from agentkd.agents.agent_k.solve.cv import Clock, Run
+from agentkd.agents.agent_k.solve.data import Data
+from agentkd.agents.agent_k.solve.estimates import ESTIMATES
+from agentkd.agents.agent_k.solve.tabular import sklearn_cv
+from agentkd.agents.agent_k.solve.tune import tuned_cv
+from agentkd.errors import UserError
+
+Array = npt.NDArray[Any]
+KINDS: dict[str, Callable[[Data, Run], tuple[Array, Array]]] = {
+    "lightgbm": lightgbm_cv,
+    "lightgbm-tuned": tuned_cv,
+    "bayes": text.bayes_cv,
+    "tfidf": text.linear_cv,
+    "pixels": image.pixels_cv,
+    "cnn": cnn.cnn_cv,
+    **{name: partial(sklearn_cv, name) for name in ESTIMATES},
+}
+
+
+def solve(data: Data, spec: dict[str, Any], folder: Path) -> tuple[Array, Array]:
+    """`(oof, test)` of a spec, in the columns of a prediction file. UserError for an unknown kind."""
+    if spec["kind"] not in KINDS:
+        raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(KINDS)}")
+    run = Run(spec["params"], int(spec["seed"]), int(spec["threads"]), Clock(spec["seconds"]), folder)
+    return KINDS[spec["kind"]](data, run)

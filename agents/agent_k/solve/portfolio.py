@@ -1,0 +1,97 @@
+"""What to run, in which order, within a clock.
+
+Expected seconds are a start (imports) and core-seconds by thousand rows, measured on two slow cores; they decide what is
+tried, and not what is allowed: a candidate with a budget keeps to it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentkd.agents.agent_k.setup import Setup
+
+START = 3.0  # seconds until a candidate's first fold
+SHARE = 0.8  # of the cores that folds side by side use
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`seconds` is what it is expected to take; `budget`, where given, is the spec's `seconds`."""
+
+    name: str
+    kind: str
+    params: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 10.0
+    budget: float | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """`cost`: core-seconds for a thousand rows (and output, where `by_output`); `most`: rows from which on it is not
+    worth its time; `budget`: share of the whole clock."""
+
+    name: str
+    kind: str
+    cost: float
+    params: dict[str, Any] = field(default_factory=dict)
+    by_output: bool = False
+    most: float = float("inf")
+    budget: float | None = None
+
+
+_TABLE = [
+    _Plan("lightgbm", "lightgbm", 1.4, by_output=True, budget=0.35),
+    _Plan("linear", "linear", 1.0),
+    _Plan("svm", "svm", 1.5, most=6_000),
+    _Plan("lightgbm-means", "lightgbm", 1.4, {"encode": "means", "feature_fraction": 0.3}, by_output=True, budget=0.35),
+    _Plan("extra-trees", "extra-trees", 5.0, most=60_000),
+    _Plan("hist-gbm", "hist-gbm", 1.2, by_output=True),
+    _Plan("knn", "knn", 0.5, most=20_000),
+    _Plan("lightgbm-tuned", "lightgbm-tuned", 6.0, by_output=True, budget=1.0),
+]
+_LASSO = _Plan("lasso", "linear", 1.0, {"penalty": "l1"})
+_TEXT = [
+    _Plan("tfidf", "tfidf", 0.5),
+    _Plan("bayes", "bayes", 1.1),
+    _Plan("lightgbm", "lightgbm", 1.3, budget=0.5),
+    _Plan("tfidf-char", "tfidf", 1.8, {"analyzer": "char"}),
+]
+_IMAGE = [
+    _Plan("pixels", "pixels", 2.5, most=8_000),
+    _Plan("pixels-knn", "pixels", 0.6, {"model": "knn"}, most=20_000),
+    _Plan("cnn", "cnn", 30.0, budget=0.8),
+    _Plan("cnn-wide", "cnn", 60.0, {"epochs": 80}, budget=0.7),
+    _Plan("cnn-mirrored", "cnn", 40.0, {"flip": True, "epochs": 60}, budget=0.3),
+]
+
+
+def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[Candidate]:
+    """Candidates for `seconds` on `threads` cores: a quick sure one first, then by what they are worth. Those that a
+    quarter more than the clock could not hold are left out."""
+    plans: list[_Plan] = []
+    if setup.img:
+        plans += [plan for plan in _IMAGE if plan.kind != "cnn" or importlib.util.find_spec("torch")]
+    if setup.txt:
+        plans += [plan for plan in _TEXT if setup.task != "regression" or plan.kind != "bayes"]
+    if setup.tab or not plans:
+        table = list(_TABLE)
+        if setup.task == "regression":
+            table.insert(2, _LASSO)
+        names = {plan.name for plan in table}
+        plans = table + [plan for plan in plans if plan.name not in names]
+    rows = n_train / 1000
+    cores = 1 + (threads - 1) * SHARE
+    outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
+    out = []
+    for plan in plans:
+        if n_train > plan.most:
+            continue
+        expected = START + plan.cost * rows * (max(1.0, outputs * 0.4) if plan.by_output else 1.0) / cores
+        budget = None if plan.budget is None else plan.budget * seconds
+        if budget is not None:
+            expected = min(expected, budget)
+        if expected <= 1.25 * seconds or not out:
+            out.append(Candidate(plan.name, plan.kind, plan.params, round(expected, 1), budget))
+    return out

@@ -1,0 +1,229 @@
+"""`agentkd bench automl`: our solver line beside AutoGluon and FLAML, with the same clock, cores and seeds.
+
+Ours is what Agent K does without a model: set-up read off the files, portfolio, blend, submission. The clock is wall
+time, and holds everything for ours; for the peers it is the limit that they are given (`seconds` says what each took in
+all). Everybody chooses by cross-validation on the training rows; the private score is looked at once a row, and every
+look is logged. The peers run in an environment of their own, because they pin other versions.
+
+What the peers get: the table as it is. Images as one column a pixel, a text as one column (AutoGluon makes n-grams of
+it, FLAML a category). The logarithm of the target where the metric is RMSLE, which they do not have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agentkd.agents.agent_k.folds import make_folds
+from agentkd.agents.agent_k.form import write_submission
+from agentkd.agents.agent_k.maps import write_maps
+from agentkd.agents.agent_k.scoring import METRICS
+from agentkd.agents.agent_k.setup import Setup
+from agentkd.agents.agent_k.sniff import sniff
+from agentkd.agents.agent_k.solve.data import Data, load
+from agentkd.errors import UserError
+from agentkd.eval.competition import LOG, grade
+from agentkd.progress import say
+from agentkd.shard import write_atomically
+
+OURS = "agentkd"
+PEERS = ("autogluon", "flaml")
+LATE = 3.0  # times the clock: a peer that takes longer is stopped, and has no score
+LOGARITHMIC = ("rmsle", "msle")
+
+
+def bench(
+    *, data: Path, names: str, systems: str, seconds: float, seeds: int, threads: int, python: str, out: Path
+) -> dict[str, Any]:
+    """Rows of (competition, system, seed) in out/automl-SECONDS.json; what is there is not run again.
+
+    `python` is the interpreter of the peers' environment. Raises UserError for an unknown system or competition."""
+    competitions = (
+        [data / name for name in names.split(",")] if names else sorted(p.parent for p in data.glob("*/private"))
+    )
+    wanted = systems.split(",")
+    for path in competitions:
+        if not (path / "competition.json").exists():
+            raise UserError(f"{path} is no competition: give --data the folder that holds them")
+    if unknown := [name for name in wanted if name not in (OURS, *PEERS)]:
+        raise UserError(f"unknown system '{unknown[0]}': the systems are {OURS}, {', '.join(PEERS)}")
+    if set(wanted) & set(PEERS) and not shutil.which(python):
+        raise UserError(f"{python} is no interpreter: pip install 'autogluon.tabular[lightgbm,catboost]' 'flaml[automl]' "
+                        f"in an environment of their own, and give --python its bin/python")  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"automl-{seconds:.0f}.json"
+    report = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    done = {(row["competition"], row["system"], row["seed"]) for row in report["rows"]}
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    for seed in range(seeds):
+        for competition in competitions:
+            for system in wanted:
+                if (competition.name, system, seed) in done:
+                    continue
+                row = run_one(competition, system, seconds, seed, cores, python, out)
+                report["rows"].append(row)
+                report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
+                report["mean_rank"] = mean_ranks(report["rows"])
+                write_atomically(file, json.dumps(report, indent=1) + "\n")
+                say(line(row))
+    return report
+
+
+def run_one(
+    competition: Path, system: str, seconds: float, seed: int, cores: Sequence[int], python: str, out: Path
+) -> dict[str, Any]:
+    folder = out / "work" / f"{competition.name}-{system}-{seed}-{seconds:.0f}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    before, load_before = os.sched_getaffinity(0), os.getloadavg()[0]
+    os.sched_setaffinity(0, cores)  # what is started here inherits it
+    start = time.monotonic()
+    try:
+        found = ours(competition, folder, seconds, seed, len(cores)) if system == OURS else peer(
+            competition, system, folder, seconds, seed, len(cores), python
+        )  # fmt: skip
+    finally:
+        os.sched_setaffinity(0, before)
+    took = round(time.monotonic() - start, 1)
+    row = {"competition": competition.name, "system": system, "seed": seed, **found, "seconds": took}
+    row |= {"load": round(load_before, 1)}
+    file = folder / "submission.csv"
+    if file.exists():
+        graded = grade(competition, file, out / LOG)
+        row |= {"valid": graded.valid, "invalid": graded.invalid, "metric": graded.metric, "private": graded.private}
+        row |= {"percentile": graded.percentile, "medal": graded.medal, "above_median": graded.above_median}
+    else:
+        row |= {"valid": False, "private": None}
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    return row
+
+
+def prepare(competition: Path, workspace: Path, seed: int) -> Setup:
+    """The set-up without a model, as the agent makes it."""
+    public = competition / "public"
+    description = competition / "description.md"
+    text = description.read_text() if description.exists() else ""
+    setup = sniff(public, text, "", {}).setup
+    write_maps(setup, public, workspace)
+    if not (workspace / "data").exists():
+        (workspace / "data").symlink_to(public.resolve())
+    data = load(workspace)
+    folds = make_folds(setup, data.targets, seed=seed)
+    folds.to_csv(workspace / "maps" / "folds.csv", index=False)
+    return setup
+
+
+def ours(competition: Path, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
+    from agentkd.agents.agent_k.solve.line import solver_line
+
+    start = time.monotonic()
+    setup = prepare(competition, folder, seed)
+    notes: list[str] = []
+    blend = solver_line(folder, seconds - (time.monotonic() - start) - 1.0, threads, seed, notes.append)
+    write_submission(blend.test, setup, competition / "public", folder / "submission.csv", blend.thresholds)
+    return {"cv": blend.score, "model": f"{blend.kind} of {len(notes)}", "scores": blend.scores, "notes": notes}
+
+
+def peer(
+    competition: Path, system: str, folder: Path, seconds: float, seed: int, threads: int, python: str
+) -> dict[str, Any]:
+    setup = prepare(competition, folder, seed)
+    data = load(folder)
+    job = write_table(data, folder) | {"seconds": seconds, "threads": threads, "seed": seed}
+    script = Path(__file__).parent / "peers" / f"fit_{system}.py"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(threads)}
+    try:
+        done = subprocess.run([python, str(script)], input=json.dumps(job), capture_output=True, text=True, check=False,
+                              env=environment, timeout=LATE * seconds + 60)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"cv": None, "model": "", "error": f"not done after {LATE * seconds + 60:.0f} s"}
+    (folder / "log.txt").write_text(done.stdout + done.stderr)
+    if done.returncode:
+        return {"cv": None, "model": "", "error": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    predictions = read_predictions(data, Path(job["out"]))
+    write_submission(predictions, setup, competition / "public", folder / "submission.csv", None)
+    return found
+
+
+def write_table(data: Data, folder: Path) -> dict[str, Any]:
+    """The peers' job without clock and seed: train.csv with the target, test.csv without it."""
+    setup = data.setup
+    frame = pd.concat([data.inputs("tab"), data.inputs("txt")], axis=1)
+    if setup.img:
+        from agentkd.agents.agent_k.solve.image import load_images
+
+        pixels = load_images(data)
+        flat = pixels.reshape(len(pixels), -1)
+        frame = frame.join(pd.DataFrame(flat, columns=[f"pixel{i}" for i in range(flat.shape[1])]))
+    train, test = frame.iloc[: data.n_train].copy(), frame.iloc[data.n_train :]
+    target = "target__"
+    if setup.task == "regression":
+        y = data.y[:, 0]
+        train[target] = np.log1p(y) if setup.metric in LOGARITHMIC else y
+    else:
+        train[target] = np.array(setup.classes, dtype=object)[data.y]
+    train.to_csv(folder / "train.csv", index=False)
+    test.to_csv(folder / "test.csv", index=False)
+    return {
+        "train": str(folder / "train.csv"),
+        "test": str(folder / "test.csv"),
+        "target": target,
+        "task": setup.task,
+        "metric": "rmse" if setup.metric in LOGARITHMIC else setup.metric,
+        "folder": str(folder / "model"),
+        "out": str(folder / "predictions.csv"),
+    }
+
+
+def read_predictions(data: Data, file: Path) -> pd.DataFrame:
+    """A peer's predictions as a prediction file."""
+    found = pd.read_csv(file)
+    out = pd.DataFrame({"id": data.test_ids})
+    if data.setup.task == "regression":
+        value = found["value"].to_numpy()
+        out[data.setup.targets[0]] = np.expm1(value) if data.setup.metric in LOGARITHMIC else value
+        return out
+    found.columns = found.columns.astype(str)
+    for name in data.setup.classes:
+        out[name] = found[name].to_numpy()
+    return out
+
+
+def mean_ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean rank by private score over the (competition, seed) that all systems have a row for; ties share a rank, a row
+    without a valid score is last."""
+    systems = sorted({row["system"] for row in rows})
+    ranks: dict[str, list[float]] = {system: [] for system in systems}
+    for key in sorted({(row["competition"], row["seed"]) for row in rows}):
+        here = {row["system"]: row for row in rows if (row["competition"], row["seed"]) == key}
+        if set(here) != set(systems):
+            continue
+        metric = next((METRICS[row["metric"]] for row in here.values() if row.get("metric")), None)
+        sign = 1.0 if metric is not None and metric.lower_is_better else -1.0
+        values = {s: np.inf if row["private"] is None else sign * row["private"] for s, row in here.items()}
+        for system in systems:
+            less = sum(v < values[system] for v in values.values())
+            same = sum(v == values[system] for v in values.values())
+            ranks[system].append(less + (same + 1) / 2)
+    return {system: round(float(np.mean(found)), 3) for system, found in ranks.items() if found}
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for the terminal."""
+    if row["private"] is None:
+        return f"{row['competition']} {row['system']} seed {row['seed']}: {row.get('error') or row.get('invalid')}"
+    place = "" if row["percentile"] is None else f", percentile {row['percentile']:.1f}"
+    return (
+        f"{row['competition']} {row['system']} seed {row['seed']}: {row['metric']} {row['private']:.5f} "
+        f"(cv {row['cv']:.5f}){place}, {row['medal'] or 'no medal'}, {row['seconds']:.0f} s"
+    )
