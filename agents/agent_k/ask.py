@@ -32,8 +32,8 @@ class Silent(Exception):
 
 class Asker:
     """The model, as the stages see it: `teacher` names it, and it is opened when it is first asked, for a server may
-    take minutes to start. It falls silent for good where there is none, where a limit is reached, or where it has failed
-    PATIENCE times in a row; `why` then says so."""
+    take minutes to start. It falls silent for good where there is none, where a limit is reached, or where it has
+    failed PATIENCE times in a row; `why` then says so."""
 
     def __init__(
         self,
