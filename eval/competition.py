@@ -135,7 +135,9 @@ def check(submission: Path, name: str, columns: list[str], ids: list[str]) -> pd
     return given
 
 
-def _setup(facts: dict[str, Any], outputs: list[str], answers: list[str], solution: pd.DataFrame, labels: set[str]) -> Setup:
+def _setup(
+    facts: dict[str, Any], outputs: list[str], answers: list[str], solution: pd.DataFrame, labels: set[str]
+) -> Setup:
     """What scoring has to know. Classes with a column each (of the solution or the sample) are those columns; `labels` are further classes: an answer
     that no true row has is wrong, and not invalid."""
     classes: tuple[str, ...] = ()

@@ -31,7 +31,9 @@ def file_of(setup: Setup, values: Any, first: str = "r") -> Any:
     return pd.DataFrame({"id": [f"{first}{i}" for i in range(len(values))]} | columns)
 
 
-def a_regression(metric: str, noises: dict[str, float], bias: float = 0.0) -> tuple[Setup, Any, dict[str, tuple[Any, Any]]]:
+def a_regression(
+    metric: str, noises: dict[str, float], bias: float = 0.0
+) -> tuple[Setup, Any, dict[str, tuple[Any, Any]]]:
     random = np.random.default_rng(0)
     y = random.lognormal(3, 0.5, (ROWS + TEST, 1))
     setup = a_setup(metric, "regression")
@@ -81,23 +83,31 @@ def test_a_blend_of_values_beats_the_best_candidate(metric: str) -> None:
     setup, truth, candidates = a_regression(metric, {"a": 0.2, "b": 0.22, "c": 0.25, "d": 0.9})
     found = blended(setup, truth, candidates)
     singles = [score(setup, truth, oof) for oof, _ in candidates.values()]
-    assert found.kind != "single" and (found.score < min(singles) if setup.lower_is_better else found.score > max(singles))
+    assert found.kind != "single" and (
+        found.score < min(singles) if setup.lower_is_better else found.score > max(singles)
+    )
     assert found.score == pytest.approx(score(setup, truth, found.oof))
     assert list(found.test["id"]) == [f"t{i}" for i in range(TEST)] and np.isfinite(found.test["y"]).all()
 
 
-@pytest.mark.parametrize("metric, kinds", [("multiclass_logloss", 3), ("accuracy", 3), ("auc", 2), ("mcc", 2), ("qwk", 4)])
+@pytest.mark.parametrize(
+    "metric, kinds", [("multiclass_logloss", 3), ("accuracy", 3), ("auc", 2), ("mcc", 2), ("qwk", 4)]
+)
 def test_a_blend_of_probabilities_is_no_worse(metric: str, kinds: int) -> None:
     setup, truth, candidates = classification(metric, {"a": 1.5, "b": 1.4, "c": 1.2}, kinds)
     found = blended(setup, truth, candidates)
-    best = max((score(setup, truth, oof) for oof, _ in candidates.values()), key=lambda s: -s if setup.lower_is_better else s)
+    best = max(
+        (score(setup, truth, oof) for oof, _ in candidates.values()), key=lambda s: -s if setup.lower_is_better else s
+    )
     assert (found.score <= best) if setup.lower_is_better else (found.score >= best)
     assert np.allclose(found.test[list(setup.predicted)].sum(axis=1), 1)
 
 
 def test_noise_is_left_alone() -> None:
     """Ten candidates of chance beside a good one: nested cross-validation must not be fooled by them."""
-    setup, truth, candidates = classification("multiclass_logloss", {"good": 3.0} | {f"chance{i}": 0.0 for i in range(10)})
+    setup, truth, candidates = classification(
+        "multiclass_logloss", {"good": 3.0} | {f"chance{i}": 0.0 for i in range(10)}
+    )
     found = blended(setup, truth, candidates)
     assert found.score <= score(setup, truth, candidates["good"][0])
     assert not found.weights or found.weights["good"] > 0.8
@@ -122,7 +132,9 @@ def test_a_threshold_is_tuned_where_it_helps_and_only_there() -> None:
     assert found.thresholds is not None and found.thresholds[1] < 0.5
     plain = score(setup, truth, found.oof)
     assert found.score > plain  # on folds that did not choose the threshold
-    assert (labels(setup, found.test, found.thresholds)["y"] == "b").sum() > (labels(setup, found.test)["y"] == "b").sum()
+    assert (labels(setup, found.test, found.thresholds)["y"] == "b").sum() > (
+        labels(setup, found.test)["y"] == "b"
+    ).sum()
     setup, truth, candidates = classification("accuracy", {"a": 1.6, "b": 1.5}, 2)
     assert blended(setup, truth, candidates).thresholds is None
 

@@ -85,7 +85,9 @@ def test_labels_and_probabilities(tmp_path: Path) -> None:
     assert grade(where, submitted(tmp_path, "id,y\n1,0\n2,1.0\n3,0\n4,1\n"), tmp_path / "log").overall == 0.5
     found = grade(where, submitted(tmp_path, "id,y\n1,0\n2,1\n3,5\n4,0\n"), tmp_path / "log")
     assert "'5' is none of the classes 0, 1" in found.invalid
-    three = competition(tmp_path / "e", facts | {"task": "multiclass"}, "id,y\n1,a\n2,b\n3,c\n", "id,y\n1,a\n2,a\n3,a\n")
+    three = competition(
+        tmp_path / "e", facts | {"task": "multiclass"}, "id,y\n1,a\n2,b\n3,c\n", "id,y\n1,a\n2,a\n3,a\n"
+    )
     found = grade(three, submitted(tmp_path, "id,y\n1,a\n2,b\n3,zebra\n"), tmp_path / "log")
     assert found.overall == pytest.approx(2 / 3)  # a label that no row has is wrong, and not the first class
     facts = {"metric": "auc", "task": "binary", "targets": ["y"]}

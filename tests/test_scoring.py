@@ -92,7 +92,9 @@ POSITIVE = st.floats(0.5, 1000).map(lambda x: round(x, 3))
 
 @pytest.mark.parametrize("metric", VALUES)
 @settings(max_examples=40)
-@given(pairs=st.lists(st.tuples(POSITIVE, POSITIVE), min_size=3, max_size=12, unique_by=(lambda p: p[0], lambda p: p[1])))
+@given(
+    pairs=st.lists(st.tuples(POSITIVE, POSITIVE), min_size=3, max_size=12, unique_by=(lambda p: p[0], lambda p: p[1]))
+)
 def test_metrics_of_values(metric: str, pairs: list[tuple[float, float]]) -> None:
     truth, guess = [list(column) for column in zip(*pairs, strict=True)]
     assert values_of(metric, truth, guess) == pytest.approx(VALUES[metric](truth, guess), rel=1e-6, abs=1e-9)
@@ -164,7 +166,9 @@ def test_metrics_of_the_positive_class(pairs: list[tuple[int, int]]) -> None:
 
 
 def naive_auc(t: list[int], p: list[float]) -> float:
-    pairs = itertools.product([a for a, y in zip(p, t, strict=True) if y], [a for a, y in zip(p, t, strict=True) if not y])
+    pairs = itertools.product(
+        [a for a, y in zip(p, t, strict=True) if y], [a for a, y in zip(p, t, strict=True) if not y]
+    )
     return mean((a > b) + (a == b) / 2 for a, b in pairs)
 
 
@@ -187,7 +191,9 @@ def test_metrics_of_probabilities(rows: list[tuple[bool, int]]) -> None:
     names = ("0", "1")
     loss = -mean(math.log(a if y else 1 - a) for y, a in zip(truth, p, strict=True))
     assert classes_of("logloss", truth, both, names) == pytest.approx(loss)
-    assert classes_of("brier", truth, both, names) == pytest.approx(mean((y - a) ** 2 for y, a in zip(truth, p, strict=True)))
+    assert classes_of("brier", truth, both, names) == pytest.approx(
+        mean((y - a) ** 2 for y, a in zip(truth, p, strict=True))
+    )
     if len(set(truth)) == 2:
         assert classes_of("auc", truth, both, names) == pytest.approx(naive_auc(truth, p))
         assert classes_of("gini", truth, both, names) == pytest.approx(2 * naive_auc(truth, p) - 1)

@@ -2,8 +2,8 @@
 
 Ours is what Agent K does without a model: set-up read off the files, portfolio, blend, submission. The clock is wall
 time, and holds everything for ours; for the peers it is the limit that they are given (`seconds` says what each took in
-all). Everybody chooses by cross-validation on the training rows; the private score is looked at once a row, and every
-look is logged. The peers run in an environment of their own, because they pin other versions.
+all). Everybody chooses by cross-validation on the training rows; the test rows are scored once a row of the table, and
+every look is logged. Ranks are by the score on all test rows, and again by that on the private half. The peers run in an environment of their own, because they pin other versions.
 
 What the peers get: the table as it is. Images as one column a pixel, a text as one column (AutoGluon makes n-grams of
 it, FLAML a category). The logarithm of the target where the metric is RMSLE, which they do not have.
@@ -72,7 +72,8 @@ def bench(
                 row = run_one(competition, system, seconds, seed, cores, python, out)
                 report["rows"].append(row)
                 report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
-                report["mean_rank"] = mean_ranks(report["rows"])
+                report["mean_rank"] = mean_ranks(report["rows"], "overall")
+                report["mean_rank_private"] = mean_ranks(report["rows"], "private")
                 write_atomically(file, json.dumps(report, indent=1) + "\n")
                 say(line(row))
     return report
@@ -99,10 +100,16 @@ def run_one(
     file = folder / "submission.csv"
     if file.exists():
         graded = grade(competition, file, out / LOG)
-        row |= {"valid": graded.valid, "invalid": graded.invalid, "metric": graded.metric, "private": graded.private}
-        row |= {"percentile": graded.percentile, "medal": graded.medal, "above_median": graded.above_median}
+        row |= {"valid": graded.valid, "invalid": graded.invalid, "metric": graded.metric, "public": graded.public}
+        row |= {
+            "private": graded.private,
+            "overall": graded.overall,
+            "percentile": graded.percentile,
+            "medal": graded.medal,
+            "above_median": graded.above_median,
+        }
     else:
-        row |= {"valid": False, "private": None}
+        row |= {"valid": False, "private": None, "overall": None}
     shutil.rmtree(folder / "model", ignore_errors=True)
     return row
 
@@ -199,8 +206,8 @@ def read_predictions(data: Data, file: Path) -> pd.DataFrame:
     return out
 
 
-def mean_ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean rank by private score over the (competition, seed) that all systems have a row for; ties share a rank, a row
+def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
+    """Mean rank by a score (`overall`: all test rows, `private`: that half) over the (competition, seed) that all systems have a row for; ties share a rank, a row
     without a valid score is last."""
     systems = sorted({row["system"] for row in rows})
     ranks: dict[str, list[float]] = {system: [] for system in systems}
@@ -210,7 +217,7 @@ def mean_ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
             continue
         metric = next((METRICS[row["metric"]] for row in here.values() if row.get("metric")), None)
         sign = 1.0 if metric is not None and metric.lower_is_better else -1.0
-        values = {s: np.inf if row["private"] is None else sign * row["private"] for s, row in here.items()}
+        values = {s: np.inf if row[by] is None else sign * row[by] for s, row in here.items()}
         for system in systems:
             less = sum(v < values[system] for v in values.values())
             same = sum(v == values[system] for v in values.values())
@@ -220,10 +227,10 @@ def mean_ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def line(row: dict[str, Any]) -> str:
     """A row for the terminal."""
-    if row["private"] is None:
+    if row["overall"] is None:
         return f"{row['competition']} {row['system']} seed {row['seed']}: {row.get('error') or row.get('invalid')}"
     place = "" if row["percentile"] is None else f", percentile {row['percentile']:.1f}"
     return (
-        f"{row['competition']} {row['system']} seed {row['seed']}: {row['metric']} {row['private']:.5f} "
+        f"{row['competition']} {row['system']} seed {row['seed']}: {row['metric']} {row['overall']:.5f} "
         f"(cv {row['cv']:.5f}){place}, {row['medal'] or 'no medal'}, {row['seconds']:.0f} s"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit, problems
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.image import LARGEST, load_images
-from agentkd.errors import UserError
+from agentkd.agents.agent_k.solve.networks import Shares, need_torch, predict, train
 
 if TYPE_CHECKING:
     import torch
@@ -26,24 +25,31 @@ def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """`params`: epochs (40), width (32), flip (false: mirrored letters are others), views (4) at prediction.
 
     A budget shortens the folds' training equally. UserError without torch."""
-    try:
-        import torch
-    except ImportError:
-        raise UserError("kind 'cnn' needs torch: pip install 'agentkd[train]'") from None
+    need_torch("cnn")
+    import torch
+
     x = torch.from_numpy(load_images(data, int(run.params.get("size", LARGEST))))
     if max(x.shape[2:]) < SMALLEST:
         scale = SMALLEST / max(x.shape[2:])
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
-    jobs = len(np.unique(data.fold)) * len(problems(data.setup, data.y))
-    rounds = -(-jobs // max(1, run.workers))
+    shares = Shares(data, len(problems(data.setup, data.y)), run)
+    width, epochs, views = (int(run.params.get(k, v)) for k, v in (("width", 32), ("epochs", 40), ("views", 4)))
+    flip = bool(run.params.get("flip", False))
 
-    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        nonlocal rounds  # each worker counts its own
+    def learn(problem: Problem, rows: Array, rest: Array, seed: int) -> Array:
         torch.set_num_threads(1)
-        share = None if run.clock.seconds is None else max(run.clock.left, 0.0) / max(1, rounds)
-        rounds -= 1
-        return _train(x, problem, train, rest, run.params, seed, share)
+        torch.manual_seed(seed)
+        moves = torch.Generator().manual_seed(seed)
+        model = _network(x.shape[1], problem.width, width)
+        middle, spread = train(
+            model, lambda part: _moved(x[part], moves, flip), problem, rows, epochs=epochs, batch=BATCH, smoothing=0.05,
+            rate=float(run.params.get("lr", 4e-3)), decay=0.02, seed=seed, seconds=shares.take(),
+        )  # fmt: skip
+        total = predict(model, lambda part: x[part], problem, rest)
+        for _ in range(views - 1):
+            total += predict(model, lambda part: _moved(x[part], moves, flip, 0.5), problem, rest)
+        return total / views * spread + middle
 
     return cross_fit(data, learn, run)
 
@@ -67,68 +73,6 @@ def _network(channels: int, outputs: int, width: int) -> nn.Module:
         nn.Dropout(0.3),
         nn.Linear(16 * width, outputs),
     )
-
-
-def _train(
-    x: torch.Tensor,
-    problem: Problem,
-    train: Array,
-    rest: Array,
-    params: dict[str, Any],
-    seed: int,
-    seconds: float | None,
-) -> Array:
-    import torch
-    from torch.nn import functional
-
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    y = problem.y[train]
-    middle, spread = (0.0, 1.0) if problem.classes else (float(y.mean()), float(y.std()) or 1.0)
-    target = torch.from_numpy(y if problem.classes else ((y - middle) / spread).astype(np.float32))
-    model = _network(x.shape[1], problem.width, int(params.get("width", 32)))
-    epochs, rate = int(params.get("epochs", 40)), float(params.get("lr", 4e-3))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
-    flip, rows = bool(params.get("flip", False)), torch.from_numpy(train)
-    steps = epochs * max(1, -(-len(train) // BATCH))
-    seconds = seconds and 0.8 * seconds  # the rest is for predicting
-    start, step = time.monotonic(), 0
-    model.train()
-    while step < steps:
-        order = torch.randperm(len(train), generator=generator)
-        for batch in order.split(BATCH):
-            # Where the clock is short, the schedule ends with it: a rate that never falls costs more than few steps.
-            done = max(step / steps, (time.monotonic() - start) / seconds if seconds else 0.0)
-            if done >= 1:
-                step = steps
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, done / 0.15 + 0.02) * (1 - done)
-            if len(batch) < 2:
-                continue
-            out = model(_moved(x[rows[batch]], generator, flip))
-            if problem.classes:
-                loss = functional.cross_entropy(out, target[batch], label_smoothing=0.05)
-            else:
-                loss = functional.mse_loss(out[:, 0], target[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            step += 1
-    model.eval()
-    views = int(params.get("views", 4))
-    with torch.inference_mode():
-        total = sum(_predict(model, x[torch.from_numpy(rest)], generator, flip, problem, i > 0) for i in range(views))
-    values = total / views if isinstance(total, np.ndarray) else np.zeros((len(rest), problem.width))
-    return values if problem.classes else values * spread + middle
-
-
-def _predict(model: Any, x: torch.Tensor, generator: Any, flip: bool, problem: Problem, move: bool) -> Array:
-    import torch
-
-    parts = [model(_moved(part, generator, flip, 0.5) if move else part) for part in x.split(256)]
-    out = torch.cat(parts)
-    return np.asarray((out.softmax(dim=1) if problem.classes else out).numpy(), dtype=np.float64)
 
 
 def _moved(x: torch.Tensor, generator: torch.Generator, flip: bool, much: float = 1.0) -> torch.Tensor:
