@@ -57,7 +57,9 @@ def grade(
     as_json: Json = False,
 ) -> None:
     """Score a file against private labels: public and private score, percentile, medal. Every grading is logged."""
+    from dataclasses import asdict
+
     from agentkd.eval.competition import grade as run_grade
 
-    result = run_grade(submission, competition, log=log or Path("runs/gradings.jsonl"))
-    give(result, lambda found: say(" · ".join(f"{name} {value}" for name, value in found.items())), as_json)
+    result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl")))
+    give(result, lambda found: say(" · ".join(f"{name} {value}" for name, value in found.items() if value)), as_json)

@@ -130,14 +130,17 @@ def prepare(competition: Path, workspace: Path, seed: int) -> Setup:
 
 
 def ours(competition: Path, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
-    from agentkd.agents.agent_k.solve.line import solver_line
+    from agentkd.agents.agent_k.run import run
+    from agentkd.config import KaggleConfig
 
-    start = time.monotonic()
-    setup = prepare(competition, folder, seed)
-    notes: list[str] = []
-    blend = solver_line(folder, seconds - (time.monotonic() - start) - 1.0, threads, seed, notes.append)
-    write_submission(blend.test, setup, competition / "public", folder / "submission.csv", blend.thresholds)
-    return {"cv": blend.score, "model": f"{blend.kind} of {len(notes)}", "scores": blend.scores, "notes": notes}
+    config = KaggleConfig(
+        competition=str(competition), teacher="none", submit="never", max_hours=seconds / 3600, threads=threads,
+        seed=seed, out=str(folder / "run"),
+    )  # fmt: skip
+    found = run(config)
+    shutil.copy(folder / "run" / "submission.csv", folder / "submission.csv")
+    scores = {name: round(item["score"], 6) for name, item in found["candidates"].items() if "score" in item}
+    return {"cv": found["score"], "model": f"{found['best']} of {len(scores)}", "scores": scores}
 
 
 def peer(
@@ -234,3 +237,11 @@ def line(row: dict[str, Any]) -> str:
         f"{row['competition']} {row['system']} seed {row['seed']}: {row['metric']} {row['overall']:.5f} "
         f"(cv {row['cv']:.5f}){place}, {row['medal'] or 'no medal'}, {row['seconds']:.0f} s"
     )
+
+
+def show(report: dict[str, Any]) -> None:
+    """All rows, then the mean ranks."""
+    for row in report["rows"]:
+        say(line(row))
+    for system, rank in sorted(report.get("mean_rank", {}).items(), key=lambda item: item[1]):
+        say(f"mean rank {rank:.2f}: {system} (clock {report['seconds']:.0f} s, {report['cores']} cores)")
