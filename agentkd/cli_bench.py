@@ -211,3 +211,18 @@ def automl(
         data=data, names=names, systems=systems, seconds=seconds, seeds=seeds, threads=threads, python=python, out=out
     )  # fmt: skip
     give(result, show, as_json)
+
+
+@measure.command("students")
+def bench_students(
+    students: Annotated[str, typer.Argument(help="directories or names, comma-separated")],
+    questions: Annotated[int, typer.Option(min=1, help="a round")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="interleaved; each student runs once in each")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for students.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """How fast students weigh paths and write, beside the first of them."""
+    from agentkd.eval.bench.students import bench, show
+
+    give(bench(students, questions=questions, rounds=rounds, seed=seed, out=out), show, as_json)
