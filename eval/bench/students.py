@@ -1,7 +1,7 @@
 """`agentkd bench students A,B`: how fast students answer, beside the first of them, for one question at a time.
 
 Two kinds of work, interleaved over the students in each round, on the questions of the packaged task: the exact weights
-of PATHS relation paths of two edges (what `eval --constrain kb` asks of a student), and WRITTEN greedily written tokens.
+of PATHS relation paths (what `eval --constrain kb` asks of a student), and WRITTEN greedily written tokens.
 """
 
 from __future__ import annotations
