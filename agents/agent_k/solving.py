@@ -69,7 +69,8 @@ async def first(around: Around, state: State, then: str) -> Command[str]:
         work.memory = remember(work.memory, failure.message, "format!", "error")
         return go_back(state, "format", work.update())
     candidate = plan(around, setup)[0]
-    name, found = await run_candidate(around, state, candidate, min(DRAFT_SECONDS, max(around.clock.left, 5.0)))
+    seconds = min(DRAFT_SECONDS, candidate.budget or DRAFT_SECONDS, max(around.clock.left, 5.0))
+    name, found = await run_candidate(around, state, candidate, seconds)
     candidates = {"constant": flat, name: found} if "error" in found else {name: found}
     note_score(work, around, stage, name, found, candidates, {})
     best, _ = await better(around, {**accepted_code(state), "best": best}, name, found)
