@@ -14,8 +14,8 @@ from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
 from agentkd.agents.agent_k.solve.cv import Clock, Run
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.estimates import ESTIMATES
-from agentkd.agents.agent_k.solve.tabular import sklearn_cv
 from agentkd.agents.agent_k.solve.tabm import mlp_cv
+from agentkd.agents.agent_k.solve.tabular import sklearn_cv
 from agentkd.agents.agent_k.solve.tune import tuned_cv
 from agentkd.errors import UserError
 

@@ -1,8 +1,7 @@
 """What to run, in which order, within a clock.
 
-Expected seconds are a start (imports) and core-seconds by thousand rows, measured on two slow cores; they decide what is
-tried, and not what is allowed: a candidate with a budget keeps to it.
-"""
+Expected seconds are a start (imports) and core-seconds by thousand rows, measured on two slow cores; they decide what
+is tried, and not what is allowed: a candidate with a budget keeps to it."""
 
 from __future__ import annotations
 
@@ -84,7 +83,7 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
     rows = n_train / 1000
     cores = 1 + (threads - 1) * SHARE
     outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
-    out = []
+    out: list[Candidate] = []
     for plan in plans:
         if n_train > plan.most:
             continue

@@ -1,8 +1,8 @@
 """A network for tables: numbers as waves, and several networks in one.
 
 Numbers go through sines of learned frequencies (Gorishniy et al. 2022, "On embeddings for numerical features"); the
-members of the ensemble share all weights but a scale of the inputs and the last layer (TabM-mini, Gorishniy et al. 2025).
-"""
+members of the ensemble share all weights but a scale of the inputs and the last layer (TabM-mini, Gorishniy et al.
+2025)."""
 
 from __future__ import annotations
 

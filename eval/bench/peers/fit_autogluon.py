@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from autogluon.tabular import TabularPredictor, __version__
 
-METRICS = {"accuracy": "accuracy", "multiclass_logloss": "log_loss", "logloss": "log_loss", "rmse": "root_mean_squared_error",
-           "auc": "roc_auc", "mae": "mean_absolute_error", "f1": "f1", "f1_macro": "f1_macro", "mcc": "mcc",
+METRICS = {"accuracy": "accuracy", "multiclass_logloss": "log_loss", "logloss": "log_loss",
+           "rmse": "root_mean_squared_error", "auc": "roc_auc", "mae": "mean_absolute_error", "f1": "f1", "f1_macro": "f1_macro", "mcc": "mcc",
            "qwk": "quadratic_kappa", "r2": "r2", "balanced_accuracy": "balanced_accuracy"}  # fmt: skip
 
 
