@@ -1,7 +1,8 @@
 """`agentkd bench students A,B`: how fast students answer, beside the first of them, for one question at a time.
 
 Two kinds of work, interleaved over the students in each round, on the questions of the packaged task: the exact weights
-of PATHS relation paths (what `eval --constrain kb` asks of a student), and WRITTEN greedily written tokens.
+of PATHS relation paths, by question (`eval --constrain kb` asks that of a student), and at most WRITTEN greedily written
+tokens, by token, since students end their answers at different lengths.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from agentkd.tasks import load_task
 from agentkd.trace import Message
 
 PATHS, WRITTEN = 12, 32
+UNIT = {"weigh": "question", "write": "token"}
 
 
 def bench(students: str, *, questions: int, rounds: int, seed: int, out: Path | None) -> dict[str, Any]:
-    """Seconds a question by student and work (median over rounds), and each round's ratio to the first student."""
+    """Seconds by student and work (median over rounds), and each round's ratio to the first student."""
     names = [name.strip() for name in students.split(",")]
     task = load_task("geo")
     asked = [question.question for question in task.pick("test", questions, seed)]
@@ -57,7 +59,7 @@ def spread(own: Sequence[float], first: Sequence[float]) -> dict[str, float]:
 async def measured(
     names: Sequence[str], asked: Sequence[str], paths: Sequence[tuple[str, ...]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Seconds a question of each round, by work and student; a round before them warms up."""
+    """Seconds a question (weigh) or a token (write) of each round, by student; a round before them warms up."""
     models = {name: InProcess(name, name=name, cache=None) for name in names}
     servers = [asyncio.create_task(model.serve()) for model in models.values()]
     found: dict[str, dict[str, list[float]]] = {work: {name: [] for name in names} for work in ("weigh", "write")}
@@ -65,14 +67,16 @@ async def measured(
         for number in range(rounds + 1):
             for name, model in models.items():
                 for work in found:
-                    start = time.monotonic()
+                    start, done = time.monotonic(), 0
                     for question, choices in zip(asked, paths, strict=True):
                         if work == "weigh":
                             await model.complete(f"Question: {question}\n", choices=choices)
+                            done += 1
                         else:
-                            await model.chat([Message(role="user", content=question)], max_tokens=WRITTEN)
+                            reply = await model.chat([Message(role="user", content=question)], max_tokens=WRITTEN)
+                            done += reply.usage.completion_tokens
                     if number:
-                        found[work][name].append((time.monotonic() - start) / len(asked))
+                        found[work][name].append((time.monotonic() - start) / done)
     finally:
         for server in servers:
             server.cancel()
@@ -83,5 +87,5 @@ def show(report: dict[str, Any]) -> None:
     for work, ratios in report["ratio"].items():
         for name, ratio in ratios.items():
             took = report["seconds"][work][name]
-            say(f"{work}: {name} {took * 1000:.0f} ms a question, {ratio['median']:.2f} "
+            say(f"{work}: {name} {took * 1000:.0f} ms a {UNIT[work]}, {ratio['median']:.2f} "
                 f"({ratio['low']:.2f} to {ratio['high']:.2f}) of the first")  # fmt: skip
