@@ -1,7 +1,7 @@
 """`agentkd bench students A,B`: how fast students answer, beside the first of them, for one question at a time.
 
 Two kinds of work, interleaved over the students in each round, on the questions of the packaged task: the exact weights
-of PATHS relation paths, by question (`eval --constrain kb` asks that of a student), and at most WRITTEN greedily written
+of PATHS relation paths, by question (what `eval --constrain kb` asks for), and at most WRITTEN greedily written
 tokens, by token, since students end their answers at different lengths.
 """
 
