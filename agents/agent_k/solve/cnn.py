@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit, problems

@@ -16,6 +16,8 @@ from agentkd.agents.agent_k.solve.data import load
 from agentkd.agents.agent_k.solve.portfolio import START, Candidate, portfolio
 from agentkd.errors import WorldError
 
+LEAST = 0.5  # of a candidate with a budget is not for it to shorten: reading, features
+
 
 def solver_line(
     workspace: Path, seconds: float, threads: int, seed: int, note: Callable[[str], None] = lambda text: None
@@ -32,7 +34,7 @@ def solver_line(
     for candidate in portfolio(data.setup, data.n_train, seconds, threads):
         left = seconds - reserve - (time.monotonic() - start)
         expected = candidate.seconds * slow
-        if names and (left < 1.5 * START * slow or (expected > left and candidate.budget is None)):
+        if names and (left < 1.5 * START * slow or expected * (LEAST if candidate.budget else 1) > left):
             continue
         before = time.monotonic()
         if run_candidate(workspace, candidate, left, threads, seed):
