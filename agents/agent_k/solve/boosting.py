@@ -58,9 +58,11 @@ def matrix(table: Table, problem: Problem, train: Array, seed: int, params: dict
 
 @dataclass(frozen=True)
 class Grown:
-    """The models of one problem's folds, as text, and their held-out losses by round `(folds, rounds)`."""
+    """The models of one problem's folds, as text, the features of their held-out and test rows (for models that were
+    grown to be used), and their held-out losses by round `(folds, rounds)`."""
 
     models: list[str]
+    rows: list[Array]
     losses: Array
 
     @property
@@ -74,17 +76,17 @@ class Grown:
 
 def grow(
     table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
-    some: slice = slice(None),
+    some: slice | None = None,
 ) -> Grown:  # fmt: skip
-    """Train the folds (or some of them) within the clock."""
+    """Train the folds within the clock; `some` of them to see what they are worth."""
     settings = _settings(data, problem, params, seed)
     limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
-    folds = list(splits(data))[some]
+    folds = list(splits(data))[some or slice(None)]
 
-    def train_fold(place: int) -> tuple[str, Array]:
+    def train_fold(place: int) -> tuple[str, Array, Array]:
         import lightgbm
 
-        number, train, held, _ = folds[place]
+        number, train, held, rest = folds[place]
         until = _until(clock.share(place, len(folds), run.workers))
         x, categories = matrix(table, problem, train, seed + number, params)
         known = held[data.learnable[held]]
@@ -94,27 +96,26 @@ def grow(
         record: dict[str, Any] = {}
         calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), until]
         model = lightgbm.train(settings, fitting, limit, valid_sets=[trying], callbacks=calls)
-        return model.model_to_string(num_iteration=-1), np.array(next(iter(record["valid_0"].values())))
+        seen = x[np.concatenate([held, rest])] if some is None else x[:0]
+        return model.model_to_string(num_iteration=-1), seen, np.array(next(iter(record["valid_0"].values())))
 
     grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
-    length = min(len(curve) for _, curve in grown)
-    return Grown([model for model, _ in grown], np.array([curve[:length] for _, curve in grown]))
+    models, rows, curves = zip(*grown, strict=True)
+    length = min(len(curve) for curve in curves)
+    return Grown(list(models), list(rows), np.array([curve[:length] for curve in curves]))
 
 
-def predict(
-    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, grown: Grown
-) -> tuple[Array, Array]:
+def predict(data: Data, problem: Problem, run: Run, grown: Grown) -> tuple[Array, Array]:
     """`(oof, test)` of all folds' models."""
     folds = list(splits(data))
 
     def predict_fold(place: int) -> tuple[Array, Array]:
         import lightgbm
 
-        number, train, held, rest = folds[place]
         others = int(np.argmin(np.delete(grown.losses, place, axis=0).mean(axis=0))) + 1
-        x, _ = matrix(table, problem, train, seed + number, params)
         model = lightgbm.Booster(model_str=grown.models[place])
-        return _predict(model, x[held], others, problem), _predict(model, x[rest], grown.rounds, problem)
+        x, cut = grown.rows[place], len(folds[place][2])
+        return _predict(model, x[:cut], others, problem), _predict(model, x[cut:], grown.rounds, problem)
 
     oof = np.zeros((data.n_train, problem.width))
     test = np.zeros((len(data.test_ids), problem.width))
@@ -172,7 +173,7 @@ def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
             left = Clock(None if run.clock.seconds is None else RESERVE * run.clock.left / (
                 len(seeds) * (len(everything) - place) - i))  # fmt: skip
             grown = grow(table, data, problem, run.params, seed, run, left)
-            parts.append(predict(table, data, problem, run.params, seed, run, grown))
+            parts.append(predict(data, problem, run, grown))
             print(f"loss {grown.loss:.5f} after {grown.rounds} rounds", file=sys.stderr, flush=True)
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
         test.append((problem, np.mean([t for _, t in parts], axis=0)))

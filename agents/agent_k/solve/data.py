@@ -75,7 +75,8 @@ class Data:
                 half = self._same_rows(read_csv(path, text=modality != "tab"), ids, path)
             if modality == "tab" and self.features is not None:
                 path = self.features / f"{split}_features.csv"
-                half = half.join(self._same_rows(read_csv(path), ids, path), rsuffix="_feature")
+                extra = self._same_rows(read_csv(path), ids, path)
+                half = pd.concat([half, extra.rename(columns={n: f"{n} feature" for n in extra if n in half})], axis=1)
             halves.append(half)
         train, test = halves
         shared = [name for name in train.columns if name in test.columns]

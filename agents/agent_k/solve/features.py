@@ -42,7 +42,7 @@ class Table:
     names: tuple[str, ...]
     category_names: tuple[str, ...]
     group_names: tuple[str, ...]
-    views: tuple[Any, ...] = ()
+    views: tuple[tuple[Any, float], ...] = ()
 
 
 class _Columns:
@@ -151,7 +151,7 @@ def _add_number(out: _Columns, name: str, column: pd.Series[Any]) -> None:
 
 
 def _add_date(out: _Columns, name: str, date: pd.Series[Any]) -> None:
-    parts = {part: getattr(date.dt, part) for part in ("year", "month", "day", "dayofweek", "hour")}
+    parts = {part: getattr(date.dt, part) for part in ("year", "month", "day", "day_of_week", "hour")}
     for part, column in parts.items():
         if column.nunique() > 1:
             out.numbers[f"{name} {part}"] = column.to_numpy(dtype=np.float64)

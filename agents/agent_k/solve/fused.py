@@ -14,9 +14,9 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.solve.cv import Problem
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, describe, target_means
-from agentkd.agents.agent_k.solve.grams import characters, present, tf_idf, words
+from agentkd.agents.agent_k.solve.grams import tf_idf, words
 from agentkd.agents.agent_k.solve.image import load_images, pixel_features
-from agentkd.agents.agent_k.solve.text import naive_bayes, texts_of
+from agentkd.agents.agent_k.solve.text import naive_bayes, style, texts_of, views
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -27,13 +27,12 @@ def table_of(data: Data) -> Table:
     """The features of all modalities. UserError where no column says anything."""
     table = describe(data.inputs("tab"))
     blocks: dict[str, Array] = {}
-    views: list[Any] = []
+    seen: list[tuple[Any, float]] = []
     if data.setup.txt:
         texts = texts_of(data)
-        counts = words(texts, 1, 2)
-        blocks["text"] = components(tf_idf(counts))
-        blocks["length"] = np.array([[len(text), text.count(" ")] for text in texts], dtype=np.float64)
-        views = [present(counts), present(characters(texts, 2, 5))]
+        blocks["text"] = components(tf_idf(words(texts, 1, 2)))
+        blocks["style"] = style(texts)
+        seen = views(texts) if data.setup.task != "regression" else []
     if data.setup.img:
         blocks["image"] = components(pixel_features(load_images(data)))
     names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]
@@ -41,9 +40,9 @@ def table_of(data: Data) -> Table:
         table,
         numbers=np.hstack([table.numbers, *blocks.values()]),
         names=(*table.names, *names),
-        views=tuple(views),
+        views=tuple(seen),
     )
-    if not table.numbers.shape[1] + table.categories.shape[1] + table.groups.shape[1] + len(views):
+    if not table.numbers.shape[1] + table.categories.shape[1] + table.groups.shape[1] + len(seen):
         raise UserError("no input column has two different values: there is nothing to learn from")
     return table
 
@@ -63,6 +62,6 @@ def supervised(table: Table, problem: Problem, train: Array, seed: int) -> Array
     """What the training rows' target says about groups and texts, `(N, columns)`."""
     out = [target_means(table.groups, problem.y, problem.classes, train, seed)]
     if problem.classes:
-        odds = [naive_bayes(x, problem, train, 0.2, seed) for x in table.views]
+        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in table.views]
         out += [o / np.maximum(o[train].std(), 1e-9) for o in odds]
     return np.hstack(out)

@@ -14,7 +14,6 @@ from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
 from agentkd.agents.agent_k.solve.cv import Clock, Run
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.estimates import ESTIMATES
-from agentkd.agents.agent_k.solve.tabm import mlp_cv
 from agentkd.agents.agent_k.solve.tabular import sklearn_cv
 from agentkd.agents.agent_k.solve.tune import tuned_cv
 from agentkd.errors import UserError
@@ -25,9 +24,9 @@ KINDS: dict[str, Callable[[Data, Run], tuple[Array, Array]]] = {
     "lightgbm-tuned": tuned_cv,
     "bayes": text.bayes_cv,
     "tfidf": text.linear_cv,
+    "embeddings": text.embeddings_cv,
     "pixels": image.pixels_cv,
     "cnn": cnn.cnn_cv,
-    "mlp": mlp_cv,
     **{name: partial(sklearn_cv, name) for name in ESTIMATES},
 }
 

@@ -56,8 +56,8 @@ def train(
     seed: int,
     seconds: float | None,
 ) -> tuple[float, float]:
-    """AdamW with a linear rise and fall of the rate. `inputs` gives the model's input for row numbers; the model's
-    output is `(B, width)`, or `(B, members, width)` whose members are trained each on its own.
+    """AdamW with a linear rise and fall of the rate. `inputs` gives the model's input for row numbers, its output is
+    `(B, width)`.
 
     Where the clock is short the whole schedule is: a rate that never falls costs more than fewer steps. Returns the
     mean and spread that values were standardised by."""
@@ -85,14 +85,10 @@ def train(
             if len(part) < 2:  # batch normalisation needs two
                 continue
             out = model(inputs(places[part]))
-            wanted = target[part]
-            if out.ndim == 3:
-                wanted = wanted.repeat_interleave(out.shape[1])
-                out = out.flatten(0, 1)
             if problem.classes:
-                loss = functional.cross_entropy(out, wanted, label_smoothing=smoothing)
+                loss = functional.cross_entropy(out, target[part], label_smoothing=smoothing)
             else:
-                loss = functional.mse_loss(out[:, 0], wanted)
+                loss = functional.mse_loss(out[:, 0], target[part])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -101,7 +97,7 @@ def train(
 
 
 def predict(model: nn.Module, inputs: Callable[[torch.Tensor], torch.Tensor], problem: Problem, rows: Array) -> Array:
-    """Probabilities `(R, classes)` or standardised values `(R, 1)`, members averaged."""
+    """Probabilities `(R, classes)` or standardised values `(R, 1)`."""
     import torch
 
     model.eval()
@@ -109,6 +105,5 @@ def predict(model: nn.Module, inputs: Callable[[torch.Tensor], torch.Tensor], pr
     with torch.inference_mode():
         for part in torch.from_numpy(rows).split(512):
             out = model(inputs(part))
-            out = out.softmax(dim=-1) if problem.classes else out
-            parts.append(out.mean(dim=1) if out.ndim == 3 else out)
+            parts.append(out.softmax(dim=1) if problem.classes else out)
     return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)

@@ -29,7 +29,7 @@ class Candidate:
 @dataclass(frozen=True)
 class _Plan:
     """`cost`: core-seconds for a thousand rows (and output, where `by_output`); `most`: rows from which on it is not
-    worth its time; `budget`: share of the whole clock."""
+    worth its time; `budget`: share of the whole clock; `needs`: a package that may be absent."""
 
     name: str
     kind: str
@@ -38,6 +38,7 @@ class _Plan:
     by_output: bool = False
     most: float = float("inf")
     budget: float | None = None
+    needs: str = ""
 
 
 _TABLE = [
@@ -52,17 +53,19 @@ _TABLE = [
 ]
 _LASSO = _Plan("lasso", "linear", 1.0, {"penalty": "l1"})
 _TEXT = [
-    _Plan("tfidf", "tfidf", 0.5),
-    _Plan("bayes", "bayes", 1.1),
-    _Plan("lightgbm", "lightgbm", 1.3, budget=0.5),
+    _Plan("bayes-words", "bayes", 0.35, {"letters": False}),
+    _Plan("lightgbm", "lightgbm", 2.8, {"feature_fraction": 0.3}, budget=0.6),
+    _Plan("tfidf", "tfidf", 0.6),
+    _Plan("bayes", "bayes", 1.2),
     _Plan("tfidf-char", "tfidf", 1.8, {"analyzer": "char"}),
+    _Plan("embeddings", "embeddings", 14.0, needs="sentence_transformers"),
 ]
 _IMAGE = [
     _Plan("pixels", "pixels", 2.5, most=8_000),
     _Plan("pixels-knn", "pixels", 0.6, {"model": "knn"}, most=20_000),
-    _Plan("cnn", "cnn", 30.0, budget=0.8),
-    _Plan("cnn-wide", "cnn", 60.0, {"epochs": 80}, budget=0.7),
-    _Plan("cnn-mirrored", "cnn", 40.0, {"flip": True, "epochs": 60}, budget=0.3),
+    _Plan("cnn", "cnn", 30.0, budget=0.8, needs="torch"),
+    _Plan("cnn-wide", "cnn", 60.0, {"epochs": 80}, budget=0.7, needs="torch"),
+    _Plan("cnn-mirrored", "cnn", 40.0, {"flip": True, "epochs": 60}, budget=0.3, needs="torch"),
 ]
 
 
@@ -71,7 +74,7 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
     quarter more than the clock could not hold are left out."""
     plans: list[_Plan] = []
     if setup.img:
-        plans += [plan for plan in _IMAGE if plan.kind != "cnn" or importlib.util.find_spec("torch")]
+        plans += _IMAGE
     if setup.txt:
         plans += [plan for plan in _TEXT if setup.task != "regression" or plan.kind != "bayes"]
     if setup.tab or not plans:
@@ -85,7 +88,7 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
     outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
     out: list[Candidate] = []
     for plan in plans:
-        if n_train > plan.most:
+        if n_train > plan.most or (plan.needs and importlib.util.find_spec(plan.needs) is None):
             continue
         expected = START + plan.cost * rows * (max(1.0, outputs * 0.4) if plan.by_output else 1.0) / cores
         budget = None if plan.budget is None else plan.budget * seconds

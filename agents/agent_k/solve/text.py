@@ -6,6 +6,7 @@ rows."""
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.solve.cv import Problem, Run, cross_fit
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.grams import characters, present, tf_idf, words
+from agentkd.agents.agent_k.solve.parallel import run_all
+from agentkd.errors import UserError, WorldError
 
 Array = npt.NDArray[Any]
 _PARTS = 5
@@ -25,21 +28,41 @@ def texts_of(data: Data) -> list[str]:
     return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
 
 
+def views(texts: list[str], letters: bool = True) -> list[tuple[Any, float]]:
+    """(n-grams of the texts, smoothing of their naive Bayes): words and characters (`letters`), each present and
+    TF-IDF weighted."""
+    one, two = words(texts, 1, 1), words(texts, 1, 2)
+    more = [two, words(texts, 1, 3, lower=False)]
+    more += [characters(texts, 2, 4), characters(texts, 3, 6)] if letters else []
+    return [(present(x), 0.2) for x in (one, *more)] + [(tf_idf(x), 0.03) for x in more]
+
+
+MARKS = ",.;:!?'\"-()"
+
+
+def style(texts: list[str]) -> Array:
+    """How a text is written `(N, 6 + marks)`: characters, words, letters a word, capitals, digits, lines, and marks."""
+    rows = []
+    for text in texts:
+        count = len(text.split())
+        row = [len(text), count, len(text) / max(count, 1), sum(map(str.isupper, text)), sum(map(str.isdigit, text))]
+        rows.append([*row, text.count("\n"), *(text.count(mark) for mark in MARKS)])
+    return np.array(rows, dtype=np.float64)
+
+
 def bayes_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """Log-odds of multinomial naive Bayes on word and character n-grams, present or TF-IDF weighted, each predicted for
     a row by counts without it, joined by a logistic regression that may trust them differently in short and long texts.
 
+    `params`: letters (false: words alone, in a fifth of the time).
     A row's own log-odds are centred over the classes: what all classes share is its length, and hides the rest."""
     texts = texts_of(data)
-    high = int(run.params.get("characters", 6))
-    counted = [words(texts, 1, 1), words(texts, 1, 3, lower=False), characters(texts, 2, 4), characters(texts, 3, high)]
-    counted.insert(1, words(texts, 1, 2))
-    views = [(present(x), 0.2) for x in counted] + [(tf_idf(x), 0.03) for x in counted[1:]]
+    seen = views(texts, bool(run.params.get("letters", True)))
     size = np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
     size = (size - size.mean()) / (size.std() or 1.0)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in views]
+        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in seen]
         z = np.hstack(odds)
         z = z / np.maximum(z[train].std(axis=0), 1e-9)
         return logistic(np.hstack([z, z * size, size]), problem.y, train, rest, 0.5)
@@ -102,3 +125,38 @@ def ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
         errors[alpha] = float(np.mean((model.predict(x[held]) - y[held]) ** 2))
     best = min(errors, key=lambda alpha: errors[alpha])
     return np.asarray(Ridge(alpha=best).fit(x[train], y[train]).predict(x[rest])).reshape(-1, 1)
+
+
+def embeddings_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """Sentence embeddings (all-MiniLM-L6-v2, as the dense retriever finds it) with logistic or ridge regression.
+
+    Encoding takes about 100 texts a second and core. UserError without the extra `dense`."""
+    texts = texts_of(data)
+    parts = np.array_split(np.arange(len(texts)), max(1, run.workers))
+    x = np.vstack(run_all([partial(_encode, [texts[i] for i in part]) for part in parts], run.workers))
+
+    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+        if problem.classes:
+            return logistic(x, problem.y, train, rest, float(run.params.get("C", 5.0)))
+        return ridge(x, problem.y, train, rest)
+
+    return cross_fit(data, learn, run)
+
+
+def _encode(texts: list[str]) -> Array:
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError(f"kind 'embeddings' needs the package {error.name}: pip install 'agentkd[dense]'") from None
+    from agentkd.retrievers.dense import encoder_name
+
+    torch.set_num_threads(1)
+    try:
+        model = SentenceTransformer(encoder_name(), device="cpu")
+    except Exception as error:  # missing files, no network: each raises its own kind
+        raise WorldError(
+            f"cannot load the sentence encoder ({str(error).splitlines()[0][:120]})", retry=False
+        ) from None
+    found = model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(found, dtype=np.float64) * np.sqrt(np.shape(found)[1])  # unit variance, for the penalty

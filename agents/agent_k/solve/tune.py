@@ -43,7 +43,7 @@ def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
             before = clock.left
             seed = run.seed + 100 * i
             grown = grow(table, data, problem, best, seed, run, Clock(left and max(0.85 * left, 1.0)))
-            parts.append(predict(table, data, problem, best, seed, run, grown))
+            parts.append(predict(data, problem, run, grown))
             spent = before - clock.left
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
         test.append((problem, np.mean([t for _, t in parts], axis=0)))
@@ -106,7 +106,9 @@ def tried(
 
 def joined(one: Grown, other: Grown) -> Grown:
     length = min(one.losses.shape[1], other.losses.shape[1])
-    return Grown(one.models + other.models, np.vstack([one.losses[:, :length], other.losses[:, :length]]))
+    return Grown(
+        one.models + other.models, one.rows + other.rows, np.vstack([one.losses[:, :length], other.losses[:, :length]])
+    )
 
 
 def suggest(trial: Any, rows: int) -> dict[str, Any]:

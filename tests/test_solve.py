@@ -1,0 +1,394 @@
+"""The solvers as they are run: a spec in, honest out-of-fold and test predictions out, whatever the columns hold."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("lightgbm")
+
+
+from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
+from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
+from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
+from agentkd.agents.agent_k.solve import portfolio  # noqa: E402
+from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
+from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
+from agentkd.agents.agent_k.solve.data import load  # noqa: E402
+from agentkd.agents.agent_k.solve.features import describe, one_hot, target_means  # noqa: E402
+from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
+from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
+from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
+from agentkd.errors import UserError, WorldError  # noqa: E402
+
+ROWS, TEST = 160, 40
+
+
+def workspace(
+    folder: Path, targets: dict[str, Any], inputs: dict[str, dict[str, Any]], *, task: TaskKind, metric: str, k: int = 3
+) -> Path:
+    """`inputs`: modality -> columns of train + test rows."""
+    (folder / "maps").mkdir(parents=True)
+    ids = [f"{i:04d}" for i in range(ROWS + TEST)]
+    truth = pd.DataFrame({"id": ids[:ROWS]} | targets)
+    for modality, columns in inputs.items():
+        frame = pd.DataFrame({"id": ids} | columns)
+        frame.iloc[:ROWS].to_csv(map_file(folder, "train", modality), index=False)
+        frame.iloc[ROWS:].to_csv(map_file(folder, "test", modality), index=False)
+    classes = tuple(sorted(set(truth["y"].astype(str)))) if task in ("binary", "multiclass") else ()
+    setup = Setup(train="", test="", sample="", id="id", targets=tuple(targets), outputs=tuple(targets), task=task,
+                  classes=classes, output=METRICS[metric].needs, metric=metric,
+                  lower_is_better=METRICS[metric].lower_is_better,
+                  **{m: tuple(columns) for m, columns in inputs.items()})  # fmt: skip
+    (folder / "maps" / "setup.json").write_text(setup.model_dump_json())
+    truth.to_csv(folder / "maps" / "train_target_map.csv", index=False)
+    make_folds(setup, truth, k).to_csv(folder / "maps" / "folds.csv", index=False)
+    return folder
+
+
+def solved(where: Path, kind: str, params: dict[str, Any] | None = None, **spec: Any) -> tuple[Any, Any, float]:
+    """(oof, test, score)."""
+    folder = where / "candidates" / f"{kind}-{len(list(where.glob('candidates/*')))}"
+    folder.mkdir(parents=True)
+    run({"workspace": str(where), "kind": kind, "params": params or {}, "seed": 0, "threads": 1, "seconds": None,
+         "features": None} | spec, folder)  # fmt: skip
+    oof, test = (pd.read_csv(folder / f"{name}.csv", dtype={"id": str}) for name in ("oof", "test"))
+    data = load(where)
+    assert list(oof["id"]) == list(data.targets["id"]) and list(test["id"]) == data.test_ids
+    assert tuple(oof.columns[1:]) == tuple(test.columns[1:]) == data.setup.predicted
+    return oof, test, score(data.setup, data.targets, oof)
+
+
+def table(seed: int = 0) -> tuple[dict[str, Any], Any]:
+    """Columns of every sort, and the score that decides the target."""
+    random = np.random.default_rng(seed)
+    n = ROWS + TEST
+    a, b = random.normal(size=n), random.integers(0, 4, n)
+    kind = np.array(["red", "green", "blue"])[random.integers(0, 3, n)]
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, n), "D")
+    columns = {
+        "a": np.where(random.random(n) < 0.1, np.nan, a),
+        "b": b,
+        "kind": kind,
+        "price": [f"${1000 + 10 * i:,}" for i in random.integers(0, 200, n)],
+        "when": day.strftime("%Y-%m-%d"),
+        "code": [f"{'AB'[i % 2]}/{i % 7} {i}" for i in random.integers(0, 500, n)],
+        "constant": 7,
+        "empty": np.nan,
+        "rare": ["x"] * (n - 1) + ["once"],
+        "a name": [f"Miss no{i}" if i % 3 else f"Mr no{i}" for i in range(n)],
+    }
+    return columns, np.nan_to_num(a) + 0.5 * b + np.where(kind == "red", 1.5, 0)
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: Any) -> Path:
+    columns, z = table()
+    y = np.where(z > np.median(z), "yes", "no")[:ROWS]
+    return workspace(tmp_path_factory.mktemp("binary"), {"y": y}, {"tab": columns}, task="binary", metric="accuracy")
+
+
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory: Any) -> Path:
+    columns, z = table(1)
+    where = tmp_path_factory.mktemp("prices")
+    return workspace(where, {"y": np.exp(2 + z)[:ROWS]}, {"tab": columns}, task="regression", metric="rmsle")
+
+
+TABULAR = ("lightgbm", "linear", "svm", "extra-trees", "knn", "hist-gbm")
+
+
+@pytest.mark.parametrize("kind", TABULAR)
+def test_tables(binary: Path, prices: Path, kind: str) -> None:
+    oof, test, accuracy = solved(binary, kind, {"trees": 40} if kind == "extra-trees" else {})
+    assert accuracy > 0.7 and np.allclose(test[["no", "yes"]].sum(axis=1), 1)
+    assert oof[["no", "yes"]].to_numpy().min() >= 0
+    _, test, error = solved(prices, kind, {"trees": 40} if kind == "extra-trees" else {})
+    assert error < (1.0 if kind == "knn" else 0.75) and (test["y"] > 0).all()  # 1.2 is that of the mean
+
+
+def test_the_same_spec_gives_the_same_files_with_any_number_of_workers(binary: Path) -> None:
+    for kind in ("lightgbm", "linear", "extra-trees"):
+        params = {"trees": 20} if kind == "extra-trees" else {}
+        one, two = solved(binary, kind, params), solved(binary, kind, params, threads=3)
+        assert one[0].equals(two[0]) and one[1].equals(two[1])
+    assert not one[0].equals(solved(binary, "extra-trees", params, seed=1)[0])
+
+
+@pytest.mark.parametrize("kind", [*TABULAR, "lightgbm-tuned"])
+def test_noise_is_not_learned(tmp_path: Path, kind: str) -> None:
+    """Targets of chance, with groups of two rows and texts that are all different: whoever beats chance has seen what
+    he predicts (a target mean with its own row in it would)."""
+    random = np.random.default_rng(3)
+    n = ROWS + TEST
+    columns = {
+        "group": [f"g{i // 2}" for i in range(n)],
+        "x": random.normal(size=n),
+        "name": [f"n {i}" for i in range(n)],
+    }
+    y = np.array(["no", "yes"])[random.integers(0, 2, ROWS)]
+    where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="binary", metric="auc", k=5)
+    params = {"trees": 40} if kind == "extra-trees" else {"trials": 3} if kind == "lightgbm-tuned" else {}
+    assert solved(where, kind, params)[2] < 0.64
+
+
+def test_features_of_a_folder_join_the_table(binary: Path, tmp_path: Path) -> None:
+    data = load(binary)
+    answer = (data.targets["y"] == "yes").astype(float)
+    pd.DataFrame({"id": data.targets["id"], "hint": answer})[::-1].to_csv(tmp_path / "train_features.csv", index=False)
+    pd.DataFrame({"id": data.test_ids, "hint": 0.0}).to_csv(tmp_path / "test_features.csv", index=False)
+    assert solved(binary, "linear", features=str(tmp_path))[2] > 0.98
+    pd.DataFrame({"id": ["1"], "hint": [0.0]}).to_csv(tmp_path / "test_features.csv", index=False)
+    with pytest.raises(UserError, match=r"test_features.csv has other ids"):
+        solved(binary, "linear", features=str(tmp_path))
+
+
+def test_what_columns_become() -> None:
+    columns, _ = table()
+    found = describe(pd.DataFrame(columns))
+    made = {*found.names, *found.category_names, *found.group_names}
+    assert {"a", "b", "price", "when month", "code number", "code prefix", "a name: mr"} <= made
+    assert not {"constant", "empty"} & {*found.names, *found.category_names}
+    assert set(found.numbers[:, found.names.index("price")]) <= set(range(1000, 3000, 10))
+    hot = one_hot(np.array([[0], [0], [0], [1], [-1], [0]]), np.arange(5), least=2)
+    assert hot[:, 0].tolist() == [1, 1, 1, 0, 0, 1]  # level 1 and missing are rare: one column
+    assert hot[:, 1].tolist() == [0, 0, 0, 1, 1, 0]
+
+
+def test_a_rows_own_target_is_not_in_its_features() -> None:
+    """Changing one training row's target changes the features of others, and never its own."""
+    random = np.random.default_rng(0)
+    groups, train = random.integers(0, 5, (60, 1)), np.arange(50)
+    y = random.integers(0, 2, 60)
+    other = y.copy()
+    other[7] = 1 - y[7]
+    one, two = (target_means(groups, t, 2, train, 0) for t in (y, other))
+    assert one[7] == two[7] and not np.array_equal(one, two)
+    x = words([f"w{a} w{b}" for a, b in random.integers(0, 9, (60, 2))], 1, 1)
+    one, two = (naive_bayes(x, Problem(t, 2), train, 0.1, 0) for t in (y, other))
+    assert np.array_equal(one[7], two[7]) and not np.array_equal(one, two)
+    alone = target_means(np.array([[0], [0], [1], [1]]), np.array([1.0, 1, 0, 9]), 0, np.array([0, 1, 2]), 0)
+    assert alone[3, 0] == pytest.approx((0 + 3 * 2 / 3) / (1 + 3))  # row 3 is no training row: by hand
+
+
+def test_n_grams_against_a_naive_count() -> None:
+    texts = ["the cat. The dog", "a cat, the cat", "", "ünï the cät"]
+    x = words(texts, 1, 2, least=1).toarray()
+
+    def naive(text: str) -> dict[str, int]:
+        parts = re.findall(r"\w+|[^\w\s]", text.lower())
+        grams = [*parts, *(" ".join(pair) for pair in itertools.pairwise(parts))]
+        return {gram: grams.count(gram) for gram in grams}
+
+    for row, text in zip(x, texts, strict=True):
+        assert sorted(row[row > 0]) == sorted(naive(text).values())
+    assert words(texts, 1, 1, least=3).toarray().tolist() == [[2], [1], [0], [1]]  # "the" alone is in three texts
+    seen = characters(["abab"], 2, 3, least=1).toarray()
+    assert sorted(seen[seen > 0]) == [1, 1, 1, 1, 1, 1, 2]  # " a" ab×2 ba "b " " ab" aba bab "ab "
+
+
+def test_classes_that_a_fold_does_not_know(tmp_path: Path) -> None:
+    columns, z = table()
+    y = np.where(z > np.median(z), "b", "c")[:ROWS]
+    y[5] = "a"  # one row: unknown to the model that predicts it
+    where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="multiclass", metric="multiclass_logloss")
+    for kind in ("lightgbm", "linear", "svm", "knn"):
+        oof, test, _ = solved(where, kind)
+        assert oof["a"][5] < 1e-6 and np.isfinite(test[["a", "b", "c"]].to_numpy()).all()
+
+
+def test_one_class_one_value_and_no_column(tmp_path: Path) -> None:
+    never = lambda *_: pytest.fail("no model is needed")  # noqa: E731
+    assert fit(never, Problem(np.zeros(5, int), 3), np.arange(4), np.array([4]), 0).tolist() == [[1, 0, 0]]
+    assert fit(never, Problem(np.full(5, 2.5)), np.arange(4), np.array([4]), 0).tolist() == [[2.5]]
+    targets, constant = {"y": ["0", "1"] * (ROWS // 2)}, {"tab": {"x": [1] * (ROWS + TEST)}}
+    where = workspace(tmp_path / "w", targets, constant, task="binary", metric="auc")
+    with pytest.raises(UserError, match="no input column has two different values"):
+        solved(where, "lightgbm")
+
+
+def test_rows_without_a_target_are_predicted_and_not_learned_from(tmp_path: Path) -> None:
+    columns, z = table(1)
+    y: Any = pd.Series(np.exp(z)[:ROWS]).astype(object)
+    y[:10] = ""
+    where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="regression", metric="rmse")
+    assert all(train.min() >= 10 for _, train, _, _ in splits(load(where)))
+    oof, _, _ = solved(where, "linear")
+    assert np.isfinite(oof["y"]).all() and len(oof) == ROWS
+
+
+def test_several_targets(tmp_path: Path) -> None:
+    columns, z = table()
+    labels = {"u": (z > 1)[:ROWS].astype(int), "v": (z < 0.5)[:ROWS].astype(int)}
+    where = workspace(tmp_path / "w", labels, {"tab": columns}, task="multilabel", metric="mean_columnwise_auc")
+    assert solved(where, "lightgbm")[2] > 0.8
+    values = {"u": z[:ROWS], "v": -3 * z[:ROWS]}
+    where = workspace(tmp_path / "v", values, {"tab": columns}, task="regression", metric="mean_columnwise_rmse")
+    assert solved(where, "linear")[2] < 1.2
+
+
+SUBJECTS = ("the sea and the ship", "a house with rooms", "cats chase small mice")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: Any) -> Path:
+    random = np.random.default_rng(0)
+    kinds = random.integers(0, 3, ROWS + TEST)
+    rows = [
+        " ".join(random.permutation([*SUBJECTS[k].split(), "word", "other", f"n{random.integers(90)}"])) for k in kinds
+    ]
+    y = np.array(["x", "y", "z"])[kinds[:ROWS]]
+    return workspace(tmp_path_factory.mktemp("texts"), {"y": y}, {"txt": {"text": rows}}, task="multiclass",
+                     metric="multiclass_logloss")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind, params",
+    [
+        ("bayes", {}),
+        ("bayes", {"letters": False}),
+        ("tfidf", {}),
+        ("tfidf", {"analyzer": "char"}),
+        ("lightgbm", {"rounds": 40, "learning_rate": 0.2}),
+    ],
+)
+def test_texts(texts: Path, kind: str, params: dict[str, Any]) -> None:
+    assert solved(texts, kind, params)[2] < 0.35  # 1.1 is that of chance
+
+
+def test_texts_with_values(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    size = random.integers(1, 9, ROWS + TEST)
+    rows = ["good " * s + "plain" for s in size]
+    where = workspace(tmp_path / "w", {"y": size[:ROWS] * 10.0}, {"txt": {"t": rows}}, task="regression", metric="mae")
+    assert solved(where, "tfidf")[2] < 8 and solved(where, "lightgbm", {"rounds": 200})[2] < 8
+
+
+def pictures(folder: Path, broken: int = 0) -> Path:
+    """Bars that lie or stand, as 8x8 files."""
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    (folder / "data").mkdir(parents=True)
+    standing = random.integers(0, 2, ROWS + TEST)
+    names = []
+    for i, up in enumerate(standing):
+        pixels = random.integers(0, 60, (8, 8)).astype(np.uint8)
+        place = random.integers(1, 7)
+        pixels[(slice(None), place) if up else (place, slice(None))] = 220
+        names.append(f"{i}.png")
+        if i < broken:
+            (folder / "data" / names[-1]).write_bytes(b"no image")
+        else:
+            image.fromarray(pixels).save(folder / "data" / names[-1])
+    y = np.array(["lies", "stands"])[standing[:ROWS]]
+    return workspace(folder, {"y": y}, {"img": {"image": names}}, task="binary", metric="accuracy")
+
+
+def test_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    where = pictures(tmp_path / "w", broken=3)
+    assert solved(where, "pixels")[2] > 0.8
+    assert "3 of 200 images cannot be read and are blank: 0.png, 1.png, 2.png" in capfd.readouterr().err
+    with pytest.raises(UserError, match=r"150 of 200 images cannot be read, the first is 0.png"):
+        solved(pictures(tmp_path / "v", broken=150), "pixels")
+
+
+def test_a_network_for_images_keeps_to_its_budget(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    where = pictures(tmp_path / "w")
+    small = {"width": 8, "epochs": 10, "views": 1, "lr": 0.01}
+    assert solved(where, "cnn", small)[2] > 0.9
+    assert solved(where, "cnn", small | {"epochs": 100_000}, seconds=2.0)[2] > 0.5  # would take hours
+
+
+def test_tables_with_texts_and_images(tmp_path: Path) -> None:
+    where = pictures(tmp_path / "w")
+    columns, z = table()
+    kinds = (z > np.median(z)).astype(int)
+    standing = (load(where).targets["y"] == "stands").to_numpy().astype(int)
+    rows = [SUBJECTS[k] for k in kinds]
+    images = {"image": [f"{i}.png" for i in range(ROWS + TEST)]}
+    y = (standing * 2 + kinds[:ROWS]).astype(str)
+    both = workspace(tmp_path / "v", {"y": y}, {"tab": {"a": columns["a"]}, "txt": {"t": rows}, "img": images},
+                     task="multiclass", metric="accuracy")  # fmt: skip
+    (both / "data").symlink_to(where / "data")
+    assert (
+        solved(both, "lightgbm", {"rounds": 100})[2] > 0.7 and solved(both, "linear")[2] > 0.6
+    )  # 0.5 is that of one of them
+
+
+def test_a_search_that_was_killed_goes_on(binary: Path) -> None:
+    folder = binary / "candidates" / "search"
+    folder.mkdir(parents=True)
+    spec = {
+        "workspace": str(binary),
+        "kind": "lightgbm-tuned",
+        "seed": 0,
+        "threads": 1,
+        "seconds": None,
+        "features": None,
+    }
+    run(spec | {"params": {"trials": 2}}, folder)
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = f"sqlite:///{folder / 'study.sqlite'}"
+    first = [t.params for t in optuna.load_study(study_name="target 0", storage=storage).trials]
+    run(spec | {"params": {"trials": 4}}, folder)
+    after = [t.params for t in optuna.load_study(study_name="target 0", storage=storage).trials]
+    assert len(first) == 2 and len(after) == 4 and after[:2] == first
+
+
+def test_a_budget_ends_a_search(binary: Path) -> None:
+    start = time.monotonic()
+    solved(binary, "lightgbm-tuned", {"trials": 100_000}, seconds=4.0)
+    assert time.monotonic() - start < 30
+
+
+def test_the_command(binary: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"workspace": str(binary), "kind": "linear", "threads": 2}))
+    command = [sys.executable, "-m", "agentkd.agents.agent_k.solve", "spec.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr.count("fold ") == 3, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["oof.csv", "spec.json", "test.csv"]
+    (tmp_path / "spec.json").write_text(json.dumps({"workspace": str(binary), "kind": "magic"}))
+    assert main([str(tmp_path / "spec.json")]) == 2 and "unknown kind 'magic'" in capsys.readouterr().err
+    (tmp_path / "spec.json").write_text("{")
+    assert main([str(tmp_path / "spec.json")]) == 2 and "is no spec" in capsys.readouterr().err
+
+
+def test_workers() -> None:
+    def fails() -> int:
+        raise UserError("a column is bad")
+
+    assert run_all([lambda i=i: i * i for i in range(7)], 3) == [i * i for i in range(7)]  # type: ignore[misc]
+    with pytest.raises(UserError, match="a column is bad"):
+        run_all([lambda: 1, fails, lambda: 2], 2)
+    with pytest.raises(WorldError, match="process died"):
+        run_all([lambda: 1, lambda: os._exit(9)], 2)  # type: ignore[list-item, return-value]
+    with pytest.raises(WorldError, match="ZeroDivisionError"):
+        run_all([lambda: 1, lambda: 1 // 0], 2)
+
+
+def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
+    setup = load(binary).setup
+    for rows in (100, 10_000, 1_000_000):
+        for seconds in (60.0, 600.0):
+            plan = portfolio(setup, rows, seconds, 2)
+            assert plan and len({c.name for c in plan}) == len(plan)
+            assert all(c.seconds <= 1.25 * seconds for c in plan) and all(
+                not c.budget or c.budget <= seconds for c in plan
+            )
+    assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
+    assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
+    assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
