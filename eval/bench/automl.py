@@ -85,7 +85,7 @@ def bench(
 def run_one(
     competition: Path, system: str, seconds: float, seed: int, cores: Sequence[int], python: str, out: Path
 ) -> dict[str, Any]:
-    folder = out / "work" / f"{competition.name}-{system}-{seed}-{seconds:.0f}"
+    folder = (out / "work" / f"{competition.name}-{system}-{seed}-{seconds:.0f}").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     before, load_before = os.sched_getaffinity(0), os.getloadavg()[0]
@@ -155,7 +155,8 @@ def peer(
     script = Path(__file__).parent / "peers" / f"fit_{system}.py"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(threads)}
     try:
-        done = subprocess.run([python, str(script)], input=json.dumps(job), capture_output=True, text=True, check=False,
+        argv = [os.path.abspath(shutil.which(python) or python), str(script)]
+        done = subprocess.run(argv, input=json.dumps(job), capture_output=True, text=True, check=False, cwd=folder,
                               env=environment, timeout=LATE * seconds + 60)  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"cv": None, "model": "", "error": f"not done after {LATE * seconds + 60:.0f} s"}
