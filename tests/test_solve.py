@@ -195,7 +195,7 @@ def test_n_grams_against_a_naive_count() -> None:
         assert sorted(row[row > 0]) == sorted(naive(text).values())
     assert words(texts, 1, 1, least=3).toarray().tolist() == [[2], [1], [0], [1]]  # "the" alone is in three texts
     seen = characters(["abab"], 2, 3, least=1).toarray()
-    assert sorted(seen[seen > 0]) == [1, 1, 1, 1, 1, 1, 2]  # " a" ab×2 ba "b " " ab" aba bab "ab "
+    assert sorted(seen[seen > 0]) == [1] * 7 + [2]  # " a" ab×2 ba "b " " ab" aba bab "ab "
 
 
 def test_classes_that_a_fold_does_not_know(tmp_path: Path) -> None:
@@ -396,5 +396,5 @@ def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
 
 def test_the_line_ends_in_time_with_a_blend(binary: Path) -> None:
     start = time.monotonic()
-    blend = solver_line(binary, 12.0, 2, 0)
-    assert time.monotonic() - start < 30 and len(blend.test) == TEST and blend.score > 0.7
+    blend = solver_line(binary, 30.0, 2, 0)
+    assert time.monotonic() - start < 45 and len(blend.test) == TEST and blend.score > 0.7
