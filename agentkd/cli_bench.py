@@ -188,3 +188,41 @@ def faithful(
 
     result = bench(traces, corruptions=corruptions, seed=seed)
     give(result, show, as_json)
+
+
+@measure.command()
+def automl(
+    data: Annotated[Path, typer.Option(help="folder of competitions, each with public/, private/, competition.json")],
+    names: Annotated[str, typer.Option(help="competitions, comma-separated [all]")] = "",
+    systems: Annotated[str, typer.Option(help="comma-separated")] = "agentkd,autogluon,flaml",
+    seconds: Annotated[float, typer.Option(min=10, help="the clock of each run")] = 60.0,
+    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, …")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="cores that each run gets")] = 2,
+    python: Annotated[str, typer.Option(help="interpreter of the peers' environment")] = ".venv-automl/bin/python",
+    out: Annotated[Path, typer.Option(help="folder of results; rows that are there are not run again")] = Path(
+        "runs/automl"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Agent K without a model beside AutoGluon and FLAML: the same clock and cores, chosen by cross-validation."""
+    from agentkd.eval.bench.automl import bench, show
+
+    result = bench(
+        data=data, names=names, systems=systems, seconds=seconds, seeds=seeds, threads=threads, python=python, out=out
+    )  # fmt: skip
+    give(result, show, as_json)
+
+
+@measure.command("students")
+def bench_students(
+    students: Annotated[str, typer.Argument(help="directories or names, comma-separated")],
+    questions: Annotated[int, typer.Option(min=1, help="a round")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="interleaved; each student runs once in each")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for students.json [none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """How fast students weigh paths and write, beside the first of them."""
+    from agentkd.eval.bench.students import bench, show
+
+    give(bench(students, questions=questions, rounds=rounds, seed=seed, out=out), show, as_json)

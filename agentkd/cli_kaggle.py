@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agentkd.cli_options import Json, MaxTokens, MaxUsd, Out, Overrides, Recipe, Seed, Teacher, VllmArgs, give, say
+from agentkd.cli_options import Json, MaxTokens, MaxUsd, Out, Overrides, Recipe, Seed, VllmArgs, give, say
 
 kaggle = typer.Typer(help="Agent K: from a competition to a submission.", no_args_is_help=True, add_completion=False)
 
@@ -17,7 +17,10 @@ def run(
     competition: Annotated[str, typer.Argument(help="a Kaggle URL or name, or a folder with the same files")],
     overrides: Overrides = None,
     recipe: Recipe = None,
-    teacher: Teacher = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="as of generate, or none: without a model [$AGENTKD_TEACHER, else by the machine]"),
+    ] = None,
     submit: Annotated[str | None, typer.Option(help="ask, auto or never [ask; never without a terminal]")] = None,
     max_hours: Annotated[float | None, typer.Option(help="of work, over all resumes [1]")] = None,
     max_tokens: MaxTokens = None,
@@ -57,7 +60,9 @@ def grade(
     as_json: Json = False,
 ) -> None:
     """Score a file against private labels: public and private score, percentile, medal. Every grading is logged."""
+    from dataclasses import asdict
+
     from agentkd.eval.competition import grade as run_grade
 
-    result = run_grade(submission, competition, log=log or Path("runs/gradings.jsonl"))
-    give(result, lambda found: say(" · ".join(f"{name} {value}" for name, value in found.items())), as_json)
+    result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl")))
+    give(result, lambda found: say(" · ".join(f"{name} {value}" for name, value in found.items() if value)), as_json)

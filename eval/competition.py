@@ -6,9 +6,8 @@ prompts and sandboxes get public/ alone. Every grading is appended to a log, bec
 enough is no longer a test's.
 
 - percentile: 100 − 100 · |{i: s_i better}| / N, over the board's N teams (arXiv:2411.03562, appendix of Agent K v1)
-- medal: Kaggle's rule for the number of teams, as mle-bench writes it (arXiv:2410.07095, table 1); without a board, from
-  the thresholds in competition.json
-"""
+- medal: Kaggle's rule for the number of teams, as mle-bench writes it (arXiv:2410.07095, table 1); without a board,
+  from the thresholds in competition.json"""
 
 from __future__ import annotations
 
@@ -32,8 +31,8 @@ LOG = "gradings.jsonl"
 
 @dataclass(frozen=True)
 class Grade:
-    """`invalid` says why a submission has no scores. `overall` is the score on all rows; the place on the board is that of
-    `overall`, because the boards that are known here were made of all rows (titanic's scores are whole 418ths)."""
+    """`invalid` says why a submission has no scores. `overall` is the score on all rows; the place on the board is that
+    of `overall`, because the boards that are known here were made of all rows (titanic's scores are whole 418ths)."""
 
     competition: str
     valid: bool
@@ -138,8 +137,8 @@ def check(submission: Path, name: str, columns: list[str], ids: list[str]) -> pd
 def _setup(
     facts: dict[str, Any], outputs: list[str], answers: list[str], solution: pd.DataFrame, labels: set[str]
 ) -> Setup:
-    """What scoring has to know. Classes with a column each (of the solution or the sample) are those columns; `labels` are further classes: an answer
-    that no true row has is wrong, and not invalid."""
+    """What scoring has to know. Classes with a column each (of the solution or the sample) are those columns; `labels`
+    are further classes: an answer that no true row has is wrong, and not invalid."""
     classes: tuple[str, ...] = ()
     if facts["task"] in ("binary", "multiclass"):
         one_column = len(answers) == 1

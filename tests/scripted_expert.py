@@ -20,7 +20,7 @@ Script = Mapping[tuple[str, str], Sequence[str]]
 
 def default(stage: str, action: str, prompt: str) -> str:
     if action == "choose" and stage in ("understand", "modalities"):
-        return prompt.strip().splitlines()[-1]  # the facts as they were read off the files
+        return prompt.strip().splitlines()[-2]  # the facts as they were read off the files, inside their fence
     if action == "choose":
         return json.dumps({"own_code": False, "why": "agreed"})
     if action == "analyse":

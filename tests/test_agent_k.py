@@ -14,9 +14,8 @@ import pytest
 
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.sandbox import open_sandbox
-
 from agentkd.agents.agent_k.run import run
+from agentkd.agents.agent_k.sandbox import open_sandbox
 from agentkd.config import KaggleConfig
 from agentkd.errors import UserError
 from agentkd.store import read_traces
@@ -166,6 +165,37 @@ def test_the_stage_at_fault_is_sent_back_to(tmp_path: Path, sandboxed: None) -> 
     assert result["features"] and result["score"] > 0.75
     kinds = [step.kind for step in last_trace(out).steps]
     assert kinds.index("features.run") < len(kinds) - 1 - kinds[::-1].index("maps.run")
+
+
+def test_an_unknown_metric_and_form_are_written_by_the_model(tmp_path: Path, sandboxed: None) -> None:
+    """The page names a metric that nobody knows: the model writes it, its direction is measured, candidates are scored
+    by it; its form is used where it depends on the predictions, and refused where it does not."""
+    page = "# Odd ones\n## Evaluation\nThe share of items on the wrong side of the fence.\n"
+    folder, out = make(tmp_path, description=page), tmp_path / "run"
+    useless = python("def metric(truth, predictions):\n    return 1.0")
+    wrong_side = python("""
+def metric(truth, predictions):
+    return float(((predictions["1"] > 0.5) != (truth["odd"].astype(int) == 1)).mean())
+""")
+    still = python("def format_submission(predictions, sample):\n    return sample")
+    right = python("""
+def format_submission(predictions, sample):
+    made = predictions.set_index("id").loc[sample["id"]]
+    return sample.assign(odd=(made["1"] > 0.5).astype(int).to_numpy())
+""")
+    script: Script = {
+        ("metric", "code"): [useless, wrong_side],
+        ("format", "choose"): [OWN],
+        ("format", "code"): [still, right],
+        ("solution", "code"): [SOLUTION],
+    }
+    with expert(script) as server:
+        result = run(config(folder, out, teacher=server.spec, candidates=4))
+    assert result["accepted"]["metric"] == "model" and result["accepted"]["format"] == "model"
+    assert result["lower_is_better"] is True and result["best"].startswith("solution") and result["score"] < 0.3
+    valid(out, folder)
+    failed = [step for step in last_trace(out).steps if step.verdict and not step.verdict.ok]
+    assert {step.kind for step in failed} >= {"metric.run", "format.run"}
 
 
 class Listener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +15,24 @@ import pytest
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.graph import NODES  # noqa: E402
-from agentkd.agents.agent_k.sandbox import open_sandbox  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from tests.kaggle_server import Server, board_of, kaggle_server  # noqa: E402
-from tests.little_competition import SLUG, make  # noqa: E402
-from tests.scripted_expert import expert  # noqa: E402
-from tests.test_agent_k import FEATURES, FULL_MAPS, OWN  # noqa: E402
+from agentkd.agents.agent_k.graph import NODES
+from agentkd.agents.agent_k.sandbox import open_sandbox
+from agentkd.errors import UserError
+from tests.kaggle_server import Server, board_of, kaggle_server
+from tests.little_competition import SLUG, make
+from tests.scripted_expert import expert
+from tests.test_agent_k import FEATURES, FULL_MAPS, OWN
 
 KILLED = 137
+USER, WORLD = 2, 3  # exit codes
 SCRIPT = {("features", "code"): [FEATURES], ("maps", "choose"): [OWN], ("maps", "code"): [FULL_MAPS]}
 
 
-def start(server: Server, teacher: str, out: Path, *module: str, home: Path) -> subprocess.CompletedProcess[str]:
+def start(
+    server: Server, teacher: str, out: Path, *module: str, home: Path, candidates: int = 3
+) -> subprocess.CompletedProcess[str]:
     arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
-    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), "candidates=3", "threads=1"]
+    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
     env = os.environ | server.environment | {"HOME": str(home)}
     argv = [sys.executable, "-m", *module, *arguments, *values]
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parent.parent)
@@ -73,3 +77,24 @@ def test_killed_in_every_stage(tmp_path: Path) -> None:
     assert paid["features", "code"] == 2  # once for each run: what a killed process had paid for is not asked again
     lines = (out / "traces-0.jsonl").read_text().splitlines()
     assert len(lines) == 1 and len({json.dumps(step) for step in json.loads(lines[0])["steps"]}) > 10
+
+
+def test_what_stops_a_run_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    board = board_of(make(tmp_path))
+    out = tmp_path / "run"
+    with kaggle_server(board) as server:
+
+        def told(code: int, *words: str) -> None:
+            done = start(server, "none", out, "agentkd", home=tmp_path, candidates=1)
+            lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+            assert done.returncode == code and not done.stdout, done.stderr[-2000:]
+            assert len(lines) == 1 and all(word in lines[0] for word in words), done.stderr[-2000:]
+
+        board.rules_accepted = False
+        told(USER, f"kaggle.com/competitions/{SLUG}/rules")
+        board.rules_accepted = True
+        sample = board.files.pop("sample_submission.csv")
+        told(USER, "no sample submission")
+        board.files["sample_submission.csv"], board.archive = sample, b""
+        shutil.rmtree(out / "workspace" / "data")  # as the message says: download it again
+        assert result(start(server, "none", out, "agentkd", home=tmp_path, candidates=1))["submissions"]

@@ -18,6 +18,7 @@ import pytest
 pd = pytest.importorskip("pandas")
 pytest.importorskip("lightgbm")
 
+
 from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
@@ -27,7 +28,6 @@ from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
 from agentkd.agents.agent_k.solve.features import describe, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
-from agentkd.agents.agent_k.solve.line import solver_line  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
 from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
 from agentkd.errors import UserError, WorldError  # noqa: E402
@@ -157,8 +157,8 @@ def test_features_of_a_folder_join_the_table(binary: Path, tmp_path: Path) -> No
 def test_what_columns_become() -> None:
     columns, _ = table()
     found = describe(pd.DataFrame(columns))
-    assert {"a", "b", "price", "when month", "code number", "code prefix", "a name: mr"} <= {*found.names, *found.category_names,
-                                                                                             *found.group_names}  # fmt: skip
+    made = {*found.names, *found.category_names, *found.group_names}
+    assert {"a", "b", "price", "when month", "code number", "code prefix", "a name: mr"} <= made
     assert not {"constant", "empty"} & {*found.names, *found.category_names}
     assert set(found.numbers[:, found.names.index("price")]) <= set(range(1000, 3000, 10))
     hot = one_hot(np.array([[0], [0], [0], [1], [-1], [0]]), np.arange(5), least=2)
@@ -212,8 +212,8 @@ def test_one_class_one_value_and_no_column(tmp_path: Path) -> None:
     never = lambda *_: pytest.fail("no model is needed")  # noqa: E731
     assert fit(never, Problem(np.zeros(5, int), 3), np.arange(4), np.array([4]), 0).tolist() == [[1, 0, 0]]
     assert fit(never, Problem(np.full(5, 2.5)), np.arange(4), np.array([4]), 0).tolist() == [[2.5]]
-    where = workspace(tmp_path / "w", {"y": ["0", "1"] * (ROWS // 2)}, {"tab": {"x": [1] * (ROWS + TEST)}}, task="binary",
-                      metric="auc")  # fmt: skip
+    targets, constant = {"y": ["0", "1"] * (ROWS // 2)}, {"tab": {"x": [1] * (ROWS + TEST)}}
+    where = workspace(tmp_path / "w", targets, constant, task="binary", metric="auc")
     with pytest.raises(UserError, match="no input column has two different values"):
         solved(where, "lightgbm")
 
@@ -246,7 +246,7 @@ def texts(tmp_path_factory: Any) -> Path:
     random = np.random.default_rng(0)
     kinds = random.integers(0, 3, ROWS + TEST)
     rows = [
-        " ".join(random.permutation(SUBJECTS[k].split() + ["word", "other", f"n{random.integers(90)}"])) for k in kinds
+        " ".join(random.permutation([*SUBJECTS[k].split(), "word", "other", f"n{random.integers(90)}"])) for k in kinds
     ]
     y = np.array(["x", "y", "z"])[kinds[:ROWS]]
     return workspace(tmp_path_factory.mktemp("texts"), {"y": y}, {"txt": {"text": rows}}, task="multiclass",
@@ -392,9 +392,3 @@ def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
     assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
     assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
     assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
-
-
-def test_the_line_ends_in_time_with_a_blend(binary: Path) -> None:
-    start = time.monotonic()
-    blend = solver_line(binary, 30.0, 2, 0)
-    assert time.monotonic() - start < 45 and len(blend.test) == TEST and blend.score > 0.7

@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
-
 from agentkd.agents.agent_k.memory import Entry
+from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
 from agentkd.agents.agent_k.setup import Setup, read_setup
+from agentkd.progress import LOG_EVERY
 from agentkd.trace import Step, Usage
 
 if TYPE_CHECKING:
-    from agentkd.agents.agent_k.source import Source
-    from agentkd.agents.agent_k.submission import Submissions
-
     from agentkd.agents.agent_k.ask import Asker
     from agentkd.agents.agent_k.limits import Clock
     from agentkd.agents.agent_k.memory import LongTerm
+    from agentkd.agents.agent_k.source import Source
+    from agentkd.agents.agent_k.submission import Submissions
     from agentkd.config import KaggleConfig
 
 STAGES = (
@@ -100,7 +99,11 @@ class Around:
 
         job = asyncio.get_running_loop().run_in_executor(None, run)
         try:
-            return await asyncio.shield(job)
+            took = 0.0
+            while not (await asyncio.wait({job}, timeout=LOG_EVERY))[0]:
+                took += LOG_EVERY
+                self.say(f"{work.name}: at work for {took:.0f} s · {max(self.clock.left, 0):.0f} s left in all")
+            return job.result()
         except asyncio.CancelledError:
             cancel.set()
             await job

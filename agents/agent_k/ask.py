@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from agentkd.agents.agent_k.limits import Clock
 from agentkd.agents.agent_k.memory import action_kind
 from agentkd.errors import WorldError
 from agentkd.prompts import render
-from agentkd.teacher import NO_TEACHER, TokenLimit
+from agentkd.teacher import NO_TEACHER, Teacher, TokenLimit
 from agentkd.trace import Message, Step, Usage
 
 if TYPE_CHECKING:
@@ -31,13 +31,28 @@ class Silent(Exception):
 
 
 class Asker:
-    """The model, as the stages see it. It falls silent for good where there is none, where a limit is reached, or where
-    it has failed PATIENCE times in a row; `why` then says so."""
+    """The model, as the stages see it: `teacher` names it, and it is opened when it is first asked, for a server may
+    take minutes to start. It falls silent for good where there is none, where a limit is reached, or where it has
+    failed PATIENCE times in a row; `why` then says so."""
 
-    def __init__(self, model: Chat, clock: Clock, say: Callable[[str], None], seed: int = 0) -> None:
-        self.model, self.clock, self.say, self.seed = model, clock, say, seed
-        self.why = "no teacher" if model.name == NO_TEACHER else ""
+    def __init__(
+        self,
+        teacher: str,
+        open_model: Callable[[], Awaitable[Chat]],
+        clock: Clock,
+        say: Callable[[str], None],
+        seed: int = 0,
+    ) -> None:
+        self.teacher, self.clock, self.say, self.seed = teacher, clock, say, seed
+        self.why = "no teacher" if teacher == NO_TEACHER else ""
         self.errors = self.refused = 0
+        self._open_model = open_model
+        self._model: Chat | None = None
+
+    def stop(self) -> None:
+        """Send nothing more: the run is stopping."""
+        if isinstance(self._model, Teacher):
+            self._model.stop()
 
     def open(self, *, setup: bool) -> bool:
         """Whether a stage may ask now."""
@@ -65,7 +80,8 @@ class Asker:
         schema: dict[str, Any] | None = None,
         attempt: int = 0,
     ) -> tuple[Step, Usage]:
-        """One answer as a step `STAGE.ACTION`, and what it cost. Raises Silent where there is none."""
+        """One answer as a step `STAGE.ACTION`, and what it cost. Raises Silent where there is none, UserError or
+        WorldError where the model cannot be opened at all."""
         if not self.open(setup=setup):
             raise Silent(self.why or "its share of the time is used")
         action_kind(action)  # the actions are a closed list
@@ -73,10 +89,12 @@ class Asker:
             Message(role="system", content=render("agent_k/system")),
             Message(role="user", content=render(f"agent_k/{prompt}", stage=stage, action=action, **values)),
         )
+        if self._model is None:
+            self._model = await self._open_model()
         seconds = min(LONGEST_WAIT, self.clock.model_left(setup=setup))
         try:
             with self.clock.models():
-                request = self.model.chat(
+                request = self._model.chat(
                     messages,
                     max_tokens=LENGTHS[action],
                     schema=schema,

@@ -13,13 +13,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.sandbox import Outcome, open_inside
-
 from agentkd.agents.agent_k.around import Around, State
 from agentkd.agents.agent_k.candidates import BYTES, by_fold, formed, measured, read_predictions
 from agentkd.agents.agent_k.checks import Failure, check_maps, check_predictions
 from agentkd.agents.agent_k.coding import HARNESS, failure_of, fresh
 from agentkd.agents.agent_k.maps import read_inputs, read_targets, save, save_setup
+from agentkd.agents.agent_k.sandbox import Outcome, open_inside
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.tables import read_table
 from agentkd.errors import UserError
@@ -56,7 +55,7 @@ def staged(around: Around, folder: Path) -> Setup:
     held: dict[str, tuple[str, ...]] = {}
     for split in ("train", "test"):
         for name in MODALITIES:
-            file = map_file(folder / "trial", split, name)  # type: ignore[arg-type]
+            file = map_file(folder / "trial", split, name)
             if os.path.lexists(folder / "work" / file.name):
                 content = open_inside(folder / "work", file.name, BYTES)
                 frame = pd.read_csv(io.BytesIO(content), dtype={"id": str}, low_memory=False)
@@ -191,7 +190,7 @@ async def try_solution(
         except (UserError, OSError, ValueError) as error:
             return [Failure(test="predictions are a file", stage="solution", message=str(error)[:500])], outcome
         split = "oof" if rows is not None else "test"
-        if failures := check_predictions(frame, setup, list(asked["id"]), split):  # type: ignore[arg-type]
+        if failures := check_predictions(frame, setup, list(asked["id"]), split):
             return [item.model_copy(update={"stage": "solution"}) for item in failures], outcome
         if rows is None:
             save(frame, folder / "test.csv")

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.sandbox import Outcome, open_inside
-from agentkd.agents.agent_k.scoring import score
-from agentkd.agents.agent_k.solve import Candidate, portfolio
-
 from agentkd.agents.agent_k.around import CODE, Around, State
 from agentkd.agents.agent_k.checks import Failure, check_predictions, check_submission
 from agentkd.agents.agent_k.coding import HARNESS, Work, failure_of, fresh
 from agentkd.agents.agent_k.form import write_submission
 from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
+from agentkd.agents.agent_k.sandbox import Outcome, open_inside
+from agentkd.agents.agent_k.scoring import score
 from agentkd.agents.agent_k.setup import Setup
+from agentkd.agents.agent_k.solve import Candidate, portfolio
 from agentkd.agents.agent_k.tables import read_table
 from agentkd.errors import UserError
 from agentkd.shard import write_atomically
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOLVE = "agentkd.agents.agent_k.solve"
+GRACE = 5.0  # seconds, and a quarter more than its budget: a solver that keeps to it may still be busy writing
 SECONDS = 60.0  # for the metric's or the form's code on one file
 BYTES = 1 << 31  # of a file that is read
 
@@ -63,7 +63,7 @@ async def run_candidate(
         read = [around.workspace / "maps", around.workspace / "data", *([Path(features).resolve()] if features else [])]
         outcome = await around.in_sandbox(SOLVE, "spec.json", work=folder.resolve(),
                                           read=[path.absolute() for path in read if path.exists()],
-                                          seconds=seconds + 5)  # fmt: skip
+                                          seconds=1.25 * seconds + GRACE)  # fmt: skip
         (folder / "log.txt").write_text(outcome.output)
         if failures := failure_of(outcome, "solve"):
             return name, found | {"error": failures[0].message}
@@ -92,7 +92,7 @@ async def score_folder(around: Around, state: State, folder: Path) -> dict[str, 
             frames[split] = read_predictions(folder, f"{split}.csv")
         except (UserError, OSError, ValueError) as error:
             return {"error": f"{split}.csv: {error}"}
-        if failures := check_predictions(frames[split], setup, ids[split], split):  # type: ignore[arg-type]
+        if failures := check_predictions(frames[split], setup, ids[split], split):
             return {"error": failures[0].message}
     if code := state.get("metric_code"):
         values, _ = await measured(around, around.workspace / "code" / code, truth, [frames["oof"]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.maps import read_targets
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
@@ -19,7 +19,6 @@ from agentkd.trace import Frozen, StageTest
 if TYPE_CHECKING:
     import pandas as pd
 
-Split = Literal["oof", "test"]
 SHOWN = 10  # ids in a message
 LEAK = 0.999  # share of rows whose target one column's value gives away
 
@@ -97,7 +96,7 @@ def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
     for name in MODALITIES:
         frames = {}
         for split in ("train", "test"):
-            path = map_file(workspace, split, name)  # type: ignore[arg-type]
+            path = map_file(workspace, split, name)
             if not path.exists():
                 continue
             frame = frames[split] = _frame(path)
@@ -205,9 +204,7 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
             yield "has rows that sum to 1", f"a row sums to {numbers.sum(axis=1).min():.4g}"
 
 
-def check_predictions(
-    frame: pd.DataFrame, setup: Setup, ids: list[str], split: Literal["oof", "test"]
-) -> list[Failure]:
+def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: str) -> list[Failure]:
     """A candidate's predictions: the contract's columns, ids and finite numbers."""
     import numpy as np
 

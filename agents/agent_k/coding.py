@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentkd.agents.agent_k.sandbox import Outcome
-
 from agentkd.agents.agent_k.around import MODEL, STAGES, Around, State, dumped, spent
 from agentkd.agents.agent_k.ask import (
     PAGE,
@@ -26,6 +24,7 @@ from agentkd.agents.agent_k.ask import (
 from agentkd.agents.agent_k.checks import Failure, passed
 from agentkd.agents.agent_k.maps import maps_hash
 from agentkd.agents.agent_k.memory import Entry, remember, retrieve
+from agentkd.agents.agent_k.sandbox import Outcome
 from agentkd.trace import Step, Verdict
 
 TRIES = 5  # of code for a stage

@@ -9,11 +9,11 @@ from typing import Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import MODEL, Around, State
+from agentkd.agents.agent_k.candidates import gain
 from agentkd.agents.agent_k.checks import check_submission
 from agentkd.agents.agent_k.coding import Work, may_go_back
 from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.setting_up import go_back, verdict_step
-from agentkd.agents.agent_k.solving import gain
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.shard import write_atomically
 from agentkd.trace import Score, Step, Verdict
@@ -52,7 +52,7 @@ async def submit(around: Around, state: State) -> Command[str]:
                        verdict=Verdict(ok=False, rung="submit", reason=str(error)[:500])))  # fmt: skip
         return Command(goto="credit", update=work.update())
     if sent is not None:
-        evidence = ()
+        evidence: tuple[Score, ...] = ()
         if sent.public is not None:
             evidence = (Score(metric=around.setup.metric, value=sent.public, split="public"),)
         work.note(Step(kind="submit.submit", output=f"{sent.file} · {sent.ref} · {sent.status}", evidence=evidence,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def make_folds(setup: Setup, targets: pd.DataFrame, k: int = 5, seed: int = 0) -> pd.DataFrame:
     """`id` and `fold` (0 … k-1) for each row of the target map, the same for the same seed.
 
-    Classes, and sets of labels, are dealt out one after the other, so that folds differ by one row in size and by one in
-    each class, however rare; a class of one row is in one fold, and unknown to the model that is tried on it. A
+    Classes, and sets of labels, are dealt out one after the other, so that folds differ by one row in size and by one
+    in each class, however rare; a class of one row is in one fold, and unknown to the model that is tried on it. A
     regression's rows are sorted by value and each run of k rows is spread over the k folds. Fewer than 2 k rows: fewer
     folds. Raises UserError for fewer than two rows."""
     import pandas as pd

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.scoring import decide
-
 from agentkd.agents.agent_k.maps import save
+from agentkd.agents.agent_k.scoring import decide
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.tables import read_table
 

@@ -46,7 +46,7 @@ def build(around: Around, checkpointer: BaseCheckpointSaver[Any] | None) -> Any:
     return graph.compile(checkpointer=checkpointer)
 
 
-def bound(around: Around, name: str, function: Node) -> Callable[[State], Awaitable[Any]]:
+def bound(around: Around, name: str, function: Node) -> Any:
     async def node(state: State) -> Any:
         try:
             return await function(around, state)

@@ -38,13 +38,13 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> None:
         split = "train" if name == "train" else "test"
         frame = frame.rename(columns={setup.id: "id"})
         if setup.tab:
-            save(frame[["id", *setup.tab]], map_file(workspace, split, "tab"))  # type: ignore[arg-type]
+            save(frame[["id", *setup.tab]], map_file(workspace, split, "tab"))
         if setup.txt:
-            save(frame[["id", *setup.txt]], map_file(workspace, split, "txt"))  # type: ignore[arg-type]
+            save(frame[["id", *setup.txt]], map_file(workspace, split, "txt"))
         if setup.img:
             found = images_by_id(files, frame, "id", name)
             frame[IMG] = [str(found.get(row, "")) for row in range(len(frame))]
-            save(frame[["id", IMG]], map_file(workspace, split, "img"))  # type: ignore[arg-type]
+            save(frame[["id", IMG]], map_file(workspace, split, "img"))
     targets = train.rename(columns={setup.id: "id"})[["id", *setup.targets]]
     save(targets, folder / "train_target_map.csv")
     save_setup(setup, workspace)
@@ -80,7 +80,7 @@ def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
     frames = [
         pd.read_csv(path, dtype={"id": str}, low_memory=False).set_index("id")
         for modality in MODALITIES
-        if (path := map_file(workspace, split, modality)).exists()  # type: ignore[arg-type]
+        if (path := map_file(workspace, split, modality)).exists()
     ]
     return pd.concat(frames, axis=1).reset_index()
 

@@ -11,13 +11,15 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "rmsle": (
         r"\brmsle\b",
         rf"root {_SQUARED} log(?:arithmic|arithm)?\w* error",
-        rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,60}}?\blog(?:arithm|s|\b|\()[^.;]{{0,120}}?\blog\w*",
+        rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,60}}?"
+        r"\blog(?:arithm|s|\b|\()[^.;]{0,120}?\blog\w*",
     ),
     "msle": (r"\bmsle\b", rf"\b{_SQUARED} log(?:arithmic|arithm)?\w* error"),
     "mean_columnwise_rmse": (
         r"\bmcrmse\b",
         rf"mean column ?wise (?:\brmse\b|root {_SQUARED} error)(?: rmse)?",
-        rf"(?:average|mean) (?:of )?(?:the )?(?:\brmses?\b|root {_SQUARED} errors?) (?:of|over|across) (?:all |the )?\w* ?(?:columns|targets)",
+        rf"(?:average|mean) (?:of )?(?:the )?(?:\brmses?\b|root {_SQUARED} errors?) "
+        r"(?:of|over|across) (?:all |the )?\w* ?(?:columns|targets)",
     ),
     "rmse": (r"\brmse\b", rf"root {_SQUARED} (?:error|deviation)(?: rmse)?"),
     "mse": (r"\bmse\b", rf"\b{_SQUARED} error(?: mse)?"),
@@ -42,10 +44,12 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "mean_columnwise_auc": (
         r"mean column ?wise (?:\b(?:roc )?auc\b|area under (?:the )?(?:roc|receiver))[^.;]{0,60}?(?:curve)?",
         r"average of the individual aucs of each",
-        r"(?:average|mean) (?:of )?(?:the )?(?:roc )?aucs? (?:of|over|across) (?:all |each |the )?\w* ?(?:columns?|targets?|labels?)",
+        r"(?:average|mean) (?:of )?(?:the )?(?:roc )?aucs? (?:of|over|across) "
+        r"(?:all |each |the )?\w* ?(?:columns?|targets?|labels?)",
     ),
     "multiclass_auc": (
-        r"(?:macro(?: averaged?)?|multi ?class|one vs rest|ovr)(?: averaged?)? (?:roc )?(?:auc|area under the roc(?: curve)?)",
+        r"(?:macro(?: averaged?)?|multi ?class|one vs rest|ovr)(?: averaged?)? "
+        r"(?:roc )?(?:auc|area under the roc(?: curve)?)",
         r"\bauc\b[^.;]{0,40}?one (?:vs|versus|against)(?: the)? rest",
     ),
     "auc": (
@@ -78,7 +82,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         r"\bweighted(?: averaged?)? f ?1(?: ?score| ?measure)?\b",
         r"\bf ?1(?: ?score| ?measure)? ?(?:with )?weighted(?: averag\w+)?\b",
     ),
-    "f1_samples": (r"\bmean f ?1?(?: ?score| ?measure)\b", r"\b(?:example|sample)s? (?:based|averaged?) f ?1(?: ?score)?"),
+    "f1_samples": (
+        r"\bmean f ?1?(?: ?score| ?measure)\b",
+        r"\b(?:example|sample)s? (?:based|averaged?) f ?1(?: ?score)?",
+    ),
     "f1": (r"\bf ?1\b(?: ?score| ?measure)?", r"\bf ?(?:score|measure)\b"),
     "hamming": (r"\bhamming(?: loss| distance)?",),
     "balanced_accuracy": (

@@ -5,30 +5,28 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
-from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, parse
-from agentkd.agents.agent_k.submission import Submissions
 
 from agentkd.agents.agent_k.around import STAGES, Around, State
 from agentkd.agents.agent_k.ask import Asker
 from agentkd.agents.agent_k.limits import Clock
 from agentkd.agents.agent_k.memory import LongTerm
+from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
+from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, parse
+from agentkd.agents.agent_k.submission import Submissions
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.drain import Drain
 from agentkd.progress import say
 from agentkd.prompts import prompts_hash
 from agentkd.shard import disk_error
 from agentkd.store import Run, is_complete
-from agentkd.teacher import Cache, Teacher, open_teacher
+from agentkd.teacher import Cache, open_teacher
 from agentkd.trace import Step, Trace, Usage, Verdict
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.kaggle import Kaggle
-
     from agentkd.teacher import Chat
 
 THREAD = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
@@ -120,16 +118,21 @@ async def _run(
 
     clock = Clock(store.path, config.max_hours * 3600)
     submissions = Submissions(store.path, kaggle, source.slug, config.submit, config.max_submissions, say)
-    async with opened_teacher(config, store.path) as model:
-        asker = Asker(model, clock, say, seed=config.seed)
+    async with AsyncExitStack() as stack:
+        asker = Asker(
+            str(config.teacher),
+            lambda: stack.enter_async_context(opened_teacher(config, store.path)),
+            clock,
+            say,
+            seed=config.seed,
+        )
         around = Around(
             config=config, source=source, run=store.path, sandbox=sandbox, asker=asker, clock=clock,
             submissions=submissions, long_term=LongTerm(store.path / "memory.sqlite"), say=say,
         )  # fmt: skip
         async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
             graph = build(around, saver)
-            stop = model.stop if isinstance(model, Teacher) else lambda: None
-            with Drain(stop):
+            with Drain(asker.stop):
                 state = await go_on(graph, around)
         metrics = outcome(around, state) | {"max_hours": config.max_hours, "limit": config.candidates}
         return finish(store, around, state, metrics)
@@ -137,7 +140,7 @@ async def _run(
 
 @asynccontextmanager
 async def opened_teacher(config: KaggleConfig, run: Path) -> AsyncIterator[Chat]:
-    """The teacher with the run's limits. Where no server comes up the run does without it: that is said."""
+    """The teacher with the run's limits."""
     options: dict[str, Any] = {name: getattr(config, name) for name in ("timeout", "max_tokens", "max_usd")}
     async with open_teacher(
         str(config.teacher), run=run, **options, prices=Path(config.prices) if config.prices else None,
@@ -186,7 +189,7 @@ def finish(store: Run, around: Around, state: State, metrics: dict[str, Any]) ->
         provenance={"score": metrics["score"], "metric": metrics["metric"], "accepted": metrics["accepted"]},
         verified=True,
         verdict=verdict,
-        teacher=around.asker.model.name,
+        teacher=around.asker.teacher,
     )
     store.append(trace)
     from agentkd.eval.report import write_report

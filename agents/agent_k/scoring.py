@@ -335,7 +335,7 @@ class Scorer:
         if not kept.all():
             truth, predictions = truth[kept], predictions[kept]
         if not len(truth):
-            raise UserError(f"{metric.name} is undefined on {len(kept)} rows without a true value")
+            raise UserError(f"{metric.name} is undefined on {kept.size} rows without a true value")
         if metric.needs == "label":
             guess = decide(setup, predictions, thresholds)
             if metric.name == "qwk":  # of the classes' numbers, not of their places in the alphabet
@@ -401,7 +401,8 @@ def codes(setup: Setup, column: pd.Series[Any]) -> npt.NDArray[np.int64]:
     text = column.astype(object)
     empty = text.isna() | (text.astype(str) == "")
     for value in text[~empty].astype(str).unique():
-        code = place.get(value, by_number.get(_number(value), -1))
+        number = _number(value)
+        code = place.get(value, -1 if number is None else by_number.get(number, -1))
         if code < 0:
             raise UserError(f"'{value}' is none of the classes {', '.join(setup.classes[:10])}")
         found[value] = code

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.folds import make_folds
-from agentkd.agents.agent_k.scoring import METRICS, find_metric, score
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
@@ -17,9 +15,11 @@ from agentkd.agents.agent_k.ask import Silent, choices, object_schema, parse_jso
 from agentkd.agents.agent_k.attempts import adopt_maps, lower, pretended, try_form, try_maps, try_metric
 from agentkd.agents.agent_k.checks import Failure, check_maps, check_metric, check_submission, passed
 from agentkd.agents.agent_k.coding import Work, write_code
+from agentkd.agents.agent_k.folds import make_folds
 from agentkd.agents.agent_k.form import submission
 from agentkd.agents.agent_k.maps import read_targets, save, save_setup, write_maps
 from agentkd.agents.agent_k.memory import remember
+from agentkd.agents.agent_k.scoring import METRICS, find_metric, score
 from agentkd.agents.agent_k.setup import MODALITIES, Setup
 from agentkd.agents.agent_k.sniff import fits, sniff
 from agentkd.agents.agent_k.tables import Files, columns, read_table

@@ -56,7 +56,8 @@ class Setup(Frozen):
         return self.classes if self.task in ("binary", "multiclass") else self.targets
 
 
-def map_file(workspace: Path, split: Literal["train", "test"], modality: str) -> Path:
+def map_file(workspace: Path, split: str, modality: str) -> Path:
+    """The map of a split (train, test) and one of MODALITIES."""
     return workspace / "maps" / f"{split}_{modality}_input_map.csv"
 
 

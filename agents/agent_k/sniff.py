@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
-
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
 from agentkd.agents.agent_k.tables import Files, name_tables, read_table
 from agentkd.errors import UserError
@@ -116,7 +115,9 @@ def _targets(
     if own := fixed.get("target"):
         names = tuple(part.strip() for part in str(own).split(","))
         if absent := [name for name in names if name not in train.columns]:
-            raise UserError(f"target={absent[0]} is no column of the training table: choose of {', '.join(train)}")
+            raise UserError(
+                f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"
+            )
         return names, len(names) == 1 and len(outputs) > 1
     if all(name in train.columns for name in outputs):
         return outputs, False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.solve import Candidate
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
@@ -24,11 +23,12 @@ from agentkd.agents.agent_k.candidates import (
     run_candidate,
     score_folder,
 )
-from agentkd.agents.agent_k.coding import Work, write_code
+from agentkd.agents.agent_k.coding import Work, may_go_back, write_code
 from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
 from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.setting_up import go_back
 from agentkd.agents.agent_k.setup import Setup
+from agentkd.agents.agent_k.solve import Candidate
 from agentkd.shard import write_atomically
 from agentkd.trace import StageTest, Step, Verdict
 
@@ -55,25 +55,31 @@ async def baseline(around: Around, state: State) -> Command[str]:
 
 
 async def first(around: Around, state: State, then: str) -> Command[str]:
+    """The first candidate of the plan, behind a constant that is written before it: a file is there whatever happens.
+    What was tried on the same maps is not tried again."""
     work = Work.on(state)
     setup = around.setup
-    candidate = plan(around, setup)[0]
-    seconds = min(DRAFT_SECONDS, max(around.clock.left, 5.0))
-    name, found = await run_candidate(around, state, candidate, seconds)
-    if "error" in found:
-        around.say(f"baseline {name} failed ({found['error'][:200]}): the submission is a constant until one works")
-        name, found = constant(around, setup)
-    candidates = {name: found}  # those of another set-up are scored on other maps
-    if then == "solve":
-        kept = {key: item for key, item in state.get("candidates", {}).items() if item.get("maps") == found["maps"]}
-        candidates = kept | candidates
-    note_score(work, around, "draft" if then == "understand" else "baseline", name, found, candidates, {})
-    before = state if state.get("best", {}).get("maps") == found["maps"] else {}
-    best, failure = await better(around, before, name, found)  # type: ignore[arg-type]
-    if failure and state.get("accepted", {}).get("format") == MODEL:
+    stage = "draft" if then == "understand" else "baseline"
+    _, flat = constant(around, setup)
+    same = {name: item for name, item in state.get("candidates", {}).items() if item["maps"] == flat["maps"]}
+    if same:
+        return Command(goto=then, update=work.update(candidates=same))
+    best, failure = await better(around, accepted_code(state), "constant", flat)
+    if failure and may_go_back(state, "format"):
         work.memory = remember(work.memory, failure.message, "format!", "error")
         return go_back(state, "format", work.update())
+    candidate = plan(around, setup)[0]
+    seconds = min(DRAFT_SECONDS, candidate.budget or DRAFT_SECONDS, max(around.clock.left, 5.0))
+    name, found = await run_candidate(around, state, candidate, seconds)
+    candidates = {"constant": flat, name: found} if "error" in found else {name: found}
+    note_score(work, around, stage, name, found, candidates, {})
+    best, _ = await better(around, {**accepted_code(state), "best": best}, name, found)
     return Command(goto=then, update=work.update(candidates=candidates, best=best))
+
+
+def accepted_code(state: State) -> State:
+    """The state with the accepted form and metric alone: no best file, for scores on other maps cannot be compared."""
+    return {"format_code": state.get("format_code", ""), "metric_code": state.get("metric_code", "")}
 
 
 def next_move(around: Around, state: State) -> str | Candidate | None:

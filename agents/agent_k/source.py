@@ -26,6 +26,7 @@ _HOW = "give https://www.kaggle.com/competitions/NAME, the NAME alone, or a fold
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TEXTS = re.compile(r"(raw_)?(task_|data_|metric_)?(description|overview|evaluation|readme)\w*\.(md|txt|html?)", re.I)
 _ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # what a stage needs first
+_PAGES = ("overview", "description", "abstract", "data description")  # headings that name no competition
 _LEFT_OUT = ("rules", "prizes")  # law, long, and of no use for a solution
 
 
@@ -106,10 +107,11 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
         say(f"{home} has no description.md: the goal and the metric are guessed from the files alone")
     pages = [(path.stem, path.read_text(errors="replace")) for path in found.values() if path.is_file()]
     text = joined(pages)
-    title = re.search(r"^#+ +(.+)", "\n".join(page for _, page in pages), re.M)
+    heading = re.search(r"^#+ +(.+)", "\n".join(page for _, page in pages), re.M)
+    title = heading[1].strip() if heading and heading[1].strip().lower() not in _PAGES else home.name
     return Source(
         slug=re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-") or "local",
-        title=title[1].strip() if title else home.name,
+        title=title,
         data=data, text=text, metric="", url=None, daily_submissions=None, deadline=None,
     )  # fmt: skip
 

@@ -3,7 +3,8 @@
 Ours is what Agent K does without a model: set-up read off the files, portfolio, blend, submission. The clock is wall
 time, and holds everything for ours; for the peers it is the limit that they are given (`seconds` says what each took in
 all). Everybody chooses by cross-validation on the training rows; the test rows are scored once a row of the table, and
-every look is logged. Ranks are by the score on all test rows, and again by that on the private half. The peers run in an environment of their own, because they pin other versions.
+every look is logged. Ranks are by the score on all test rows, and again by that on the private half. The peers run in
+an environment of their own, because they pin other versions.
 
 What the peers get: the table as it is. Images as one column a pixel, a text as one column (AutoGluon makes n-grams of
 it, FLAML a category). The logarithm of the target where the metric is RMSLE, which they do not have.
@@ -57,8 +58,10 @@ def bench(
     if unknown := [name for name in wanted if name not in (OURS, *PEERS)]:
         raise UserError(f"unknown system '{unknown[0]}': the systems are {OURS}, {', '.join(PEERS)}")
     if set(wanted) & set(PEERS) and not shutil.which(python):
-        raise UserError(f"{python} is no interpreter: pip install 'autogluon.tabular[lightgbm,catboost]' 'flaml[automl]' "
-                        f"in an environment of their own, and give --python its bin/python")  # fmt: skip
+        raise UserError(
+            f"{python} is no interpreter: pip install 'autogluon.tabular[lightgbm,catboost]' 'flaml[automl]' in an "
+            f"environment of their own, and give --python its bin/python"
+        )
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"automl-{seconds:.0f}.json"
     report = json.loads(file.read_text()) if file.exists() else {"rows": []}
@@ -130,14 +133,17 @@ def prepare(competition: Path, workspace: Path, seed: int) -> Setup:
 
 
 def ours(competition: Path, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
-    from agentkd.agents.agent_k.solve.line import solver_line
+    from agentkd.agents.agent_k.run import run
+    from agentkd.config import KaggleConfig
 
-    start = time.monotonic()
-    setup = prepare(competition, folder, seed)
-    notes: list[str] = []
-    blend = solver_line(folder, seconds - (time.monotonic() - start) - 1.0, threads, seed, notes.append)
-    write_submission(blend.test, setup, competition / "public", folder / "submission.csv", blend.thresholds)
-    return {"cv": blend.score, "model": f"{blend.kind} of {len(notes)}", "scores": blend.scores, "notes": notes}
+    config = KaggleConfig(
+        competition=str(competition), teacher="none", submit="never", max_hours=seconds / 3600, threads=threads,
+        seed=seed, out=str(folder / "run"),
+    )  # fmt: skip
+    found = run(config)
+    shutil.copy(folder / "run" / "submission.csv", folder / "submission.csv")
+    scores = {name: round(item["score"], 6) for name, item in found["candidates"].items() if "score" in item}
+    return {"cv": found["score"], "model": f"{found['best']} of {len(scores)}", "scores": scores}
 
 
 def peer(
@@ -207,8 +213,8 @@ def read_predictions(data: Data, file: Path) -> pd.DataFrame:
 
 
 def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
-    """Mean rank by a score (`overall`: all test rows, `private`: that half) over the (competition, seed) that all systems have a row for; ties share a rank, a row
-    without a valid score is last."""
+    """Mean rank by a score (`overall`: all test rows, `private`: that half) over the (competition, seed) that all
+    systems have a row for; ties share a rank, a row without a valid score is last."""
     systems = sorted({row["system"] for row in rows})
     ranks: dict[str, list[float]] = {system: [] for system in systems}
     for key in sorted({(row["competition"], row["seed"]) for row in rows}):
@@ -234,3 +240,11 @@ def line(row: dict[str, Any]) -> str:
         f"{row['competition']} {row['system']} seed {row['seed']}: {row['metric']} {row['overall']:.5f} "
         f"(cv {row['cv']:.5f}){place}, {row['medal'] or 'no medal'}, {row['seconds']:.0f} s"
     )
+
+
+def show(report: dict[str, Any]) -> None:
+    """All rows, then the mean ranks."""
+    for row in report["rows"]:
+        say(line(row))
+    for system, rank in sorted(report.get("mean_rank", {}).items(), key=lambda item: item[1]):
+        say(f"mean rank {rank:.2f}: {system} (clock {report['seconds']:.0f} s, {report['cores']} cores)")

@@ -1,9 +1,8 @@
 """LightGBM (Ke et al. 2017), with the number of rounds chosen without the rows that are predicted.
 
 Each fold's model grows until its held-out loss has not fallen for a while. Held-out rows must not choose their own
-model's size, so a fold's number of rounds is where the mean loss of the OTHER folds is least, and the test rows' that of
-all folds. Nothing is held back from training for it.
-"""
+model's size, so a fold's number of rounds is where the mean loss of the OTHER folds is least, and the test rows' that
+of all folds. Nothing is held back from training for it."""
 
 from __future__ import annotations
 
@@ -162,7 +161,8 @@ def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
 
 
 def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
-    """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models averaged)."""
+    """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models
+    averaged)."""
     table = table_of(data)
     everything = problems(data.setup, data.y)
     seeds = [run.seed + 100 * i for i in range(int(run.params.get("seeds", 1)))]

@@ -1,4 +1,5 @@
-"""Cross-fitting: every training row is predicted by a model that has not seen it, the test rows by all folds' models."""
+"""Cross-fitting: every training row is predicted by a model that has not seen it, the test rows by all folds'
+models."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Data:
         halves = []
         for split, ids in (("train", list(self.targets["id"])), ("test", self.test_ids)):
             half = pd.DataFrame(index=range(len(ids)))
-            if (path := map_file(self.workspace, split, modality)).exists():  # type: ignore[arg-type]
+            if (path := map_file(self.workspace, split, modality)).exists():
                 half = self._same_rows(read_csv(path, text=modality != "tab"), ids, path)
             if modality == "tab" and self.features is not None:
                 path = self.features / f"{split}_features.csv"

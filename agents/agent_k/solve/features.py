@@ -210,8 +210,8 @@ def one_hot(categories: Array, train: Array, least: int = 3) -> Array:
 def target_means(groups: Array, y: Array, classes: int, train: Array, seed: int, inner: int = 5) -> Array:
     """Mean target of each group `(N, G * outputs)`, shrunk to the mean of all by a prior of `PRIOR` rows.
 
-    A training row's value comes from the other inner folds (no row's own target is in its feature); all other rows' from
-    all training rows. Two classes and values give one output, more classes one each."""
+    A training row's value comes from the other inner folds (no row's own target is in its feature); all other rows'
+    from all training rows. Two classes and values give one output, more classes one each."""
     targets = y[:, None].astype(np.float64) if classes <= 2 else np.eye(classes)[np.maximum(y, 0)]
     fold = np.random.default_rng(seed).integers(0, inner, len(train))
     out = []

@@ -1,8 +1,7 @@
 """Texts and images as columns of a table, so that every model for tables takes all that a competition gives.
 
-Without the target: the first components of TF-IDF and of pixels. With it, from a fold's training rows alone: naive Bayes
-log-odds, which for a training row come from counts without that row (`text.naive_bayes`).
-"""
+Without the target: the first components of TF-IDF and of pixels. With it, from a fold's training rows alone: naive
+Bayes log-odds, which for a training row come from counts without that row (`text.naive_bayes`)."""
 
 from __future__ import annotations
 

@@ -122,7 +122,8 @@ def pixels_cv(data: Data, run: Run) -> tuple[Array, Array]:
     x = pixel_features(load_images(data, int(run.params.get("size", LARGEST))))
     x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all: a pixel that never changes says nothing
     model = str(run.params.get("model", "svm"))
-    own = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}.get(model, {}) | run.params
+    defaults: dict[str, dict[str, Any]] = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}
+    own = defaults.get(model, {}) | run.params
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         return ESTIMATES[model](problem, x[train], problem.y[train], x[rest], own, seed)

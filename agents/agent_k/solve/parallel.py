@@ -1,9 +1,8 @@
 """Folds side by side: forked workers that share what is loaded, one core each.
 
-A fold's model trains on one thread, which small data use better than several; and the result does not depend on how many
-workers there are. Processes and pipes only, no semaphores: a sandbox without /dev/shm runs it. The parent must not have
-used OpenMP (LightGBM, torch) before it forks; where it cannot fork, jobs run one after the other.
-"""
+A fold's model trains on one thread, which small data use better than several; and the result does not depend on how
+many workers there are. Processes and pipes only, no semaphores: a sandbox without /dev/shm runs it. The parent must not
+have used OpenMP (LightGBM, torch) before it forks; where it cannot fork, jobs run one after the other."""
 
 from __future__ import annotations
 
@@ -64,4 +63,4 @@ def _received(receive: Connection) -> T:  # type: ignore[type-var]
         raise WorldError("a fold's process died, maybe for want of memory: give fewer threads") from None
     if not good:
         raise value
-    return value  # type: ignore[no-any-return]
+    return value

@@ -1,8 +1,7 @@
 """What to run, in which order, within a clock.
 
-Expected seconds are a start (imports) and core-seconds by thousand rows, measured on two slow cores; they decide what is
-tried, and not what is allowed: a candidate with a budget keeps to it.
-"""
+Expected seconds are a start (imports) and core-seconds by thousand rows, measured on two slow cores; they decide what
+is tried, and not what is allowed: a candidate with a budget keeps to it."""
 
 from __future__ import annotations
 

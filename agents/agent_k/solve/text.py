@@ -1,7 +1,7 @@
 """Texts: naive Bayes of many n-grams under a logistic regression, TF-IDF with linear models, sentence embeddings.
 
-N-grams are counted over train and test rows (no target is needed for that); all weights come from a fold's training rows.
-"""
+N-grams are counted over train and test rows (no target is needed for that); all weights come from a fold's training
+rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def bayes_cv(data: Data, run: Run) -> tuple[Array, Array]:
 
 
 def naive_bayes(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
-    """Centred log-odds `(N, classes)`: training rows' from the other inner parts, all others' from all training rows."""
+    """Centred log-odds `(N, classes)`: training rows' from the other inner parts, all others' from all training
+    rows."""
     part = np.full(x.shape[0], -1)
     part[train] = np.random.default_rng(seed).integers(0, _PARTS, len(train))
     hot = np.zeros((x.shape[0], problem.classes), dtype=np.float32)

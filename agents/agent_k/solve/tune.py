@@ -1,8 +1,7 @@
 """LightGBM with hyperparameters searched by Optuna's multivariate TPE (Akiba et al. 2019) over the folds.
 
-The study is a SQLite file in the candidate's folder: a run that was killed goes on where it was. A trial trains two folds
-first, and the others only where those two are no worse than the best trial's by MARGIN.
-"""
+The study is a SQLite file in the candidate's folder: a run that was killed goes on where it was. A trial trains two
+folds first, and the others only where those two are no worse than the best trial's by MARGIN."""
 
 from __future__ import annotations
 
@@ -66,8 +65,15 @@ def search(table: Table, data: Data, problem: Problem, run: Run, clock: Clock, p
     )
     if not study.trials:
         first = defaults(data.n_train)
-        study.enqueue_trial({k: first[k] for k in ("learning_rate", "num_leaves", "min_child_samples", "feature_fraction",
-                                                   "bagging_fraction", "lambda_l2")} | {"encode": ""})  # fmt: skip
+        tuned = (
+            "learning_rate",
+            "num_leaves",
+            "min_child_samples",
+            "feature_fraction",
+            "bagging_fraction",
+            "lambda_l2",
+        )
+        study.enqueue_trial({name: first[name] for name in tuned} | {"encode": ""})
     trials = int(run.params.get("trials", TRIALS))
     finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     while len(finished) < trials and (not finished or clock.left > 0):

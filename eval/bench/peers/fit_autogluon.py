@@ -13,9 +13,20 @@ from typing import Any
 import pandas as pd
 from autogluon.tabular import TabularPredictor, __version__
 
-METRICS = {"accuracy": "accuracy", "multiclass_logloss": "log_loss", "logloss": "log_loss", "rmse": "root_mean_squared_error",
-           "auc": "roc_auc", "mae": "mean_absolute_error", "f1": "f1", "f1_macro": "f1_macro", "mcc": "mcc",
-           "qwk": "quadratic_kappa", "r2": "r2", "balanced_accuracy": "balanced_accuracy"}  # fmt: skip
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced_accuracy",
+    "multiclass_logloss": "log_loss",
+    "logloss": "log_loss",
+    "auc": "roc_auc",
+    "f1": "f1",
+    "f1_macro": "f1_macro",
+    "mcc": "mcc",
+    "qwk": "quadratic_kappa",
+    "rmse": "root_mean_squared_error",
+    "mae": "mean_absolute_error",
+    "r2": "r2",
+}
 
 
 def fit(job: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from flaml import AutoML, __version__
 
-METRICS = {"accuracy": "accuracy", "multiclass_logloss": "log_loss", "logloss": "log_loss", "rmse": "rmse", "mae": "mae",
-           "auc": "roc_auc", "f1": "f1", "f1_macro": "macro_f1", "r2": "r2"}  # fmt: skip
+METRICS = {"accuracy": "accuracy", "multiclass_logloss": "log_loss", "logloss": "log_loss", "rmse": "rmse",
+           "mae": "mae", "auc": "roc_auc", "f1": "f1", "f1_macro": "macro_f1", "r2": "r2"}  # fmt: skip
 
 
 def fit(job: dict[str, Any]) -> dict[str, Any]:
