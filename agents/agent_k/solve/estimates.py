@@ -47,22 +47,23 @@ def _loss(p: Array, y: Array) -> float:
 def _svm(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, Any], seed: int) -> Array:
     """Kernel machines with an RBF kernel; classes by a sigmoid on cross-validated decisions (Platt 1999)."""
     from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedKFold
     from sklearn.svm import SVC, SVR
 
     c, gamma = float(params.get("C", 3.0)), float(params.get("gamma", 0.3)) / x.shape[1]
     if not problem.classes:
         middle, scale = y.mean(), y.std()
-        model = SVR(C=c, gamma=gamma, epsilon=float(params.get("epsilon", 0.1))).fit(x, (y - middle) / scale)
-        return np.asarray(model.predict(rest) * scale + middle).reshape(-1, 1)
-    svc = CalibratedClassifierCV(SVC(C=c, gamma=gamma), ensemble=False, cv=_inner(y, seed))
-    return np.asarray(svc.fit(x, y).predict_proba(rest))
-
-
-def _inner(y: Array, seed: int) -> Any:
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    kind = StratifiedKFold if np.bincount(y).min() >= 3 else KFold
-    return kind(3, shuffle=True, random_state=seed)
+        values = SVR(C=c, gamma=gamma, epsilon=float(params.get("epsilon", 0.1))).fit(x, (y - middle) / scale)
+        return np.asarray(values.predict(rest) * scale + middle).reshape(-1, 1)
+    count = np.bincount(y, minlength=problem.classes)
+    out = np.tile(count / len(y), (len(rest), 1))
+    common = np.flatnonzero(count >= 3)  # a sigmoid for a class needs a row of it in each inner fold
+    if len(common) > 1:
+        kept = np.isin(y, common)
+        folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+        model = CalibratedClassifierCV(SVC(C=c, gamma=gamma), ensemble=False, cv=folds).fit(x[kept], y[kept])
+        out[:, common] = model.predict_proba(rest) * kept.mean()
+    return out
 
 
 def _trees(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, Any], seed: int) -> Array:
