@@ -372,6 +372,8 @@ def test_workers() -> None:
         raise UserError("a column is bad")
 
     assert run_all([lambda i=i: i * i for i in range(7)], 3) == [i * i for i in range(7)]  # type: ignore[misc]
+    large = run_all([lambda i=i: np.full(300_000, i) for i in range(5)], 2)  # type: ignore[misc]  # more than a pipe holds
+    assert [int(found[0]) for found in large] == list(range(5))
     with pytest.raises(UserError, match="a column is bad"):
         run_all([lambda: 1, fails, lambda: 2], 2)
     with pytest.raises(WorldError, match="process died"):

@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from agentkd.errors import AgentkdError, UserError
 
+START = time.monotonic()  # what is loaded below takes seconds, and they are the candidate's
+
 
 def main(argv: list[str]) -> int:
     try:
         path = Path(argv[0])
-        run(read_spec(path), path.resolve().parent)
+        run(read_spec(path), path.resolve().parent, START)
     except AgentkdError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -34,14 +37,17 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no spec ({error}): a JSON object with workspace and kind") from None
 
 
-def run(spec: dict[str, Any], folder: Path) -> None:
+def run(spec: dict[str, Any], folder: Path, start: float | None = None) -> None:
+    """`start`: on the monotonic clock, when the spec's `seconds` began; now without it."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when numpy is first imported
         os.environ[name] = "1"  # folds run side by side
+    from agentkd.agents.agent_k.solve.cv import Clock
     from agentkd.agents.agent_k.solve.data import load, write_predictions
     from agentkd.agents.agent_k.solve.kinds import solve
 
     data = load(Path(spec["workspace"]), Path(spec["features"]) if spec["features"] else None)
-    oof, test = solve(data, spec, folder)
+    clock = Clock(spec["seconds"], time.monotonic() if start is None else start)
+    oof, test = solve(data, spec, folder, clock)
     write_predictions(folder / "test.csv", data.setup, data.test_ids, test)
     write_predictions(folder / "oof.csv", data.setup, list(data.targets["id"]), oof)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +29,9 @@ _OBJECTIVES = {"mae": "l1", "medae": "l1"}
 OWN = ("rounds", "patience", "seeds", "encode")  # parameters that are not LightGBM's
 
 
+PILOT = 5  # rounds that are timed before a training with a clock
+ENOUGH = 400  # rounds that a model with the default rate needs, about
+KEPT = 2e8  # numbers of four bytes
 RESERVE = 0.85  # of the time is for training, the rest for predicting
 
 
@@ -36,16 +40,16 @@ def defaults(rows: int) -> dict[str, Any]:
     playground series) repeat exact values."""
     shared = {"bagging_fraction": 0.8, "bagging_freq": 1}
     if rows < 3000:
-        return shared | {"learning_rate": 0.03, "num_leaves": 10, "min_child_samples": 10, "feature_fraction": 0.5,
-                         "lambda_l2": 2.0, "max_bin": 127}  # fmt: skip
+        return shared | {"learning_rate": 0.03, "num_leaves": 12, "min_child_samples": 10, "feature_fraction": 0.5,
+                         "lambda_l2": 1.0, "max_bin": 127}  # fmt: skip
     leaves = 14 if rows < 30_000 else 63
     return shared | {"learning_rate": 0.05, "num_leaves": leaves, "min_child_samples": 10, "feature_fraction": 0.7,
                      "lambda_l2": 10.0, "max_bin": 1023, "min_data_in_bin": 1}  # fmt: skip
 
 
-def matrix(table: Table, problem: Problem, train: Array, seed: int, params: dict[str, Any]) -> tuple[Array, list[int]]:
+def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str) -> tuple[Array, list[int]]:
     """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
-    if params.get("encode") == "means":
+    if encode == "means":
         means = target_means(table.categories, problem.y, problem.classes, train, seed)
         return np.hstack([table.numbers, means, supervised(table, problem, train, seed)]), []
     means = supervised(table, problem, train, seed)
@@ -74,35 +78,82 @@ class Grown:
         return float(self.losses.mean(axis=0).min())
 
 
+Inputs = Callable[[], tuple[Array, list[int]]]
+"""A fold's features and which of them are categories (`matrix`)."""
+
+
+def inputs_of(table: Table, data: Data, problem: Problem, encode: str, run: Run) -> list[Inputs]:
+    """Each fold's, made once for all the models that are grown on them; where that is too much to keep, made anew."""
+    folds = list(splits(data))
+
+    def make(place: int) -> tuple[Array, list[int]]:
+        number, train, _, _ = folds[place]
+        x, categories = matrix(table, problem, train, run.seed + number, encode)
+        return x.astype(np.float32), categories
+
+    jobs = [partial(make, place) for place in range(len(folds))]
+    width = table.numbers.shape[1] + (1 + problem.width) * (table.categories.shape[1] + table.groups.shape[1])
+    if len(folds) * len(table.numbers) * width > KEPT:
+        return list(jobs)
+    return [partial(lambda kept: kept, kept) for kept in run_all(jobs, run.workers)]
+
+
 def grow(
-    table: Table, data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
+    inputs: list[Inputs], data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
     some: slice | None = None,
 ) -> Grown:  # fmt: skip
     """Train the folds within the clock; `some` of them to see what they are worth."""
+    import lightgbm  # here, and not in every worker: it takes a second and a half
+
+    folds = list(zip(splits(data), inputs, strict=True))[some or slice(None)]
     settings = _settings(data, problem, params, seed)
     limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
-    folds = list(splits(data))[some or slice(None)]
 
-    def train_fold(place: int) -> tuple[str, Array, Array]:
-        import lightgbm
-
-        number, train, held, rest = folds[place]
-        until = _until(clock.share(place, len(folds), run.workers))
-        x, categories = matrix(table, problem, train, seed + number, params)
+    def ready(place: int) -> tuple[Array, Any, Any]:
+        (_, train, held, _), make = folds[place]
+        x, categories = make()
         known = held[data.learnable[held]]
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
-        trying = fitting.create_valid(x[known], problem.y[known])
+        return x, fitting, fitting.create_valid(x[known], problem.y[known])
+
+    def pilot(place: int) -> tuple[float, float]:
+        start = time.monotonic()
+        _, fitting, trying = ready(place)
+        lightgbm.train(settings, fitting, 1, valid_sets=[trying])
+        begun = time.monotonic()
+        lightgbm.train(settings, fitting, PILOT, valid_sets=[trying])
+        return begun - start, (time.monotonic() - begun) / PILOT
+
+    if clock.seconds is not None and some is None:
+        timed = run_all([partial(pilot, place) for place in range(min(run.workers, len(folds)))], run.workers)
+        first, each = np.max(timed, axis=0)
+        possible = max(20, int((0.9 * clock.share(0, len(folds), run.workers) - first) / each))
+        wanted = ENOUGH * defaults(data.n_train)["learning_rate"] / settings["learning_rate"]
+        if possible < wanted:  # fewer and larger steps: a model that is cut off is worth less
+            settings["learning_rate"] = min(0.3, settings["learning_rate"] * wanted / possible)
+            patience = max(10, int(patience * possible / wanted))
+            limit = min(limit, possible)
+
+    def train_fold(place: int) -> tuple[str, Array, Array]:
+        until = _until(max(1.0, clock.share(place, len(folds), run.workers)))
+        x, fitting, trying = ready(place)
         record: dict[str, Any] = {}
         calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), until]
         model = lightgbm.train(settings, fitting, limit, valid_sets=[trying], callbacks=calls)
+        _, _, held, rest = folds[place][0]
         seen = x[np.concatenate([held, rest])] if some is None else x[:0]
         return model.model_to_string(num_iteration=-1), seen, np.array(next(iter(record["valid_0"].values())))
 
     grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
     models, rows, curves = zip(*grown, strict=True)
-    length = min(len(curve) for curve in curves)
-    return Grown(list(models), list(rows), np.array([curve[:length] for curve in curves]))
+    return Grown(list(models), list(rows), levelled(curves))
+
+
+def levelled(curves: Sequence[Array]) -> Array:
+    """Loss curves `(folds, rounds)` of the longest one's length: a model that has ended keeps its last loss."""
+    length = max(len(curve) for curve in curves)
+    return np.array([np.append(curve, np.full(length - len(curve), curve[-1])) for curve in curves])
 
 
 def predict(data: Data, problem: Problem, run: Run, grown: Grown) -> tuple[Array, Array]:
@@ -169,10 +220,11 @@ def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
     oof, test = [], []
     for place, problem in enumerate(everything):
         parts = []
+        inputs = inputs_of(table, data, problem, str(run.params.get("encode", "")), run)
         for i, seed in enumerate(seeds):
             left = Clock(None if run.clock.seconds is None else RESERVE * run.clock.left / (
                 len(seeds) * (len(everything) - place) - i))  # fmt: skip
-            grown = grow(table, data, problem, run.params, seed, run, left)
+            grown = grow(inputs, data, problem, run.params, seed, run, left)
             parts.append(predict(data, problem, run, grown))
             print(f"loss {grown.loss:.5f} after {grown.rounds} rounds", file=sys.stderr, flush=True)
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))

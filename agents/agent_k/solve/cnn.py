@@ -21,7 +21,7 @@ BATCH = 64
 
 
 def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
-    """`params`: epochs (40), width (32), flip (false: mirrored letters are others), views (4) at prediction.
+    """`params`: epochs (30), width (16), flip (false: mirrored letters are others), views (4) at prediction.
 
     A budget shortens the folds' training equally. UserError without torch."""
     need_torch("cnn")
@@ -33,7 +33,7 @@ def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
     shares = Shares(data, len(problems(data.setup, data.y)), run)
-    width, epochs, views = (int(run.params.get(k, v)) for k, v in (("width", 32), ("epochs", 40), ("views", 4)))
+    width, epochs, views = (int(run.params.get(k, v)) for k, v in (("width", 16), ("epochs", 30), ("views", 4)))
     flip = bool(run.params.get("flip", False))
 
     def learn(problem: Problem, rows: Array, rest: Array, seed: int) -> Array:

@@ -31,9 +31,9 @@ KINDS: dict[str, Callable[[Data, Run], tuple[Array, Array]]] = {
 }
 
 
-def solve(data: Data, spec: dict[str, Any], folder: Path) -> tuple[Array, Array]:
+def solve(data: Data, spec: dict[str, Any], folder: Path, clock: Clock) -> tuple[Array, Array]:
     """`(oof, test)` of a spec, in the columns of a prediction file. UserError for an unknown kind."""
     if spec["kind"] not in KINDS:
         raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(KINDS)}")
-    run = Run(spec["params"], int(spec["seed"]), int(spec["threads"]), Clock(spec["seconds"]), folder)
+    run = Run(spec["params"], int(spec["seed"]), int(spec["threads"]), clock, folder)
     return KINDS[spec["kind"]](data, run)

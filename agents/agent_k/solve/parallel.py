@@ -10,7 +10,7 @@ import multiprocessing
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from agentkd.errors import AgentkdError, WorldError
@@ -32,10 +32,14 @@ def run_all(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
         send.close()
         started.append((process, receive))
     results: dict[int, T] = {}
+    places = {receive: list(range(number, len(jobs), workers)) for number, (_, receive) in enumerate(started)}
     try:
-        for number, (_, receive) in enumerate(started):
-            for place in range(number, len(jobs), workers):
-                results[place] = _received(receive)
+        while places:  # whoever is ready: a worker goes on only when its result has been taken
+            for receive in wait(list(places)):
+                assert isinstance(receive, Connection)
+                results[places[receive].pop(0)] = _received(receive)
+                if not places[receive]:
+                    del places[receive]
     finally:
         for process, receive in started:
             receive.close()

@@ -12,28 +12,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.boosting import Grown, defaults, grow, predict
+from agentkd.agents.agent_k.solve.boosting import Grown, Inputs, defaults, grow, inputs_of, levelled, predict
 from agentkd.agents.agent_k.solve.cv import Clock, Problem, Run, finish, problems
 from agentkd.agents.agent_k.solve.data import Data
-from agentkd.agents.agent_k.solve.features import Table
 from agentkd.agents.agent_k.solve.fused import table_of
 
 Array = npt.NDArray[Any]
 SEARCH = 0.6  # of the time; the rest trains the best again with further seeds
-TRIALS = 60
+TRIALS = 150
+ENCODE = ("", "means")
 MARGIN = 1.01
 SEEDS = 3
 
 
 def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
-    """`params`: trials (60; fewer where the time is up)."""
+    """`params`: trials (150; fewer where the time is up)."""
     table = table_of(data)
     everything = problems(data.setup, data.y)
     oof, test = [], []
     for place, problem in enumerate(everything):
         total = None if run.clock.seconds is None else run.clock.left / (len(everything) - place)
         clock = Clock(total)
-        best = search(table, data, problem, run, Clock(None if total is None else SEARCH * total), place)
+        inputs = {encode: inputs_of(table, data, problem, encode, run) for encode in ENCODE}
+        best = search(inputs, data, problem, run, Clock(None if total is None else SEARCH * total), place)
         parts: list[tuple[Array, Array]] = []
         spent = 0.0
         for i in range(SEEDS):
@@ -42,7 +43,7 @@ def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
                 break
             before = clock.left
             seed = run.seed + 100 * i
-            grown = grow(table, data, problem, best, seed, run, Clock(left and max(0.85 * left, 1.0)))
+            grown = grow(inputs[best["encode"]], data, problem, best, seed, run, Clock(left and max(0.85 * left, 1.0)))
             parts.append(predict(data, problem, run, grown))
             spent = before - clock.left
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
@@ -50,7 +51,9 @@ def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
     return finish(data.setup, oof), finish(data.setup, test)
 
 
-def search(table: Table, data: Data, problem: Problem, run: Run, clock: Clock, place: int) -> dict[str, Any]:
+def search(
+    inputs: dict[str, list[Inputs]], data: Data, problem: Problem, run: Run, clock: Clock, place: int
+) -> dict[str, Any]:
     """The best hyperparameters found."""
     import optuna
 
@@ -79,7 +82,7 @@ def search(table: Table, data: Data, problem: Problem, run: Run, clock: Clock, p
     while len(finished) < trials and (not finished or clock.left > 0):
         trial = study.ask()
         params = suggest(trial, data.n_train)
-        one = tried(table, data, problem, params, run, clock, finished)
+        one = tried(inputs[params["encode"]], data, problem, params, run, clock, finished)
         trial.set_user_attr("pair", one[1])
         study.tell(trial, one[0])
         finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
@@ -88,11 +91,17 @@ def search(table: Table, data: Data, problem: Problem, run: Run, clock: Clock, p
 
 
 def tried(
-    table: Table, data: Data, problem: Problem, params: dict[str, Any], run: Run, clock: Clock, finished: list[Any]
+    inputs: list[Inputs],
+    data: Data,
+    problem: Problem,
+    params: dict[str, Any],
+    run: Run,
+    clock: Clock,
+    finished: list[Any],
 ) -> tuple[float, float]:
     """(mean loss over the folds, that over the first two). A hopeless trial's first is extrapolated from its second."""
     seconds = None if clock.seconds is None else max(clock.left, 1.0)
-    pair = grow(table, data, problem, params, run.seed, run, Clock(seconds), slice(0, 2))
+    pair = grow(inputs, data, problem, params, run.seed, run, Clock(seconds), slice(0, 2))
     if finished:
         best = min(finished, key=lambda trial: trial.value)
         known = float(best.user_attrs["pair"])
@@ -100,15 +109,12 @@ def tried(
             return best.value * pair.loss / known, pair.loss
     if len(np.unique(data.fold)) == 2:
         return pair.loss, pair.loss
-    others = grow(table, data, problem, params, run.seed, run, Clock(seconds), slice(2, None))
+    others = grow(inputs, data, problem, params, run.seed, run, Clock(seconds), slice(2, None))
     return joined(pair, others).loss, pair.loss
 
 
 def joined(one: Grown, other: Grown) -> Grown:
-    length = min(one.losses.shape[1], other.losses.shape[1])
-    return Grown(
-        one.models + other.models, one.rows + other.rows, np.vstack([one.losses[:, :length], other.losses[:, :length]])
-    )
+    return Grown(one.models + other.models, one.rows + other.rows, levelled([*one.losses, *other.losses]))
 
 
 def suggest(trial: Any, rows: int) -> dict[str, Any]:
@@ -120,5 +126,5 @@ def suggest(trial: Any, rows: int) -> dict[str, Any]:
         "feature_fraction": trial.suggest_float("feature_fraction", 0.15, 1.0),
         "bagging_fraction": trial.suggest_float("bagging_fraction", 0.4, 1.0),
         "lambda_l2": trial.suggest_float("lambda_l2", 1e-2, 30.0, log=True),
-        "encode": trial.suggest_categorical("encode", ["", "means"]),
+        "encode": trial.suggest_categorical("encode", list(ENCODE)),
     }
