@@ -35,11 +35,11 @@ def run_all(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
     places = {receive: list(range(number, len(jobs), workers)) for number, (_, receive) in enumerate(started)}
     try:
         while places:  # whoever is ready: a worker goes on only when its result has been taken
-            for receive in wait(list(places)):
-                assert isinstance(receive, Connection)
-                results[places[receive].pop(0)] = _received(receive)
-                if not places[receive]:
-                    del places[receive]
+            for ready in wait(list(places)):
+                assert isinstance(ready, Connection)
+                results[places[ready].pop(0)] = _received(ready)
+                if not places[ready]:
+                    del places[ready]
     finally:
         for process, receive in started:
             receive.close()
