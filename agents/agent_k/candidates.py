@@ -7,19 +7,20 @@ import io
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.around import CODE, Around, State
 from agentkd.agents.agent_k.checks import Failure, check_predictions, check_submission
-from agentkd.agents.agent_k.coding import HARNESS, Work, failure_of, fresh
+from agentkd.agents.agent_k.coding import CODE_SECONDS, HARNESS, Work, failure_of, fresh
 from agentkd.agents.agent_k.form import write_submission
 from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
 from agentkd.agents.agent_k.sandbox import Outcome, open_inside
 from agentkd.agents.agent_k.scoring import score
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve import Candidate, portfolio
+from agentkd.agents.agent_k.solve.data import load
 from agentkd.agents.agent_k.tables import read_table
 from agentkd.errors import UserError
 from agentkd.shard import write_atomically
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SOLVE = "agentkd.agents.agent_k.solve"
 GRACE = 5.0  # seconds, and a quarter more than its budget: a solver that keeps to it may still be busy writing
-SECONDS = 60.0  # for the metric's or the form's code on one file
 BYTES = 1 << 31  # of a file that is read
 
 
@@ -75,21 +75,21 @@ def complete(folder: Path) -> bool:
     return (folder / "oof.csv").is_file() and (folder / "test.csv").is_file()
 
 
-def read_predictions(folder: Path, file: str) -> pd.DataFrame:
-    """A prediction file, read without following links. Raises UserError or OSError."""
+def read_left(folder: Path, file: str) -> pd.DataFrame:
+    """A table that code has left in its folder, read without following links. Raises UserError, OSError, ValueError."""
     import pandas as pd
 
-    return pd.read_csv(io.BytesIO(open_inside(folder, file, BYTES)), dtype={"id": str})
+    return pd.read_csv(io.BytesIO(open_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
 
 
 async def score_folder(around: Around, state: State, folder: Path) -> dict[str, Any]:
     """Our own score of a candidate's out-of-fold predictions, in all and fold by fold; {error} where a file fails."""
     setup, truth = around.setup, read_targets(around.workspace)
-    ids = {"oof": list(truth["id"]), "test": test_ids(around)}
+    ids = {"oof": list(truth["id"]), "test": load(around.workspace).test_ids}
     frames = {}
     for split in ("oof", "test"):
         try:
-            frames[split] = read_predictions(folder, f"{split}.csv")
+            frames[split] = read_left(folder, f"{split}.csv")
         except (UserError, OSError, ValueError) as error:
             return {"error": f"{split}.csv: {error}"}
         if failures := check_predictions(frames[split], setup, ids[split], split):
@@ -111,17 +111,9 @@ async def score_folder(around: Around, state: State, folder: Path) -> dict[str, 
 def by_fold(around: Around) -> list[Any]:
     """The training rows of each fold, as positions."""
     import numpy as np
-    import pandas as pd
 
-    folds = pd.read_csv(around.workspace / "maps" / "folds.csv", dtype={"id": str})["fold"].to_numpy()
-    return [np.flatnonzero(folds == fold) for fold in sorted(set(folds))]
-
-
-def test_ids(around: Around) -> list[str]:
-    import pandas as pd
-
-    first_map = sorted((around.workspace / "maps").glob("test_*_input_map.csv"))[0]
-    return list(pd.read_csv(first_map, dtype={"id": str}, usecols=["id"])["id"])
+    fold = load(around.workspace).fold
+    return [np.flatnonzero(fold == number) for number in np.unique(fold)]
 
 
 def constant(around: Around, setup: Setup) -> tuple[str, dict[str, Any]]:
@@ -138,10 +130,10 @@ def constant(around: Around, setup: Setup) -> tuple[str, dict[str, Any]]:
     key = maps_hash(around.workspace)
     folder = around.workspace / "candidates" / f"constant-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    for file, ids in (("oof.csv", list(truth["id"])), ("test.csv", test_ids(around))):
+    for file, ids in (("oof.csv", list(truth["id"])), ("test.csv", load(around.workspace).test_ids)):
         frame = pd.DataFrame({"id": ids} | {name: [value] * len(ids) for name, value in values.items()})
         save(frame, folder / file)
-    value = score(setup, truth, read_predictions(folder, "oof.csv"))
+    value = score(setup, truth, read_left(folder, "oof.csv"))
     return "constant", {"author": CODE, "folder": folder.name, "maps": key, "kind": "constant", "score": value,
                         "folds": [], "seconds": 0.0}  # fmt: skip
 
@@ -155,6 +147,11 @@ def gain(setup: Setup, one: float, other: float) -> float:
     return other - one if setup.lower_is_better else one - other
 
 
+def first_score(candidates: Mapping[str, dict[str, Any]]) -> float | None:
+    """The score that gains are counted from: that of the first candidate with one."""
+    return next((item["score"] for item in candidates.values() if "score" in item), None)
+
+
 async def better(
     around: Around, state: State, name: str, found: dict[str, Any], thresholds: Sequence[float] | None = None
 ) -> tuple[dict[str, Any], Failure | None]:
@@ -163,7 +160,7 @@ async def better(
     best = dict(state.get("best", {}))
     if "error" in found or not is_better(around.setup, found["score"], best.get("score")):
         return best, None
-    test = read_predictions(around.workspace / "candidates" / found["folder"], "test.csv")
+    test = read_left(around.workspace / "candidates" / found["folder"], "test.csv")
     file = around.workspace / "submissions" / f"{found['folder']}.csv"
     failures = await write_checked(around, state, test, file, thresholds)
     if failures:
@@ -197,11 +194,12 @@ def note_score(
                        verdict=Verdict(ok=False, rung=stage, reason=found["error"][:300])))  # fmt: skip
         around.say(f"{name}: failed, {found['error'][:160]}")
         return
-    first_score = next((item["score"] for item in candidates.values() if "score" in item), found["score"])
+    first = first_score(candidates)
+    reward = 0.0 if first is None else round(gain(setup, found["score"], first), 6)
     mark = "" if not best or not is_better(setup, found["score"], best.get("score")) else ", the best so far"
     score = Score(metric=setup.metric, value=found["score"], split="cv")
-    work.note(Step(kind=f"{stage}.score", output=name, evidence=(score,), verdict=Verdict(ok=True, rung=stage),
-                   reward=round(gain(setup, found["score"], first_score), 6)))  # fmt: skip
+    verdict = Verdict(ok=True, rung=stage)
+    work.note(Step(kind=f"{stage}.score", output=name, evidence=(score,), verdict=verdict, reward=reward))
     around.say(f"{name}: {setup.metric} {found['score']:.5f} by cross-validation in {found['seconds']:.0f} s{mark}"
                f" · {max(around.clock.left, 0):.0f} s left")  # fmt: skip
 
@@ -214,7 +212,7 @@ async def measured(
     save(truth, work / "truth.csv")
     for number, frame in enumerate(predictions):
         save(frame, work / f"predictions-{number:03d}.csv")
-    outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=SECONDS)
+    outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
     try:
         values = json.loads(open_inside(work, "values.json", 1 << 20)) if outcome.ok else []
     except (UserError, ValueError, OSError):
@@ -229,7 +227,7 @@ async def formed(around: Around, folder: Path, predictions: pd.DataFrame, file: 
     work = fresh(folder)
     save(predictions, work / "predictions.csv")
     save(read_table(data / setup.sample, text=True), work / "sample.csv")
-    outcome = await around.in_sandbox(HARNESS, "format", work=work, read=[], seconds=SECONDS)
+    outcome = await around.in_sandbox(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
     if failures := failure_of(outcome, "format"):
         return failures, outcome
     try:

@@ -143,9 +143,7 @@ def check_metric(
 ) -> list[Failure]:
     """A metric is a finite number, best where predictions are perfect, and worse where they are shuffled. `perfect` is
     the prediction frame of the truth itself."""
-    shuffled = perfect.sample(frac=1.0, random_state=seed).reset_index(drop=True)
-    shuffled["id"] = perfect["id"]
-    best, other = evaluate(perfect), evaluate(shuffled)
+    best, other = evaluate(perfect), evaluate(shuffled(perfect, seed))
     name = f"metric {setup.metric}"
     if not (math.isfinite(best) and math.isfinite(other)):
         return [Failure(test=f"{name} is finite", stage="metric", message=f"it gives {best} and {other}")]
@@ -155,6 +153,12 @@ def check_metric(
                         message=f"perfect predictions give {best:.6g}, shuffled ones {other:.6g}, though {way} is "
                                 f"better")]  # fmt: skip
     return []
+
+
+def shuffled(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The same predictions, given to other rows."""
+    moved = predictions.sample(frac=1.0, random_state=seed).reset_index(drop=True)
+    return moved.assign(id=predictions["id"])
 
 
 def check_submission(file: Path, setup: Setup, data: Path) -> list[Failure]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentkd.agents.agent_k.around import MODEL, STAGES, Around, State, dumped, spent
+from agentkd.agents.agent_k.around import MODEL, STAGES, Around, State
 from agentkd.agents.agent_k.ask import (
     PAGE,
     VIEW,
@@ -31,6 +31,7 @@ TRIES = 5  # of code for a stage
 BACK = 2  # times that a stage is sent back to
 ERROR = 1500  # characters of an error shown to the model
 HARNESS = "agentkd.agents.agent_k.harness"
+CODE_SECONDS = 60.0  # for code that is called once; a solution has its own limit
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Work:
         return cls(memory=list(state.get("memory", [])))
 
     def note(self, step: Step) -> None:
-        self.steps += dumped(step)
+        self.steps.append(step.model_dump(mode="json"))
 
     async def ask(
         self, around: Around, state: State, stage: str, action: str, *, setup: bool, schema: Any = None,
@@ -65,7 +66,7 @@ class Work:
                 self.note(Step(kind=f"{stage}.{action}", verdict=verdict))
             raise
         self.note(step)
-        self.usage += spent(usage)
+        self.usage.append(usage.model_dump(mode="json"))
         return step.output
 
     def update(self, **values: Any) -> dict[str, Any]:

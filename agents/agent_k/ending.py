@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import MODEL, Around, State
-from agentkd.agents.agent_k.candidates import gain
+from agentkd.agents.agent_k.candidates import first_score, gain
 from agentkd.agents.agent_k.checks import check_submission
 from agentkd.agents.agent_k.coding import Work, may_go_back
 from agentkd.agents.agent_k.memory import remember
@@ -63,18 +63,18 @@ async def submit(around: Around, state: State) -> Command[str]:
 async def credit(around: Around, state: State) -> Command[str]:
     """Long-term actions: what gained is remembered as a lesson, what failed for ever is not offered again."""
     work = Work.on(state)
-    good = {name: item for name, item in state["candidates"].items() if "score" in item}
-    first = next(iter(good.values()), None)
-    for name, item in good.items():
-        if item.get("author") == MODEL and first is not None:
-            earned = gain(around.setup, item["score"], first["score"])
+    best, setup = state["best"], around.setup
+    first = first_score(state["candidates"])
+    start = best["score"] if first is None else first
+    for name, item in state["candidates"].items():
+        if item.get("author") == MODEL and "score" in item:
+            earned = gain(setup, item["score"], start)
             part = "solution" if name.startswith("solution") else "features"
             lesson = f"{name} on {around.source.title}: {item['score']:.5f}"
             key = around.long_term.add("lesson", part, lesson, {"run": around.run.name})
             around.long_term.credit(key, earned)
             work.note(Step(kind="credit.credit", output=name, reward=round(earned, 6)))
-    best = state["best"]
-    reward = gain(around.setup, best["score"], first["score"]) if first is not None else 0.0
+    reward = gain(setup, best["score"], start)
     work.note(Step(kind="credit.credit", output=str(best["name"]), reward=round(reward, 6)))
     return Command(goto="report", update=work.update())
 

@@ -40,18 +40,17 @@ def build(around: Around, checkpointer: BaseCheckpointSaver[Any] | None) -> Any:
     """The compiled graph over these surroundings."""
     graph = StateGraph(State)
     for name, (function, after) in NODES.items():
-        graph.add_node(name, bound(around, name, function), destinations=after)
+        graph.add_node(name, bound(around, function), destinations=after)
     graph.add_edge(START, "fetch")
     graph.add_edge("report", END)
     return graph.compile(checkpointer=checkpointer)
 
 
-def bound(around: Around, name: str, function: Node) -> Any:
+def bound(around: Around, function: Node) -> Any:
     async def node(state: State) -> Any:
         try:
             return await function(around, state)
         finally:
             around.clock.keep()
 
-    node.__name__ = name
     return node

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.sniff import IMG, images_by_id
+from agentkd.agents.agent_k.solve.data import read_csv
 from agentkd.agents.agent_k.tables import Files, read_table
 from agentkd.errors import UserError
+from agentkd.shard import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,16 +54,11 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> None:
 
 def save(frame: pd.DataFrame, path: Path) -> None:
     """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    frame.to_csv(part, index=False)
-    part.replace(path)
+    write_atomically(path, frame.to_csv(index=False))
 
 
 def save_setup(setup: Setup, workspace: Path) -> None:
-    path = workspace / "maps" / "setup.json"
-    part = path.with_name(".setup.json.part")
-    part.write_text(setup.model_dump_json(indent=1) + "\n")
-    part.replace(path)
+    write_atomically(workspace / "maps" / "setup.json", setup.model_dump_json(indent=1) + "\n")
 
 
 def maps_hash(workspace: Path) -> str:
@@ -78,7 +75,7 @@ def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
     import pandas as pd
 
     frames = [
-        pd.read_csv(path, dtype={"id": str}, low_memory=False).set_index("id")
+        read_csv(path).set_index("id")
         for modality in MODALITIES
         if (path := map_file(workspace, split, modality)).exists()
     ]
@@ -87,6 +84,4 @@ def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
 
 def read_targets(workspace: Path) -> pd.DataFrame:
     """The target map, `id` and targets as strings in the words of the training table."""
-    import pandas as pd
-
-    return pd.read_csv(workspace / "maps" / "train_target_map.csv", dtype=str, keep_default_na=False)
+    return read_csv(workspace / "maps" / "train_target_map.csv", text=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shlex
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import STAGES, Around, State
 from agentkd.agents.agent_k.ask import Asker
@@ -35,8 +39,6 @@ MORE = 0.05  # share of the clock that has to be left for a finished run to go o
 
 def derive(config: KaggleConfig) -> KaggleConfig:
     """Fill in what the user left open; the caller prints it."""
-    import os
-
     where = parse(config.competition)
     name = slug(where.resolve().name if isinstance(where, Path) else where)
     return config.model_copy(
@@ -57,11 +59,11 @@ def run(config: KaggleConfig) -> dict[str, Any]:
     out = Path(str(config.out))
     say(describe(config, sandbox))
     with Run(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
-        if is_complete(out) and not_more(config, out):
-            import json
-
-            say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
-            return {"out": str(out), **json.loads((out / "metrics.json").read_text())}
+        if is_complete(out):
+            done = json.loads((out / "metrics.json").read_text())
+            if not asks_more(config, done):
+                say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
+                return {"out": str(out), **done}
         try:
             source, kaggle = open_source(config, out)
             return asyncio.run(_run(config, store, source, kaggle, sandbox))
@@ -69,15 +71,12 @@ def run(config: KaggleConfig) -> dict[str, Any]:
             raise disk_error(out, error) from None
 
 
-def not_more(config: KaggleConfig, out: Path) -> bool:
-    """Whether nothing was asked of a finished run that it has not done: no more time, candidates, or submissions."""
-    import json
-
-    done = json.loads((out / "metrics.json").read_text())
-    more_time = done.get("max_hours") is not None and config.max_hours > done["max_hours"] * (1 + MORE)
-    more_candidates = (config.candidates or 10**9) > (done.get("limit") or 10**9)
-    wants_sent = config.submit != "never" and not done.get("submissions") and not Path(config.competition).is_dir()
-    return not (more_time or more_candidates or wants_sent)
+def asks_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
+    """Whether a finished run (its metrics are `done`) is asked for more time, candidates, or a first submission."""
+    more_time = config.max_hours > done["max_hours"] * (1 + MORE)
+    more_candidates = (config.candidates or 10**9) > (done["limit"] or 10**9)
+    wants_sent = config.submit != "never" and not done["submissions"] and not Path(config.competition).is_dir()
+    return more_time or more_candidates or wants_sent
 
 
 def open_source(config: KaggleConfig, out: Path) -> tuple[Source, Kaggle | None]:
@@ -138,15 +137,13 @@ async def _run(
         return finish(store, around, state, metrics)
 
 
-@asynccontextmanager
-async def opened_teacher(config: KaggleConfig, run: Path) -> AsyncIterator[Chat]:
+def opened_teacher(config: KaggleConfig, run: Path) -> AbstractAsyncContextManager[Chat]:
     """The teacher with the run's limits."""
-    options: dict[str, Any] = {name: getattr(config, name) for name in ("timeout", "max_tokens", "max_usd")}
-    async with open_teacher(
-        str(config.teacher), run=run, **options, prices=Path(config.prices) if config.prices else None,
-        vllm_args=shlex.split(config.vllm_args), slots=1, say=say,
-    ) as model:  # fmt: skip
-        yield model
+    return open_teacher(
+        str(config.teacher), run=run, timeout=config.timeout, max_tokens=config.max_tokens, max_usd=config.max_usd,
+        prices=Path(config.prices) if config.prices else None, vllm_args=shlex.split(config.vllm_args), slots=1,
+        say=say,
+    )  # fmt: skip
 
 
 async def go_on(graph: Any, around: Around) -> State:
@@ -158,13 +155,7 @@ async def go_on(graph: Any, around: Around) -> State:
         start = {"steps": [], "usage": [], "memory": []}
     elif not before.next:
         room = around.clock.left > MORE * around.clock.seconds
-        await graph.aupdate_state(THREAD, {"steps": []}, as_node="baseline" if room else "ensemble")
-        start = None
-        before = await graph.aget_state(THREAD)
-        if not before.next:
-            from langgraph.types import Command
-
-            start = Command(goto="solve" if room else "validate")
+        start = Command(goto="solve" if room else "validate")
     else:
         around.say(f"going on with stage {before.next[0]} of {len(STAGES)} after {around.clock.elapsed:.0f} s of work")
     state: State = await graph.ainvoke(start, THREAD, durability="sync")

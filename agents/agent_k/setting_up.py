@@ -71,12 +71,8 @@ def make_maps(around: Around, setup: Setup) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     write_maps(setup, around.source.data, around.workspace)
-    fold(around, setup)
-
-
-def fold(around: Around, setup: Setup) -> None:
     folds = make_folds(setup, read_targets(around.workspace), k=FOLDS, seed=around.config.seed)
-    save(folds, around.workspace / "maps" / "folds.csv")
+    save(folds, folder / "folds.csv")
 
 
 async def understand(around: Around, state: State) -> Command[str]:
@@ -253,7 +249,7 @@ async def metric(around: Around, state: State) -> Command[str]:
         back = written.back
         if written.folder is not None:
             author, code = MODEL, written.folder.name
-            save_setup(setup.model_copy(update={"lower_is_better": lower(around, written.folder)}), around.workspace)
+            save_setup(setup.model_copy(update={"lower_is_better": lower(written.folder)}), around.workspace)
     else:
         failures = check_metric(lambda frame: score(setup, truth, frame), perfect, setup, around.config.seed)
         work.note(verdict_step("metric.test", "metric", failures))

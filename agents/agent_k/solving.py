@@ -7,19 +7,22 @@ inputs and the other folds' targets, so it cannot know what it is scored on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import Any
 
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
 from agentkd.agents.agent_k.attempts import try_features, try_solution
+from agentkd.agents.agent_k.blend import best_blend
 from agentkd.agents.agent_k.candidates import (
     better,
     constant,
+    first_score,
     gain,
     note_score,
     plan,
-    read_predictions,
+    read_left,
     run_candidate,
     score_folder,
 )
@@ -29,11 +32,9 @@ from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.setting_up import go_back
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve import Candidate
+from agentkd.agents.agent_k.solve.data import read_csv
 from agentkd.shard import write_atomically
 from agentkd.trace import StageTest, Step, Verdict
-
-if TYPE_CHECKING:
-    pass
 
 DRAFT_SECONDS = 40.0  # for the first candidate: a valid file within a minute, whatever comes later
 WINS = 0.6  # share of the folds that features have to improve, besides the mean
@@ -127,7 +128,7 @@ async def solve(around: Around, state: State) -> Command[str]:
     candidates[name] = found
     best, failure = await better(around, state, name, found)
     update = work.update(candidates=candidates, rounds=rounds, best=best, **extra)
-    if failure and state["accepted"].get("format") == MODEL:
+    if failure and may_go_back(state, "format"):
         work.memory = remember(work.memory, failure.message, "format!", "error")
         return go_back(state, "format", update | {"memory": work.memory})
     return Command(goto="solve", update=update)
@@ -196,10 +197,10 @@ async def solution(around: Around, state: State, work: Work, number: int) -> Mad
     for file in ("oof.csv", "test.csv"):
         write_atomically(folder / file, (written.folder / file).read_text())
     found = await score_folder(around, state, folder)
-    first_score = next(item["score"] for item in state["candidates"].values() if "score" in item)
-    reward = gain(around.setup, found["score"], first_score) if "score" in found else -1.0
+    first = first_score(state["candidates"])
+    reward = gain(around.setup, found["score"], first) if "score" in found and first is not None else -1.0
     credit(around, written.key, reward)
-    work.memory = remember(work.memory, f"solution {number} scored {found.get('score')}, the baseline {first_score}",
+    work.memory = remember(work.memory, f"solution {number} scored {found.get('score')}, the baseline {first}",
                            "solution!")  # fmt: skip
     found |= {"author": MODEL, "folder": folder.name, "maps": maps_hash(around.workspace), "kind": "solution",
               "seconds": 0.0}  # fmt: skip
@@ -208,28 +209,22 @@ async def solution(around: Around, state: State, work: Work, number: int) -> Mad
 
 async def ensemble(around: Around, state: State) -> Command[str]:
     """The candidates blended on their out-of-fold predictions; taken where nested cross-validation is better."""
-    import asyncio
-
-    from agentkd.agents.agent_k.blend import best_blend
-
     work = Work.on(state)
     setup, truth = around.setup, read_targets(around.workspace)
     good = {name: item for name, item in state["candidates"].items() if "score" in item and item["kind"] != "constant"}
     best = dict(state.get("best", {}))
     if len(good) < 2 or state.get("metric_code"):
         return Command(goto="validate", update=work.update(best=best))
-    root = around.workspace / "candidates"
-    frames = {name: (read_predictions(root / item["folder"], "oof.csv"),
-                     read_predictions(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
-    import pandas as pd
-
-    folds = pd.read_csv(around.workspace / "maps" / "folds.csv", dtype={"id": str})
+    root, key = around.workspace / "candidates", maps_hash(around.workspace)
+    frames = {name: (read_left(root / item["folder"], "oof.csv"),
+                     read_left(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
+    folds = read_csv(around.workspace / "maps" / "folds.csv")
     blend = await asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed)
-    folder = root / f"blend-{maps_hash(around.workspace)}"
+    folder = root / f"blend-{key}"
     folder.mkdir(exist_ok=True)
     save(blend.oof, folder / "oof.csv")
     save(blend.test, folder / "test.csv")
-    found = {"author": CODE, "folder": folder.name, "maps": maps_hash(around.workspace), "kind": "blend",
+    found = {"author": CODE, "folder": folder.name, "maps": key, "kind": "blend",
              "score": blend.score, "folds": [], "seconds": 0.0}  # fmt: skip
     note_score(work, around, "ensemble", "blend", found, state["candidates"], best)
     best, _ = await better(around, state, "blend", found, blend.thresholds)

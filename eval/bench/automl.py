@@ -24,13 +24,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from agentkd.agents.agent_k.folds import make_folds
 from agentkd.agents.agent_k.form import write_submission
 from agentkd.agents.agent_k.maps import write_maps
 from agentkd.agents.agent_k.scoring import METRICS
-from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.sniff import sniff
 from agentkd.agents.agent_k.solve.data import Data, load
+from agentkd.agents.agent_k.source import local_source
 from agentkd.errors import UserError
 from agentkd.eval.competition import LOG, grade
 from agentkd.progress import say
@@ -117,19 +116,13 @@ def run_one(
     return row
 
 
-def prepare(competition: Path, workspace: Path, seed: int) -> Setup:
-    """The set-up without a model, as the agent makes it."""
-    public = competition / "public"
-    description = competition / "description.md"
-    text = description.read_text() if description.exists() else ""
-    setup = sniff(public, text, "", {}).setup
-    write_maps(setup, public, workspace)
-    if not (workspace / "data").exists():
-        (workspace / "data").symlink_to(public.resolve())
-    data = load(workspace)
-    folds = make_folds(setup, data.targets, seed=seed)
-    folds.to_csv(workspace / "maps" / "folds.csv", index=False)
-    return setup
+def prepare(competition: Path, workspace: Path) -> Data:
+    """The set-up without a model, as the agent makes it, with the inputs that a peer's table is made of."""
+    source = local_source(competition)
+    setup = sniff(source.data, source.text, source.metric, {}).setup
+    write_maps(setup, source.data, workspace)
+    (workspace / "data").symlink_to(source.data)
+    return load(workspace)
 
 
 def ours(competition: Path, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
@@ -149,8 +142,8 @@ def ours(competition: Path, folder: Path, seconds: float, seed: int, threads: in
 def peer(
     competition: Path, system: str, folder: Path, seconds: float, seed: int, threads: int, python: str
 ) -> dict[str, Any]:
-    setup = prepare(competition, folder, seed)
-    data = load(folder)
+    data = prepare(competition, folder)
+    setup = data.setup
     job = write_table(data, folder) | {"seconds": seconds, "threads": threads, "seed": seed}
     script = Path(__file__).parent / "peers" / f"fit_{system}.py"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(threads)}
