@@ -198,6 +198,29 @@ def format_submission(predictions, sample):
     assert {step.kind for step in failed} >= {"metric.run", "format.run"}
 
 
+def test_what_is_accepted_after_the_draft_holds_for_it_too(tmp_path: Path, sandboxed: None) -> None:
+    """The draft is scored by a default metric and written in the generic form. A metric and a form that the model
+    writes afterwards, on the same maps, score and write it anew."""
+    page = "# Odd ones\n## Evaluation\nThe joy that it brings.\n"
+    folder = make(tmp_path, description=page)
+    joy = python("""
+def metric(truth, predictions):
+    return 100 + float(((predictions["1"] > 0.5) == (truth["odd"].astype(int) == 1)).mean())
+""")
+    upside_down = python("""
+def format_submission(predictions, sample):
+    made = predictions.set_index("id").loc[sample["id"]]
+    return sample.assign(odd=(made["1"] < 0.5).astype(int).to_numpy())
+""")
+    alone = run(config(folder, tmp_path / "alone", candidates=1))
+    script: Script = {("metric", "code"): [joy], ("format", "choose"): [OWN], ("format", "code"): [upside_down]}
+    with expert(script) as server:
+        taught = run(config(folder, tmp_path / "taught", teacher=server.spec, candidates=1))
+    assert taught["score"] == pytest.approx(100 + alone["score"])
+    plain, turned = valid(tmp_path / "alone", folder), valid(tmp_path / "taught", folder)
+    assert (plain["odd"].astype(int) + turned["odd"].astype(int) == 1).all()
+
+
 class Listener:
     """A TCP port that counts who connects."""
 

@@ -43,9 +43,9 @@ class State(TypedDict, total=False):
     format_code: str  # the folder of the accepted code, empty for the generic form
     metric_code: str
     features: str  # the folder of accepted features
-    candidates: dict[str, dict[str, Any]]  # name → {folder, score, author, seconds} or {error}
+    candidates: dict[str, dict[str, Any]]  # name → {folder, basis, author} and {score, seconds} or {error}
     rounds: dict[str, int]  # what the model was asked for while solving, and how often
-    best: dict[str, Any]  # {name, score, file}
+    best: dict[str, Any]  # {name, score, file, form}
     blend: dict[str, Any]
 
 

@@ -40,6 +40,11 @@ def plan(around: Around, setup: Setup) -> list[Candidate]:
     return portfolio(setup, rows, around.clock.seconds, around.threads)
 
 
+def basis(around: Around, state: State) -> str:
+    """What scores may be compared within: the maps, and the metric's code where the model has written one."""
+    return maps_hash(around.workspace) + state.get("metric_code", "")
+
+
 async def run_candidate(
     around: Around, state: State, candidate: Candidate, seconds: float, features: str = ""
 ) -> tuple[str, dict[str, Any]]:
@@ -53,11 +58,12 @@ async def run_candidate(
         "threads": around.threads,
         "features": str(Path(features).resolve()) if features else None,
     }
-    key = maps_hash(around.workspace)
-    folder = around.workspace / "candidates" / f"{name}-{key}"
+    folder = around.workspace / "candidates" / f"{name}-{maps_hash(around.workspace)}"
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    found: dict[str, Any] = {"author": CODE, "folder": folder.name, "maps": key, "kind": candidate.kind}
+    found: dict[str, Any] = {
+        "author": CODE, "folder": folder.name, "basis": basis(around, state), "kind": candidate.kind
+    }  # fmt: skip
     if not complete(folder):
         write_atomically(folder / "spec.json", json.dumps(spec | {"seconds": round(seconds, 1)}))
         read = [around.workspace / "maps", around.workspace / "data", *([Path(features).resolve()] if features else [])]
@@ -116,26 +122,24 @@ def by_fold(around: Around) -> list[Any]:
     return [np.flatnonzero(fold == number) for number in np.unique(fold)]
 
 
-def constant(around: Around, setup: Setup) -> tuple[str, dict[str, Any]]:
+async def constant(around: Around, state: State) -> dict[str, Any]:
     """The priors of the classes, or the median: what can always be submitted."""
     import pandas as pd
 
-    truth = read_targets(around.workspace)
+    setup, truth = around.setup, read_targets(around.workspace)
     if setup.task in ("binary", "multiclass"):
         share = truth[setup.targets[0]].value_counts(normalize=True)
         values = {name: float(share.get(name, 0.0)) for name in setup.classes}
     else:
         numbers = truth[list(setup.targets)].apply(pd.to_numeric)
         values = dict((numbers.mean() if setup.task == "multilabel" else numbers.median()).astype(float))
-    key = maps_hash(around.workspace)
-    folder = around.workspace / "candidates" / f"constant-{key}"
+    folder = around.workspace / "candidates" / f"constant-{maps_hash(around.workspace)}"
     folder.mkdir(parents=True, exist_ok=True)
     for file, ids in (("oof.csv", list(truth["id"])), ("test.csv", load(around.workspace).test_ids)):
         frame = pd.DataFrame({"id": ids} | {name: [value] * len(ids) for name, value in values.items()})
         save(frame, folder / file)
-    value = score(setup, truth, read_left(folder, "oof.csv"))
-    return "constant", {"author": CODE, "folder": folder.name, "maps": key, "kind": "constant", "score": value,
-                        "folds": [], "seconds": 0.0}  # fmt: skip
+    found = {"author": CODE, "folder": folder.name, "basis": basis(around, state), "kind": "constant", "seconds": 0.0}
+    return found | await score_folder(around, state, folder)
 
 
 def is_better(setup: Setup, one: float, other: float | None) -> bool:
@@ -167,7 +171,7 @@ async def better(
         around.say(f"{name} gives no valid file ({failures[0].message})")
         return best, failures[0]
     write_atomically(around.run / "submission.csv", file.read_text())
-    return {"name": name, "score": found["score"], "file": file.name, "maps": found["maps"]}, None
+    return {"name": name, "score": found["score"], "file": file.name, "form": state.get("format_code", "")}, None
 
 
 async def write_checked(

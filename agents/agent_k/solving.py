@@ -16,6 +16,7 @@ from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
 from agentkd.agents.agent_k.attempts import try_features, try_solution
 from agentkd.agents.agent_k.blend import best_blend
 from agentkd.agents.agent_k.candidates import (
+    basis,
     better,
     constant,
     first_score,
@@ -57,29 +58,33 @@ async def baseline(around: Around, state: State) -> Command[str]:
 
 async def first(around: Around, state: State, then: str) -> Command[str]:
     """The first candidate of the plan, behind a constant that is written before it: a file is there whatever happens.
-    What was tried on the same maps is not tried again."""
+    What was tried on the same maps is not tried again; its best file is written anew where the form has changed."""
     work = Work.on(state)
-    setup = around.setup
     stage = "draft" if then == "understand" else "baseline"
-    _, flat = constant(around, setup)
-    same = {name: item for name, item in state.get("candidates", {}).items() if item["maps"] == flat["maps"]}
-    if same:
-        return Command(goto=then, update=work.update(candidates=same))
-    best, failure = await better(around, accepted_code(state), "constant", flat)
-    if failure and may_go_back(state, "format"):
-        work.memory = remember(work.memory, failure.message, "format!", "error")
-        return go_back(state, "format", work.update())
-    candidate = plan(around, setup)[0]
-    seconds = min(DRAFT_SECONDS, candidate.budget or DRAFT_SECONDS, max(around.clock.left, 5.0))
-    name, found = await run_candidate(around, state, candidate, seconds)
-    candidates = {"constant": flat, name: found} if "error" in found else {name: found}
-    note_score(work, around, stage, name, found, candidates, {})
-    best, _ = await better(around, {**accepted_code(state), "best": best}, name, found)
+    now = basis(around, state)
+    candidates = {name: item for name, item in state.get("candidates", {}).items() if item["basis"] == now}
+    best = state.get("best", {})
+    if candidates and best.get("form") == state.get("format_code", ""):
+        return Command(goto=then, update=work.update(candidates=candidates))
+    waiting = dict(candidates) or {"constant": await constant(around, state)}
+    best = {}
+    for name, item in waiting.items():
+        best, failure = await better(around, {**accepted_code(state), "best": best}, name, item)
+        if failure and may_go_back(state, "format"):
+            work.memory = remember(work.memory, failure.message, "format!", "error")
+            return go_back(state, "format", work.update())
+    if not candidates:
+        candidate = plan(around, around.setup)[0]
+        seconds = min(DRAFT_SECONDS, candidate.budget or DRAFT_SECONDS, max(around.clock.left, 5.0))
+        name, found = await run_candidate(around, state, candidate, seconds)
+        candidates = waiting | {name: found} if "error" in found else {name: found}
+        note_score(work, around, stage, name, found, candidates, {})
+        best, _ = await better(around, {**accepted_code(state), "best": best}, name, found)
     return Command(goto=then, update=work.update(candidates=candidates, best=best))
 
 
 def accepted_code(state: State) -> State:
-    """The state with the accepted form and metric alone: no best file, for scores on other maps cannot be compared."""
+    """The state with the accepted form and metric alone: no best file, for its score or its form may be of the past."""
     return {"format_code": state.get("format_code", ""), "metric_code": state.get("metric_code", "")}
 
 
@@ -202,7 +207,7 @@ async def solution(around: Around, state: State, work: Work, number: int) -> Mad
     credit(around, written.key, reward)
     work.memory = remember(work.memory, f"solution {number} scored {found.get('score')}, the baseline {first}",
                            "solution!")  # fmt: skip
-    found |= {"author": MODEL, "folder": folder.name, "maps": maps_hash(around.workspace), "kind": "solution",
+    found |= {"author": MODEL, "folder": folder.name, "basis": basis(around, state), "kind": "solution",
               "seconds": 0.0}  # fmt: skip
     return "", name, found, {}
 
@@ -215,16 +220,16 @@ async def ensemble(around: Around, state: State) -> Command[str]:
     best = dict(state.get("best", {}))
     if len(good) < 2 or state.get("metric_code"):
         return Command(goto="validate", update=work.update(best=best))
-    root, key = around.workspace / "candidates", maps_hash(around.workspace)
+    root = around.workspace / "candidates"
     frames = {name: (read_left(root / item["folder"], "oof.csv"),
                      read_left(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
     folds = read_csv(around.workspace / "maps" / "folds.csv")
     blend = await asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed)
-    folder = root / f"blend-{key}"
+    folder = root / f"blend-{maps_hash(around.workspace)}"
     folder.mkdir(exist_ok=True)
     save(blend.oof, folder / "oof.csv")
     save(blend.test, folder / "test.csv")
-    found = {"author": CODE, "folder": folder.name, "maps": key, "kind": "blend",
+    found = {"author": CODE, "folder": folder.name, "basis": basis(around, state), "kind": "blend",
              "score": blend.score, "folds": [], "seconds": 0.0}  # fmt: skip
     note_score(work, around, "ensemble", "blend", found, state["candidates"], best)
     best, _ = await better(around, state, "blend", found, blend.thresholds)
