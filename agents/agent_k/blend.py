@@ -28,7 +28,8 @@ Apply = Callable[[Array], Array]
 """Predictions of all candidates (C, N, K) -> (N, K)."""
 STEPS = 30
 BAGS = 10
-ROWS = 8000  # that a climb looks at: more change the third digit of a weight
+ROWS = 5000  # that a climb or a stack is fitted on: more change the third digit of a weight
+DRAWN = 50_000  # rows of a bootstrap sample, at most
 SURE = 0.75  # share of bootstrap samples that must agree before a difference counts
 
 
@@ -122,8 +123,15 @@ def _ways(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, 
         ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
     ways["average"] = lambda oof, rows, seed: (_weighted(w := np.full(len(oof), 1 / len(oof))), w)
     if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, rows), None)
+        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, some(rows, seed)), None)
     return ways
+
+
+def some(rows: Array, seed: int) -> Array:
+    """At most ROWS of the rows, in their order."""
+    if len(rows) <= ROWS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
 
 
 def _weighted(weights: Array) -> Apply:
@@ -133,8 +141,7 @@ def _weighted(weights: Array) -> Apply:
 def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
     """Weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
-    if len(rows) > ROWS:
-        rows = np.sort(random.choice(rows, ROWS, replace=False))
+    rows = some(rows, seed)
     values, here, lower = oof[:, rows], scorer.on(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)
@@ -226,7 +233,7 @@ def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -
     random = np.random.default_rng(0)
     count = 0.0
     for _ in range(samples):
-        rows = random.integers(0, len(one), len(one))
+        rows = random.integers(0, len(one), min(len(one), DRAWN))
         try:
             here = scorer.on(rows)
             a, b = here(one[rows]), here(other[rows])

@@ -8,6 +8,7 @@ inputs and the other folds' targets, so it cannot know what it is scored on.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from langgraph.types import Command
@@ -224,13 +225,14 @@ async def ensemble(around: Around, state: State) -> Command[str]:
     frames = {name: (read_left(root / item["folder"], "oof.csv"),
                      read_left(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
     folds = read_csv(around.workspace / "maps" / "folds.csv")
+    start = time.monotonic()
     blend = await asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed)
     folder = root / f"blend-{maps_hash(around.workspace)}"
     folder.mkdir(exist_ok=True)
     save(blend.oof, folder / "oof.csv")
     save(blend.test, folder / "test.csv")
     found = {"author": CODE, "folder": folder.name, "basis": basis(around, state), "kind": "blend",
-             "score": blend.score, "folds": [], "seconds": 0.0}  # fmt: skip
+             "score": blend.score, "folds": [], "seconds": round(time.monotonic() - start, 1)}  # fmt: skip
     note_score(work, around, "ensemble", "blend", found, state["candidates"], best)
     best, _ = await better(around, state, "blend", found, blend.thresholds)
     return Command(goto="validate", update=work.update(best=best, blend={"kind": blend.kind, "weights": blend.weights,

@@ -56,7 +56,7 @@ _TABLE = [
     _Plan("lightgbm-slow", "lightgbm", 7.0, _SLOW, by_output=True, most=6_000, budget=0.4),
     _Plan("svm-rough", "svm", 1.5, {"C": 1.0, "gamma": 1.0}, most=6_000),
     _Plan("knn", "knn", 0.5, most=20_000),
-    _Plan("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=1.0),
+    _Plan("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
 ]
 _LASSO = _Plan("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
 _TEXT = [
