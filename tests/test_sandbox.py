@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import agentkd
-from agentkd.agents.agent_k import landlock
+from agentkd.agents.agent_k import landlock, watch
 from agentkd.agents.agent_k.sandbox import Escaped, Limits, Outcome, Sandbox, open_inside, open_sandbox
 from agentkd.errors import UserError
 from tests.attacks import AMPLE, ATTACKS, SECRET, Attack, Scene
@@ -366,3 +366,8 @@ def test_how_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     opened("landlock")
     assert open_sandbox("auto", lines.append).kind == "landlock"
     assert "warning" in lines[0] and "Permission denied" in lines[0]
+
+
+def test_what_the_machine_keeps_in_its_own_tmp_is_not_the_runs(tmp_path: Path) -> None:
+    """Until bubblewrap has mounted its own, /proc/PID/root/tmp is the machine's."""
+    assert watch.memory([], ("/tmp", "/dev/shm")) == 0

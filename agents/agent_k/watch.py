@@ -6,6 +6,7 @@ address space (RLIMIT_AS) is not memory: torch and LightGBM reserve far more tha
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import stat
@@ -81,10 +82,18 @@ def _resident(pid: int) -> int:
         return 0
 
 
+@functools.cache
+def _host() -> frozenset[int]:
+    """The devices of this machine's own temporary folders."""
+    return frozenset(os.stat(path).st_dev for path in ("/", "/tmp", "/dev/shm") if os.path.exists(path))
+
+
 def _held_in(mounts: Sequence[str]) -> int:
     total = 0
     for mount in mounts:
         try:
+            if os.stat(mount).st_dev in _host():  # the run's own is not mounted yet: what is there is not its
+                continue
             found = os.statvfs(mount)
         except OSError:
             continue  # its last process has ended
