@@ -14,6 +14,7 @@ pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.ask import clipped, parse_code, parse_json  # noqa: E402
 from agentkd.agents.agent_k.checks import check_maps, check_metric, check_submission  # noqa: E402
+from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.form import submission, write_submission  # noqa: E402
 from agentkd.agents.agent_k.maps import read_targets, save, write_maps  # noqa: E402
 from agentkd.agents.agent_k.memory import (  # noqa: E402
@@ -117,6 +118,59 @@ def test_texts_and_images(tmp_path: Path) -> None:
     images = pd.read_csv(map_file(tmp_path / "work", "test", "img"), dtype=str)
     assert images["image"].tolist() == [f"pictures/{name}.png" for name in ("102", "100", "101")]
     assert check_maps(setup, data, tmp_path / "work") == []
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_cells_between_other_marks(mark: str, tmp_path: Path) -> None:
+    data = folder(tmp_path, binary())
+    pd.read_csv(data / "train.csv", dtype=str).to_csv(data / "train.csv", index=False, sep=mark)
+    setup = found(data, "accuracy")
+    assert setup.tab == ("size",) and setup.targets == ("won",)
+
+
+def test_targets_in_a_table_of_their_own(tmp_path: Path) -> None:
+    tables = binary()
+    tables["train_labels"] = {"id": tables["train"]["id"][::-1], "won": tables["train"].pop("won")[::-1]}
+    data = folder(tmp_path, tables)
+    setup = found(data, "accuracy")
+    assert (setup.train, setup.labels) == ("train.csv", "train_labels.csv")
+    write_maps(setup, data, tmp_path / "work")
+    assert read_targets(tmp_path / "work")["won"].tolist() == [str(y) for y in binary()["train"]["won"]]
+    assert check_maps(setup, data, tmp_path / "work") == []
+
+
+@pytest.mark.parametrize("form", ["{label}/{i}.png", "{label}.{i}.png"])
+def test_images_that_are_sorted_or_named_by_their_class(form: str, tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"sample_submission": {"id": [0, 1], "label": [0, 0]}})
+    for i in range(8):
+        path = data / "train" / form.format(label=("cat", "dog")[i % 2], i=i // 2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for i in range(2):  # their names are also those of training images
+        (data / "test").mkdir(exist_ok=True)
+        (data / "test" / f"{i}.png").touch()
+    setup = found(data, "accuracy")
+    assert (setup.train, setup.targets, setup.classes, setup.img) == ("train", ("label",), ("cat", "dog"), ("image",))
+    write_maps(setup, data, tmp_path / "work")
+    assert check_maps(setup, data, tmp_path / "work") == []
+    train, test = (pd.read_csv(map_file(tmp_path / "work", split, "img"))["image"] for split in ("train", "test"))
+    assert list(test) == ["test/0.png", "test/1.png"] and train.is_unique and train.str.startswith("train/").all()
+    labels = read_targets(tmp_path / "work")["label"]
+    assert all(label in path for label, path in zip(labels, train, strict=True))
+    predictions = pd.DataFrame({"id": ["0", "1"], "cat": [0.9, 0.2], "dog": [0.1, 0.8]})
+    assert submission(predictions, setup, data)["label"].tolist() == ["0", "1"]  # the sample speaks of numbers
+
+
+def test_several_training_rows_of_one_id_stay_in_one_fold(tmp_path: Path) -> None:
+    tables = binary()
+    tables["train"]["id"] = [f"{i // 2:03d}" for i in range(ROWS)]
+    data = folder(tmp_path, tables)
+    setup = found(data, "accuracy")
+    groups = write_maps(setup, data, tmp_path / "work")
+    assert groups is not None and check_maps(setup, data, tmp_path / "work") == []
+    folds = make_folds(setup, read_targets(tmp_path / "work"), 3, 0, groups)
+    assert folds["fold"].nunique() == 3
+    assert (folds.groupby(groups.to_numpy())["fold"].nunique() == 1).all()
 
 
 def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:

@@ -15,15 +15,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def make_folds(setup: Setup, targets: pd.DataFrame, k: int = 5, seed: int = 0) -> pd.DataFrame:
+def make_folds(
+    setup: Setup, targets: pd.DataFrame, k: int = 5, seed: int = 0, groups: pd.Series[str] | None = None
+) -> pd.DataFrame:
     """`id` and `fold` (0 … k-1) for each row of the target map, the same for the same seed.
 
     Classes, and sets of labels, are dealt out one after the other, so that folds differ by one row in size and by one
     in each class, however rare; a class of one row is in one fold, and unknown to the model that is tried on it. A
     regression's rows are sorted by value and each run of k rows is spread over the k folds. Fewer than 2 k rows: fewer
-    folds. Raises UserError for fewer than two rows."""
+    folds. Rows of one of the `groups` are kept together, and dealt out by the first of them. Raises UserError for
+    fewer than two rows."""
     import pandas as pd
 
+    if groups is not None and groups.nunique() > 1:
+        first = ~groups.duplicated()
+        dealt = make_folds(setup, targets[first.to_numpy()], k, seed)
+        place = dict(zip(groups[first], dealt["fold"], strict=True))
+        return pd.DataFrame({"id": targets["id"].astype(str).to_numpy(), "fold": groups.map(place).to_numpy()})
     n = len(targets)
     if n < 2:
         raise UserError(f"{n} training rows cannot be split into folds: at least 2 are needed")

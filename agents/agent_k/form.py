@@ -60,6 +60,9 @@ def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
         spelt = [spell(name) for name in classes]
         if words <= set(spelt):
             return spelt
+    numbers = [str(place) for place in range(len(classes))]
+    if words <= set(numbers) and not any(name.isdigit() for name in classes):
+        return numbers  # the classes of image folders, by their order
     return list(classes)
 
 

@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.sniff import IMG, images_by_id
 from agentkd.agents.agent_k.solve.data import read_csv
-from agentkd.agents.agent_k.tables import Files, read_table
-from agentkd.errors import UserError
+from agentkd.agents.agent_k.tables import Files, read_table, training_table
 from agentkd.shard import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_maps(setup: Setup, data: Path, workspace: Path) -> None:
-    """All maps that hold something, setup.json last. Training rows without a target are left out."""
-    train = read_table(data / setup.train, text=True)
+def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
+    """All maps that hold something, setup.json last. Training rows without a target are left out.
+
+    Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
+    belong into one fold."""
+    train = training_table(data, setup.train, setup.labels, setup.id)
     test = read_table(data / setup.test, text=True)
     sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").all(axis=1)
     train = train[known].reset_index(drop=True)
     if setup.id not in train.columns:
         train.insert(0, setup.id, [f"train-{row}" for row in range(len(train))])
+    groups = None
     if not train[setup.id].is_unique:
-        raise UserError(f"the ids in column '{setup.id}' of {setup.train} repeat: set id=COLUMN")
+        groups = train[setup.id].copy()
+        train[setup.id] = [f"{name}#{row}" for row, name in enumerate(groups)]
     if setup.id in test.columns:
         test = test.set_index(setup.id).loc[list(sample[setup.id])].reset_index()
     else:
@@ -44,12 +48,14 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> None:
         if setup.txt:
             save(frame[["id", *setup.txt]], map_file(workspace, split, "txt"))
         if setup.img:
-            found = images_by_id(files, frame, "id", name)
+            named = frame if name == "test" or groups is None else frame.assign(id=groups)
+            found = images_by_id(files, named, "id", name)
             frame[IMG] = [str(found.get(row, "")) for row in range(len(frame))]
             save(frame[["id", IMG]], map_file(workspace, split, "img"))
     targets = train.rename(columns={setup.id: "id"})[["id", *setup.targets]]
     save(targets, folder / "train_target_map.csv")
     save_setup(setup, workspace)
+    return groups
 
 
 def save(frame: pd.DataFrame, path: Path) -> None:

@@ -70,8 +70,8 @@ def make_maps(around: Around, setup: Setup) -> None:
     folder = around.workspace / "maps"
     if folder.exists():
         shutil.rmtree(folder)
-    write_maps(setup, around.source.data, around.workspace)
-    folds = make_folds(setup, read_targets(around.workspace), k=FOLDS, seed=around.config.seed)
+    groups = write_maps(setup, around.source.data, around.workspace)
+    folds = make_folds(setup, read_targets(around.workspace), FOLDS, around.config.seed, groups)
     save(folds, folder / "folds.csv")
 
 

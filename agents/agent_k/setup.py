@@ -35,7 +35,8 @@ MODALITIES = ("tab", "txt", "img")
 class Setup(Frozen):
     """The facts. Paths are relative to data/, names are those of the files' own headers."""
 
-    train: str
+    train: str  # a table, or a folder of images that are named or sorted by their class
+    labels: str = ""  # the table of the training rows' targets, where the training table has none
     test: str
     sample: str
     id: str  # the sample submission's column of ids

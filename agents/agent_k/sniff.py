@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
-from agentkd.agents.agent_k.tables import Files, name_tables, read_table
+from agentkd.agents.agent_k.tables import LABEL, Files, find_labels, name_tables, read_table, training_table
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
             raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
     key = _id(sample, test, train, fixed)
     outputs = tuple(str(name) for name in sample.columns if name != key)
+    if (data / named.train).is_dir():  # of images, which are named or sorted by their class
+        fixed = {"target": LABEL} | dict(fixed)
+    labels = find_labels(files, named, train, key, str(fixed.get("target") or "").split(",") if fixed.get("target")
+                         else outputs)  # fmt: skip
+    train = training_table(data, str(named.train), labels, key)
     targets, by_class = _targets(train, test, outputs, key, fixed)
     names = find_metric(text, hint)
     task, output = _task(train, sample, targets, outputs, by_class, names, fixed)
@@ -66,6 +71,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     img = (IMG,) if images_by_id(files, train, key, "train") else ()
     setup = Setup(
         train=str(named.train),
+        labels=labels,
         test=str(named.test or named.sample),
         sample=str(named.sample),
         id=key,
@@ -245,8 +251,8 @@ def images_by_id(files: Files, table: pd.DataFrame, key: str, split: str) -> dic
     if not images:
         return {}
     by_name: dict[str, list[Path]] = {}
-    for path in images:
-        for name in {path.name, path.stem, str(path)}:
+    for path in images:  # also by the end of its path: train/cat/1.png, cat/1.png
+        for name in {path.stem, *("/".join(path.parts[place:]) for place in range(len(path.parts)))}:
             by_name.setdefault(name, []).append(path)
     for column in sorted(table.columns, key=lambda name: name != key):
         found = (_of_split(by_name.get(cell, []), split) for cell in table[column])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+KEPT = 200_000_000  # bytes of a table's file that is kept in memory
 DEEP = 3  # folders below data/ that are searched
 SAMPLE_WORDS = re.compile(r"sample|submission|submit|example|benchmark|entry", re.IGNORECASE)
 
@@ -52,9 +54,24 @@ class Files:
 
 
 def read_table(path: Path, *, rows: int | None = None, text: bool = False) -> pd.DataFrame:
-    """A table from any of TABLES. With `text` all cells are strings as written, empty ones are "".
+    """A table from any of TABLES, or of the images in a folder. With `text` all cells are strings as written, empty
+    ones are "".
 
     Raises UserError for a file that is empty or no table, with what was met."""
+    if path.is_dir():
+        return image_table(path)
+    if text and rows is None and path.is_file() and (known := path.stat()).st_size < KEPT:
+        return _kept(path, known.st_mtime_ns, known.st_size).copy(deep=False)  # pandas copies on write
+    return _read(path, rows, text)
+
+
+@lru_cache(maxsize=4)
+def _kept(path: Path, changed: int, size: int) -> pd.DataFrame:
+    """The last few tables as text: several stages in a row look at the same ones."""
+    return _read(path, None, True)
+
+
+def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
     import pandas as pd
 
     name = path.name.lower()
@@ -69,12 +86,49 @@ def read_table(path: Path, *, rows: int | None = None, text: bool = False) -> pd
                                  dtype=False if text else None)  # fmt: skip
             frame = frame.head(rows) if rows else frame
             return frame.astype(str) if text else frame
-        separator = "\t" if ".tsv" in name else ","
-        return pd.read_csv(path, sep=separator, nrows=rows, low_memory=False, encoding_errors="replace", **strings)
+        options: dict[str, Any] = {"nrows": rows, "low_memory": False, "encoding_errors": "replace"} | strings
+        return pd.read_csv(path, sep=separator(path), **options)
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
     except (ValueError, zipfile.BadZipFile, EOFError, ImportError) as error:
         raise UserError(f"{path} cannot be read as a table ({first_line(error)}): download it again") from None
+
+
+FILE, LABEL = "file", "label"  # the columns of an image table
+_CLASS = re.compile(r"([A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]*\d")
+
+
+def image_table(folder: Path) -> pd.DataFrame:
+    """The images below a folder of training images, with the class that the folder inside it (`train/cat/1.png`) or
+    the beginning of the name (`train/cat.1.png`) says, "" where neither does."""
+    import pandas as pd
+
+    rows = []
+    for path in Files(folder).images:
+        named = _CLASS.match(path.name)
+        label = path.parts[0] if len(path.parts) > 1 else named[1] if named else ""
+        rows.append((f"{folder.name}/{path.as_posix()}", label))
+    return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
+
+
+def training_table(data: Path, train: str, labels: str, key: str) -> pd.DataFrame:
+    """The training table as text, joined by `key` with the table of its targets, where those have their own."""
+    frame = read_table(data / train, text=True)
+    if not labels:
+        return frame
+    other = read_table(data / labels, text=True).drop_duplicates(key)
+    new = [name for name in other.columns if name == key or name not in frame.columns]
+    return frame.merge(other[new], on=key, how="left").fillna("")
+
+
+def separator(path: Path) -> str:
+    """What stands between the cells: a tab in .tsv files, else a comma, or what the first line has instead of it."""
+    import pandas as pd
+
+    if ".tsv" in path.name.lower():
+        return "\t"
+    line = "".join(pd.read_csv(path, sep="\0", nrows=0, encoding_errors="replace", engine="python").columns)
+    return next((mark for mark in ";\t|" if mark in line and "," not in line), ",")
 
 
 def first_line(error: BaseException) -> str:
@@ -102,13 +156,36 @@ def name_tables(files: Files) -> Named:
         raise UserError(f"no table in {files.data}: it must hold train, test and sample submission as CSV or parquet")
     sample = _sample(files)
     rest = [path for path in tables if path != sample]
-    train = _best(rest, r"train", r"test|valid|extra|label")
+    train = _best(rest, r"train", r"test|valid|extra|label") or _sorted_images(files)
     if train is None:
         raise UserError(
             f"no training table in {files.data} (found {', '.join(map(str, tables[:6]))}): name it train.csv"
         )
     test = _best([path for path in rest if path != train], r"test|eval|predict", r"train|label")
     return Named(train, test, sample)
+
+
+def _sorted_images(files: Files) -> Path | None:
+    """A folder of training images whose names, or whose folders' names, are at least two classes."""
+    folders = {Path(*path.parts[: place + 1]) for path in files.images for place, part in enumerate(path.parts[:-1])
+               if "train" in part.lower()}  # fmt: skip
+    for folder in sorted(folders, key=lambda path: (-len(path.parts), str(path))):
+        labels = image_table(files.data / folder)[LABEL]
+        if labels[labels != ""].nunique() > 1:
+            return folder
+    return None
+
+
+def find_labels(files: Files, named: Named, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
+    """The table that holds the targets `wanted` of the training rows, where the training table itself does not."""
+    if key not in train.columns or all(name in train.columns for name in wanted):
+        return ""
+    for path in files.tables:
+        if path in (named.train, named.test, named.sample) or not {key, *wanted} <= set(columns(files.data / path)):
+            continue
+        if train[key].isin(read_table(files.data / path, text=True)[key]).mean() > 0.5:
+            return str(path)
+    return ""
 
 
 def _best(paths: list[Path], word: str, against: str) -> Path | None:

@@ -61,7 +61,7 @@ class Data:
     def test_ids(self) -> list[str]:
         for modality in ("tab", "txt", "img"):
             if (path := map_file(self.workspace, "test", modality)).exists():
-                return list(read_csv(path)["id"])
+                return list(read_csv(path, only=["id"])["id"])
         raise UserError(f"{self.workspace}/maps has no test input map: set the competition up again")
 
     def inputs(self, modality: str) -> pd.DataFrame:
@@ -90,16 +90,16 @@ class Data:
         return frame.drop(columns="id")
 
 
-def read_csv(path: Path, *, text: bool = False) -> pd.DataFrame:
-    """A CSV file with `id` as text; all columns as text with `text`, where an empty field is "". UserError if it cannot
-    be read."""
+def read_csv(path: Path, *, text: bool = False, only: list[str] | None = None) -> pd.DataFrame:
+    """A CSV file, or these columns of it, with `id` as text; all columns as text with `text`, where an empty field is
+    "". UserError if it cannot be read."""
     import pandas as pd
 
     try:
         if text:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=only)
         else:
-            frame = pd.read_csv(path, dtype={"id": str}, low_memory=False)
+            frame = pd.read_csv(path, dtype={"id": str}, low_memory=False, usecols=only)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: set the competition up again") from None
     except (ValueError, UnicodeDecodeError) as error:
