@@ -1,10 +1,11 @@
 """`agentkd bench automl`: our solver line beside AutoGluon and FLAML, with the same clock, cores and seeds.
 
-Ours is what Agent K does without a model: set-up read off the files, portfolio, blend, submission. The clock is wall
-time, and holds everything for ours; for the peers it is the limit that they are given (`seconds` says what each took in
-all). Everybody chooses by cross-validation on the training rows; the test rows are scored once a row of the table, and
-every look is logged. Ranks are by the score on all test rows, and again by that on the private half. The peers run in
-an environment of their own, because they pin other versions.
+Ours is what Agent K does without a model: set-up read off the files, portfolio, blend, submission; `agentkd-local` is
+the same with the packaged 135M model as its teacher, and is not ranked. The clock is wall time, and holds everything
+for ours; for the peers it is the limit that they are given (`seconds` says what each took in all). Everybody chooses by
+cross-validation on the training rows; the test rows are scored once a row of the table, and every look is logged. Ranks
+are by the score on all test rows, and again by that on the private half. The peers run in an environment of their own,
+because they pin other versions.
 
 What the peers get: the table as it is. Images as one column a pixel, a text as one column (AutoGluon makes n-grams of
 it, FLAML a category). The logarithm of the target where the metric is RMSLE, which they do not have.
@@ -35,8 +36,9 @@ from agentkd.eval.competition import LOG, grade
 from agentkd.progress import say
 from agentkd.shard import write_atomically
 
-OURS = "agentkd"
-PEERS = ("autogluon", "flaml")
+OURS = {"agentkd": "none", "agentkd-local": "local"}  # a system of ours: its teacher
+RANKED = ("agentkd", "autogluon", "flaml")
+PEERS = RANKED[1:]
 LATE = 3.0  # times the clock: a peer that takes longer is stopped, and has no score
 LOGARITHMIC = ("rmsle", "msle")
 
@@ -44,7 +46,8 @@ LOGARITHMIC = ("rmsle", "msle")
 def bench(
     *, data: Path, names: str, systems: str, seconds: float, seeds: int, threads: int, python: str, out: Path
 ) -> dict[str, Any]:
-    """Rows of (competition, system, seed) in out/automl-SECONDS.json; what is there is not run again.
+    """Rows of (competition, system, seed) in out/automl-SECONDS.json; what is there is not run again, so processes on
+    cores of their own (taskset) may share the work by `names` or `systems`.
 
     `python` is the interpreter of the peers' environment. Raises UserError for an unknown system or competition."""
     competitions = (
@@ -54,8 +57,8 @@ def bench(
     for path in competitions:
         if not (path / "competition.json").exists():
             raise UserError(f"{path} is no competition: give --data the folder that holds them")
-    if unknown := [name for name in wanted if name not in (OURS, *PEERS)]:
-        raise UserError(f"unknown system '{unknown[0]}': the systems are {OURS}, {', '.join(PEERS)}")
+    if unknown := [name for name in wanted if name not in (*OURS, *PEERS)]:
+        raise UserError(f"unknown system '{unknown[0]}': the systems are {', '.join((*OURS, *PEERS))}")
     if set(wanted) & set(PEERS) and not shutil.which(python):
         raise UserError(
             f"{python} is no interpreter: pip install 'autogluon.tabular[lightgbm,catboost]' 'flaml[automl]' in an "
@@ -63,15 +66,16 @@ def bench(
         )
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"automl-{seconds:.0f}.json"
-    report = json.loads(file.read_text()) if file.exists() else {"rows": []}
-    done = {(row["competition"], row["system"], row["seed"]) for row in report["rows"]}
+    report = read(file)
     cores = sorted(os.sched_getaffinity(0))[:threads]
     for seed in range(seeds):
         for competition in competitions:
             for system in wanted:
-                if (competition.name, system, seed) in done:
+                key = (competition.name, system, seed)
+                if key in {(row["competition"], row["system"], row["seed"]) for row in read(file)["rows"]}:
                     continue
                 row = run_one(competition, system, seconds, seed, cores, python, out)
+                report = read(file)
                 report["rows"].append(row)
                 report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
                 report["mean_rank"] = mean_ranks(report["rows"], "overall")
@@ -79,6 +83,11 @@ def bench(
                 write_atomically(file, json.dumps(report, indent=1) + "\n")
                 say(line(row))
     return report
+
+
+def read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    return found
 
 
 def run_one(
@@ -91,9 +100,11 @@ def run_one(
     os.sched_setaffinity(0, cores)  # what is started here inherits it
     start = time.monotonic()
     try:
-        found = ours(competition, folder, seconds, seed, len(cores)) if system == OURS else peer(
-            competition, system, folder, seconds, seed, len(cores), python
-        )  # fmt: skip
+        found = (
+            ours(competition, OURS[system], folder, seconds, seed, len(cores))
+            if system in OURS
+            else peer(competition, system, folder, seconds, seed, len(cores), python)
+        )
     finally:
         os.sched_setaffinity(0, before)
     took = round(time.monotonic() - start, 1)
@@ -125,18 +136,19 @@ def prepare(competition: Path, workspace: Path) -> Data:
     return load(workspace)
 
 
-def ours(competition: Path, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
+def ours(competition: Path, teacher: str, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
     from agentkd.agents.agent_k.run import run
     from agentkd.config import KaggleConfig
 
     config = KaggleConfig(
-        competition=str(competition), teacher="none", submit="never", max_hours=seconds / 3600, threads=threads,
+        competition=str(competition), teacher=teacher, submit="never", max_hours=seconds / 3600, threads=threads,
         seed=seed, out=str(folder / "run"),
     )  # fmt: skip
     found = run(config)
     shutil.copy(folder / "run" / "submission.csv", folder / "submission.csv")
     scores = {name: round(item["score"], 6) for name, item in found["candidates"].items() if "score" in item}
-    return {"cv": found["score"], "model": f"{found['best']} of {len(scores)}", "scores": scores}
+    told = {} if teacher == "none" else {"calls": found["calls"], "tokens": found["tokens"]}
+    return {"cv": found["score"], "model": f"{found['best']} of {len(scores)}", "scores": scores} | told
 
 
 def peer(
@@ -207,9 +219,9 @@ def read_predictions(data: Data, file: Path) -> pd.DataFrame:
 
 
 def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
-    """Mean rank by a score (`overall`: all test rows, `private`: that half) over the (competition, seed) that all
-    systems have a row for; ties share a rank, a row without a valid score is last."""
-    systems = sorted({row["system"] for row in rows})
+    """Mean rank of the RANKED by a score (`overall`: all test rows, `private`: that half) over the (competition, seed)
+    that all of them have a row for; ties share a rank, a row without a valid score is last."""
+    systems = [name for name in RANKED if any(row["system"] == name for row in rows)]
     ranks: dict[str, list[float]] = {system: [] for system in systems}
     for key in sorted({(row["competition"], row["seed"]) for row in rows}):
         here = {row["system"]: row for row in rows if (row["competition"], row["seed"]) == key}
