@@ -26,7 +26,7 @@ from agentkd.agents.agent_k.solve import portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
 from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
-from agentkd.agents.agent_k.solve.features import describe, one_hot, target_means  # noqa: E402
+from agentkd.agents.agent_k.solve.features import describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
 from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
@@ -164,6 +164,22 @@ def test_what_columns_become() -> None:
     hot = one_hot(np.array([[0], [0], [0], [1], [-1], [0]]), np.arange(5), least=2)
     assert hot[:, 0].tolist() == [1, 1, 1, 0, 0, 1]  # level 1 and missing are rare: one column
     assert hot[:, 1].tolist() == [0, 0, 0, 1, 1, 0]
+
+
+def test_codes_are_taken_apart() -> None:
+    deck = ["B/0/P", "F/12/S", None, "A/3/S"] * 30
+    found = describe(pd.DataFrame({"cabin": [d and d.replace("/", f"/{i}") for i, d in enumerate(deck)]}))
+    assert {"cabin part 2"} <= set(found.names) and {"cabin part 1"} <= set(found.category_names)
+    plain = describe(pd.DataFrame({"name": [f"Mr. A-{i} Smith-{i % 3}" for i in range(90)]}))
+    assert not any("part" in name for name in (*plain.names, *plain.category_names, *plain.group_names))
+
+
+def test_what_ids_tell() -> None:
+    groups = of_ids(["0001_01", "0002_01", "0002_02", "0003_01"])
+    assert groups["id group"].tolist() == [1, 2, 2, 1] and groups["id place"].tolist() == [1, 1, 2, 1]
+    assert of_ids(["2011-01-20 00:00:00", "2012-02-20 05:00:00"])["id hour"].tolist() == [0, 5]
+    for ids in (["1", "2", "3"], ["train-1", "train-2"], ["a", "b"], ["007"]):
+        assert of_ids(ids) == {}
 
 
 def test_a_rows_own_target_is_not_in_its_features() -> None:

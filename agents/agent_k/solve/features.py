@@ -9,6 +9,7 @@ fitted on a fold's training rows.
 | numbers, "1,234", "12 %", "$5" | a number; also a category where there are few whole ones |
 | dates | year, month, day, weekday, hour, days since the first |
 | few texts | a category |
+| codes of parts ("B/0/P", "gggg_01") | what each part is, besides what follows |
 | many texts ("A/5 21171", "Braund, Mr. Owen") | its number, length, words; leading letters, first word and the whole as groups: their sizes, and their target means; its common words |
 """  # noqa: E501
 
@@ -159,10 +160,56 @@ def _add_date(out: _Columns, name: str, date: pd.Series[Any]) -> None:
     out.numbers[f"{name} days"] = days.to_numpy(dtype=np.float64)
 
 
+PARTS = "/_-:|.+#"  # what stands between the parts of a code
+MOST = 6  # parts
+
+
+def parts(text: pd.Series[Any]) -> pd.DataFrame | None:
+    """The parts of codes without blanks that all have as many, one column each; None where that is not so."""
+    there = text.dropna()
+    if not len(there) or there.head(1000).str.contains(r"\s").any():
+        return None
+    for mark in PARTS:
+        count = there.str.count(re.escape(mark))
+        usual = int(count.mode().iloc[0])
+        if 1 <= usual < MOST and (count == usual).mean() >= 0.95:
+            found = text.where(text.str.count(re.escape(mark)) == usual).str.split(mark, expand=True, regex=False)
+            return found if found.nunique().max() > 1 else None
+    return None
+
+
+def of_ids(ids: list[str]) -> dict[str, Array]:
+    """What the ids themselves tell: the parts of dates; for ids such as `0013_01` how many rows share all but the last
+    part, and that part where it is a number."""
+    import pandas as pd
+
+    column = pd.Series(ids, dtype=object)
+    if (date := _as_dates(column)) is not None:
+        out = _Columns(len(ids))
+        _add_date(out, "id", date)
+        return out.numbers
+    found = parts(column)
+    if found is None or found.isna().any(axis=None):
+        return {}
+    group = found.iloc[:, :-1].agg("_".join, axis=1)
+    size = group.map(group.value_counts()).to_numpy(dtype=np.float64)
+    if size.max() < 2 or size.min() == len(ids):
+        return {}
+    last = pd.to_numeric(found.iloc[:, -1], errors="coerce").to_numpy(dtype=np.float64)
+    return {"id group": size} | ({"id place": last} if np.isfinite(last).all() else {})
+
+
 def _add_texts(out: _Columns, name: str, text: pd.Series[Any]) -> None:
     import pandas as pd
 
     out.group(name, text)
+    pieces = parts(text)
+    for place in range(pieces.shape[1]) if pieces is not None else ():
+        piece = pieces[place]
+        if (number := _as_numbers(piece)) is not None:
+            _add_number(out, f"{name} part {place + 1}", number)
+        else:
+            out.group(f"{name} part {place + 1}", piece)
     filled = text.fillna("")
     out.numbers[f"{name} length"] = filled.str.len().to_numpy(dtype=np.float64)
     out.numbers[f"{name} words"] = filled.str.split().str.len().to_numpy(dtype=np.float64)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.solve.cv import Problem
 from agentkd.agents.agent_k.solve.data import Data
-from agentkd.agents.agent_k.solve.features import Table, describe, target_means
+from agentkd.agents.agent_k.solve.features import Table, describe, of_ids, target_means
 from agentkd.agents.agent_k.solve.grams import tf_idf, words
 from agentkd.agents.agent_k.solve.image import load_images, pixel_features
 from agentkd.agents.agent_k.solve.text import naive_bayes, style, texts_of, views
@@ -26,7 +26,8 @@ COMPONENTS = 32
 def table_of(data: Data) -> Table:
     """The features of all modalities. UserError where no column says anything."""
     table = describe(data.inputs("tab"))
-    blocks: dict[str, Array] = {}
+    told = of_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
+    blocks: dict[str, Array] = {name: values[:, None] for name, values in told.items()}
     seen: list[tuple[Any, float]] = []
     if data.setup.txt:
         texts = texts_of(data)
