@@ -67,9 +67,10 @@ async def run_candidate(
     if not complete(folder):
         write_atomically(folder / "spec.json", json.dumps(spec | {"seconds": round(seconds, 1)}))
         read = [around.workspace / "maps", around.workspace / "data", *([Path(features).resolve()] if features else [])]
+        most = max(around.clock.left + around.clock.reserve / 2, GRACE)  # one without a budget does not end the clock
         outcome = await around.in_sandbox(SOLVE, "spec.json", work=folder.resolve(),
                                           read=[path.absolute() for path in read if path.exists()],
-                                          seconds=1.25 * seconds + GRACE)  # fmt: skip
+                                          seconds=min(1.25 * seconds + GRACE, most))  # fmt: skip
         (folder / "log.txt").write_text(outcome.output)
         if failures := failure_of(outcome, "solve"):
             return name, found | {"error": failures[0].message}

@@ -43,6 +43,7 @@ def _load_column(folder: Path, paths: list[str], largest: int) -> npt.NDArray[np
     for path in paths:
         try:
             with Image.open(folder / path) as opened:
+                opened.draft(None, (2 * largest, 2 * largest))  # a JPEG is not unpacked to more than is looked at
                 image = (
                     opened.convert("RGB") if opened.mode not in ("L", "1", "I", "F", "I;16") else opened.convert("F")
                 )
