@@ -159,6 +159,8 @@ def test_images_that_are_sorted_or_named_by_their_class(form: str, tmp_path: Pat
     assert all(label in path for label, path in zip(labels, train, strict=True))
     predictions = pd.DataFrame({"id": ["0", "1"], "cat": [0.9, 0.2], "dog": [0.1, 0.8]})
     assert submission(predictions, setup, data)["label"].tolist() == ["0", "1"]  # the sample speaks of numbers
+    write_submission(predictions, setup, data, tmp_path / "submission.csv")
+    assert check_submission(tmp_path / "submission.csv", setup, data) == []
 
 
 def test_several_training_rows_of_one_id_stay_in_one_fold(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentkd.agents.agent_k.form import worded
 from agentkd.agents.agent_k.maps import read_targets
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.tables import IMAGES, read_table
@@ -195,9 +196,8 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
         return
     if setup.output == "label":
         labels = {str(item) for item in cells.to_numpy().ravel()}
-        if setup.classes and (
-            unknown := labels - set(setup.classes) - set(sample[list(setup.outputs)].to_numpy().ravel())
-        ):
+        shown = {str(item) for item in sample[list(setup.outputs)].to_numpy().ravel()}
+        if setup.classes and (unknown := labels - {*setup.classes, *shown, *worded(setup.classes, list(shown))}):
             yield "holds classes", f"{', '.join(sorted(unknown)[:SHOWN])} are no classes"
         return
     numbers = cells.apply(pd.to_numeric, errors="coerce")
