@@ -22,7 +22,7 @@ pytest.importorskip("lightgbm")
 from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
-from agentkd.agents.agent_k.solve import portfolio  # noqa: E402
+from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
 from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
@@ -410,3 +410,23 @@ def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
     assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
     assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
     assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
+
+
+def test_fewer_rows_are_learned_from_where_time_is_short(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lightgbm
+
+    seen: list[int] = []
+    dataset = lightgbm.Dataset
+
+    def watched(x: Any, *args: Any, **options: Any) -> Any:
+        seen.append(len(x))
+        return dataset(x, *args, **options)
+
+    monkeypatch.setattr(lightgbm, "Dataset", watched)
+    monkeypatch.setattr(boosting, "FEWEST", 50)
+    solved(binary, "lightgbm", {"rounds": 5}, seconds=60.0)
+    assert min(seen) > 100  # a minute is enough for all
+    seen.clear()
+    monkeypatch.setattr(boosting, "CELLS", 1)
+    oof, _, _ = solved(binary, "lightgbm", {"rounds": 5}, seconds=60.0)
+    assert max(seen) == 50 and len(oof) == ROWS  # every row is predicted all the same

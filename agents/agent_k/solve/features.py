@@ -167,9 +167,12 @@ MOST = 6  # parts
 def parts(text: pd.Series[Any]) -> pd.DataFrame | None:
     """The parts of codes without blanks that all have as many, one column each; None where that is not so."""
     there = text.dropna()
-    if not len(there) or there.head(1000).str.contains(r"\s").any():
+    first = there.head(1000)
+    if not len(there) or first.str.contains(r"\s").any():
         return None
     for mark in PARTS:
+        if not first.str.contains(mark, regex=False).any():
+            continue
         count = there.str.count(re.escape(mark))
         usual = int(count.mode().iloc[0])
         if 1 <= usual < MOST and (count == usual).mean() >= 0.95:
