@@ -207,12 +207,11 @@ def _add_texts(out: _Columns, name: str, text: pd.Series[Any]) -> None:
 
     out.group(name, text)
     pieces = parts(text)
-    for place in range(pieces.shape[1]) if pieces is not None else ():
-        piece = pieces[place]
+    for place, piece in pieces.items() if pieces is not None else ():
         if (number := _as_numbers(piece)) is not None:
-            _add_number(out, f"{name} part {place + 1}", number)
+            _add_number(out, f"{name} part {int(place) + 1}", number)
         else:
-            out.group(f"{name} part {place + 1}", piece)
+            out.group(f"{name} part {int(place) + 1}", piece)
     filled = text.fillna("")
     out.numbers[f"{name} length"] = filled.str.len().to_numpy(dtype=np.float64)
     out.numbers[f"{name} words"] = filled.str.split().str.len().to_numpy(dtype=np.float64)
