@@ -65,7 +65,7 @@ _TEXT = [
     _Plan("tfidf", "tfidf", 0.6),
     _Plan("tfidf-char", "tfidf", 1.8, {"analyzer": "char"}),
     _Plan("bayes", "bayes", 1.2),
-    _Plan("embeddings", "embeddings", 14.0, needs="sentence_transformers"),
+    _Plan("embeddings", "embeddings", 24.0, needs="sentence_transformers"),
 ]
 _IMAGE = [
     _Plan("pixels", "pixels", 2.5, most=8_000),
