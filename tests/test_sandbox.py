@@ -368,6 +368,6 @@ def test_how_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "warning" in lines[0] and "Permission denied" in lines[0]
 
 
-def test_what_the_machine_keeps_in_its_own_tmp_is_not_the_runs(tmp_path: Path) -> None:
-    """Until bubblewrap has mounted its own, /proc/PID/root/tmp is the machine's."""
+def test_what_the_machine_keeps_in_its_own_tmp_is_not_the_runs() -> None:
+    """Until bubblewrap has mounted the run's own, what the first process has there is the machine's."""
     assert watch.memory([], ("/tmp", "/dev/shm")) == 0

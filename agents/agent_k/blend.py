@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.scoring import METRICS, Scorer, matrix
 from agentkd.agents.agent_k.setup import Setup
+from agentkd.agents.agent_k.solve.cv import sampled
 from agentkd.agents.agent_k.thresholds import tune_thresholds
 from agentkd.errors import UserError
 
@@ -123,15 +124,8 @@ def _ways(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, 
         ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
     ways["average"] = lambda oof, rows, seed: (_weighted(w := np.full(len(oof), 1 / len(oof))), w)
     if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, some(rows, seed)), None)
+        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, sampled(rows, ROWS, seed)), None)
     return ways
-
-
-def some(rows: Array, seed: int) -> Array:
-    """At most ROWS of the rows, in their order."""
-    if len(rows) <= ROWS:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
 
 
 def _weighted(weights: Array) -> Apply:
@@ -141,7 +135,7 @@ def _weighted(weights: Array) -> Apply:
 def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
     """Weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
-    rows = some(rows, seed)
+    rows = sampled(rows, ROWS, seed)
     values, here, lower = oof[:, rows], scorer.on(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)

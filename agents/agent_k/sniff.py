@@ -58,9 +58,9 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     outputs = tuple(str(name) for name in sample.columns if name != key)
     if (data / named.train).is_dir():  # of images, which are named or sorted by their class
         fixed = {"target": LABEL} | dict(fixed)
-    labels = find_labels(files, named, train, key, str(fixed.get("target") or "").split(",") if fixed.get("target")
-                         else outputs)  # fmt: skip
-    train = training_table(data, str(named.train), labels, key)
+    labels = find_labels(files, named, train, key, _settled_targets(fixed) or outputs)
+    if labels:
+        train = training_table(data, str(named.train), labels, key)
     targets, by_class = _targets(train, test, outputs, key, fixed)
     names = find_metric(text, hint)
     task, output = _task(train, sample, targets, outputs, by_class, names, fixed)
@@ -114,12 +114,16 @@ def _id(sample: pd.DataFrame, test: pd.DataFrame, train: pd.DataFrame, fixed: Ma
     return key
 
 
+def _settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
+    own = fixed.get("target")
+    return tuple(part.strip() for part in str(own).split(",")) if own else ()
+
+
 def _targets(
     train: pd.DataFrame, test: pd.DataFrame, outputs: tuple[str, ...], key: str, fixed: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], bool]:
     """The training table's target columns, and whether the outputs are the values of the one target."""
-    if own := fixed.get("target"):
-        names = tuple(part.strip() for part in str(own).split(","))
+    if names := _settled_targets(fixed):
         if absent := [name for name in names if name not in train.columns]:
             raise UserError(
                 f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"

@@ -37,8 +37,8 @@ from agentkd.progress import say
 from agentkd.shard import write_atomically
 
 OURS = {"agentkd": "none", "agentkd-local": "local"}  # a system of ours: its teacher
-RANKED = ("agentkd", "autogluon", "flaml")
-PEERS = RANKED[1:]
+PEERS = ("autogluon", "flaml")
+RANKED = ("agentkd", *PEERS)
 LATE = 3.0  # times the clock: a peer that takes longer is stopped, and has no score
 LOGARITHMIC = ("rmsle", "msle")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Clock, Problem, Run, finish, problems, splits
+from agentkd.agents.agent_k.solve.cv import Clock, Problem, Run, finish, problems, sampled, splits
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, target_means
 from agentkd.agents.agent_k.solve.fused import supervised, table_of
@@ -155,11 +155,6 @@ def grow(
     grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
     models, rows, curves = zip(*grown, strict=True)
     return Grown(list(models), list(rows), levelled(curves))
-
-
-def sampled(rows: Array, most: int, seed: int) -> Array:
-    """At most so many of the rows, in their order."""
-    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def levelled(curves: Sequence[Array]) -> Array:

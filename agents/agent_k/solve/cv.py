@@ -88,6 +88,11 @@ def splits(data: Data) -> Iterator[tuple[int, Array, Array, Array]]:
         yield int(number), np.flatnonzero(~held & data.learnable), np.flatnonzero(held), test
 
 
+def sampled(rows: Array, most: int, seed: int) -> Array:
+    """At most so many of the rows, in their order."""
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
 def fit(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:
     """`learn` on what is there: classes that no training row has get probability 0, a lone class 1, and a constant
     target its value, without a model."""

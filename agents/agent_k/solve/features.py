@@ -173,10 +173,10 @@ def parts(text: pd.Series[Any]) -> pd.DataFrame | None:
     for mark in PARTS:
         if not first.str.contains(mark, regex=False).any():
             continue
-        count = there.str.count(re.escape(mark))
+        count = text.str.count(re.escape(mark))
         usual = int(count.mode().iloc[0])
-        if 1 <= usual < MOST and (count == usual).mean() >= 0.95:
-            found = text.where(text.str.count(re.escape(mark)) == usual).str.split(mark, expand=True, regex=False)
+        if 1 <= usual < MOST and (count == usual).sum() >= 0.95 * len(there):
+            found = text.where(count == usual).str.split(mark, expand=True, regex=False)
             return found if found.nunique().max() > 1 else None
     return None
 
