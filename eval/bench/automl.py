@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from agentkd.agents.agent_k.form import write_submission
 from agentkd.agents.agent_k.maps import write_maps
@@ -75,12 +76,13 @@ def bench(
                 if key in {(row["competition"], row["system"], row["seed"]) for row in read(file)["rows"]}:
                     continue
                 row = run_one(competition, system, seconds, seed, cores, python, out)
-                report = read(file)
-                report["rows"].append(row)
-                report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
-                report["mean_rank"] = mean_ranks(report["rows"], "overall")
-                report["mean_rank_private"] = mean_ranks(report["rows"], "private")
-                write_atomically(file, json.dumps(report, indent=1) + "\n")
+                with FileLock(out / "work" / f"automl-{seconds:.0f}.lock"):
+                    report = read(file)
+                    report["rows"].append(row)
+                    report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
+                    report["mean_rank"] = mean_ranks(report["rows"], "overall")
+                    report["mean_rank_private"] = mean_ranks(report["rows"], "private")
+                    write_atomically(file, json.dumps(report, indent=1) + "\n")
                 say(line(row))
     return report
 
@@ -223,9 +225,10 @@ def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
     that all of them have a row for; ties share a rank, a row without a valid score is last."""
     systems = [name for name in RANKED if any(row["system"] == name for row in rows)]
     ranks: dict[str, list[float]] = {system: [] for system in systems}
+    rows = [row for row in rows if row["system"] in systems]
     for key in sorted({(row["competition"], row["seed"]) for row in rows}):
         here = {row["system"]: row for row in rows if (row["competition"], row["seed"]) == key}
-        if set(here) != set(systems):
+        if len(here) < len(systems):
             continue
         metric = next((METRICS[row["metric"]] for row in here.values() if row.get("metric")), None)
         sign = 1.0 if metric is not None and metric.lower_is_better else -1.0

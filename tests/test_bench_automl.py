@@ -1,0 +1,53 @@
+"""`bench automl`: its ranks, and its file, which several processes fill."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkd.eval.bench import automl
+
+
+def row(system: str, overall: float | None, metric: str = "accuracy", seed: int = 0, name: str = "c") -> dict[str, Any]:
+    scores = {"overall": overall, "private": overall}
+    return {"competition": name, "system": system, "seed": seed, "metric": metric} | scores
+
+
+def test_higher_is_better_and_ties_share_a_rank() -> None:
+    rows = [row("agentkd", 0.9), row("autogluon", 0.8), row("flaml", 0.8)]
+    assert automl.mean_ranks(rows, "overall") == {"agentkd": 1.0, "autogluon": 2.5, "flaml": 2.5}
+
+
+def test_lower_is_better_for_an_error_and_no_score_is_last() -> None:
+    rows = [row("agentkd", 0.3, "rmse"), row("autogluon", 0.2, "rmse"), row("flaml", None, "rmse")]
+    assert automl.mean_ranks(rows, "overall") == {"agentkd": 2.0, "autogluon": 1.0, "flaml": 3.0}
+
+
+def test_only_what_all_have_run_counts() -> None:
+    rows = [row("agentkd", 0.9), row("autogluon", 0.8), row("agentkd", 0.1, seed=1), row("agentkd-local", 1.0)]
+    assert automl.mean_ranks(rows, "overall") == {"agentkd": 1.0, "autogluon": 2.0}
+
+
+def test_processes_that_finish_together_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"c{i}" for i in range(12)]
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "competition.json").write_text("{}")
+
+    def at_once(path: Path, system: str, _: float, seed: int, *__: Any) -> dict[str, Any]:
+        return row(system, 0.5, seed=seed, name=path.name) | {"medal": "", "percentile": None, "cv": 0.5, "seconds": 1}
+
+    monkeypatch.setattr(automl, "run_one", at_once)
+
+    def fill(name: str) -> None:
+        what = {"data": tmp_path / "data", "names": name, "systems": "agentkd", "python": "", "out": tmp_path}
+        automl.bench(**what, seconds=1, seeds=3, threads=1)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(fill, names))
+    rows = json.loads((tmp_path / "automl-1.json").read_text())["rows"]
+    assert sorted((r["competition"], r["seed"]) for r in rows) == sorted((n, s) for n in names for s in range(3))
