@@ -183,6 +183,12 @@ class KaggleConfig(StageConfig):
             "timeout",
             "prices",
             "vllm_args",
+            "teacher",  # to or from `none`: what one model has said is not passed off as another's (run.go_on)
+            "threads",
+            "id",  # settled later than the first run, these begin the run anew on the same files
+            "target",
+            "task",
+            "metric",
         }
     )
 
@@ -205,6 +211,11 @@ class KaggleConfig(StageConfig):
     metric: str | None = Field(None, description="the metric's name, where the pages do not tell")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
+
+    def settled(self) -> dict[str, str]:
+        """The facts that the user has fixed."""
+        named = {"id": self.id, "target": self.target, "task": self.task, "metric": self.metric}
+        return {name: value for name, value in named.items() if value}
 
 
 Config = TypeVar("Config", bound=StageConfig)

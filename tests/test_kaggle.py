@@ -269,7 +269,7 @@ def test_rules_that_are_not_accepted(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", [(429, {"Retry-After": "0.2"}), 500, 503, RESET, (200, {}, b"<html>")])
 def test_what_passes_is_tried_again(server: Server, fault: object, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(kaggle, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(Kaggle, "rest", lambda self, seconds: slept.append(seconds))
     server.faults["GetCompetition"] = [fault, fault]  # type: ignore[list-item]
     assert Kaggle().info("tiny").title == "tiny"
     assert len(server.calls("GetCompetition")) == 3

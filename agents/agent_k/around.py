@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+from agentkd.agents.agent_k.limits import LEAST
 from agentkd.agents.agent_k.memory import Entry
 from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
 from agentkd.agents.agent_k.setup import Setup, read_setup
@@ -34,6 +35,8 @@ CODE, MODEL = "code", "model"  # who made what a stage accepted
 class State(TypedDict, total=False):
     """What the checkpointer keeps after every node: plain values. Steps and usage only grow."""
 
+    settled: dict[str, str]  # what the user had fixed when the run began; anything else begins it anew
+    teacher: str  # who has answered, "" for nobody yet
     steps: Annotated[list[dict[str, Any]], operator.add]
     usage: Annotated[list[dict[str, Any]], operator.add]
     memory: list[Entry]  # the working memory, newest first
@@ -61,6 +64,7 @@ class Around:
     clock: Clock
     submissions: Submissions
     long_term: LongTerm
+    stop: threading.Event  # set by ctrl-C: no stage begins, nothing is sent or waited for
     say: Callable[[str], None]
 
     @property
@@ -83,9 +87,11 @@ class Around:
         read: Sequence[Path],
         seconds: float,
     ) -> Outcome:
-        """`python -m MODULE ARGUMENTS` in the folder `work`. Ended with this task: nothing is left running."""
+        """`python -m MODULE ARGUMENTS` in the folder `work`, for so many seconds, and no longer than the run's clock
+        allows. Ended with this task: nothing is left running."""
         cancel = threading.Event()
-        limits = Limits(seconds=max(seconds, 1.0), memory_mb=self.config.memory_mb, disk_mb=self.config.disk_mb)
+        seconds = min(max(seconds, 1.0), max(self.clock.left + self.clock.reserve / 2, LEAST))
+        limits = Limits(seconds=seconds, memory_mb=self.config.memory_mb, disk_mb=self.config.disk_mb)
         argv = [sys.executable, "-m", module, *arguments]
         threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 

@@ -41,6 +41,7 @@ class Work:
     steps: list[dict[str, Any]] = field(default_factory=list)
     usage: list[dict[str, Any]] = field(default_factory=list)
     memory: list[Entry] = field(default_factory=list)
+    teacher: str = ""  # who has answered
 
     @classmethod
     def on(cls, state: State) -> Work:
@@ -67,11 +68,13 @@ class Work:
             raise
         self.note(step)
         self.usage.append(usage.model_dump(mode="json"))
+        self.teacher = around.asker.teacher
         return step.output
 
     def update(self, **values: Any) -> dict[str, Any]:
         """What the node hands to the graph."""
-        return {"steps": self.steps, "usage": self.usage, "memory": self.memory, **values}
+        said = {"teacher": self.teacher} if self.teacher else {}
+        return {"steps": self.steps, "usage": self.usage, "memory": self.memory, **said, **values}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from agentkd.agents.agent_k.checks import check_submission
 from agentkd.agents.agent_k.coding import Work, may_go_back
 from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.setting_up import go_back, verdict_step
-from agentkd.errors import AgentkdError, WorldError
+from agentkd.agents.agent_k.solving import next_move
+from agentkd.errors import AgentkdError, PutOff, WorldError
 from agentkd.shard import write_atomically
 from agentkd.trace import Score, Step, Verdict
 
@@ -24,6 +25,8 @@ async def validate(around: Around, state: State) -> Command[str]:
     work = Work.on(state)
     best = state.get("best", {})
     file = around.workspace / "submissions" / str(best.get("file"))
+    if not best and next_move(around, state) is not None:  # a run that was given more time
+        return Command(goto="solve", update=work.update())
     if not best:
         raise WorldError("no candidate gave a valid file: see the log.txt of workspace/candidates; raise --max-hours")
     failures = check_submission(file, around.setup, around.source.data)
@@ -43,9 +46,12 @@ async def submit(around: Around, state: State) -> Command[str]:
     best = state["best"]
     note = f"{best['name']}, {around.setup.metric} {best['score']:.5f} by cross-validation"
     try:
-        sent = await asyncio.to_thread(
-            around.submissions.submit, around.run / "submission.csv", note=note, score=best["score"]
-        )
+        with around.clock.paused():  # neither the user's thinking nor Kaggle's scoring is work
+            sent = await asyncio.to_thread(
+                around.submissions.submit, around.run / "submission.csv", note=note, score=best["score"]
+            )
+    except PutOff:
+        raise
     except AgentkdError as error:
         around.say(f"not submitted: {error}; submission.csv is kept, the same command tries again")
         work.note(Step(kind="submit.submit", output=str(error),

@@ -16,6 +16,7 @@ from langgraph.graph import END, START, StateGraph
 
 from agentkd.agents.agent_k import ending, setting_up, solving
 from agentkd.agents.agent_k.around import Around, State
+from agentkd.errors import PutOff
 
 Node = Callable[[Around, State], Awaitable[Any]]
 NODES: dict[str, tuple[Node, tuple[str, ...]]] = {
@@ -29,7 +30,7 @@ NODES: dict[str, tuple[Node, tuple[str, ...]]] = {
     "baseline": (solving.baseline, ("solve", "format")),
     "solve": (solving.solve, ("solve", "ensemble", "maps", "metric", "format")),
     "ensemble": (solving.ensemble, ("validate",)),
-    "validate": (ending.validate, ("submit", "format")),
+    "validate": (ending.validate, ("submit", "format", "solve")),
     "submit": (ending.submit, ("credit",)),
     "credit": (ending.credit, ("report",)),
     "report": (ending.report, ()),
@@ -48,6 +49,8 @@ def build(around: Around, checkpointer: BaseCheckpointSaver[Any] | None) -> Any:
 
 def bound(around: Around, function: Node) -> Any:
     async def node(state: State) -> Any:
+        if around.stop.is_set():
+            raise PutOff("the run is stopping")
         try:
             return await function(around, state)
         finally:

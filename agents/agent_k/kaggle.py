@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from agentkd.agents.agent_k.kaggle_client import (
     short,
     status_of,
 )
-from agentkd.errors import WorldError
+from agentkd.errors import PutOff, WorldError
 from agentkd.progress import say
 
 PAGE = 200  # rows asked for at a time; the server may give fewer
@@ -80,10 +81,12 @@ class Scored:
 class Kaggle:
     """Kaggle for one user. All methods raise UserError or WorldError, with the remedy."""
 
-    def __init__(self, say: Say = say) -> None:
-        """Log in. UserError without credentials, or with ones that Kaggle does not know."""
+    def __init__(self, say: Say = say, stop: threading.Event | None = None) -> None:
+        """Log in. UserError without credentials, or with ones that Kaggle does not know. Once `stop` is set nothing is
+        waited for any more: PutOff."""
         self.endpoint = endpoint()
         self._say = say
+        self.stop = stop or threading.Event()
         self._client = client(self.endpoint)
         self._retried("the login", "", lambda: log_in(self._client))
 
@@ -196,7 +199,7 @@ class Kaggle:
                 return found
             if pause == FIRST_POLL:
                 say(f"submission {ref} is being scored")
-            time.sleep(max(0.0, min(pause, end - time.monotonic())))
+            self.rest(max(0.0, min(pause, end - time.monotonic())))
             pause = min(2 * pause, LONGEST_POLL)
 
     def leaderboard(self, slug: str) -> list[float]:
@@ -238,8 +241,13 @@ class Kaggle:
                     raise explained(error, what, slug) from None
                 if pause > 5:
                     self._say(f"Kaggle: {short(error)}; trying again in {pause:.0f} s")
-                time.sleep(pause)
+                self.rest(pause)
         raise AssertionError("unreachable")
+
+    def rest(self, seconds: float) -> None:
+        """A pause that `stop` ends."""
+        if self.stop.wait(seconds):
+            raise PutOff("the run is stopping")
 
 
 def _request(name: str, slug: str | None, **fields: Any) -> Any:

@@ -56,6 +56,15 @@ class Clock:
         finally:
             self.model += time.monotonic() - start
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in this block does not count."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.before -= time.monotonic() - start
+
     def keep(self) -> None:
         with suppress(OSError):  # a full disk is met, and named, where results are written
             write_atomically(self.path, json.dumps({"elapsed": round(self.elapsed, 2), "model": round(self.model, 2)}))

@@ -6,8 +6,11 @@ import asyncio
 import json
 import os
 import shlex
+import sqlite3
+import threading
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +21,25 @@ from agentkd.agents.agent_k.ask import Asker
 from agentkd.agents.agent_k.limits import Clock
 from agentkd.agents.agent_k.memory import LongTerm
 from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
-from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, parse
+from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, page, parse
 from agentkd.agents.agent_k.submission import Submissions
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.drain import Drain
+from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.progress import say
 from agentkd.prompts import prompts_hash
-from agentkd.shard import disk_error
-from agentkd.store import Run, is_complete
-from agentkd.teacher import Cache, open_teacher
+from agentkd.shard import disk_error, write_atomically
+from agentkd.store import Run, is_complete, without_address
+from agentkd.teacher import NO_TEACHER, Cache, open_teacher
 from agentkd.trace import Step, Trace, Usage, Verdict
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
     from agentkd.agents.agent_k.kaggle import Kaggle
     from agentkd.teacher import Chat
 
-THREAD = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
+THREAD: dict[str, Any] = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
 MORE = 0.05  # share of the clock that has to be left for a finished run to go on
 
 
@@ -43,7 +49,7 @@ def derive(config: KaggleConfig) -> KaggleConfig:
     name = slug(where.resolve().name if isinstance(where, Path) else where)
     return config.model_copy(
         update={
-            "competition": str(where.resolve()) if isinstance(where, Path) else where,
+            "competition": str(where.resolve()) if isinstance(where, Path) else page(where),  # no bare word again
             "teacher": config.teacher or default_teacher(),
             "threads": config.threads or len(os.sched_getaffinity(0)),
             "out": config.out or f"runs/{name}-agent-k",
@@ -64,23 +70,30 @@ def run(config: KaggleConfig) -> dict[str, Any]:
             if not asks_more(config, done):
                 say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
                 return {"out": str(out), **done}
+        stop = threading.Event()
         try:
-            source, kaggle = open_source(config, out)
-            return asyncio.run(_run(config, store, source, kaggle, sandbox))
+            source, kaggle = open_source(config, out, stop)
+            return asyncio.run(_run(config, store, source, kaggle, sandbox, stop))
         except OSError as error:
             raise disk_error(out, error) from None
+        except sqlite3.Error as error:  # a full disk, too, is an error of SQLite's own kind
+            raise WorldError(f"cannot write {out}/*.sqlite ({error}): mend that, then run the same command") from None
 
 
 def asks_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
-    """Whether a finished run (its metrics are `done`) is asked for more time, candidates, or a first submission."""
+    """Whether a finished run (its metrics are `done`) is asked for more time, more candidates, other facts, a first
+    submission, or the score of one."""
     more_time = config.max_hours > done["max_hours"] * (1 + MORE)
     more_candidates = (config.candidates or 10**9) > (done["limit"] or 10**9)
-    wants_sent = config.submit != "never" and not done["submissions"] and not Path(config.competition).is_dir()
-    return more_time or more_candidates or wants_sent
+    open_ends = [one for one in done["submissions"] if one["ref"] is None or one["status"] == "PENDING"]
+    wants_sent = config.submit != "never" and (open_ends or not done["submissions"])
+    remote = not isinstance(parse(config.competition), Path)
+    return more_time or more_candidates or config.settled() != done["settled"] or bool(remote and wants_sent)
 
 
-def open_source(config: KaggleConfig, out: Path) -> tuple[Source, Kaggle | None]:
-    """The competition's files, under workspace/data: downloaded, or a link to the local folder."""
+def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple[Source, Kaggle | None]:
+    """The competition's files, under workspace/data: downloaded, or a link to the local folder. With everything there
+    and nothing to send, Kaggle is not asked."""
     data = out / "workspace" / "data"
     data.parent.mkdir(parents=True, exist_ok=True)
     where = parse(config.competition)
@@ -89,10 +102,16 @@ def open_source(config: KaggleConfig, out: Path) -> tuple[Source, Kaggle | None]
         if not data.is_symlink():
             data.symlink_to(source.data)
         return source, None
+    from agentkd.agents.agent_k.download import is_there
     from agentkd.agents.agent_k.kaggle import Kaggle
 
-    kaggle = Kaggle(say)
-    return kaggle_source(kaggle, where, data, say), kaggle
+    kept = out / "source.json"
+    if config.submit == "never" and kept.exists() and is_there(data):
+        return Source(**json.loads(kept.read_text()) | {"data": data.resolve()}), None
+    kaggle = Kaggle(say, stop)
+    source = kaggle_source(kaggle, where, data, say)
+    write_atomically(kept, json.dumps(asdict(source) | {"data": None}, indent=1) + "\n")
+    return source, kaggle
 
 
 def describe(config: KaggleConfig, sandbox: Sandbox) -> str:
@@ -108,7 +127,7 @@ def describe(config: KaggleConfig, sandbox: Sandbox) -> str:
 
 
 async def _run(
-    config: KaggleConfig, store: Run, source: Source, kaggle: Kaggle | None, sandbox: Sandbox
+    config: KaggleConfig, store: Run, source: Source, kaggle: Kaggle | None, sandbox: Sandbox, stop: threading.Event
 ) -> dict[str, Any]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -127,13 +146,19 @@ async def _run(
         )
         around = Around(
             config=config, source=source, run=store.path, sandbox=sandbox, asker=asker, clock=clock,
-            submissions=submissions, long_term=LongTerm(store.path / "memory.sqlite"), say=say,
+            submissions=submissions, long_term=LongTerm(store.path / "memory.sqlite"), stop=stop, say=say,
         )  # fmt: skip
+
+        def end() -> None:
+            stop.set()
+            asker.stop()
+
         async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
             graph = build(around, saver)
-            with Drain(asker.stop):
-                state = await go_on(graph, around)
-        metrics = outcome(around, state) | {"max_hours": config.max_hours, "limit": config.candidates}
+            with Drain(end), suppress(PutOff):  # what was put off: the block ends in a KeyboardInterrupt
+                state = await go_on(graph, around, saver)
+        asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
+        metrics = outcome(around, state) | asked
         return finish(store, around, state, metrics)
 
 
@@ -146,13 +171,26 @@ def opened_teacher(config: KaggleConfig, run: Path) -> AbstractAsyncContextManag
     )  # fmt: skip
 
 
-async def go_on(graph: Any, around: Around) -> State:
+def say_settled(config: KaggleConfig) -> str:
+    return " ".join(f"{name}={value}" for name, value in config.settled().items()) or "nothing settled by the user"
+
+
+async def go_on(graph: Any, around: Around, saver: AsyncSqliteSaver) -> State:
     """Start, or go on after the last node that was kept. A finished run with more time solves on; with nothing but a
-    submission left to do it goes to that."""
+    submission left to do it goes to that. Where the user has settled other facts, the run begins anew, and only what
+    it has cost and recorded stays. UserError where another model has answered in it."""
     before = await graph.aget_state(THREAD)
+    config, said = around.config, before.values.get("teacher", "")
+    if said and NO_TEACHER not in (said, config.teacher) and without_address(said) != without_address(config.teacher):
+        raise UserError(f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose "
+                        f"another --out")  # fmt: skip
     start: Any = None
-    if not before.values:
-        start = {"steps": [], "usage": [], "memory": []}
+    if not before.values or before.values.get("settled") != config.settled():
+        spent = {name: before.values.get(name, []) for name in ("steps", "usage")}
+        if before.values:
+            around.say(f"begun anew with {say_settled(config)}")
+            await saver.adelete_thread(THREAD["configurable"]["thread_id"])
+        start = {**spent, "memory": [], "settled": config.settled(), "teacher": said}
     elif not before.next:
         room = around.clock.left > MORE * around.clock.seconds
         start = Command(goto="solve" if room else "validate")
@@ -180,7 +218,7 @@ def finish(store: Run, around: Around, state: State, metrics: dict[str, Any]) ->
         provenance={"score": metrics["score"], "metric": metrics["metric"], "accepted": metrics["accepted"]},
         verified=True,
         verdict=verdict,
-        teacher=around.asker.teacher,
+        teacher=state.get("teacher") or around.asker.teacher,
     )
     store.append(trace)
     from agentkd.eval.report import write_report

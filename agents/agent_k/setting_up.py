@@ -35,18 +35,11 @@ ROWS = 3  # of a table shown to the model
 PLURAL = {"label": "labels", "probability": "probabilities", "value": "values"}
 
 
-def settled(around: Around) -> dict[str, Any]:
-    """What the user has fixed on the command line."""
-    config = around.config
-    named = {"id": config.id, "target": config.target, "task": config.task, "metric": config.metric}
-    return {name: value for name, value in named.items() if value}
-
-
 async def fetch(around: Around, state: State) -> Command[str]:
     """What the files say without a model: facts, maps, folds; then views of them for the prompts."""
     work = Work.on(state)
     source = around.source
-    found = sniff(source.data, source.text, source.metric, settled(around))
+    found = sniff(source.data, source.text, source.metric, around.config.settled())
     for doubt in found.doubts:
         around.say(doubt)
     make_maps(around, found.setup)
@@ -97,11 +90,11 @@ async def understand(around: Around, state: State) -> Command[str]:
                                     prompt="choose_facts", attempt=attempt, asked=asked)  # fmt: skip
             said = parse_json(answer)
             wanted, failures = corrected(around, setup, asked, said)
+            if not failures and wanted != setup:
+                failures = try_facts(around, setup, wanted)
             work.note(verdict_step("understand.test", "understand", failures))
             if not failures:
-                if wanted != setup:
-                    make_maps(around, wanted)
-                    setup, author = wanted, MODEL
+                setup, author = wanted, MODEL if wanted != setup else CODE
                 break
             work.memory = remember(work.memory, failures[0].message, "understand!", "error")
     except Silent:
@@ -117,7 +110,7 @@ def corrected(
     """The set-up with the model's corrections, or why they do not pass. The user's own settings are never changed."""
     if said is None:
         return setup, [Failure(test="answers in JSON", stage="understand", message="the answer was no JSON object")]
-    fixed = settled(around)
+    fixed = around.config.settled()
     changed = {name: str(said[name]) for name in asked if said.get(name) and str(said[name]) != asked[name]}
     changed = {name: value for name, value in changed.items() if name not in fixed}
     metric = changed.pop("metric", "")
@@ -134,11 +127,29 @@ def corrected(
         wanted = sniff(around.source.data, around.source.text, around.source.metric, fixed | changed).setup
     except UserError as error:
         return setup, [fault(str(error))]
+    if mentioned and wanted.metric not in mentioned and setup.metric in mentioned and not metric:
+        return setup, [fault(f"the pages speak of {', '.join(mentioned)}, which scores no {wanted.task} task with "
+                             f"{PLURAL[wanted.output]}")]  # fmt: skip
     if metric:
         if not fits(metric, wanted.task, wanted.output):
             return setup, [fault(f"{metric} cannot score a {wanted.task} task with {PLURAL[wanted.output]}")]
         wanted = wanted.model_copy(update={"metric": metric, "lower_is_better": METRICS[metric].lower_is_better})
     return wanted, []
+
+
+def try_facts(around: Around, setup: Setup, wanted: Setup) -> list[Failure]:
+    """Maps and metric of corrected facts, tested before they count; those of `setup` again where they fail."""
+    try:
+        make_maps(around, wanted)
+        truth = read_targets(around.workspace)
+        failures = check_maps(wanted, around.source.data, around.workspace) or check_metric(
+            lambda frame: score(wanted, truth, frame), perfect_predictions(wanted, truth), wanted, around.config.seed
+        )
+    except (UserError, ValueError) as error:
+        failures = [fault(str(error))]
+    if failures:
+        make_maps(around, setup)
+    return failures
 
 
 def fault(message: str) -> Failure:
@@ -215,7 +226,7 @@ async def maps(around: Around, state: State) -> Command[str]:
 def sniff_again(around: Around) -> Setup:
     """The set-up with the sniffed input columns, and everything else as it was accepted."""
     setup = around.setup
-    found = sniff(around.source.data, around.source.text, around.source.metric, settled(around)).setup
+    found = sniff(around.source.data, around.source.text, around.source.metric, around.config.settled()).setup
     return setup.model_copy(update={"tab": found.tab, "txt": found.txt, "img": found.img})
 
 
@@ -241,7 +252,7 @@ async def metric(around: Around, state: State) -> Command[str]:
     truth = read_targets(around.workspace)
     perfect = perfect_predictions(setup, truth)
     known = find_metric(around.source.text, around.source.metric)
-    if not known and "metric" not in settled(around):
+    if not known and "metric" not in around.config.settled():
         written = await write_code(
             around, state, work, "metric", lambda folder: try_metric(around, folder, truth, perfect), setup=True,
             number=state.get("sent_back", {}).get("metric", 0),

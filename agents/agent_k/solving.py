@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 from langgraph.types import Command
@@ -158,7 +159,10 @@ async def features(around: Around, state: State, work: Work, number: int) -> Mad
     accepted = str(written.folder / "kept")
     candidate = Candidate(f"{base.name}-{written.folder.name}", base.kind, base.params, base.seconds)
     name, found = await run_candidate(around, state, candidate, min(4 * DRAFT_SECONDS, around.clock.left), accepted)
-    before = state["candidates"].get(base.name) or next(iter(state["candidates"].values()))
+    held = state.get("features", "")  # those of an earlier round, which these would replace
+    earlier = [f"{base.name}-{Path(held).parent.name}+features"] if held else []
+    names = [*earlier, base.name, *state["candidates"]]
+    before = next(state["candidates"][one] for one in names if one in state["candidates"])
     kept, reason = keeps(around.setup, found, before)
     reward = gain(around.setup, found["score"], before["score"]) if "score" in found and "score" in before else -1.0
     credit(around, written.key, reward)
@@ -176,7 +180,7 @@ def keeps(setup: Setup, found: dict[str, Any], before: dict[str, Any]) -> tuple[
     if "error" in found or "score" not in before:
         return False, found.get("error", "there is no score to compare with")[:300]
     gained = gain(setup, found["score"], before["score"])
-    pairs = list(zip(found["folds"], before["folds"], strict=False))
+    pairs = [pair for pair in zip(found["folds"], before["folds"], strict=False) if None not in pair]
     wins = sum(gain(setup, one, other) > 0 for one, other in pairs)
     kept = gained > 0 and (not pairs or wins >= WINS * len(pairs))
     change = f"{setup.metric} {before['score']:.5f} → {found['score']:.5f}"

@@ -78,6 +78,11 @@ def _slug_of(url: str) -> str:
     return slug
 
 
+def page(slug: str) -> str:
+    """The address of a competition."""
+    return f"https://www.kaggle.com/competitions/{slug}"
+
+
 def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
     """A folder with train, test, sample submission and a description. Where it has `public/`, the files lie there.
 
@@ -119,6 +124,9 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
 def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], None] = say) -> Source:
     """A competition on Kaggle, its files downloaded into `data` unless they are there. Errors: those of Kaggle."""
     info = kaggle.info(slug)
+    if info.notebooks_only or info.closed:
+        why = "takes notebooks, not files" if info.notebooks_only else "takes no submissions any more"
+        say(f"{slug} {why}: the run ends with a file that is not sent")
     text = joined(kaggle.pages(slug))
     kaggle.download(slug, data, say)
     return Source(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentkd.agents.agent_k.kaggle import Kaggle, Unanswered
-from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.errors import AgentkdError, PutOff, UserError, WorldError
 from agentkd.progress import console, say
 from agentkd.shard import Shard, disk_error, write_atomically
 from agentkd.store import file_hash
@@ -73,7 +74,7 @@ class Submissions:
         self.path = run / "submissions.jsonl"
         self.kaggle, self.slug, self.mode, self.limit, self.patience = kaggle, slug, mode, limit, patience
         self._say = say
-        self._ask = ask or (_input if _at_terminal() else None)
+        self._ask = ask or (self._input if _at_terminal() else None)
         self._id = ""
         self._known: dict[str, Submitted] = {}
         for row in self._repaired():
@@ -83,7 +84,8 @@ class Submissions:
         """Send a file unless its content was sent before, wait for its score, and return what is known of it; None
         where it is not sent, after a line that says why.
 
-        UserError or WorldError where Kaggle refuses or cannot be reached; the same call again goes on from there."""
+        UserError or WorldError where Kaggle refuses or cannot be reached, PutOff where the run is stopping; the same
+        call again goes on from there."""
         try:
             digest = file_hash(file)
         except OSError as error:
@@ -111,11 +113,19 @@ class Submissions:
         sign = -1.0 if lower_is_better else 1.0
         return max(scored, key=lambda pair: sign * pair[0], default=(0.0, None))[1]
 
+    def _input(self, question: str) -> str:
+        """A line from the terminal, waited for so that ctrl-C ends the waiting: a thread in input() cannot be ended."""
+        assert self.kaggle is not None
+        console.print(question, markup=False, end="")  # on stderr
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            self.kaggle.rest(0.2)
+        return sys.stdin.readline()
+
     def _never(self) -> str | None:
-        if self.kaggle is None:
-            return "the data is a local folder"
         if self.mode == "never":
             return "--submit never"
+        if self.kaggle is None:
+            return "the data is a local folder"
         if self.mode == "ask" and self._ask is None:
             return "there is no terminal to ask at; --submit auto sends without asking"
         return None
@@ -145,6 +155,7 @@ class Submissions:
                 answer = self._ask("Submit it? [y/N] ")
             except EOFError:
                 answer = ""
+            self.kaggle.rest(0)
             if answer.strip().lower() not in ("y", "yes"):
                 return "you said no"
         return None
@@ -160,6 +171,8 @@ class Submissions:
         assert self.kaggle is not None
         end = time.monotonic() + seconds
         mark = re.compile(rf"\bagentkd \w+ {one.hash[:12]}\b")
+        if seconds:
+            self._say(f"looking at Kaggle for {one.file}, for at most {seconds:.0f} s")
         while True:
             for listed in self.kaggle.submissions(self.slug):
                 if mark.search(listed.message):
@@ -168,7 +181,7 @@ class Submissions:
                     return True
             if (left := end - time.monotonic()) <= 0:
                 return False
-            time.sleep(min(LOOK_EVERY, left))
+            self.kaggle.rest(min(LOOK_EVERY, left))
 
     def _send(self, file: Path, digest: str, note: str, score: float | None) -> Submitted:
         assert self.kaggle is not None
@@ -177,6 +190,7 @@ class Submissions:
         message = f"agentkd {self._id} {digest[:12]}: {' '.join(note.split())[:MAX_NOTE]}"
         silence: Unanswered | None = None
         for number in range(SENDS + 1):
+            self.kaggle.rest(0)
             if number < SENDS:  # the last round only looks
                 self._write("intent", digest, file=file.name, message=message, score=score,
                             when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))  # fmt: skip
@@ -202,6 +216,8 @@ class Submissions:
             return one
         try:
             scored = self.kaggle.wait(self.slug, one.ref, self.patience, self._say)
+        except PutOff:
+            raise
         except WorldError as error:  # it is sent, and that is what counts
             self._say(f"submission {one.ref} of {one.file} has no score yet: {error}")
             return one
@@ -254,10 +270,6 @@ class Submissions:
             self._say(f"{self.path}: {sum(row is None for _, row in rows)} torn line taken out")
             write_atomically(self.path, b"".join(line for line, row in rows if row is not None))
         return [row for _, row in rows if row is not None]
-
-
-def _input(question: str) -> str:
-    return console.input(question, markup=False)  # on stderr
 
 
 def _at_terminal() -> bool:
