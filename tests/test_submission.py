@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from agentkd.agents.agent_k import kaggle, kaggle_client, submission
 from agentkd.agents.agent_k.kaggle import Kaggle
 from agentkd.agents.agent_k.submission import Submissions
-from agentkd.errors import UserError, WorldError
+from agentkd.errors import PutOff, UserError, WorldError
 from tests.kaggle_server import RESET, Board, Server, accuracy, kaggle_server
 
 if find_spec("kaggle") is None:  # importing it would log the user in
@@ -381,6 +382,37 @@ def test_a_file_whose_sending_was_cut_off_is_asked_about_again(server: Server, w
     assert times(server) == 0
     assert world.open("ask", ask=lambda _: "y").submit(world.file(), note="", score=None) is not None
     assert times(server) == 1
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_run_that_is_stopping_sends_nothing(answered: bool, server: Server, world: World) -> None:
+    """Also where the yes comes after ctrl-C; the next call asks again."""
+    client = Kaggle()
+
+    def ask(question: str) -> str:
+        client.stop.set()
+        if not answered:
+            client.rest(0.1)
+        return "y"
+
+    with pytest.raises(PutOff):
+        Submissions(world.path, client, "tiny", "ask", 5, world.said.append, ask).submit(
+            world.file(), note="", score=None
+        )
+    assert times(server) == 0 and not (world.path / "submissions.jsonl").exists()
+    assert world.open().submit(world.file(), note="", score=None) is not None
+    assert times(server) == 1
+
+
+def test_a_run_that_is_stopping_does_not_wait_for_a_score(server: Server, world: World) -> None:
+    server.boards["tiny"].pending_polls = 10**6
+    client = Kaggle()
+    threading.Timer(0.5, client.stop.set).start()
+    with pytest.raises(PutOff):
+        Submissions(world.path, client, "tiny", "auto", 5, world.said.append).submit(world.file(), note="", score=None)
+    server.boards["tiny"].pending_polls = 1
+    sent = world.open().submit(world.file(), note="", score=None)
+    assert sent is not None and sent.status == "COMPLETE" and times(server) == 1
 
 
 def test_ask_at_a_terminal(server: Server, world: World) -> None:
