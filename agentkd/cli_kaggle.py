@@ -65,4 +65,8 @@ def grade(
     from agentkd.eval.competition import grade as run_grade
 
     result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl")))
-    give(result, lambda found: say(" · ".join(f"{name} {value}" for name, value in found.items() if value)), as_json)
+    give(result, show_grade, as_json)
+
+
+def show_grade(result: dict[str, Any]) -> None:
+    say(" · ".join(f"{name} {value}" for name, value in result.items() if value not in (None, "")))

@@ -276,6 +276,27 @@ def steal():
     assert listener.calls > 0 and (tmp_path / "outside.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [
+        (DESCRIPTION, {"task": "regression"}),  # the pages speak of accuracy
+        ("# Odd ones\nWhich are odd?", {"target": "colour", "task": "regression"}),  # words are no numbers
+        ("# Odd ones\nWhich are odd?", {"id": "odd"}),
+    ],
+)
+def test_facts_that_do_not_agree_with_files_and_pages_are_refused(
+    description: str, said: dict[str, str], tmp_path: Path, sandboxed: None
+) -> None:
+    folder, out = make(tmp_path, description=description), tmp_path / "run"
+    facts = {"id": "id", "target": "odd", "task": "binary", "metric": "accuracy", "why": "it is wrong"} | said
+    with expert({("understand", "choose"): [json.dumps(facts)]}) as server:
+        result = run(config(folder, out, teacher=server.spec, candidates=1))
+    assert (result["task"], result["metric"]) == ("binary", "accuracy") and result["accepted"]["understand"] == "code"
+    tests = [step for step in last_trace(out).steps if step.kind == "understand.test"]
+    assert tests and all(step.verdict and not step.verdict.ok for step in tests)
+    valid(out, folder)
+
+
 def test_limits_silence_the_model_and_the_run_goes_on(tmp_path: Path, sandboxed: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     with expert() as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
 
+from agentkd.agents.agent_k.memory import LongTerm
 from agentkd.agents.agent_k.run import asks_more, derive, run
 from agentkd.agents.agent_k.source import parse
 from agentkd.config import KaggleConfig
-from agentkd.errors import UserError
+from agentkd.errors import UserError, WorldError
 from tests.kaggle_server import board_of, kaggle_server
 from tests.little_competition import SLUG, make
 from tests.scripted_expert import expert
@@ -77,6 +79,17 @@ def test_ctrl_c_ends_the_run_and_nothing_is_sent(stage: str, tmp_path: Path, san
         again = result(start(server, model.spec, out, "agentkd", home=tmp_path, candidates=1))
         assert model.asked["modalities", "choose"] == 1 and asked == (stage == "submit"), "it is asked later, and once"
     assert len(server.received) == 1 and again["submissions"][0]["status"] == "COMPLETE"
+
+
+def test_a_full_disk_under_sqlite_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: None  # noqa: F811
+) -> None:  # fmt: skip
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(LongTerm, "__init__", full)
+    with pytest.raises(WorldError, match="disk is full"):
+        run(config(make(tmp_path), tmp_path / "run", candidates=1))
 
 
 def test_a_url_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
