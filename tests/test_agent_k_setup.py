@@ -13,7 +13,7 @@ pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.ask import clipped, parse_code, parse_json  # noqa: E402
-from agentkd.agents.agent_k.checks import check_maps, check_metric, check_submission  # noqa: E402
+from agentkd.agents.agent_k.checks import check_maps, check_metric, check_submission, leaking  # noqa: E402
 from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.form import submission, write_submission  # noqa: E402
 from agentkd.agents.agent_k.maps import read_targets, save, write_maps  # noqa: E402
@@ -248,6 +248,24 @@ def test_a_column_that_gives_the_target_away(tmp_path: Path) -> None:
         leak = ["no", "yes"] * (len(frame) // 2) if split == "train" else ["no"] * len(frame)
         save(frame.assign(ending=leak), path)
     assert "ending gives the target away" in check_maps(setup, data, workspace)[0].message
+
+
+def test_columns_that_leak_and_columns_that_do_not(tmp_path: Path) -> None:
+    setup, _, _ = prepared(tmp_path)
+    rows = 40
+    targets = pd.DataFrame({"id": [str(i) for i in range(rows)], "won": ["0", "1"] * (rows // 2)})
+    inputs = pd.DataFrame({
+        "id": targets["id"],
+        "nothing": [None] * rows,
+        "same": [i % 2 for i in range(rows)],
+        "missing": [None if i % 2 else 1.0 for i in range(rows)],
+        "each": [i + 0.5 for i in range(rows)],
+        "chance": [i % 3 for i in range(rows)],
+    })  # fmt: skip
+    assert leaking(inputs, targets, setup) == ["same", "missing"]
+    values = setup.model_copy(update={"task": "regression", "classes": ()})
+    targets["won"] = [str(i + 0.5) for i in range(rows)]
+    assert leaking(inputs, targets, values) == ["each"]
 
 
 def test_a_metric_prefers_the_truth(tmp_path: Path) -> None:
