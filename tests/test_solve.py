@@ -26,7 +26,7 @@ from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
 from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
-from agentkd.agents.agent_k.solve.features import describe, of_ids, one_hot, target_means  # noqa: E402
+from agentkd.agents.agent_k.solve.features import as_dates, describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
 from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
@@ -164,6 +164,13 @@ def test_what_columns_become() -> None:
     hot = one_hot(np.array([[0], [0], [0], [1], [-1], [0]]), np.arange(5), least=2)
     assert hot[:, 0].tolist() == [1, 1, 1, 0, 0, 1]  # level 1 and missing are rare: one column
     assert hot[:, 1].tolist() == [0, 0, 0, 1, 1, 0]
+
+
+def test_one_order_of_day_and_month_for_a_whole_column() -> None:
+    days = pd.date_range("2021-01-01", periods=300)
+    for form in ("%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d", "%d.%m.%y", "%d-%m-%Y %H:%M"):
+        found = as_dates(pd.Series(days.strftime(form)))
+        assert found is not None and (found.dt.tz_localize(None) == days).all(), form
 
 
 def test_codes_are_taken_apart() -> None:
