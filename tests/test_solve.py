@@ -24,7 +24,7 @@ from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
 from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
+from agentkd.agents.agent_k.solve.cv import Problem, fit, sampled, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
 from agentkd.agents.agent_k.solve.features import as_dates, describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
@@ -417,6 +417,16 @@ def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
     assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
     assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
     assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
+
+
+def test_a_sample_holds_what_is_rare() -> None:
+    y = np.zeros(4000, dtype=int)
+    y[[5, 6, 3999]] = 1
+    rows = np.arange(1, 4000)
+    found = sampled(rows, 100, 0, y)
+    assert {5, 6, 3999} <= set(found) and len(found) <= 103 and np.array_equal(found, np.unique(found))
+    assert np.array_equal(sampled(rows, 100, 0), sampled(rows, 100, 0, np.arange(4000) % 2))  # none is rare
+    assert np.array_equal(sampled(rows, 4000, 0, y), rows)
 
 
 def test_fewer_rows_are_learned_from_where_time_is_short(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
