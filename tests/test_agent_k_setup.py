@@ -29,7 +29,7 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
 from agentkd.agents.agent_k.scoring import score  # noqa: E402
 from agentkd.agents.agent_k.setting_up import perfect_predictions  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, map_file  # noqa: E402
-from agentkd.agents.agent_k.sniff import sniff  # noqa: E402
+from agentkd.agents.agent_k.sniff import is_text, sniff  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from agentkd.prompts import render  # noqa: E402
 
@@ -118,6 +118,31 @@ def test_texts_and_images(tmp_path: Path) -> None:
     images = pd.read_csv(map_file(tmp_path / "work", "test", "img"), dtype=str)
     assert images["image"].tolist() == [f"pictures/{name}.png" for name in ("102", "100", "101")]
     assert check_maps(setup, data, tmp_path / "work") == []
+
+
+HEX = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "text, cell",
+    [
+        (True, lambda i: f"the {i} quick brown foxes jump"),
+        (True, lambda i: f"Red cotton t-shirt size {i}"),
+        (True, lambda i: f"这部电影非常好看我很喜欢它的故事情节和演员表演{i}"),
+        (True, lambda i: "CC(=O)Oc1ccccc1C(=O)O" + "C" * (i % 20) + "N" * i),
+        (True, lambda i: "".join("ACGT"[i * k % 7 % 4] for k in range(30)) + "ACGT"[i % 4] + "ACGT"[i // 4 % 4]),
+        (False, lambda i: f"Braund, Mr. Owen Harris{'x' * (i % 9)}{i}"),  # a name
+        (False, lambda i: "".join(HEX[(i * 7 + k * k) % 16] for k in range(32))),
+        (False, lambda i: "".join((HEX.upper() + "XYZ_-hijk")[(i * 7 + k * k) % 25] for k in range(22))),
+        (False, lambda i: f"2024-01-01T00:00:{i % 60:02d}.{i:04d}Z"),
+        (False, lambda i: f"{i}.12345678901234567890"),
+        (False, lambda i: f"train_images/somewhere/{i}.jpg"),
+        (False, lambda i: ("a long name of one of two kinds", "another long name of the kinds")[i % 2]),
+        (False, lambda i: f"no {i}"),
+    ],
+)  # fmt: skip
+def test_what_is_text(text: bool, cell: Any) -> None:
+    assert is_text(pd.Series([cell(i) for i in range(60)])) is text
 
 
 @pytest.mark.parametrize("mark", [";", "\t", "|"])

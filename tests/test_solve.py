@@ -290,6 +290,16 @@ def test_texts(texts: Path, kind: str, params: dict[str, Any]) -> None:
     assert solved(texts, kind, params)[2] < 0.35  # 1.1 is that of chance
 
 
+@pytest.mark.parametrize("kind, params", [("bayes", {"letters": False}), ("tfidf", {}), ("lightgbm", {"rounds": 60})])
+def test_texts_without_blanks(tmp_path: Path, kind: str, params: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    up = random.integers(0, 2, ROWS + TEST)
+    rows = ["".join(chr(0x4E00 + c) for c in random.integers(0, 200, 30)) for _ in up]
+    rows = [row[:9] + ("好看", "难看")[u] + row[9:] for row, u in zip(rows, up, strict=True)]
+    where = workspace(tmp_path / "w", {"y": up[:ROWS]}, {"txt": {"t": rows}}, task="binary", metric="auc")
+    assert solved(where, kind, params)[2] > 0.9
+
+
 def test_texts_with_values(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     size = random.integers(1, 9, ROWS + TEST)
