@@ -97,6 +97,17 @@ def test_several_targets(tmp_path: Path) -> None:
     assert setup.task == "multilabel" and setup.targets == ("hot", "wet") and setup.metric == "mean_columnwise_auc"
 
 
+def test_an_endless_target_is_none(tmp_path: Path) -> None:
+    tables = binary()
+    tables["train"]["won"] = [i + 0.5 for i in range(ROWS - 2)] + [float("inf"), "-Inf"]
+    data = folder(tmp_path / "data", tables)
+    setup = found(data, "RMSE")
+    write_maps(setup, data, tmp_path)
+    truth = read_targets(tmp_path)
+    assert setup.task == "regression" and len(truth) == ROWS - 2 and check_maps(setup, data, tmp_path) == []
+    assert check_metric(lambda frame: score(setup, truth, frame), perfect_predictions(setup, truth), setup, 0) == []
+
+
 def test_other_names_folders_and_zips(tmp_path: Path) -> None:
     data = folder(tmp_path, binary(), {"train": "training_set.csv", "test": "test_set.csv",
                                        "sample_submission": "SampleSubmission.csv"})  # fmt: skip

@@ -226,9 +226,17 @@ def test_classes_that_a_fold_does_not_know(tmp_path: Path) -> None:
     y = np.where(z > np.median(z), "b", "c")[:ROWS]
     y[5] = "a"  # one row: unknown to the model that predicts it
     where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="multiclass", metric="multiclass_logloss")
-    for kind in ("lightgbm", "linear", "svm", "knn"):
+    for kind in ("lightgbm", "linear", "svm", "knn", "hist-gbm"):
         oof, test, _ = solved(where, kind)
         assert oof["a"][5] < 1e-6 and np.isfinite(test[["a", "b", "c"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize("kind", TABULAR)
+def test_numbers_beyond_single_precision(tmp_path: Path, kind: str) -> None:
+    columns, z = table(1)
+    huge = {"huge": z * 1e300, "large": z * 1e39, "endless": np.where(z > 1, np.inf, z)}
+    where = workspace(tmp_path / "w", {"y": z[:ROWS]}, {"tab": columns | huge}, task="regression", metric="rmse")
+    assert solved(where, kind, {"trees": 20} if kind == "extra-trees" else {})[2] < 1.1
 
 
 def test_one_class_one_value_and_no_column(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 FEW = 40  # levels that are one-hot encoded
+MOST_VALUE = 1e30  # beyond it trees' single precision, and cubes in double, are infinite
 WORDS = 30  # common words of a column of many texts
 
 
@@ -114,7 +115,7 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
-        return column.astype(np.float64).replace([np.inf, -np.inf], np.nan)
+        return _finite(column)
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
     text = column.dropna().astype(str).str.strip()
@@ -122,7 +123,11 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     number = pd.to_numeric(plain, errors="coerce")
     if number.notna().mean() < 0.95:
         return None
-    return number.reindex(column.index).astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    return _finite(number.reindex(column.index))
+
+
+def _finite(number: pd.Series[Any]) -> pd.Series[Any]:
+    return number.astype(np.float64).replace([np.inf, -np.inf], np.nan).clip(-MOST_VALUE, MOST_VALUE)
 
 
 def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
