@@ -435,6 +435,10 @@ def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
     assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
     assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
     assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
+    wide = setup.model_copy(update={"tab": tuple(f"x{i}" for i in range(1000))})
+    names = {c.name: c for c in portfolio(setup, 2000, 60, 1)}
+    assert "extra-trees" in names and "extra-trees" not in {c.name for c in portfolio(wide, 2000, 60, 1)}
+    assert names["linear"].budget == 20.0  # four times what is expected
 
 
 def test_a_sample_holds_what_is_rare() -> None:

@@ -22,7 +22,8 @@ def _linear(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str,
 
     if not problem.classes:
         if params.get("penalty") == "l1":
-            model = LassoCV(alphas=40, cv=4, random_state=seed, max_iter=3000)
+            short = {"max_iter": 3000, "tol": 1e-3}  # a tenth of it is as good in six times the time
+            model = LassoCV(alphas=40, cv=4, random_state=seed, **short)
         else:
             model = RidgeCV(alphas=np.logspace(-1, 4, 26))
         return np.asarray(model.fit(x, y).predict(rest)).reshape(-1, 1)
