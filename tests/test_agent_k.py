@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -102,6 +103,19 @@ def test_without_a_model_and_again(tmp_path: Path, sandboxed: None, capsys: pyte
     again = run(config(folder, out))
     assert again["score"] == result["score"] and (out / "submission.csv").read_bytes() == before
     assert "is complete" in capsys.readouterr().err
+
+
+def test_a_lone_candidate_is_cut_where_the_metric_counts_labels(tmp_path: Path, sandboxed: None) -> None:
+    """One row of eight is odd, and none is more likely so than not: F1 is 0 at one half."""
+    folder, out = make(tmp_path), tmp_path / "run"
+    train = pd.read_csv(folder / "public" / "train.csv")
+    random = np.random.default_rng(0)
+    train["odd"] = (random.random(len(train)) < 0.05 + 0.35 * (train["size"] > 0.7)).astype(int)
+    train.to_csv(folder / "public" / "train.csv", index=False)
+    result = run(config(folder, out, candidates=1, metric="f1"))
+    alone = next(step for step in last_trace(out).steps if step.kind in ("draft.score", "baseline.score"))
+    assert result["score"] > 0.15 > alone.evidence[0].value  # type: ignore[union-attr]
+    valid(out, folder)
 
 
 def test_more_candidates_go_on_where_it_ended(tmp_path: Path, sandboxed: None) -> None:

@@ -13,7 +13,7 @@ pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.ask import clipped, parse_code, parse_json  # noqa: E402
-from agentkd.agents.agent_k.checks import check_maps, check_metric, check_submission  # noqa: E402
+from agentkd.agents.agent_k.checks import check_maps, check_metric, check_submission, leaking  # noqa: E402
 from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.form import submission, write_submission  # noqa: E402
 from agentkd.agents.agent_k.maps import read_targets, save, write_maps  # noqa: E402
@@ -29,7 +29,7 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
 from agentkd.agents.agent_k.scoring import score  # noqa: E402
 from agentkd.agents.agent_k.setting_up import perfect_predictions  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, map_file  # noqa: E402
-from agentkd.agents.agent_k.sniff import sniff  # noqa: E402
+from agentkd.agents.agent_k.sniff import is_text, sniff  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from agentkd.prompts import render  # noqa: E402
 
@@ -97,6 +97,17 @@ def test_several_targets(tmp_path: Path) -> None:
     assert setup.task == "multilabel" and setup.targets == ("hot", "wet") and setup.metric == "mean_columnwise_auc"
 
 
+def test_an_endless_target_is_none(tmp_path: Path) -> None:
+    tables = binary()
+    tables["train"]["won"] = [i + 0.5 for i in range(ROWS - 2)] + [float("inf"), "-Inf"]
+    data = folder(tmp_path / "data", tables)
+    setup = found(data, "RMSE")
+    write_maps(setup, data, tmp_path)
+    truth = read_targets(tmp_path)
+    assert setup.task == "regression" and len(truth) == ROWS - 2 and check_maps(setup, data, tmp_path) == []
+    assert check_metric(lambda frame: score(setup, truth, frame), perfect_predictions(setup, truth), setup, 0) == []
+
+
 def test_other_names_folders_and_zips(tmp_path: Path) -> None:
     data = folder(tmp_path, binary(), {"train": "training_set.csv", "test": "test_set.csv",
                                        "sample_submission": "SampleSubmission.csv"})  # fmt: skip
@@ -118,6 +129,31 @@ def test_texts_and_images(tmp_path: Path) -> None:
     images = pd.read_csv(map_file(tmp_path / "work", "test", "img"), dtype=str)
     assert images["image"].tolist() == [f"pictures/{name}.png" for name in ("102", "100", "101")]
     assert check_maps(setup, data, tmp_path / "work") == []
+
+
+HEX = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "text, cell",
+    [
+        (True, lambda i: f"the {i} quick brown foxes jump"),
+        (True, lambda i: f"Red cotton t-shirt size {i}"),
+        (True, lambda i: f"这部电影非常好看我很喜欢它的故事情节和演员表演{i}"),
+        (True, lambda i: "CC(=O)Oc1ccccc1C(=O)O" + "C" * (i % 20) + "N" * i),
+        (True, lambda i: "".join("ACGT"[i * k % 7 % 4] for k in range(30)) + "ACGT"[i % 4] + "ACGT"[i // 4 % 4]),
+        (False, lambda i: f"Braund, Mr. Owen Harris{'x' * (i % 9)}{i}"),  # a name
+        (False, lambda i: "".join(HEX[(i * 7 + k * k) % 16] for k in range(32))),
+        (False, lambda i: "".join((HEX.upper() + "XYZ_-hijk")[(i * 7 + k * k) % 25] for k in range(22))),
+        (False, lambda i: f"2024-01-01T00:00:{i % 60:02d}.{i:04d}Z"),
+        (False, lambda i: f"{i}.12345678901234567890"),
+        (False, lambda i: f"train_images/somewhere/{i}.jpg"),
+        (False, lambda i: ("a long name of one of two kinds", "another long name of the kinds")[i % 2]),
+        (False, lambda i: f"no {i}"),
+    ],
+)  # fmt: skip
+def test_what_is_text(text: bool, cell: Any) -> None:
+    assert is_text(pd.Series([cell(i) for i in range(60)])) is text
 
 
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
@@ -248,6 +284,24 @@ def test_a_column_that_gives_the_target_away(tmp_path: Path) -> None:
         leak = ["no", "yes"] * (len(frame) // 2) if split == "train" else ["no"] * len(frame)
         save(frame.assign(ending=leak), path)
     assert "ending gives the target away" in check_maps(setup, data, workspace)[0].message
+
+
+def test_columns_that_leak_and_columns_that_do_not(tmp_path: Path) -> None:
+    setup, _, _ = prepared(tmp_path)
+    rows = 40
+    targets = pd.DataFrame({"id": [str(i) for i in range(rows)], "won": ["0", "1"] * (rows // 2)})
+    inputs = pd.DataFrame({
+        "id": targets["id"],
+        "nothing": [None] * rows,
+        "same": [i % 2 for i in range(rows)],
+        "missing": [None if i % 2 else 1.0 for i in range(rows)],
+        "each": [i + 0.5 for i in range(rows)],
+        "chance": [i % 3 for i in range(rows)],
+    })  # fmt: skip
+    assert leaking(inputs, targets, setup) == ["same", "missing"]
+    values = setup.model_copy(update={"task": "regression", "classes": ()})
+    targets["won"] = [str(i + 0.5) for i in range(rows)]
+    assert leaking(inputs, targets, values) == ["each"]
 
 
 def test_a_metric_prefers_the_truth(tmp_path: Path) -> None:

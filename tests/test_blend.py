@@ -103,6 +103,24 @@ def test_a_blend_of_probabilities_is_no_worse(metric: str, kinds: int) -> None:
     assert np.allclose(found.test[list(setup.predicted)].sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("metric", ["auc", "logloss", "f1"])
+def test_eight_positive_rows_among_many(metric: str) -> None:
+    """A sample of the rows may hold none of them, and a fold's few may do for no stack."""
+    random = np.random.default_rng(0)
+    setup = a_setup(metric, "binary", ("0", "1"))
+    for rows, rare in ((12_000, 8), (300, 1)):
+        y = np.zeros(rows, dtype=int)
+        y[random.choice(rows, rare, replace=False)] = 1
+        truth = pd.DataFrame({"id": [f"r{i}" for i in range(rows)], "y": y.astype(str)})
+        candidates = {}
+        for name, noise in {"a": 0.1, "b": 0.15, "c": 0.2}.items():
+            p = np.clip(0.01 + 0.3 * y + random.normal(0, noise, rows), 1e-4, 0.99)
+            made = file_of(setup, np.column_stack([1 - p, p]))
+            candidates[name] = (made, made.head(10))
+        found = blended(setup, truth, candidates)
+        assert np.isfinite(found.score) and {"single", "average"} <= set(found.scores or {})
+
+
 def test_noise_is_left_alone() -> None:
     """Ten candidates of chance beside a good one: nested cross-validation must not be fooled by them."""
     setup, truth, candidates = classification(

@@ -321,6 +321,54 @@ def test_a_tuned_threshold_finds_the_rare_class() -> None:
     assert found[1] == pytest.approx(0.17, abs=0.06)
 
 
+def test_tuning_is_bounded_and_decides_as_a_submission_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    scored = []
+    decided = Scorer.decided
+
+    def watched(self: Scorer, guess: Any) -> float:
+        scored.append(decided(self, guess))
+        return scored[-1]
+
+    monkeypatch.setattr(Scorer, "decided", watched)
+    for metric, task, width, rows in (
+        ("f1_macro", "multiclass", 60, 500),
+        ("mcc", "multiclass", 4, 500),
+        ("qwk", "multiclass", 5, 500),
+        ("f1_micro", "multilabel", 6, 500),
+        ("f1_macro", "multilabel", 250, 300),
+    ):
+        names = tuple(str(i) for i in range(width))
+        if task == "multilabel":
+            y = (random.random((rows, width)) < 0.2).astype(int)
+            setup, truth = setup_for(metric, "multilabel", targets=names), frame({n: y[:, int(n)] for n in names})
+            p = np.clip(0.2 + 0.2 * y + random.normal(0, 0.1, y.shape), 0.001, 0.999)
+        else:
+            kind = (width * random.random(rows) ** 2).astype(int)
+            setup, truth = setup_for(metric, "multiclass", names), frame({"y": kind.astype(str)})
+            p = random.dirichlet(np.ones(width), rows) + 0.3 * np.eye(width)[kind]
+            p /= p.sum(axis=1, keepdims=True)
+        scorer = Scorer(setup, truth)
+        scored.clear()
+        found = tune_thresholds(scorer, p, np.arange(rows))
+        assert len(scored) <= 2001, (metric, task)
+        best = max(scored)
+        assert scorer(p, found) == pytest.approx(best), (metric, task)
+        assert metric == "qwk" or best >= scorer(p)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted", "samples"])
+def test_f1_of_sets_of_labels(average: str) -> None:
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(0)
+    truth, guess = ((random.random((50, 6)) < share).astype(int) for share in ((0.5, 0.3, 0, 0.9, 0, 0.1), 0.4))
+    guess[:, 4], truth[0], guess[0] = 0, 0, 0
+    expected = f1_score(truth, guess, average=average, zero_division=0.0)
+    assert METRICS[f"f1_{average}"].function(truth, guess) == pytest.approx(expected)
+    assert METRICS[f"f1_{average}"].function(truth * 0, guess * 0) == 0
+
+
 # --- words ------------------------------------------------------------------------------------------------------------
 
 

@@ -24,9 +24,9 @@ from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
 from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
+from agentkd.agents.agent_k.solve.cv import Problem, fit, sampled, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
-from agentkd.agents.agent_k.solve.features import describe, of_ids, one_hot, target_means  # noqa: E402
+from agentkd.agents.agent_k.solve.features import as_dates, describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
 from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
@@ -166,6 +166,13 @@ def test_what_columns_become() -> None:
     assert hot[:, 1].tolist() == [0, 0, 0, 1, 1, 0]
 
 
+def test_one_order_of_day_and_month_for_a_whole_column() -> None:
+    days = pd.date_range("2021-01-01", periods=300)
+    for form in ("%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d", "%d.%m.%y", "%d-%m-%Y %H:%M"):
+        found = as_dates(pd.Series(days.strftime(form)))
+        assert found is not None and (found.dt.tz_localize(None) == days).all(), form
+
+
 def test_codes_are_taken_apart() -> None:
     deck = ["B/0/P", "F/12/S", None, "A/3/S"] * 30
     found = describe(pd.DataFrame({"cabin": [d and d.replace("/", f"/{i}") for i, d in enumerate(deck)]}))
@@ -219,9 +226,17 @@ def test_classes_that_a_fold_does_not_know(tmp_path: Path) -> None:
     y = np.where(z > np.median(z), "b", "c")[:ROWS]
     y[5] = "a"  # one row: unknown to the model that predicts it
     where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="multiclass", metric="multiclass_logloss")
-    for kind in ("lightgbm", "linear", "svm", "knn"):
+    for kind in ("lightgbm", "linear", "svm", "knn", "hist-gbm"):
         oof, test, _ = solved(where, kind)
         assert oof["a"][5] < 1e-6 and np.isfinite(test[["a", "b", "c"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize("kind", TABULAR)
+def test_numbers_beyond_single_precision(tmp_path: Path, kind: str) -> None:
+    columns, z = table(1)
+    huge = {"huge": z * 1e300, "large": z * 1e39, "endless": np.where(z > 1, np.inf, z)}
+    where = workspace(tmp_path / "w", {"y": z[:ROWS]}, {"tab": columns | huge}, task="regression", metric="rmse")
+    assert solved(where, kind, {"trees": 20} if kind == "extra-trees" else {})[2] < 1.1
 
 
 def test_one_class_one_value_and_no_column(tmp_path: Path) -> None:
@@ -281,6 +296,16 @@ def texts(tmp_path_factory: Any) -> Path:
 )
 def test_texts(texts: Path, kind: str, params: dict[str, Any]) -> None:
     assert solved(texts, kind, params)[2] < 0.35  # 1.1 is that of chance
+
+
+@pytest.mark.parametrize("kind, params", [("bayes", {"letters": False}), ("tfidf", {}), ("lightgbm", {"rounds": 60})])
+def test_texts_without_blanks(tmp_path: Path, kind: str, params: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    up = random.integers(0, 2, ROWS + TEST)
+    rows = ["".join(chr(0x4E00 + c) for c in random.integers(0, 200, 30)) for _ in up]
+    rows = [row[:9] + ("好看", "难看")[u] + row[9:] for row, u in zip(rows, up, strict=True)]
+    where = workspace(tmp_path / "w", {"y": up[:ROWS]}, {"txt": {"t": rows}}, task="binary", metric="auc")
+    assert solved(where, kind, params)[2] > 0.9
 
 
 def test_texts_with_values(tmp_path: Path) -> None:
@@ -410,6 +435,20 @@ def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
     assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
     assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
     assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
+    wide = setup.model_copy(update={"tab": tuple(f"x{i}" for i in range(1000))})
+    names = {c.name: c for c in portfolio(setup, 2000, 60, 1)}
+    assert "extra-trees" in names and "extra-trees" not in {c.name for c in portfolio(wide, 2000, 60, 1)}
+    assert names["linear"].budget == 20.0  # four times what is expected
+
+
+def test_a_sample_holds_what_is_rare() -> None:
+    y = np.zeros(4000, dtype=int)
+    y[[5, 6, 3999]] = 1
+    rows = np.arange(1, 4000)
+    found = sampled(rows, 100, 0, y)
+    assert {5, 6, 3999} <= set(found) and len(found) <= 103 and np.array_equal(found, np.unique(found))
+    assert np.array_equal(sampled(rows, 100, 0), sampled(rows, 100, 0, np.arange(4000) % 2))  # none is rare
+    assert np.array_equal(sampled(rows, 4000, 0, y), rows)
 
 
 def test_fewer_rows_are_learned_from_where_time_is_short(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ folds' out-of-fold rows before it is tried on a fold, so that its score is as ho
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,13 +86,15 @@ def best_blend(
     tried: dict[str, Array] = {"single": oof[best]}
     ways = _ways(setup, scorer, smooth, log) if len(names) > 1 else {}
     for kind, way in ways.items():
-        tried[kind] = nested(way)
+        with contextlib.suppress(UserError, ValueError):  # a way that some folds' rows do not do for, is none
+            tried[kind] = nested(way)
     scores = {kind: scorer(_unbend(values, log)) for kind, values in tried.items()}
     kind = _choose(scorer, smooth, {k: _unbend(v, log) for k, v in tried.items()}, scores)
-    if kind == "single":
-        apply, weights = _weighted(np.eye(len(names))[best]), np.eye(len(names))[best]
-    else:
-        apply, weights = ways[kind](oof, np.arange(len(ids)), seed)
+    alone = np.eye(len(names))[best]
+    try:
+        apply, weights = ways[kind](oof, np.arange(len(ids)), seed) if kind != "single" else (_weighted(alone), alone)
+    except (UserError, ValueError):
+        kind, apply, weights = "single", _weighted(alone), alone
     final = _unbend(tried[kind], log)
     thresholds, value = _with_thresholds(setup, scorer, final, fold, scores[kind])
     return Blend(
@@ -124,8 +127,12 @@ def _ways(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, 
         ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
     ways["average"] = lambda oof, rows, seed: (_weighted(w := np.full(len(oof), 1 / len(oof))), w)
     if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, sampled(rows, ROWS, seed)), None)
+        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, _drawn(scorer, rows, seed)), None)
     return ways
+
+
+def _drawn(scorer: Scorer, rows: Array, seed: int) -> Array:
+    return sampled(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
 
 
 def _weighted(weights: Array) -> Apply:
@@ -135,7 +142,7 @@ def _weighted(weights: Array) -> Apply:
 def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
     """Weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
-    rows = sampled(rows, ROWS, seed)
+    rows = _drawn(scorer, rows, seed)
     values, here, lower = oof[:, rows], scorer.on(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)

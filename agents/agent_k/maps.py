@@ -15,9 +15,11 @@ from agentkd.shard import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
+INFINITE = ("inf", "-inf", "+inf", "Inf", "-Inf", "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity")
+
 
 def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
-    """All maps that hold something, setup.json last. Training rows without a target are left out.
+    """All maps that hold something, setup.json last. Training rows without a (finite) target are left out.
 
     Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
     belong into one fold."""
@@ -25,6 +27,8 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
     test = read_table(data / setup.test, text=True)
     sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").all(axis=1)
+    if setup.task == "regression":
+        known &= ~train[list(setup.targets)].isin(INFINITE).any(axis=1)
     train = train[known].reset_index(drop=True)
     if setup.id not in train.columns:
         train.insert(0, setup.id, [f"train-{row}" for row in range(len(train))])

@@ -82,7 +82,7 @@ def _f1(average: str) -> Callable[[Array, Array], float]:
 
     def function(truth: Array, guess: Array) -> float:
         if truth.ndim == 2:
-            return _sklearn("f1_score", average=average, zero_division=0.0)(truth, guess)
+            return _f1_of_sets(truth, guess, average)
         table = confusion(truth, guess)
         hit, true, given = np.diag(table), table.sum(axis=1), table.sum(axis=0)
         each = 2 * hit / np.maximum(true + given, 1)
@@ -93,6 +93,16 @@ def _f1(average: str) -> Callable[[Array, Array], float]:
         return float(each @ true / len(truth)) if average == "weighted" else float(each[true + given > 0].mean())
 
     return function
+
+
+def _f1_of_sets(truth: Array, guess: Array, average: str) -> float:
+    """F1 of zeros and ones `(N, L)`: by label, or by row ("samples"), 0 where both sides are empty."""
+    axis = 1 if average == "samples" else 0
+    hit, true, given = (truth & guess).sum(axis=axis), truth.sum(axis=axis), guess.sum(axis=axis)
+    if average == "micro":
+        return float(2 * hit.sum() / max(true.sum() + given.sum(), 1))
+    each = 2 * hit / np.maximum(true + given, 1)
+    return float(each @ true / max(true.sum(), 1)) if average == "weighted" else float(each.mean())
 
 
 def precision(truth: Array, guess: Array) -> float:
@@ -331,18 +341,24 @@ class Scorer:
             if not columns:
                 raise UserError(f"{metric.name} is undefined on {len(truth)} rows without a true value")
             return float(np.mean([metric.function(truth[k, c], value[k, c]) for c in columns for k in [known_[:, c]]]))
-        kept = known_ if known_.ndim == 1 else known_.all(axis=1)
-        if not kept.all():
-            truth, predictions = truth[kept], predictions[kept]
-        if not len(truth):
-            raise UserError(f"{metric.name} is undefined on {kept.size} rows without a true value")
         if metric.needs == "label":
-            guess = decide(setup, predictions, thresholds)
-            if metric.name == "qwk":  # of the classes' numbers, not of their places in the alphabet
-                numbers = class_numbers(setup)
-                return metric.function(numbers[truth], numbers[guess])
-            return metric.function(truth, guess)
-        return metric.function(truth, predictions)
+            return self.decided(decide(setup, predictions, thresholds))
+        return metric.function(*self._there(predictions))
+
+    def decided(self, guess: Array) -> float:
+        """The score of decisions, as `decide` gives them."""
+        truth, guess = self._there(guess)
+        if self.metric.name == "qwk":  # of the classes' numbers, not of their places in the alphabet
+            numbers = class_numbers(self.setup)
+            return self.metric.function(numbers[truth], numbers[guess])
+        return self.metric.function(truth, guess)
+
+    def _there(self, given: Array) -> tuple[Array, Array]:
+        """The truth, and what is given for it, of the rows that have one."""
+        kept = self.known if self.known.ndim == 1 else self.known.all(axis=1)
+        if not kept.any():
+            raise UserError(f"{self.metric.name} is undefined on {kept.size} rows without a true value")
+        return (self.truth, given) if kept.all() else (self.truth[kept], given[kept])
 
     def better(self, one: float, other: float) -> bool:
         return one < other if self.metric.lower_is_better else one > other

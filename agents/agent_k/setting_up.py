@@ -13,15 +13,17 @@ from langgraph.types import Command
 from agentkd.agents.agent_k.around import CODE, MODEL, Around, State
 from agentkd.agents.agent_k.ask import Silent, choices, object_schema, parse_json
 from agentkd.agents.agent_k.attempts import adopt_maps, lower, pretended, try_form, try_maps, try_metric
-from agentkd.agents.agent_k.checks import Failure, check_maps, check_metric, check_submission, passed
+from agentkd.agents.agent_k.checks import Failure, check_maps, check_metric, check_submission, leaking, passed
 from agentkd.agents.agent_k.coding import Work, write_code
 from agentkd.agents.agent_k.folds import make_folds
 from agentkd.agents.agent_k.form import submission
 from agentkd.agents.agent_k.maps import read_targets, save, save_setup, write_maps
 from agentkd.agents.agent_k.memory import remember
+from agentkd.agents.agent_k.parted import parting
 from agentkd.agents.agent_k.scoring import METRICS, find_metric, score
-from agentkd.agents.agent_k.setup import MODALITIES, Setup
-from agentkd.agents.agent_k.sniff import fits, sniff
+from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.sniff import Sniffed, fits, sniff
+from agentkd.agents.agent_k.solve.data import read_csv
 from agentkd.agents.agent_k.tables import Files, columns, read_table
 from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
@@ -40,9 +42,10 @@ async def fetch(around: Around, state: State) -> Command[str]:
     work = Work.on(state)
     source = around.source
     found = sniff(source.data, source.text, source.metric, around.config.settled())
+    said = make_maps(around, found.setup)
+    found = Sniffed(around.setup, [*found.doubts, *said])
     for doubt in found.doubts:
         around.say(doubt)
-    make_maps(around, found.setup)
     failures = check_maps(found.setup, source.data, around.workspace)
     if failures:
         raise UserError(f"{failures[0].message} ({failures[0].test}): mend the files, or set id=, target= or task=")
@@ -58,14 +61,30 @@ async def fetch(around: Around, state: State) -> Command[str]:
     return Command(goto="draft", update=work.update(accepted={"fetch": CODE}))
 
 
-def make_maps(around: Around, setup: Setup) -> None:
-    """Maps and folds of a set-up, in place of those before."""
-    folder = around.workspace / "maps"
+def make_maps(around: Around, setup: Setup) -> list[str]:
+    """Maps and folds of a set-up, in place of those before, and what was decided for them, one line each: columns that
+    give the target away are no inputs, and folds are parted as the test rows are."""
+    folder, data = around.workspace / "maps", around.source.data
     if folder.exists():
         shutil.rmtree(folder)
-    groups = write_maps(setup, around.source.data, around.workspace)
-    folds = make_folds(setup, read_targets(around.workspace), FOLDS, around.config.seed, groups)
-    save(folds, folder / "folds.csv")
+    groups = write_maps(setup, data, around.workspace)
+    targets = read_targets(around.workspace)
+    if not setup.tab:
+        save(make_folds(setup, targets, FOLDS, around.config.seed, groups), folder / "folds.csv")
+        return []
+    train, test = (read_csv(map_file(around.workspace, split, "tab")) for split in ("train", "test"))
+    parted = parting(train, test)
+    leaks = set(leaking(train, targets, setup))
+    kept = tuple(name for name in setup.tab if name not in leaks)
+    said = list(parted.said)
+    if leaks and (kept or setup.txt or setup.img):
+        shutil.rmtree(folder)
+        write_maps(setup.model_copy(update={"tab": kept}), data, around.workspace)
+        said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
+    if parted.groups is not None and (groups is None or parted.groups.groupby(groups).nunique().max() == 1):
+        groups = parted.groups  # which hold the rows of an id together, too
+    save(make_folds(setup, targets, FOLDS, around.config.seed, groups, parted.order), folder / "folds.csv")
+    return said
 
 
 async def understand(around: Around, state: State) -> Command[str]:
@@ -94,7 +113,8 @@ async def understand(around: Around, state: State) -> Command[str]:
                 failures = try_facts(around, setup, wanted)
             work.note(verdict_step("understand.test", "understand", failures))
             if not failures:
-                setup, author = wanted, MODEL if wanted != setup else CODE
+                if wanted != setup:
+                    setup, author = around.setup, MODEL
                 break
             work.memory = remember(work.memory, failures[0].message, "understand!", "error")
     except Silent:
@@ -113,6 +133,8 @@ def corrected(
     fixed = around.config.settled()
     changed = {name: str(said[name]) for name in asked if said.get(name) and str(said[name]) != asked[name]}
     changed = {name: value for name, value in changed.items() if name not in fixed}
+    if not changed:  # not sniffed again: the maps have taken out what leaks
+        return setup, []
     metric = changed.pop("metric", "")
     if metric == "other":
         metric = ""  # the metric stage writes code where the pages name none that is known
@@ -139,9 +161,10 @@ def corrected(
 
 def try_facts(around: Around, setup: Setup, wanted: Setup) -> list[Failure]:
     """Maps and metric of corrected facts, tested before they count; those of `setup` again where they fail."""
+    said: list[str] = []
     try:
-        make_maps(around, wanted)
-        truth = read_targets(around.workspace)
+        said = make_maps(around, wanted)
+        wanted, truth = around.setup, read_targets(around.workspace)
         failures = check_maps(wanted, around.source.data, around.workspace) or check_metric(
             lambda frame: score(wanted, truth, frame), perfect_predictions(wanted, truth), wanted, around.config.seed
         )
@@ -149,6 +172,9 @@ def try_facts(around: Around, setup: Setup, wanted: Setup) -> list[Failure]:
         failures = [fault(str(error))]
     if failures:
         make_maps(around, setup)
+    else:
+        for line in said:
+            around.say(line)
     return failures
 
 

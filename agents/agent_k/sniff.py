@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
-from agentkd.agents.agent_k.tables import LABEL, Files, find_labels, name_tables, read_table, training_table
+from agentkd.agents.agent_k.tables import IMAGES, LABEL, Files, find_labels, name_tables, read_table, training_table
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MANY_CLASSES = 30  # whole numbers with more values are measured, not told apart
 WORDS = 6  # mean words of a cell from which on a column is text
+LONG, UNBROKEN = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
 DEFAULTS: dict[tuple[TaskKind, Output], str] = {
     ("binary", "label"): "accuracy",
     ("binary", "probability"): "auc",
@@ -241,11 +242,21 @@ def _natural(text: str) -> tuple[int, float, str]:
 
 
 def is_text(column: pd.Series[str]) -> bool:
-    """Sentences: cells of many words, most of them different."""
+    """Sentences: cells of many words, most of them different; or long cells of a few more than a name has, or of few
+    blanks, as titles, Chinese and formulas are. No numbers, dates, paths of images, or ids, which are as long as each
+    other."""
     cells = column[column != ""].head(2000)
-    if len(cells) < 2:
+    if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:
         return False
-    return bool(cells.str.count(r"\s+").mean() + 1 >= WORDS and cells.nunique() / len(cells) > 0.5)
+    length, words = cells.str.len().mean(), cells.str.count(r"\s+").mean() + 1
+    if words >= WORDS:
+        return True
+    if length < LONG or WORDS - 1 > words > length / UNBROKEN:
+        return False
+    digits = cells.str.count(r"\d")
+    code = words == 1 and cells.str.len().nunique() == 1 and (digits > 0).mean() > 0.5
+    letters = cells.str.count(r"[^\W\d_]")
+    return bool(letters.mean() > digits.mean() and not code and not cells.str.lower().str.endswith(IMAGES).mean() > 0.5)
 
 
 def images_by_id(files: Files, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:

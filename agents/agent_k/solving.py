@@ -32,6 +32,7 @@ from agentkd.agents.agent_k.candidates import (
 from agentkd.agents.agent_k.coding import Work, may_go_back, write_code
 from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
 from agentkd.agents.agent_k.memory import remember
+from agentkd.agents.agent_k.scoring import METRICS
 from agentkd.agents.agent_k.setting_up import go_back
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve import Candidate
@@ -218,12 +219,14 @@ async def solution(around: Around, state: State, work: Work, number: int) -> Mad
 
 
 async def ensemble(around: Around, state: State) -> Command[str]:
-    """The candidates blended on their out-of-fold predictions; taken where nested cross-validation is better."""
+    """The candidates blended on their out-of-fold predictions; taken where nested cross-validation is better. A lone
+    one is given the thresholds of a metric of labels."""
     work = Work.on(state)
     setup, truth = around.setup, read_targets(around.workspace)
     good = {name: item for name, item in state["candidates"].items() if "score" in item and item["kind"] != "constant"}
     best = dict(state.get("best", {}))
-    if len(good) < 2 or state.get("metric_code"):
+    cuts = setup.task != "regression" and setup.metric in METRICS and METRICS[setup.metric].needs == "label"
+    if len(good) < (1 if cuts else 2) or state.get("metric_code"):
         return Command(goto="validate", update=work.update(best=best))
     root = around.workspace / "candidates"
     frames = {name: (read_left(root / item["folder"], "oof.csv"),

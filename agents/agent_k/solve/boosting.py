@@ -119,7 +119,11 @@ def grow(
             rows = max(
                 FEWEST, int(CELLS * clock.seconds / x.shape[1] / (problem.classes if problem.classes > 2 else 1))
             )
-            train, known = sampled(train, rows, seed + number), sampled(known, rows // 2, seed + number)
+            kinds = problem.y if problem.classes else None
+            train, known = (
+                sampled(some_rows, most, seed + number, kinds)
+                for some_rows, most in ((train, rows), (known, rows // 2))
+            )
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
         return x, fitting, fitting.create_valid(x[known], problem.y[known])

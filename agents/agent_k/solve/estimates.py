@@ -22,7 +22,8 @@ def _linear(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str,
 
     if not problem.classes:
         if params.get("penalty") == "l1":
-            model = LassoCV(alphas=40, cv=4, random_state=seed, max_iter=3000)
+            short = {"max_iter": 3000, "tol": 1e-3}  # a tenth of it is as good in six times the time
+            model = LassoCV(alphas=40, cv=4, random_state=seed, **short)
         else:
             model = RidgeCV(alphas=np.logspace(-1, 4, 26))
         return np.asarray(model.fit(x, y).predict(rest)).reshape(-1, 1)
@@ -87,6 +88,8 @@ def _neighbours(problem: Problem, x: Array, y: Array, rest: Array, params: dict[
 
 
 def _histogram(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, Any], seed: int) -> Array:
+    """Stopped early by a tenth of the rows, for which each class has to have two and the tenth a row of each; else
+    after as many rounds as that usually takes."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     options = {
@@ -95,7 +98,10 @@ def _histogram(problem: Problem, x: Array, y: Array, rest: Array, params: dict[s
         "max_leaf_nodes": 15,
         "early_stopping": True,
         "random_state": seed,
-    } | params
+    }
+    if problem.classes and (np.bincount(y).min() < 2 or len(y) < 10 * problem.classes):
+        options |= {"early_stopping": False, "max_iter": 100}
+    options |= params
     model = (HistGradientBoostingClassifier if problem.classes else HistGradientBoostingRegressor)(**options).fit(x, y)
     return np.asarray(model.predict_proba(rest) if problem.classes else model.predict(rest).reshape(-1, 1))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 FEW = 40  # levels that are one-hot encoded
+MOST_VALUE = 1e30  # beyond it trees' single precision, and cubes in double, are infinite
 WORDS = 30  # common words of a column of many texts
 
 
@@ -97,9 +98,9 @@ def describe(frame: pd.DataFrame) -> Table:
         column = frame[name]
         if column.notna().sum() == 0 or (column.nunique() < 2 and column.notna().all()):
             continue
-        if (number := _as_numbers(column)) is not None:
+        if (number := as_numbers(column)) is not None:
             _add_number(out, name, number)
-        elif (date := _as_dates(column)) is not None:
+        elif (date := as_dates(column)) is not None:
             _add_date(out, name, date)
         else:
             text = column.astype(str).str.strip().where(column.notna())
@@ -110,11 +111,11 @@ def describe(frame: pd.DataFrame) -> Table:
     return out.table()
 
 
-def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
+def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
-        return column.astype(np.float64).replace([np.inf, -np.inf], np.nan)
+        return _finite(column)
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
     text = column.dropna().astype(str).str.strip()
@@ -122,10 +123,16 @@ def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     number = pd.to_numeric(plain, errors="coerce")
     if number.notna().mean() < 0.95:
         return None
-    return number.reindex(column.index).astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    return _finite(number.reindex(column.index))
 
 
-def _as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
+def _finite(number: pd.Series[Any]) -> pd.Series[Any]:
+    return number.astype(np.float64).replace([np.inf, -np.inf], np.nan).clip(-MOST_VALUE, MOST_VALUE)
+
+
+def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
+    """The dates of a column of dates, else None. 03/04/2021 is the fourth of March unless the column as a whole says
+    otherwise: a first part above 12 somewhere, and no second one."""
     import pandas as pd
 
     text = column.dropna().astype(str)
@@ -136,9 +143,11 @@ def _as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
         < 0.95
     ):
         return None
+    pieces = text.str.extract(r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.]").apply(pd.to_numeric)
+    day_first = bool((pieces[0] > 12).any() and not (pieces[1] > 12).any())
     with warnings.catch_warnings():  # about formats that it has to guess
         warnings.simplefilter("ignore")
-        date = pd.to_datetime(column, errors="coerce", format="mixed", utc=True)
+        date = pd.to_datetime(column, errors="coerce", format="mixed", utc=True, dayfirst=day_first)
     return date if date.notna().sum() >= 0.95 * column.notna().sum() else None
 
 
@@ -187,7 +196,7 @@ def of_ids(ids: list[str]) -> dict[str, Array]:
     import pandas as pd
 
     column = pd.Series(ids, dtype=object)
-    if (date := _as_dates(column)) is not None:
+    if (date := as_dates(column)) is not None:
         out = _Columns(len(ids))
         _add_date(out, "id", date)
         return out.numbers
@@ -208,7 +217,7 @@ def _add_texts(out: _Columns, name: str, text: pd.Series[Any]) -> None:
     out.group(name, text)
     pieces = parts(text)
     for place, piece in pieces.items() if pieces is not None else ():
-        if (number := _as_numbers(piece)) is not None:
+        if (number := as_numbers(piece)) is not None:
             _add_number(out, f"{name} part {int(place) + 1}", number)
         else:
             out.group(f"{name} part {int(place) + 1}", piece)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.solve.cv import Problem
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, describe, of_ids, target_means
-from agentkd.agents.agent_k.solve.grams import tf_idf, words
+from agentkd.agents.agent_k.solve.grams import characters, tf_idf, words
 from agentkd.agents.agent_k.solve.image import load_images, pixel_features
-from agentkd.agents.agent_k.solve.text import naive_bayes, style, texts_of, views
+from agentkd.agents.agent_k.solve.text import naive_bayes, style, texts_of, unbroken, views
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -31,7 +31,7 @@ def table_of(data: Data) -> Table:
     seen: list[tuple[Any, float]] = []
     if data.setup.txt:
         texts = texts_of(data)
-        blocks["text"] = components(tf_idf(words(texts, 1, 2)))
+        blocks["text"] = components(tf_idf(characters(texts, 1, 3) if unbroken(texts) else words(texts, 1, 2)))
         blocks["style"] = style(texts)
         seen = views(texts) if data.setup.task != "regression" else []
     if data.setup.img:

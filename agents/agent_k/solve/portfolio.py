@@ -1,7 +1,7 @@
 """What to run, in which order, within a clock.
 
-Expected seconds are a start (imports) and core-seconds by thousand rows, measured on two slow cores; they decide what
-is tried, and not what is allowed: a candidate with a budget keeps to it."""
+Expected seconds are a start (imports) and core-seconds by thousand rows of a table of usual width, measured on two slow
+cores; they decide what is tried. A budget is what is allowed: most solvers keep to it, the others are ended."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from agentkd.agents.agent_k.setup import Setup
 
 START = 3.0  # seconds until a candidate's first fold
 SHARE = 0.8  # of the cores that folds side by side use
-
+WIDTH = 80  # columns of a table from which on what it takes grows with them
+PATIENCE = 4  # times as long as expected, or a quarter of the clock, is what a solver without a clock of its own gets
 
 MANY = 6_000  # rows from which on trees come before all else
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """`seconds` is what it is expected to take, and for one with a `budget` (the spec's `seconds`) at most half of it:
-    it makes do with what is left."""
+    """`seconds` is what it is expected to take, `budget` what it may (the spec's `seconds`). One that looks at its
+    clock makes do with what is left, and is not expected to need more than half."""
 
     name: str
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
     seconds: float = 10.0
-    budget: float | None = None
+    budget: float | None = None  # as long as the run's clock allows
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,17 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
         plans = table + [plan for plan in plans if plan.name not in names]
     rows = n_train / 1000
     cores = 1 + (threads - 1) * SHARE
+    wide = max(1.0, len(setup.tab) / WIDTH)
     outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
     out: list[Candidate] = []
     for plan in plans:
         if n_train > plan.most or (plan.needs and importlib.util.find_spec(plan.needs) is None):
             continue
-        expected = START + plan.cost * rows * (max(1.0, outputs * 0.4) if plan.by_output else 1.0) / cores
-        budget = None if plan.budget is None else plan.budget * seconds
-        if budget is not None:
+        expected = START + plan.cost * rows * wide * (max(1.0, outputs * 0.4) if plan.by_output else 1.0) / cores
+        if plan.budget is None:
+            budget = min(max(PATIENCE * expected, seconds / 4), seconds)
+        else:
+            budget = plan.budget * seconds
             expected = min(expected, budget / 2)
         if expected <= 1.25 * seconds or not out:
             out.append(Candidate(plan.name, plan.kind, plan.params, round(expected, 1), budget))

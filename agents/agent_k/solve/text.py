@@ -37,6 +37,11 @@ def views(texts: list[str], letters: bool = True) -> list[tuple[Any, float]]:
     return [(present(x), 0.2) for x in (one, *more)] + [(tf_idf(x), 0.03) for x in more]
 
 
+def unbroken(texts: list[str]) -> bool:
+    """Whether the texts are not written in words, as Chinese and formulas are: only characters tell about them."""
+    return sum(map(len, texts)) > 12 * sum(len(text.split()) for text in texts)
+
+
 MARKS = ",.;:!?'\"-()"
 
 
@@ -57,7 +62,7 @@ def bayes_cv(data: Data, run: Run) -> tuple[Array, Array]:
     `params`: letters (false: words alone, in a fifth of the time).
     A row's own log-odds are centred over the classes: what all classes share is its length, and hides the rest."""
     texts = texts_of(data)
-    seen = views(texts, bool(run.params.get("letters", True)))
+    seen = views(texts, bool(run.params.get("letters", True)) or unbroken(texts))
     size = np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
     size = (size - size.mean()) / (size.std() or 1.0)
 
@@ -101,7 +106,7 @@ def logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int 
 def linear_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
     texts = texts_of(data)
-    if run.params.get("analyzer") == "char":
+    if run.params.get("analyzer") == "char" or unbroken(texts):
         x = tf_idf(characters(texts, 2, int(run.params.get("high", 5))))
     else:
         x = tf_idf(words(texts, 1, int(run.params.get("high", 2))))
