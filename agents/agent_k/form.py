@@ -28,14 +28,18 @@ def submission(
     if setup.output == "value":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
             out[column] = values[target].to_numpy()
-    elif setup.output == "label" and setup.task != "multilabel":
+    elif setup.task == "multilabel" and setup.output == "label":
+        chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
+        for place, column in enumerate(setup.outputs):
+            no, yes = worded(("0", "1"), list(sample[column]))
+            out[column] = [yes if flag else no for flag in chosen[:, place]]
+    elif setup.task == "multilabel":
+        for target, column in zip(setup.targets, setup.outputs, strict=True):
+            out[column] = values[target].to_numpy()
+    elif setup.output == "label":
         chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
         labels = worded(setup.classes, list(sample[setup.outputs[0]]))
         out[setup.outputs[0]] = [labels[place] for place in chosen]
-    elif setup.task == "multilabel":
-        for target, column in zip(setup.targets, setup.outputs, strict=True):
-            out[column] = values[target].to_numpy() if setup.output == "probability" else \
-                (values[target] >= 0.5).astype(int).to_numpy()  # fmt: skip
     elif len(setup.outputs) == 1:  # the probability of the positive class
         out[setup.outputs[0]] = values[setup.classes[-1]].to_numpy()
     else:

@@ -6,7 +6,6 @@ competition. What cannot be told apart is a UserError that names the option whic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
 from agentkd.agents.agent_k.tables import LABEL, Files, find_labels, name_tables, read_table, training_table
+from agentkd.agents.agent_k.task import read_classes, read_task, stem_match, values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANY_CLASSES = 30  # whole numbers with more values are measured, not told apart
 WORDS = 6  # mean words of a cell from which on a column is text
 DEFAULTS: dict[tuple[TaskKind, Output], str] = {
     ("binary", "label"): "accuracy",
@@ -63,9 +62,10 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
         train = training_table(data, str(named.train), labels, key)
     targets, by_class = _targets(train, test, outputs, key, fixed)
     names = find_metric(text, hint)
-    task, output = _task(train, sample, targets, outputs, by_class, names, fixed)
+    likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
+    task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
     metric = _metric(names, task, output, fixed, doubts)
-    classes = _classes(train, targets, outputs, by_class) if task in ("binary", "multiclass") else ()
+    classes = read_classes(train, targets[0], outputs, by_class) if task in ("binary", "multiclass") else ()
     inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
     txt = tuple(name for name in inputs if is_text(train[name]))
     img = (IMG,) if images_by_id(files, train, key, "train") else ()
@@ -137,7 +137,7 @@ def _targets(
     only_train = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
     if len(outputs) > 1:
         for name in only_train:
-            if set(outputs) >= set(_values(train[name])) or _stem_match(outputs, _values(train[name])):
+            if set(outputs) >= set(found := values(train[name])) or stem_match(outputs, found):
                 return (name,), True
     if len(outputs) == 1 and len(only_train) == 1:
         return (only_train[0],), False
@@ -145,60 +145,6 @@ def _targets(
         f"which of the training table's columns are to be predicted as {', '.join(outputs[:5])} is not clear "
         f"(only there: {', '.join(only_train[:8]) or 'none'}): set target=COLUMN"
     )
-
-
-def _values(column: pd.Series[str]) -> list[str]:
-    return [value for value in column.unique() if value != ""][: MANY_CLASSES * 10]
-
-
-def _stem_match(outputs: tuple[str, ...], values: list[str]) -> bool:
-    """Outputs such as `winner_a` or `Class_1` for the values `a` or `1`: each value ends exactly one output."""
-    return len(values) == len(outputs) and all(
-        sum(bool(re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(value)}$", name)) for name in outputs) == 1
-        for value in values
-    )
-
-
-def _task(
-    train: pd.DataFrame,
-    sample: pd.DataFrame,
-    targets: tuple[str, ...],
-    outputs: tuple[str, ...],
-    by_class: bool,
-    metrics: list[str],
-    fixed: Mapping[str, Any],
-) -> tuple[TaskKind, Output]:
-    """Task and what a submission holds, of the target's values, the sample's values and what the metric needs."""
-    import pandas as pd
-
-    first = train[targets[0]]
-    numbers = pd.to_numeric(first[first != ""], errors="coerce")
-    numeric = bool(numbers.notna().all())
-    whole = numeric and bool((numbers % 1 == 0).all())
-    count = first[first != ""].nunique()
-    shown = pd.to_numeric(sample[outputs[0]], errors="coerce")
-    fractional = bool(shown.notna().all() and ((shown % 1) != 0).any() and shown.between(0, 1).all())
-    needs = next((METRICS[name].needs for name in metrics), None)
-    if (own := fixed.get("task")) is not None:
-        task: TaskKind = own
-    elif by_class:
-        task = "multiclass" if count > 2 or len(outputs) > 2 else "binary"
-    elif len(targets) > 1:
-        task = "multilabel" if all(train[name].isin(["0", "1", "0.0", "1.0"]).all() for name in targets) \
-            else "regression"  # fmt: skip
-    elif not numeric or (count == 2 and needs != "value"):
-        task = "binary" if count == 2 else "multiclass"
-    elif needs == "value" or not whole or count > MANY_CLASSES or (needs is None and count > 10):
-        task = "regression"
-    else:
-        task = "binary" if count == 2 else "multiclass"
-    if task == "regression":
-        return task, "value"
-    if by_class or task == "multilabel":
-        return task, "probability"
-    if shown.isna().any() or task == "multiclass":  # one column of many classes: their names
-        return task, "label"
-    return task, "probability" if fractional or needs == "probability" else "label"
 
 
 def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str, Any], doubts: list[str]) -> str:
@@ -219,25 +165,6 @@ def fits(metric: str, task: TaskKind, output: Output) -> bool:
     """Whether the metric can score such a submission."""
     known = METRICS[metric]
     return task in known.tasks and (known.needs != "probability" or output == "probability")
-
-
-def _classes(
-    train: pd.DataFrame, targets: tuple[str, ...], outputs: tuple[str, ...], by_class: bool
-) -> tuple[str, ...]:
-    """The class names, sorted; of two the positive one (1, yes, true, or the later word) is last."""
-    values = sorted(_values(train[targets[0]]), key=_natural)
-    if len(values) < 2:
-        raise UserError(f"column '{targets[0]}' of the training table has one value, {values}: set target=COLUMN")
-    if by_class and set(outputs) > set(values):  # a class without an example: it can still be asked for
-        values = sorted(outputs, key=_natural)
-    return tuple(values)
-
-
-def _natural(text: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
 
 
 def is_text(column: pd.Series[str]) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 KEPT = 200_000_000  # bytes of a table's file that is kept in memory
+FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
 DEEP = 3  # folders below data/ that are searched
 SAMPLE_WORDS = re.compile(r"sample|submission|submit|example|benchmark|entry", re.IGNORECASE)
 

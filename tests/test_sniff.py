@@ -1,0 +1,96 @@
+"""Competitions in the forms that hosts give them: each goes from its files to maps, a metric and a valid submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
+pytest.importorskip("sklearn", reason="needs the extra kaggle")
+
+from agentkd.agents.agent_k.attempts import pretended  # noqa: E402
+from agentkd.agents.agent_k.checks import check_maps, check_metric, check_submission  # noqa: E402
+from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
+from agentkd.agents.agent_k.form import submission, write_submission  # noqa: E402
+from agentkd.agents.agent_k.maps import read_targets, save, write_maps  # noqa: E402
+from agentkd.agents.agent_k.scoring import score  # noqa: E402
+from agentkd.agents.agent_k.setting_up import perfect_predictions  # noqa: E402
+from agentkd.agents.agent_k.setup import Setup, map_file  # noqa: E402
+from agentkd.agents.agent_k.sniff import sniff  # noqa: E402
+from agentkd.errors import UserError  # noqa: E402
+
+N, TEST = 120, 20
+Columns = dict[str, Any]
+
+
+class Road(NamedTuple):
+    setup: Setup
+    data: Path
+    workspace: Path
+    doubts: list[str]
+
+    def submit(self, **columns: Any) -> Any:
+        """The submission of these predicted columns."""
+        ids = pd.read_csv(map_file(self.workspace, "test", "tab"), dtype=str)["id"]
+        return submission(pd.DataFrame({"id": ids} | columns), self.setup, self.data)
+
+
+def inputs(rows: int = N, first: int = 0) -> Columns:
+    random = np.random.default_rng(first)
+    return {"id": range(first, first + rows), "a": random.normal(size=rows), "b": random.integers(0, 5, rows)}
+
+
+def tables(y: Columns, sample: Columns, more: Columns | None = None) -> dict[str, Any]:
+    """`y` are target columns of the training table, `sample` those of the sample submission."""
+    test = inputs(TEST, 1000)
+    made = {"train": inputs() | y, "test": test, "sample_submission": {"id": test["id"]} | sample}
+    return {name: pd.DataFrame(columns) for name, columns in (made | (more or {})).items()}
+
+
+def write(folder: Path, frames: dict[str, Any], **options: Any) -> Path:
+    folder.mkdir()
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, **options)
+    return folder
+
+
+def road(data: Path, text: str, **fixed: str) -> Road:
+    """Set up without a model; every unit test of the stages passes."""
+    found = sniff(data, f"## Evaluation\nSubmissions are evaluated on {text}.", "", fixed)
+    setup, workspace = found.setup, data.parent / f"{data.name}-run"
+    groups = write_maps(setup, data, workspace)
+    truth = read_targets(workspace)
+    save(make_folds(setup, truth, 5, 0, groups), workspace / "maps" / "folds.csv")
+    assert check_maps(setup, data, workspace) == []
+    assert check_metric(lambda frame: score(setup, truth, frame), perfect_predictions(setup, truth), setup, 0) == []
+    write_submission(pretended(setup, data), setup, data, data.parent / f"{data.name}.csv")
+    assert check_submission(data.parent / f"{data.name}.csv", setup, data) == []
+    return Road(setup, data, workspace, found.doubts)
+
+
+def flags(seed: int, rows: int = N) -> Any:
+    return np.random.default_rng(seed).integers(0, 2, rows)
+
+
+def test_several_labels_are_submitted_as_labels_where_the_metric_needs_them(tmp_path: Path) -> None:
+    y, zeros = {"u": flags(1), "v": flags(2)}, {"u": 0, "v": 0}
+    way = road(write(tmp_path / "f1", tables(y, zeros)), "micro F1 score")
+    assert (way.setup.task, way.setup.output, way.setup.metric) == ("multilabel", "label", "f1_micro")
+    predictions = pd.DataFrame({"id": [str(i) for i in range(1000, 1020)], "u": 0.3, "v": 0.7})
+    assert submission(predictions, way.setup, way.data).iloc[0].tolist() == ["1000", "0", "1"]
+    assert submission(predictions, way.setup, way.data, (0.2, 0.8)).iloc[0].tolist() == ["1000", "1", "0"]
+    assert road(write(tmp_path / "auc", tables(y, zeros)), "mean ROC AUC").setup.output == "probability"
+    halves = {"u": 0.5, "v": 0.5}
+    assert road(write(tmp_path / "half", tables(y, halves)), "micro F1 score").setup.output == "probability"
+
+
+def test_the_metric_says_whether_many_numbers_are_classes(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": np.arange(N) % 40}, {"y": 0}))
+    assert road(data, "classification accuracy").setup.classes[-1] == "39"
+    assert road(data, "joy").setup.task == "regression"
+    assert road(data, "the quadratic weighted kappa").setup.task == "regression"
+    nearly_all_other = write(tmp_path / "other", tables({"y": np.arange(N)}, {"y": 0}))
+    assert sniff(nearly_all_other, "accuracy", "", {}).setup.task == "regression"
