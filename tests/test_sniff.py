@@ -94,3 +94,22 @@ def test_the_metric_says_whether_many_numbers_are_classes(tmp_path: Path) -> Non
     assert road(data, "the quadratic weighted kappa").setup.task == "regression"
     nearly_all_other = write(tmp_path / "other", tables({"y": np.arange(N)}, {"y": 0}))
     assert sniff(nearly_all_other, "accuracy", "", {}).setup.task == "regression"
+
+
+@pytest.mark.parametrize("ext", ["parquet", "json", "csv"])
+def test_training_rows_without_a_target_are_left_out(ext: str, tmp_path: Path) -> None:
+    y = np.random.default_rng(5).normal(size=N)
+    y[[3, 7]] = np.nan
+    frames = tables({"y": y}, {"y": 0.0})
+    data = write(tmp_path / "data", frames, na_rep="NA")
+    if ext != "csv":
+        (data / "train.csv").unlink()
+        train = frames["train"].assign(c=["x", None] * (N // 2))
+        train.to_parquet(data / "train.parquet") if ext == "parquet" else train.to_json(data / "train.json")
+    way = road(data, "RMSE")
+    assert way.setup.task == "regression" and len(read_targets(way.workspace)) == N - 2
+
+
+def test_a_word_for_missing_is_a_class_among_other_words(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": ["NA", "EU", "AS"] * (N // 3)}, {"y": "EU"}))
+    assert road(data, "accuracy").setup.classes == ("AS", "EU", "NA")

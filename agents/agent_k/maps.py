@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.sniff import IMG, images_by_id
 from agentkd.agents.agent_k.solve.data import read_csv
-from agentkd.agents.agent_k.tables import Files, read_table, training_table
+from agentkd.agents.agent_k.tables import Files, read_table, training_table, with_gaps
 from agentkd.shard import write_atomically
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
 
     Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
     belong into one fold."""
-    train = training_table(data, setup.train, setup.labels, setup.id)
+    train = with_gaps(training_table(data, setup.train, setup.labels, setup.id), setup.targets)
     test = read_table(data / setup.test, text=True)
     sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").all(axis=1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
-from agentkd.agents.agent_k.tables import LABEL, Files, find_labels, name_tables, read_table, training_table
+from agentkd.agents.agent_k.tables import LABEL, Files, find_labels, name_tables, read_table, training_table, with_gaps
 from agentkd.agents.agent_k.task import read_classes, read_task, stem_match, values
 from agentkd.errors import UserError
 
@@ -61,6 +61,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     if labels:
         train = training_table(data, str(named.train), labels, key)
     targets, by_class = _targets(train, test, outputs, key, fixed)
+    train = with_gaps(train, targets)
     names = find_metric(text, hint)
     likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
     task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)

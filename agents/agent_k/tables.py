@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 KEPT = 200_000_000  # bytes of a table's file that is kept in memory
+MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf"}  # among numbers, in lower case
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
 DEEP = 3  # folders below data/ that are searched
 SAMPLE_WORDS = re.compile(r"sample|submission|submit|example|benchmark|entry", re.IGNORECASE)
@@ -81,18 +82,22 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
         if name.endswith(".parquet"):
             frame = pd.read_parquet(path)
             frame = frame.head(rows) if rows else frame
-            return frame.astype(str) if text else frame
+            return _as_text(frame) if text else frame
         if name.endswith((".json", ".jsonl")):
             frame = pd.read_json(path, lines=name.endswith("l"), nrows=rows if name.endswith("l") else None,
                                  dtype=False if text else None)  # fmt: skip
             frame = frame.head(rows) if rows else frame
-            return frame.astype(str) if text else frame
+            return _as_text(frame) if text else frame
         options: dict[str, Any] = {"nrows": rows, "low_memory": False, "encoding_errors": "replace"} | strings
         return pd.read_csv(path, sep=separator(path), **options)
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
     except (ValueError, zipfile.BadZipFile, EOFError, ImportError) as error:
         raise UserError(f"{path} cannot be read as a table ({first_line(error)}): download it again") from None
+
+
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype(str).where(frame.notna(), "")
 
 
 FILE, LABEL = "file", "label"  # the columns of an image table
@@ -120,6 +125,19 @@ def training_table(data: Path, train: str, labels: str, key: str) -> pd.DataFram
     other = read_table(data / labels, text=True).drop_duplicates(key)
     new = [name for name in other.columns if name == key or name not in frame.columns]
     return frame.merge(other[new], on=key, how="left").fillna("")
+
+
+def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
+    """A training table as text whose unknown targets are "": among numbers a word such as NA is no class."""
+    import pandas as pd
+
+    for name in targets:
+        word = train[name].str.strip().str.lower()
+        gone = word.isin(MISSING)
+        rest = word[~gone & (word != "")]
+        if gone.any() and (rest.isin(FLAGS) | pd.to_numeric(rest, errors="coerce").notna()).all():
+            train = train.assign(**{name: train[name].mask(gone, "")})
+    return train
 
 
 def separator(path: Path) -> str:
