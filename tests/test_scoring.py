@@ -249,6 +249,20 @@ def test_a_missing_truth_is_left_out_and_a_missing_prediction_is_an_error() -> N
         score(setup, frame({"y": [None, None]}), frame({"y": [1.0, 2.0]}))
 
 
+def test_labels_that_are_not_all_known() -> None:
+    truth = frame({"a": ["1", "0", ""], "b": ["True", "", "False"]})
+    guess = frame({"a": [0.9, 0.8, 0.9], "b": [0.8, 0.9, 0.1]})
+    for metric, expected in {
+        "accuracy": 2 / 3,
+        "f1_micro": 4 / 5,
+        "hamming": 1 / 4,
+        "auc": 1.0,
+        "brier": (0.01 + 0.64 + 0.04 + 0.01) / 4,
+    }.items():
+        setup = setup_for(metric, "multilabel", targets=("a", "b"))
+        assert score(setup, truth, guess) == pytest.approx(expected), metric
+
+
 def test_rmsle_of_negative_values() -> None:
     assert values_of("rmsle", [0.0, 1.0], [-5.0, 1.0]) == 0  # as it would be submitted: clipped
     with pytest.raises(UserError, match="undefined for the true value -1"):

@@ -113,3 +113,49 @@ def test_training_rows_without_a_target_are_left_out(ext: str, tmp_path: Path) -
 def test_a_word_for_missing_is_a_class_among_other_words(tmp_path: Path) -> None:
     data = write(tmp_path / "data", tables({"y": ["NA", "EU", "AS"] * (N // 3)}, {"y": "EU"}))
     assert road(data, "accuracy").setup.classes == ("AS", "EU", "NA")
+
+
+def test_targets_of_which_a_row_knows_some(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    sparse = np.full((N, 3), np.nan)
+    sparse[np.arange(N), random.integers(0, 3, N)] = random.normal(size=N)
+    y = dict(zip("pqr", sparse.T, strict=True))
+    y["p"][0] = y["q"][0] = y["r"][0] = np.nan
+    way = road(write(tmp_path / "values", tables(y, dict.fromkeys("pqr", 0))), "mean absolute error")
+    assert way.setup.task == "regression" and len(read_targets(way.workspace)) == N - 1
+    labels = {"u": pd.Series(flags(1)).where(random.random(N) > 0.1), "v": flags(2)}
+    way = road(write(tmp_path / "labels", tables(labels, {"u": 0.5, "v": 0.5})), "mean column-wise ROC AUC")
+    assert (way.setup.task, way.setup.metric) == ("multilabel", "mean_columnwise_auc")
+
+
+def test_several_targets_that_are_true_or_false(tmp_path: Path) -> None:
+    y, no = {"u": flags(1) > 0, "v": flags(2) > 0}, {"u": False, "v": False}
+    assert road(write(tmp_path / "auc", tables(y, no)), "ROC AUC").setup.output == "probability"
+    way = road(write(tmp_path / "f1", tables(y, no)), "macro F1")
+    assert set(way.submit(u=0.3, v=0.7).iloc[0, 1:]) == {"False", "True"}
+
+
+@pytest.mark.parametrize(
+    "y, sample, task, words",
+    [
+        ({"u": "a", "v": "x"}, {"u": "a", "v": "x"}, "", "several targets|column 'u' holds 'a'|numbers"),
+        ({"y": ["low", "high"] * (N // 2)}, {"y": 0}, "regression", "needs numbers|column 'y' holds 'low'|task="),
+        ({"y": ["a", "b", "c"] * (N // 3)}, {"y": "a"}, "binary", "two values|has 3|task=multiclass"),
+        ({"u": flags(1), "v": flags(2)}, {"u": 0, "v": 0}, "binary", "one target, not 2 targets (u, v)|multilabel"),
+        ({"u": flags(1), "v": range(N)}, {"u": 0, "v": 0}, "multilabel", "targets of 0 and 1|column 'v' holds '2'"),
+        ({"y": ["a", "b", "c"] * (N // 3)}, {"a": 0.3, "b": 0.3, "c": 0.4}, "regression", "each class of 'y'"),
+        ({"y": [f"text {i}" for i in range(N)]}, {"y": "text"}, "", "120 different values|'text 0'|no classes"),
+    ],
+)  # fmt: skip
+def test_targets_that_do_not_fit_the_task(y: Columns, sample: Columns, task: str, words: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables(y, sample))
+    with pytest.raises(UserError) as error:
+        sniff(data, "accuracy", "", {"task": task} if task else {})
+    assert all(word in str(error.value) for word in words.split("|")), error.value
+
+
+def test_an_empty_sample_says_nothing(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": flags(0)}, {"y": ""}))
+    way = road(data, "the area under the ROC curve")
+    assert (way.setup.output, way.setup.metric) == ("probability", "auc")
+    assert road(data, "accuracy").setup.output == "label"

@@ -24,7 +24,7 @@ from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
 from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solve.cv import Problem, fit, splits  # noqa: E402
+from agentkd.agents.agent_k.solve.cv import Problem, fit, problems, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
 from agentkd.agents.agent_k.solve.features import describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
@@ -239,7 +239,8 @@ def test_rows_without_a_target_are_predicted_and_not_learned_from(tmp_path: Path
     y: Any = pd.Series(np.exp(z)[:ROWS]).astype(object)
     y[:10] = ""
     where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="regression", metric="rmse")
-    assert all(train.min() >= 10 for _, train, _, _ in splits(load(where)))
+    data = load(where)
+    assert all(train.min() >= 10 for _, train, _, _ in splits(data, *problems(data.setup, data.y)))
     oof, _, _ = solved(where, "linear")
     assert np.isfinite(oof["y"]).all() and len(oof) == ROWS
 
@@ -252,6 +253,17 @@ def test_several_targets(tmp_path: Path) -> None:
     values = {"u": z[:ROWS], "v": -3 * z[:ROWS]}
     where = workspace(tmp_path / "v", values, {"tab": columns}, task="regression", metric="mean_columnwise_rmse")
     assert solved(where, "linear")[2] < 1.2
+
+
+@pytest.mark.parametrize("kind, most", [("linear", 1.5), ("lightgbm", 3.0)])
+def test_each_target_is_learned_from_its_own_known_rows(kind: str, most: float, tmp_path: Path) -> None:
+    columns, z = table()
+    first = np.arange(ROWS) % 2 == 0
+    values = {"u": np.where(first, z[:ROWS], np.nan), "v": np.where(first, np.nan, -3 * z[:ROWS])}
+    where = workspace(tmp_path / "w", values, {"tab": columns}, task="regression", metric="mean_columnwise_rmse")
+    oof, test, found = solved(where, kind)
+    assert found < most and np.isfinite(test[["u", "v"]].to_numpy()).all()
+    assert np.corrcoef(oof["u"], oof["v"])[0, 1] < -0.8
 
 
 SUBJECTS = ("the sea and the ship", "a house with rooms", "cats chase small mice")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
-    """All maps that hold something, setup.json last. Training rows without a target are left out.
+    """All maps that hold something, setup.json last. Training rows without any target are left out.
 
     Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
     belong into one fold."""
     train = with_gaps(training_table(data, setup.train, setup.labels, setup.id), setup.targets)
     test = read_table(data / setup.test, text=True)
     sample = read_table(data / setup.sample, text=True)
-    known = (train[list(setup.targets)] != "").all(axis=1)
+    known = (train[list(setup.targets)] != "").any(axis=1)
     train = train[known].reset_index(drop=True)
     if setup.id not in train.columns:
         train.insert(0, setup.id, [f"train-{row}" for row in range(len(train))])

@@ -300,7 +300,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _metrics()}
 class Scorer:
     """The truth, made ready once: called with predictions `(N, len(setup.predicted))` it gives the score.
 
-    Rows whose truth is missing are left out. Raises UserError for an unknown metric, one that does not fit the task,
+    What has no true value is left out. Raises UserError for an unknown metric, one that does not fit the task,
     and a true value that is none of the classes."""
 
     def __init__(self, setup: Setup, truth: pd.DataFrame, metric: str | None = None) -> None:
@@ -331,11 +331,12 @@ class Scorer:
             if not columns:
                 raise UserError(f"{metric.name} is undefined on {len(truth)} rows without a true value")
             return float(np.mean([metric.function(truth[k, c], value[k, c]) for c in columns for k in [known_[:, c]]]))
-        kept = known_ if known_.ndim == 1 else known_.all(axis=1)
-        if not kept.all():
-            truth, predictions = truth[kept], predictions[kept]
-        if not len(truth):
-            raise UserError(f"{metric.name} is undefined on {kept.size} rows without a true value")
+        if not known_.any():
+            raise UserError(f"{metric.name} is undefined on {len(truth)} rows without a true value")
+        if setup.task == "multilabel" and not known_.all():
+            return self._with_gaps(predictions, thresholds)
+        if not known_.all():
+            truth, predictions = truth[known_], predictions[known_]
         if metric.needs == "label":
             guess = decide(setup, predictions, thresholds)
             if metric.name == "qwk":  # of the classes' numbers, not of their places in the alphabet
@@ -343,6 +344,22 @@ class Scorer:
                 return metric.function(numbers[truth], numbers[guess])
             return metric.function(truth, guess)
         return metric.function(truth, predictions)
+
+    def _with_gaps(self, predictions: Array, thresholds: Sequence[float] | None) -> float:
+        """Of labels some of which are not known: those are right as none; other metrics are the labels' mean."""
+        metric, truth, known_ = self.metric, self.truth, self.known
+        if metric.needs == "label":
+            predictions = decide(self.setup, predictions, thresholds)
+            if metric.name != "hamming":
+                return metric.function(np.where(known_, truth, 0), np.where(known_, predictions, 0))
+        found = []
+        for c in range(truth.shape[1]):
+            here = known_[:, c]
+            if here.any() and (metric.lower_is_better or np.ptp(truth[here, c]) > 0):  # areas need both classes
+                found.append(metric.function(truth[here, c : c + 1], predictions[here, c : c + 1]))
+        if not found:
+            raise UserError(f"{metric.name} is undefined on {len(truth)} rows: no column has both classes")
+        return float(np.mean(found))
 
     def better(self, one: float, other: float) -> bool:
         return one < other if self.metric.lower_is_better else one > other
@@ -386,7 +403,9 @@ def true_values(setup: Setup, truth: pd.DataFrame) -> Array:
         frame = truth[list(setup.targets)].apply(pd.to_numeric, errors="coerce")
         return frame.to_numpy(dtype=np.float64)
     if setup.task == "multilabel":
-        frame = truth[list(setup.targets)].apply(pd.to_numeric, errors="coerce")
+        frame = truth[list(setup.targets)].apply(
+            lambda column: column.map({cell: _number(cell) for cell in column.unique()}).astype(np.float64)
+        )
         if bad := sorted(set(np.unique(frame.to_numpy(dtype=np.float64)[frame.notna().to_numpy()])) - {0.0, 1.0}):
             raise UserError(f"a multilabel target has the value {bad[0]:g}: its values must be 0 and 1")
         return frame.fillna(-1).to_numpy(dtype=np.int64)
@@ -409,10 +428,11 @@ def codes(setup: Setup, column: pd.Series[Any]) -> npt.NDArray[np.int64]:
     return text.astype(str).map(found).where(~empty, -1).to_numpy(dtype=np.int64)
 
 
-def _number(text: str) -> float | None:
+def _number(cell: Any) -> float | None:
     truth = {"true": 1.0, "false": 0.0}  # True and 1 are the same class
+    text = str(cell).lower()
     try:
-        return truth[text.lower()] if text.lower() in truth else float(text)
+        return truth[text] if text in truth else float(text)
     except ValueError:
         return None
 
