@@ -159,3 +159,49 @@ def test_an_empty_sample_says_nothing(tmp_path: Path) -> None:
     way = road(data, "the area under the ROC curve")
     assert (way.setup.output, way.setup.metric) == ("probability", "auc")
     assert road(data, "accuracy").setup.output == "label"
+
+
+def test_columns_that_the_sample_repeats_of_the_test_table_are_no_targets(tmp_path: Path) -> None:
+    y = np.random.default_rng(5).normal(size=N)
+    frames = tables({"y": y}, {"b": inputs(TEST, 1000)["b"], "y": 0.0})
+    way = road(write(tmp_path / "data", frames), "RMSE")
+    assert way.setup.outputs == way.setup.targets == ("y",) and "b" in way.setup.tab
+    made = way.submit(y=1.5)
+    assert list(made["b"]) == [str(b) for b in frames["test"]["b"]] and (made["y"] == 1.5).all()
+
+
+@pytest.mark.parametrize("name", ["ID", "row"])
+def test_ids_that_are_called_otherwise_in_the_sample(name: str, tmp_path: Path) -> None:
+    frames = tables({"y": np.random.default_rng(5).normal(size=N)}, {"y": 0.0})
+    for split in ("train", "test"):
+        frames[split] = frames[split].rename(columns={"id": name})
+    frames["sample_submission"] = frames["sample_submission"].iloc[::-1]
+    way = road(write(tmp_path / "data", frames), "RMSE")
+    test = pd.read_csv(map_file(way.workspace, "test", "tab"))
+    assert way.setup.tab == ("a", "b") and list(test["id"]) == list(range(1019, 999, -1))
+    assert list(test["a"]) == pytest.approx(list(frames["test"]["a"][::-1]))
+
+
+def test_a_column_or_a_class_called_id_that_is_not_the_id(tmp_path: Path) -> None:
+    frames = tables({"id": flags(1), "y": ["en", "de", "id"] * (N // 3)}, {"y": "en"})
+    frames["train"].insert(2, "row", range(N))
+    frames["test"]["row"] = frames["test"]["id"]
+    frames["sample_submission"] = frames["sample_submission"].rename(columns={"id": "row"})
+    way = road(write(tmp_path / "data", frames), "accuracy")
+    assert way.setup.id == "row" and "id" in way.setup.tab
+    assert way.submit(de=0.1, en=0.2, **{"id (class)": 0.7})["y"].tolist() == ["id"] * TEST
+
+
+@pytest.mark.parametrize("column, last", [("fake", "fake"), ("real", "real"), ("label", "real")])
+def test_a_column_named_by_a_class_holds_its_probability(column: str, last: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"label": ["real", "fake"] * (N // 2)}, {column: 0.5}))
+    way = road(data, "log loss", target="label")
+    assert way.setup.classes[-1] == last and set(way.submit(fake=0.2, real=0.8)[column]) <= {0.2, 0.8}
+    assert way.submit(**{"fake": 0.2, "real": 0.8, last: 0.9})[column].tolist() == [0.9] * TEST
+
+
+def test_a_logarithmic_error_takes_no_values_below_zero(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": np.random.default_rng(5).random(N)}, {"y": 0.0}))
+    assert set(road(data, "RMSLE").submit(y=-0.2)["y"]) == {0.0} and set(road(data, "RMSE").submit(y=-0.2)["y"]) == {
+        -0.2
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,15 @@ def submission(
     """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
     `thresholds`, see scoring.labels), in the words of the training table, or of the sample, where that writes 0.0 for 0
     or True for 1."""
+    import numpy as np
+
     sample = read_table(data / setup.sample, text=True)
     out = sample[[*sample.columns]].copy()
-    values = predictions.set_index("id").loc[list(sample[setup.id])]
+    values = predictions.set_index("id").loc[list(sample[setup.id])].rename(columns=dict(_names(setup)))
     if setup.output == "value":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
-            out[column] = values[target].to_numpy()
+            found = values[target].to_numpy()
+            out[column] = np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found  # Kaggle refuses less
     elif setup.task == "multilabel" and setup.output == "label":
         chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
         for place, column in enumerate(setup.outputs):
@@ -46,6 +49,10 @@ def submission(
         for column in setup.outputs:
             out[column] = values[class_of(column, setup.classes)].to_numpy()
     return out
+
+
+def _names(setup: Setup) -> Iterable[tuple[str, str]]:
+    return zip(setup.predicted, setup.classes or setup.targets, strict=True)
 
 
 def class_of(column: str, classes: tuple[str, ...]) -> str:

@@ -265,8 +265,8 @@ def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
 
     frame = truth[["id"]].copy()
     if setup.task in ("binary", "multiclass"):
-        for name in setup.classes:
-            frame[name] = (truth[setup.targets[0]] == name).astype(float)
+        for column, name in zip(setup.predicted, setup.classes, strict=True):
+            frame[column] = (truth[setup.targets[0]] == name).astype(float)
     else:
         values = true_values(setup, truth)
         for place, name in enumerate(setup.targets):  # what is not known is not scored

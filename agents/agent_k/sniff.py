@@ -6,14 +6,23 @@ competition. What cannot be told apart is a UserError that names the option whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
-from agentkd.agents.agent_k.tables import LABEL, Files, find_labels, name_tables, read_table, training_table, with_gaps
+from agentkd.agents.agent_k.tables import (
+    LABEL,
+    Files,
+    find_labels,
+    name_tables,
+    read_table,
+    training_table,
+    with_gaps,
+    with_id,
+)
 from agentkd.agents.agent_k.task import read_classes, read_task, stem_match, values
 from agentkd.errors import UserError
 
@@ -53,14 +62,19 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     for name, frame in (("train", train), ("sample", sample), ("test", test)):
         if frame.empty:
             raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
-    key = _id(sample, test, train, fixed)
-    outputs = tuple(str(name) for name in sample.columns if name != key)
+    key = _id(sample, test, fixed)
+    called = _called(key, sample, test)
+    train, test = with_id(train, key, called), with_id(test, key, called)
+    _check_id(key, sample, test)
+    outputs = _outputs(sample, test, key, _settled_targets(fixed))
     if (data / named.train).is_dir():  # of images, which are named or sorted by their class
         fixed = {"target": LABEL} | dict(fixed)
     labels = find_labels(files, named, train, key, _settled_targets(fixed) or outputs)
     if labels:
-        train = training_table(data, str(named.train), labels, key)
+        train = training_table(data, str(named.train), labels, key, called)
     targets, by_class = _targets(train, test, outputs, key, fixed)
+    if "id" in targets and key != "id":
+        raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
     train = with_gaps(train, targets)
     names = find_metric(text, hint)
     likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
@@ -76,6 +90,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
         test=str(named.test or named.sample),
         sample=str(named.sample),
         id=key,
+        called=called,
         targets=targets,
         outputs=outputs,
         task=task,
@@ -90,14 +105,30 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     return Sniffed(setup, doubts)
 
 
-def _id(sample: pd.DataFrame, test: pd.DataFrame, train: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
-    """The column that names a row: the sample submission's, whose values are those of the test table."""
+def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
+    """The sample submission's column that names a row."""
     if (own := fixed.get("id")) is not None:
         if own not in sample.columns:
             raise UserError(f"id={own} is no column of the sample submission: choose of {', '.join(sample.columns)}")
         return str(own)
-    shared = [name for name in sample.columns if name in test.columns and sample[name].is_unique]
-    key = str(shared[0] if shared else sample.columns[0])
+    unique = [str(name) for name in sample.columns if sample[name].is_unique]
+    shared = [name for name in unique if name in test.columns]
+    alike = [name for name in unique if _called(name, sample, test)]
+    return str([*shared, *alike, sample.columns[0]][0])
+
+
+def _called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
+    """What the test table calls the sample's column of ids: as that does but for case, or a column of its values."""
+    if key in test.columns:
+        return ""
+    ids = set(sample[key])
+    spelt = [str(name) for name in test.columns if str(name).lower() == key.lower()]
+    same = [str(name) for name in test.columns
+            if len(test) == len(ids) and test[name].iloc[0] in ids and set(test[name]) == ids]  # fmt: skip
+    return next((name for name in [*same, *spelt]), "")
+
+
+def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
     if not sample[key].is_unique:
         raise UserError(f"the ids in column '{key}' of the sample submission repeat: set id=COLUMN")
     if key in test.columns:
@@ -112,7 +143,15 @@ def _id(sample: pd.DataFrame, test: pd.DataFrame, train: pd.DataFrame, fixed: Ma
             f"the sample submission has {len(sample)} rows and the test table {len(test)}, without a common id "
             f"column: set id=COLUMN, or mend the files"
         )
-    return key
+
+
+def _outputs(sample: pd.DataFrame, test: pd.DataFrame, key: str, settled: Sequence[str]) -> tuple[str, ...]:
+    """The sample's columns that are to be filled: not the id, nor what it repeats of the test table."""
+    names = [str(name) for name in sample.columns if name != key]
+    shown = test.drop_duplicates(key).set_index(key).loc[list(sample[key])] if key in test.columns else test
+    rest = [name for name in names if name in settled or name not in shown.columns
+            or list(shown[name]) != list(sample[name])]  # fmt: skip
+    return tuple(rest or names)
 
 
 def _settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:

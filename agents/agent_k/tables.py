@@ -117,14 +117,22 @@ def image_table(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
 
 
-def training_table(data: Path, train: str, labels: str, key: str) -> pd.DataFrame:
-    """The training table as text, joined by `key` with the table of its targets, where those have their own."""
-    frame = read_table(data / train, text=True)
+def training_table(data: Path, train: str, labels: str, key: str, called: str = "") -> pd.DataFrame:
+    """The training table as text, joined by `key` (which it may have `called` otherwise) with the table of its targets,
+    where those have their own."""
+    frame = with_id(read_table(data / train, text=True), key, called)
     if not labels:
         return frame
-    other = read_table(data / labels, text=True).drop_duplicates(key)
+    other = with_id(read_table(data / labels, text=True), key, called).drop_duplicates(key)
     new = [name for name in other.columns if name == key or name not in frame.columns]
     return frame.merge(other[new], on=key, how="left").fillna("")
+
+
+def with_id(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
+    """A table whose column `called`, where it has one in place of `key`, is called that."""
+    if not called or key in frame.columns:
+        return frame
+    return frame.rename(columns={name: key for name in frame.columns if name == called})
 
 
 def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
