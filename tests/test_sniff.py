@@ -205,3 +205,26 @@ def test_a_logarithmic_error_takes_no_values_below_zero(tmp_path: Path) -> None:
     assert set(road(data, "RMSLE").submit(y=-0.2)["y"]) == {0.0} and set(road(data, "RMSE").submit(y=-0.2)["y"]) == {
         -0.2
     }
+
+
+@pytest.mark.parametrize("code", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])
+def test_tables_in_other_encodings(code: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": ["café", "thé", "eau"] * (N // 3)}, {"y": "café"}), encoding=code)
+    way = road(data, "accuracy")
+    assert way.setup.classes == ("café", "eau", "thé") and way.setup.tab == ("a", "b")
+    assert "café" in way.submit(**{"café": 0.8, "eau": 0.1, "thé": 0.1}).to_csv()
+
+
+def test_a_fault_in_utf_8_is_one_letter(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": ["чай", "вода"] * (N // 2)}, {"y": "чай"}))
+    train = (data / "train.csv").read_bytes()
+    (data / "train.csv").write_bytes(train + b"500,1,1,\xd1\n501,1,1,\xd1\n")
+    assert {"чай", "вода", "�"} == set(road(data, "accuracy").setup.classes)
+
+
+def test_a_decimal_comma(tmp_path: Path) -> None:
+    y = np.random.default_rng(5).normal(size=N)
+    data = write(tmp_path / "data", tables({"y": y, "c": "1,2 and so on"}, {"y": 0.5}), sep=";", decimal=",")
+    way = road(data, "RMSE")
+    assert way.setup.task == "regression" and pd.to_numeric(read_targets(way.workspace)["y"]).tolist() == list(y)
+    assert pd.read_csv(map_file(way.workspace, "train", "tab"))["a"].dtype == float

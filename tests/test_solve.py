@@ -28,6 +28,7 @@ from agentkd.agents.agent_k.solve.cv import Problem, fit, problems, splits  # no
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
 from agentkd.agents.agent_k.solve.features import describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
+from agentkd.agents.agent_k.solve.image import _load_column  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
 from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
 from agentkd.errors import UserError, WorldError  # noqa: E402
@@ -329,6 +330,15 @@ def test_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "3 of 200 images cannot be read and are blank: 0.png, 1.png, 2.png" in capfd.readouterr().err
     with pytest.raises(UserError, match=r"150 of 200 images cannot be read, the first is 0.png"):
         solved(pictures(tmp_path / "v", broken=150), "pixels")
+
+
+def test_images_of_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.array([[0, 1000], [30_000, 60_000]], dtype=np.uint16)
+    image.fromarray(pixels).save(tmp_path / "a.tif")
+    image.frombytes("I;16B", (2, 2), pixels.astype(">u2").tobytes()).save(tmp_path / "b.tif")
+    found = _load_column(tmp_path, ["a.tif", "b.tif"], 32)
+    assert np.allclose(found, (pixels / 60_000)[None, None], atol=1e-6)
 
 
 def test_a_network_for_images_keeps_to_its_budget(tmp_path: Path) -> None:

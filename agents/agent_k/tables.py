@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import re
 import zipfile
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SEEN = 100_000  # bytes that tell how a table is written
 KEPT = 200_000_000  # bytes of a table's file that is kept in memory
 MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf"}  # among numbers, in lower case
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
@@ -88,11 +91,21 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
                                  dtype=False if text else None)  # fmt: skip
             frame = frame.head(rows) if rows else frame
             return _as_text(frame) if text else frame
-        options: dict[str, Any] = {"nrows": rows, "low_memory": False, "encoding_errors": "replace"} | strings
-        return pd.read_csv(path, sep=separator(path), **options)
+        start = _start(path, SEEN)
+        code = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+        head = start.decode(code, errors="replace").splitlines()[:100]
+        mark = separator(path, head[0] if head else "")
+        comma = mark == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for line in head[1:] for cell in line.split(mark))
+        options: dict[str, Any] = {"sep": mark, "nrows": rows, "low_memory": False, "decimal": "," if comma else "."}
+        try:
+            frame = pd.read_csv(path, encoding=code, **options | strings)
+        except UnicodeDecodeError:
+            code = "cp1252" if _is_latin(_start(path, KEPT)) else code
+            frame = pd.read_csv(path, encoding=code, encoding_errors="replace", **options | strings)
+        return frame.apply(_with_point) if comma and text else frame
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
-    except (ValueError, zipfile.BadZipFile, EOFError, ImportError) as error:
+    except (ValueError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ImportError) as error:
         raise UserError(f"{path} cannot be read as a table ({first_line(error)}): download it again") from None
 
 
@@ -148,14 +161,37 @@ def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     return train
 
 
-def separator(path: Path) -> str:
+def separator(path: Path, header: str) -> str:
     """What stands between the cells: a tab in .tsv files, else a comma, or what the first line has instead of it."""
-    import pandas as pd
-
     if ".tsv" in path.name.lower():
         return "\t"
-    line = "".join(pd.read_csv(path, sep="\0", nrows=0, encoding_errors="replace", engine="python").columns)
-    return next((mark for mark in ";\t|" if mark in line and "," not in line), ",")
+    return next((mark for mark in ";\t|" if mark in header and "," not in header), ",")
+
+
+def _start(path: Path, size: int) -> bytes:
+    """The first bytes of a table, unpacked."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as held, held.open(held.namelist()[0]) as file:
+            return file.read(size)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.read(size)
+
+
+def _is_latin(raw: bytes) -> bool:
+    """Whether bytes that are no UTF-8 are Windows' Latin letters, not UTF-8 with a fault here and there."""
+    text = raw.decode("utf-8", errors="replace")
+    return 2 * text.count("\ufffd") > len(text) - len(text.encode("ascii", errors="ignore"))
+
+
+_DECIMAL_COMMA = re.compile(r"\s*-?\d*,\d+\s*")
+
+
+def _with_point(column: pd.Series[str]) -> pd.Series[str]:
+    """Numbers written with a decimal comma, as text with a point."""
+    cells = column[column != ""]
+    if not cells.str.fullmatch(r"\s*-?\d*(?:,\d+)?(?:[eE][+-]?\d+)?\s*").all():
+        return column
+    return column.str.replace(",", ".", regex=False)
 
 
 def first_line(error: BaseException) -> str:
