@@ -228,3 +228,25 @@ def test_a_decimal_comma(tmp_path: Path) -> None:
     way = road(data, "RMSE")
     assert way.setup.task == "regression" and pd.to_numeric(read_targets(way.workspace)["y"]).tolist() == list(y)
     assert pd.read_csv(map_file(way.workspace, "train", "tab"))["a"].dtype == float
+
+
+KINDS = ["10-26-26", "DAP", "Urea", "14-35-14"]
+
+
+def test_the_likeliest_classes_of_a_row(tmp_path: Path) -> None:
+    y = {"y": KINDS * (N // 4)}
+    chances = dict(zip(KINDS, [0.1, 0.2, 0.4, 0.3], strict=True))
+    way = road(write(tmp_path / "three", tables(y, {"y": "DAP Urea 10-26-26"})), "MAP@3")
+    assert (way.setup.metric, way.setup.top, way.doubts) == ("map@k", 3, [])
+    assert way.submit(**chances)["y"][0] == "Urea 14-35-14 DAP"
+    way = road(write(tmp_path / "empty", tables(y, {"y": ""})), "mean average precision at 2")
+    assert way.submit(**chances)["y"][0] == "Urea 14-35-14"
+    way = road(write(tmp_path / "one", tables(y, {"y": "DAP"})), "MAP@3")
+    assert way.submit(**chances)["y"][0] == "Urea" and "3 classes a row" in way.doubts[0]
+
+
+def test_a_metric_that_is_not_known_is_a_doubt(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", tables({"y": np.random.default_rng(5).normal(size=N)}, {"y": 0.0}))
+    way = road(data, "weighted MAE")
+    assert way.setup.metric == "mae" and "'weighted mae'" in way.doubts[0] and "metric=NAME" in way.doubts[0]
+    assert road(data, "weighted MAE", metric="mae").doubts == [] and road(data, "MAE").doubts == []

@@ -39,6 +39,11 @@ def submission(
     elif setup.task == "multilabel":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
             out[column] = values[target].to_numpy()
+    elif setup.output == "label" and setup.top > 1:
+        order = np.argsort(-values[list(setup.classes)].to_numpy(), axis=1, kind="stable")[:, : setup.top]
+        shown = [word for cell in sample[setup.outputs[0]] for word in cell.split()]
+        names = np.array(worded(setup.classes, shown), dtype=object)
+        out[setup.outputs[0]] = [" ".join(row) for row in names[order]]
     elif setup.output == "label":
         chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
         labels = worded(setup.classes, list(sample[setup.outputs[0]]))

@@ -95,6 +95,23 @@ def _f1(average: str) -> Callable[[Array, Array], float]:
     return function
 
 
+def _fbeta(beta: float) -> Callable[[Array, Array], float]:
+    def function(truth: Array, guess: Array) -> float:
+        p, r = precision(truth, guess), recall(truth, guess)
+        return float((1 + beta**2) * p * r / (beta**2 * p + r)) if p + r > 0 else 0.0
+
+    return function
+
+
+def jaccard(truth: Array, guess: Array) -> float:
+    """Of the positive class; of several labels the mean over the rows, 1 where there are none and none is given."""
+    both, either = (truth == 1) & (guess == 1), (truth == 1) | (guess == 1)
+    if truth.ndim == 1:
+        return float(both.sum() / max(either.sum(), 1))
+    total = either.sum(axis=1)
+    return float(np.mean(np.where(total > 0, both.sum(axis=1) / np.maximum(total, 1), 1.0)))
+
+
 def precision(truth: Array, guess: Array) -> float:
     return float(np.sum((truth == 1) & (guess == 1)) / max(np.sum(guess == 1), 1))
 
@@ -132,9 +149,26 @@ def logloss(truth: Array, probability: Array) -> float:
     if truth.ndim == 2:
         p = np.clip(probability, _EPS, 1 - _EPS)
         return float(-np.mean(np.where(truth == 1, np.log(p), np.log(1 - p))))
+    return float(-np.mean(_log_likelihood(truth, probability)))
+
+
+def _log_likelihood(truth: Array, probability: Array) -> Array:
     total = np.maximum(probability.sum(axis=1), _EPS)
     p = probability[np.arange(truth.size), truth] / total
-    return float(-np.mean(np.log(np.clip(p, _EPS, 1 - _EPS))))
+    return np.asarray(np.log(np.clip(p, _EPS, 1 - _EPS)))
+
+
+def balanced_logloss(truth: Array, probability: Array) -> float:
+    """The mean of the log losses of the classes that occur."""
+    each = np.bincount(truth, _log_likelihood(truth, probability))
+    rows = np.bincount(truth)
+    return float(-np.mean(each[rows > 0] / rows[rows > 0]))
+
+
+def map_at(truth: Array, probability: Array, k: int) -> float:
+    """Mean average precision of the k likeliest classes of a row, one of which is right: 1 over its place, or 0."""
+    order = np.argsort(-probability, axis=1, kind="stable")[:, :k]
+    return float(np.mean(np.max((order == truth[:, None]) / np.arange(1, order.shape[1] + 1), axis=1)))
 
 
 def _ranked(truth: Array, value: Array) -> float:
@@ -257,6 +291,9 @@ def _metrics() -> list[Metric]:
         Metric("accuracy", "label", False, _ANY, accuracy),
         Metric("balanced_accuracy", "label", False, _CLASSES, balanced_accuracy),
         Metric("f1", "label", False, ("binary",), _f1("binary")),
+        Metric("f2", "label", False, ("binary",), _fbeta(2)),
+        Metric("f0.5", "label", False, ("binary",), _fbeta(0.5)),
+        Metric("jaccard", "label", False, ("binary", "multilabel"), jaccard),
         Metric("f1_macro", "label", False, _ANY, _f1("macro")),
         Metric("f1_micro", "label", False, _ANY, _f1("micro")),
         Metric("f1_weighted", "label", False, _ANY, _f1("weighted")),
@@ -269,6 +306,8 @@ def _metrics() -> list[Metric]:
         Metric("hamming", "label", True, ("multilabel",), lambda truth, guess: float(np.mean(truth != guess))),
         Metric("logloss", "probability", True, _ANY, logloss),
         Metric("multiclass_logloss", "probability", True, _CLASSES, logloss),
+        Metric("balanced_logloss", "probability", True, _CLASSES, balanced_logloss),
+        Metric("map@k", "probability", False, ("multiclass",), lambda t, p: map_at(t, p, p.shape[1])),
         Metric("auc", "probability", False, ("binary", "multilabel"), auc),
         Metric("multiclass_auc", "probability", False, ("multiclass",), auc),
         Metric("mean_columnwise_auc", "probability", False, ("multilabel",), auc),
@@ -343,6 +382,8 @@ class Scorer:
                 numbers = class_numbers(setup)
                 return metric.function(numbers[truth], numbers[guess])
             return metric.function(truth, guess)
+        if metric.name == "map@k":
+            return map_at(truth, predictions, setup.top)
         return metric.function(truth, predictions)
 
     def _with_gaps(self, predictions: Array, thresholds: Sequence[float] | None) -> float:

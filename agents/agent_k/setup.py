@@ -47,6 +47,7 @@ class Setup(Frozen):
     task: TaskKind
     classes: tuple[str, ...] = ()  # binary, multiclass: the target's values as strings, sorted; binary: positive last
     output: Output  # what the submission holds: labels, probabilities, or values
+    top: int = 1  # classes that a cell of the submission holds, the likeliest first
     metric: str  # a name in scoring.METRICS, or "code": workspace/metric.py
     lower_is_better: bool
     tab: tuple[str, ...] = ()  # tabular input columns

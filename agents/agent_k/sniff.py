@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.metric_words import not_scored, top_k
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
 from agentkd.agents.agent_k.tables import (
@@ -23,7 +24,7 @@ from agentkd.agents.agent_k.tables import (
     with_gaps,
     with_id,
 )
-from agentkd.agents.agent_k.task import read_classes, read_task, stem_match, values
+from agentkd.agents.agent_k.task import read_classes, read_task, read_top, stem_match, values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,8 +80,12 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     names = find_metric(text, hint)
     likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
     task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
-    metric = _metric(names, task, output, fixed, doubts)
     classes = read_classes(train, targets[0], outputs, by_class) if task in ("binary", "multiclass") else ()
+    top = 1
+    if task == "multiclass" and output == "label":
+        top = read_top(sample, outputs, classes, top_k(text) if names[:1] == ["map@k"] else 1)
+    metric = _metric(names, task, output, top, fixed, doubts)
+    _doubt(metric, names, text, hint, top, fixed, doubts)
     inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
     txt = tuple(name for name in inputs if is_text(train[name]))
     img = (IMG,) if images_by_id(files, train, key, "train") else ()
@@ -96,6 +101,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
         task=task,
         classes=classes,
         output=output,
+        top=top,
         metric=metric,
         lower_is_better=METRICS[metric].lower_is_better,
         tab=tuple(name for name in inputs if name not in txt),
@@ -187,7 +193,9 @@ def _targets(
     )
 
 
-def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str, Any], doubts: list[str]) -> str:
+def _metric(
+    names: list[str], task: TaskKind, output: Output, top: int, fixed: Mapping[str, Any], doubts: list[str]
+) -> str:
     if own := fixed.get("metric"):
         if own not in METRICS:
             raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")
@@ -195,7 +203,7 @@ def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str
     for name in names:
         if fits(name, task, output):
             return name
-    default = DEFAULTS[task, output]
+    default = "map@k" if top > 1 else DEFAULTS[task, output]
     said = f"'{names[0]}' does not fit a {task} task" if names else "no metric was recognised in the description"
     doubts.append(f"{said}: scored by {default}; set metric=NAME ({', '.join(METRICS)})")
     return default
@@ -204,7 +212,19 @@ def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str
 def fits(metric: str, task: TaskKind, output: Output) -> bool:
     """Whether the metric can score such a submission."""
     known = METRICS[metric]
-    return task in known.tasks and (known.needs != "probability" or output == "probability")
+    return task in known.tasks and (known.needs != "probability" or (output == "probability") == (metric != "map@k"))
+
+
+def _doubt(
+    metric: str, names: list[str], text: str, hint: str, top: int, fixed: Mapping[str, Any], doubts: list[str]
+) -> None:
+    """A line where the pages ask for another metric than the one used."""
+    if doubts or fixed.get("metric"):
+        return
+    if said := not_scored(text, hint):
+        doubts.append(f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME")
+    elif names[:1] == ["map@k"] and top == 1 and top_k(text) > 1:
+        doubts.append(f"the pages speak of {top_k(text)} classes a row, the sample submission shows one: one is sent")
 
 
 def is_text(column: pd.Series[str]) -> bool:

@@ -166,6 +166,19 @@ def read_classes(train: pd.DataFrame, target: str, outputs: tuple[str, ...], by_
     return tuple(found)
 
 
+def read_top(sample: pd.DataFrame, outputs: tuple[str, ...], classes: tuple[str, ...], said: int) -> int:
+    """How many classes a cell of the submission holds, parted by blanks: as many as the sample's cells do; `said` of
+    the pages counts where those are empty."""
+    cells = values(sample[outputs[0]])
+    if not cells:
+        return min(max(said, 1), len(classes))
+    words = [cell.split() for cell in cells]
+    if set(cells) <= set(classes) or len(classes) < 3:
+        return 1
+    names = {*classes, *map(str, range(len(classes) + 1))}
+    return max(map(len, words)) if all(set(cell) <= names for cell in words) else 1
+
+
 def _natural(text: str) -> tuple[int, float, str]:
     try:
         return (0, float(text), text)
