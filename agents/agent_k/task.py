@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.scoring import Metric
+from agentkd.agents.agent_k.metrics import Metric
 from agentkd.agents.agent_k.setup import Output, TaskKind
 from agentkd.agents.agent_k.tables import FLAGS
 from agentkd.errors import UserError
