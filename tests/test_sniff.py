@@ -250,3 +250,18 @@ def test_a_metric_that_is_not_known_is_a_doubt(tmp_path: Path) -> None:
     way = road(data, "weighted MAE")
     assert way.setup.metric == "mae" and "'weighted mae'" in way.doubts[0] and "metric=NAME" in way.doubts[0]
     assert road(data, "weighted MAE", metric="mae").doubts == [] and road(data, "MAE").doubts == []
+
+
+def test_columns_that_stand_for_numbered_classes(tmp_path: Path) -> None:
+    y, thirds = {"y": np.arange(N) % 3 + 1}, [f"class{i}" for i in (1, 2, 3)]
+    data = write(tmp_path / "data", tables(y, dict.fromkeys(thirds, 0.3)))
+    made = road(data, "multi-class log loss").submit(**{"1": 0.1, "2": 0.2, "3": 0.7})
+    assert made[thirds].iloc[0].tolist() == [0.1, 0.2, 0.7]
+    other = write(tmp_path / "other", tables(y, {"low": 0.3, "mid": 0.3, "high": 0.3}))
+    with pytest.raises(UserError, match="column 'low' stands for is not clear"):
+        sniff(other, "log loss", "", {"target": "y"})
+
+
+def test_labels_in_lower_case(tmp_path: Path) -> None:
+    way = road(write(tmp_path / "data", tables({"y": flags(0)}, {"y": "true"})), "accuracy")
+    assert set(way.submit(**{"0": 0.9, "1": 0.1})["y"]) == {"false"}

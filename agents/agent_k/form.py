@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from agentkd.agents.agent_k.maps import save
 from agentkd.agents.agent_k.scoring import decide
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.tables import read_table
+from agentkd.agents.agent_k.task import names_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def class_of(column: str, classes: tuple[str, ...]) -> str:
     """The class that an output column such as `EAP`, `Class_1` or `winner_a` stands for."""
     if column in classes:
         return column
-    return next((name for name in classes if re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(name)}$", column)), classes[-1])
+    return next((name for name in classes if names_class(column, name)), classes[-1])
 
 
 def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
@@ -72,7 +72,7 @@ def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
     words = set(shown)
     if words <= set(classes):
         return list(classes)
-    for spell in (_whole, _truth, _decimal):
+    for spell in (_whole, _truth, lambda name: _truth(name).lower(), _decimal):
         spelt = [spell(name) for name in classes]
         if words <= set(spelt):
             return spelt

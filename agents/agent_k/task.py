@@ -161,6 +161,12 @@ def read_classes(train: pd.DataFrame, target: str, outputs: tuple[str, ...], by_
         raise UserError(f"column '{target}' of the training table has one value, {found}: set target=COLUMN")
     if by_class and set(outputs) > set(found):  # a class without an example: it can still be asked for
         found = sorted(outputs, key=_natural)
+    unlike = [name for name in outputs if name not in set(found)] if by_class else []
+    if odd := [name for name in unlike if not any(names_class(name, value) for value in found)]:
+        raise UserError(
+            f"which class of '{target}' ({', '.join(found[:5])}) the sample submission's column '{odd[0]}' stands for "
+            f"is not clear: name its columns by the classes, or set target=COLUMN"
+        )
     if len(found) == 2 and len(outputs) == 1:
         found.sort(key=lambda name: name.lower() == outputs[0].lower())
     return tuple(found)
@@ -186,9 +192,14 @@ def _natural(text: str) -> tuple[int, float, str]:
         return (1, 0.0, text)
 
 
+def names_class(column: str, name: str) -> bool:
+    """Whether a column such as `winner_a`, `Class_1` or `class1` stands for the class `a` or `1`."""
+    apart = r"(?:^|[^A-Za-z0-9]|(?<=[A-Za-z])(?=\d))"  # a number ends where letters begin
+    return bool(re.search(rf"{apart}{re.escape(name)}$", column))
+
+
 def stem_match(outputs: tuple[str, ...], found: list[str]) -> bool:
-    """Outputs such as `winner_a` or `Class_1` for the values `a` or `1`: each value ends exactly one output."""
+    """Each value ends exactly one output."""
     return len(found) == len(outputs) and all(
-        sum(bool(re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(value)}$", name)) for name in outputs) == 1
-        for value in found
+        sum(names_class(column, value) for column in outputs) == 1 for value in found
     )
