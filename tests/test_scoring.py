@@ -15,6 +15,7 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
+from agentkd.agents.agent_k.metric_words import not_scored  # noqa: E402
 from agentkd.agents.agent_k.scoring import METRICS, Scorer, find_metric, labels, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind  # noqa: E402
 from agentkd.agents.agent_k.thresholds import tune_thresholds  # noqa: E402
@@ -203,6 +204,29 @@ def test_metrics_of_probabilities(rows: list[tuple[bool, int]]) -> None:
             classes_of("auc", truth, both, names)
 
 
+def test_metrics_of_two_sides_of_the_positive_class() -> None:
+    truth, rows = [1, 1, 1, 0, 0], np.eye(2)[[1, 1, 0, 1, 0]].tolist()  # 2 hits, 1 wrong, 1 missed
+    assert classes_of("jaccard", truth, rows, ("no", "yes")) == pytest.approx(2 / 4)
+    missed = np.eye(2)[[1, 0, 0, 0, 0]].tolist()  # precision 1, recall 1/3
+    assert classes_of("f2", truth, missed, ("no", "yes")) == pytest.approx(5 * 1 / (5 * 1 + 4 * 2))
+    assert classes_of("f0.5", truth, missed, ("no", "yes")) == pytest.approx(1.25 / (1.25 + 0.25 * 2))
+    several = setup_for("jaccard", "multilabel", targets=("a", "b"))
+    guess = frame({"a": [0.9, 0.9, 0.1], "b": [0.9, 0.1, 0.1]})
+    assert score(several, frame({"a": [1, 0, 0], "b": [0, 1, 0]}), guess) == pytest.approx((0.5 + 0 + 1) / 3)
+
+
+def test_each_class_counts_the_same_in_a_balanced_log_loss() -> None:
+    loss = classes_of("balanced_logloss", [0, 0, 0, 1], [[0.5, 0.5]] * 3 + [[0.75, 0.25]], ("a", "b"))
+    assert loss == pytest.approx((-math.log(0.5) - math.log(0.25)) / 2)
+
+
+def test_average_precision_of_the_likeliest_classes() -> None:
+    setup = setup_for("map@k", "multiclass", ("a", "b", "c", "d")).model_copy(update={"top": 2})
+    p = np.array([[0.4, 0.3, 0.2, 0.1]] * 3)
+    guess = frame({name: p[:, i] for i, name in enumerate("abcd")})
+    assert score(setup, frame({"y": ["a", "b", "c"]}), guess) == pytest.approx((1 + 1 / 2 + 0) / 3)
+
+
 def test_classes_are_rescaled_and_clipped_as_on_kaggle() -> None:
     loss = classes_of("multiclass_logloss", [0, 1, 2], [[2.0, 1, 1], [0, 0, 1], [1, 1, 2]], ("a", "b", "c"))
     assert loss == pytest.approx(-mean([math.log(0.5), math.log(1e-15), math.log(0.5)]))
@@ -247,6 +271,20 @@ def test_a_missing_truth_is_left_out_and_a_missing_prediction_is_an_error() -> N
         score(setup, frame({"y": [1.0, 2.0]}), frame({"y": [1.0, math.nan]}))
     with pytest.raises(UserError, match="no row of 2"):
         score(setup, frame({"y": [None, None]}), frame({"y": [1.0, 2.0]}))
+
+
+def test_labels_that_are_not_all_known() -> None:
+    truth = frame({"a": ["1", "0", ""], "b": ["True", "", "False"]})
+    guess = frame({"a": [0.9, 0.8, 0.9], "b": [0.8, 0.9, 0.1]})
+    for metric, expected in {
+        "accuracy": 2 / 3,
+        "f1_micro": 4 / 5,
+        "hamming": 1 / 4,
+        "auc": 1.0,
+        "brier": (0.01 + 0.64 + 0.04 + 0.01) / 4,
+    }.items():
+        setup = setup_for(metric, "multilabel", targets=("a", "b"))
+        assert score(setup, truth, guess) == pytest.approx(expected), metric
 
 
 def test_rmsle_of_negative_values() -> None:
@@ -403,10 +441,31 @@ def test_f1_of_sets_of_labels(average: str) -> None:
         ("evaluated using the Normalized Gini Coefficient.", "normalized_gini"),
         ("evaluated on the Pearson correlation coefficient", "pearson"),
         ("Submissions are evaluated using the area under the precision-recall curve", "average_precision"),
+        ("evaluated using Mean Average Precision @ 3 (MAP@3)", "map@k"),
+        ("evaluated by the mean average precision at 12", "map@k"),
+        ("Submissions are scored using F2 score", "f2"),
+        ("evaluated by the F-beta score with beta=0.5", "f0.5"),
+        ("evaluated by $F_{\\beta}$ with $\\beta = 2$", "f2"),
+        ("evaluated on the pinball loss", "mae"),
+        ("evaluated using the Jaccard index", "jaccard"),
+        ("evaluated on the balanced logarithmic loss", "balanced_logloss"),
+        ("evaluated using the mean of per-class accuracy", "balanced_accuracy"),
+        ("scored by the error rate", "accuracy"),
     ],
 )  # fmt: skip
 def test_the_wordings_of_kaggles_pages(text: str, name: str) -> None:
     assert find_metric(text)[0] == name
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [("the weighted mean absolute error", "weighted mean absolute"), ("pinball loss", "pinball loss"),
+     ("the F-beta score with beta of 1.5", "f beta score"), ("the F-beta score (beta = 2)", ""),
+     ("the quadratic weighted kappa", ""), ("the weighted F1 score", ""), ("log loss", "")],
+)  # fmt: skip
+def test_what_is_scored_without_its_weights(text: str, said: str) -> None:
+    assert not_scored(f"Submissions are evaluated on {text}.") == said
+    assert not_scored(f"Last year there was talk of {text}.") == ""
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
 from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solve.cv import Problem, fit, sampled, splits  # noqa: E402
+from agentkd.agents.agent_k.solve.cv import Problem, fit, problems, sampled, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
 from agentkd.agents.agent_k.solve.features import as_dates, describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
+from agentkd.agents.agent_k.solve.image import _load_column  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
 from agentkd.agents.agent_k.solve.text import naive_bayes  # noqa: E402
 from agentkd.errors import UserError, WorldError  # noqa: E402
@@ -254,7 +255,8 @@ def test_rows_without_a_target_are_predicted_and_not_learned_from(tmp_path: Path
     y: Any = pd.Series(np.exp(z)[:ROWS]).astype(object)
     y[:10] = ""
     where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="regression", metric="rmse")
-    assert all(train.min() >= 10 for _, train, _, _ in splits(load(where)))
+    data = load(where)
+    assert all(train.min() >= 10 for _, train, _, _ in splits(data, *problems(data.setup, data.y)))
     oof, _, _ = solved(where, "linear")
     assert np.isfinite(oof["y"]).all() and len(oof) == ROWS
 
@@ -267,6 +269,17 @@ def test_several_targets(tmp_path: Path) -> None:
     values = {"u": z[:ROWS], "v": -3 * z[:ROWS]}
     where = workspace(tmp_path / "v", values, {"tab": columns}, task="regression", metric="mean_columnwise_rmse")
     assert solved(where, "linear")[2] < 1.2
+
+
+@pytest.mark.parametrize("kind, most", [("linear", 1.5), ("lightgbm", 3.0)])
+def test_each_target_is_learned_from_its_own_known_rows(kind: str, most: float, tmp_path: Path) -> None:
+    columns, z = table()
+    first = np.arange(ROWS) % 2 == 0
+    values = {"u": np.where(first, z[:ROWS], np.nan), "v": np.where(first, np.nan, -3 * z[:ROWS])}
+    where = workspace(tmp_path / "w", values, {"tab": columns}, task="regression", metric="mean_columnwise_rmse")
+    oof, test, found = solved(where, kind)
+    assert found < most and np.isfinite(test[["u", "v"]].to_numpy()).all()
+    assert np.corrcoef(oof["u"], oof["v"])[0, 1] < -0.8
 
 
 SUBJECTS = ("the sea and the ship", "a house with rooms", "cats chase small mice")
@@ -342,6 +355,15 @@ def test_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "3 of 200 images cannot be read and are blank: 0.png, 1.png, 2.png" in capfd.readouterr().err
     with pytest.raises(UserError, match=r"150 of 200 images cannot be read, the first is 0.png"):
         solved(pictures(tmp_path / "v", broken=150), "pixels")
+
+
+def test_images_of_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.array([[0, 1000], [30_000, 60_000]], dtype=np.uint16)
+    image.fromarray(pixels).save(tmp_path / "a.tif")
+    image.frombytes("I;16B", (2, 2), pixels.astype(">u2").tobytes()).save(tmp_path / "b.tif")
+    found = _load_column(tmp_path, ["a.tif", "b.tif"], 32)
+    assert np.allclose(found, (pixels / 60_000)[None, None], atol=1e-6)
 
 
 def test_a_network_for_images_keeps_to_its_budget(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from agentkd.agents.agent_k.coding import CODE_SECONDS, HARNESS, Work, failure_o
 from agentkd.agents.agent_k.form import write_submission
 from agentkd.agents.agent_k.maps import maps_hash, read_targets, save
 from agentkd.agents.agent_k.sandbox import Outcome, open_inside
-from agentkd.agents.agent_k.scoring import score
+from agentkd.agents.agent_k.scoring import known, score, true_values
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve import Candidate, portfolio
 from agentkd.agents.agent_k.solve.data import load
@@ -129,9 +129,12 @@ async def constant(around: Around, state: State) -> dict[str, Any]:
     setup, truth = around.setup, read_targets(around.workspace)
     if setup.task in ("binary", "multiclass"):
         share = truth[setup.targets[0]].value_counts(normalize=True)
-        values = {name: float(share.get(name, 0.0)) for name in setup.classes}
+        values = {
+            column: float(share.get(name, 0.0)) for column, name in zip(setup.predicted, setup.classes, strict=True)
+        }
     else:
-        numbers = truth[list(setup.targets)].apply(pd.to_numeric)
+        numbers = pd.DataFrame(true_values(setup, truth), columns=list(setup.targets))
+        numbers = numbers.where(known(numbers.to_numpy()))
         values = dict((numbers.mean() if setup.task == "multilabel" else numbers.median()).astype(float))
     folder = around.workspace / "candidates" / f"constant-{maps_hash(around.workspace)}"
     folder.mkdir(parents=True, exist_ok=True)

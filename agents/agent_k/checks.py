@@ -206,7 +206,8 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
         yield "has no gap", f"{empty or 'some'} cells are empty, NaN or infinite"
         return
     if setup.output == "label":
-        labels = {str(item) for item in cells.to_numpy().ravel()}
+        given = (str(item) for item in cells.to_numpy().ravel())
+        labels = {word for item in given for word in (item.split() if setup.top > 1 else [item])}
         shown = {str(item) for item in sample[list(setup.outputs)].to_numpy().ravel()}
         if setup.classes and (unknown := labels - {*setup.classes, *shown, *worded(setup.classes, list(shown))}):
             yield "holds classes", f"{', '.join(sorted(unknown)[:SHOWN])} are no classes"

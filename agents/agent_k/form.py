@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from agentkd.agents.agent_k.maps import save
 from agentkd.agents.agent_k.scoring import decide
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.tables import read_table
+from agentkd.agents.agent_k.task import names_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,20 +22,32 @@ def submission(
     """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
     `thresholds`, see scoring.labels), in the words of the training table, or of the sample, where that writes 0.0 for 0
     or True for 1."""
+    import numpy as np
+
     sample = read_table(data / setup.sample, text=True)
     out = sample[[*sample.columns]].copy()
-    values = predictions.set_index("id").loc[list(sample[setup.id])]
+    values = predictions.set_index("id").loc[list(sample[setup.id])].rename(columns=dict(_names(setup)))
     if setup.output == "value":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
+            found = values[target].to_numpy()
+            out[column] = np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found  # Kaggle refuses less
+    elif setup.task == "multilabel" and setup.output == "label":
+        chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
+        for place, column in enumerate(setup.outputs):
+            no, yes = worded(("0", "1"), list(sample[column]))
+            out[column] = [yes if flag else no for flag in chosen[:, place]]
+    elif setup.task == "multilabel":
+        for target, column in zip(setup.targets, setup.outputs, strict=True):
             out[column] = values[target].to_numpy()
-    elif setup.output == "label" and setup.task != "multilabel":
+    elif setup.output == "label" and setup.top > 1:
+        order = np.argsort(-values[list(setup.classes)].to_numpy(), axis=1, kind="stable")[:, : setup.top]
+        shown = [word for cell in sample[setup.outputs[0]] for word in cell.split()]
+        names = np.array(worded(setup.classes, shown), dtype=object)
+        out[setup.outputs[0]] = [" ".join(row) for row in names[order]]
+    elif setup.output == "label":
         chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
         labels = worded(setup.classes, list(sample[setup.outputs[0]]))
         out[setup.outputs[0]] = [labels[place] for place in chosen]
-    elif setup.task == "multilabel":
-        for target, column in zip(setup.targets, setup.outputs, strict=True):
-            out[column] = values[target].to_numpy() if setup.output == "probability" else \
-                (values[target] >= 0.5).astype(int).to_numpy()  # fmt: skip
     elif len(setup.outputs) == 1:  # the probability of the positive class
         out[setup.outputs[0]] = values[setup.classes[-1]].to_numpy()
     else:
@@ -44,11 +56,15 @@ def submission(
     return out
 
 
+def _names(setup: Setup) -> Iterable[tuple[str, str]]:
+    return zip(setup.predicted, setup.classes or setup.targets, strict=True)
+
+
 def class_of(column: str, classes: tuple[str, ...]) -> str:
     """The class that an output column such as `EAP`, `Class_1` or `winner_a` stands for."""
     if column in classes:
         return column
-    return next((name for name in classes if re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(name)}$", column)), classes[-1])
+    return next((name for name in classes if names_class(column, name)), classes[-1])
 
 
 def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
@@ -56,7 +72,7 @@ def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
     words = set(shown)
     if words <= set(classes):
         return list(classes)
-    for spell in (_whole, _truth, _decimal):
+    for spell in (_whole, _truth, lambda name: _truth(name).lower(), _decimal):
         spelt = [spell(name) for name in classes]
         if words <= set(spelt):
             return spelt

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.sniff import IMG, images_by_id
 from agentkd.agents.agent_k.solve.data import read_csv
-from agentkd.agents.agent_k.tables import Files, read_table, training_table
+from agentkd.agents.agent_k.tables import Files, read_table, training_table, with_gaps, with_id
 from agentkd.shard import write_atomically
 
 if TYPE_CHECKING:
@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 INFINITE = ("inf", "-inf", "+inf", "Inf", "-Inf", "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity")
 
 
+OTHER = "id (column)"  # an input column that is called id and is not the id
+
+
 def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
-    """All maps that hold something, setup.json last. Training rows without a (finite) target are left out.
+    """All maps that hold something, setup.json last. Training rows without any (finite) target are left out.
 
     Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
     belong into one fold."""
-    train = training_table(data, setup.train, setup.labels, setup.id)
-    test = read_table(data / setup.test, text=True)
+    train = training_table(data, setup.train, setup.labels, setup.id, setup.called)
+    train = with_gaps(train, setup.targets)
+    test = with_id(read_table(data / setup.test, text=True), setup.id, setup.called)
     sample = read_table(data / setup.sample, text=True)
-    known = (train[list(setup.targets)] != "").all(axis=1)
+    known = (train[list(setup.targets)] != "").any(axis=1)
     if setup.task == "regression":
         known &= ~train[list(setup.targets)].isin(INFINITE).any(axis=1)
     train = train[known].reset_index(drop=True)
@@ -46,17 +50,17 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
     frames = {"train": train, "test": test}
     for name, frame in frames.items():
         split = "train" if name == "train" else "test"
-        frame = frame.rename(columns={setup.id: "id"})
-        if setup.tab:
-            save(frame[["id", *setup.tab]], map_file(workspace, split, "tab"))
-        if setup.txt:
-            save(frame[["id", *setup.txt]], map_file(workspace, split, "txt"))
+        frame = frame.rename(columns={"id": OTHER} | {setup.id: "id"})
+        for modality, names in (("tab", setup.tab), ("txt", setup.txt)):
+            if names:
+                columns = ["id", *(OTHER if column == "id" else column for column in names)]
+                save(frame[columns], map_file(workspace, split, modality))
         if setup.img:
             named = frame if name == "test" or groups is None else frame.assign(id=groups)
             found = images_by_id(files, named, "id", name)
             frame[IMG] = [str(found.get(row, "")) for row in range(len(frame))]
             save(frame[["id", IMG]], map_file(workspace, split, "img"))
-    targets = train.rename(columns={setup.id: "id"})[["id", *setup.targets]]
+    targets = train.rename(columns={"id": OTHER} | {setup.id: "id"})[["id", *setup.targets]]
     save(targets, folder / "train_target_map.csv")
     save_setup(setup, workspace)
     return groups

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _SQUARED = r"(?:mean|average) squared?"
+_F_BETA = r"\bf ?\\?(?:beta\b|β)(?: ?score| ?measure)?"
+_BETA = rf"{_F_BETA}[^.;]{{0,40}}?(?:beta|β)(?: is| of)? ?=? ?"
 WORDINGS: dict[str, tuple[str, ...]] = {
     # A longer match wins over one inside it: "balanced accuracy" over "accuracy". Text is lower case, with single
     # spaces for hyphens, underscores and markup.
@@ -26,11 +28,16 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "smape": (r"\bsmape\b", r"symmetric mean absolute percent\w* error(?: smape)?"),
     "mape": (r"\bmape\b", r"mean absolute percent\w* error(?: mape)?"),
     "medae": (r"\bmedae\b", r"median absolute (?:error|deviation)(?: medae)?"),
-    "mae": (r"\bmae\b", r"(?:mean|average) absolute (?:error|deviation)(?: mae)?"),
+    "mae": (
+        r"\bmae\b",
+        r"(?:mean|average) absolute (?:error|deviation)(?: mae)?",
+        r"\bpinball(?: loss| score)?|\bquantile (?:loss|score)",
+    ),
     "r2": (r"\br2\b", r"\br ?\^ ?2\b", r"\br squared\b", r"coefficient of determination", r"r²"),
     "pearson": (r"\bpearson(?:'s)?(?: product moment)?(?: correlation)?",),
     "spearman": (r"\bspearman(?:'s)?(?: rank)?(?: correlation)?",),
     "normalized_gini": (r"\b(?:normali[sz]ed )?gini(?: coefficient| index| score)?",),
+    "balanced_logloss": (r"\bbalanced (?:log(?:arithmic)? ?loss|cross entropy)",),
     "multiclass_logloss": (
         r"multi ?(?:class|nomial) (?:logarithmic loss|log ?loss|cross entropy|loss)",
         r"categorical cross ?entropy",
@@ -57,6 +64,12 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         r"area under (?:the )?(?:roc|receiver operating(?: characteristics?)?)(?: roc)?(?: curve)?(?: auc)?",
         r"area under (?:the )?curve(?: auc)?",
         r"\broc curve\b",
+    ),
+    "map@k": (
+        r"\bmap ?@ ?\w+",
+        r"\bmap at (?:\d+|k)\b",
+        r"\bmapk\b",
+        r"mean average precision (?:@|at) ?(?:the )?(?:top )?\w+(?: map ?@ ?\w+)?",
     ),
     "average_precision": (
         r"(?<!mean )average precision(?: score)?",
@@ -86,20 +99,32 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         r"\bmean f ?1?(?: ?score| ?measure)\b",
         r"\b(?:example|sample)s? (?:based|averaged?) f ?1(?: ?score)?",
     ),
-    "f1": (r"\bf ?1\b(?: ?score| ?measure)?", r"\bf ?(?:score|measure)\b"),
+    "f2": (r"\bf ?2\b(?: ?score| ?measure)?", rf"{_BETA}2\b"),
+    "f0.5": (r"\bf ?0\.5\b(?: ?score| ?measure)?", rf"{_BETA}0\.5\b"),
+    "jaccard": (r"\bjaccard(?: index| score| similarity| coefficient)*",),
+    "f1": (rf"{_BETA}1\b", _F_BETA, r"\bf ?1\b(?: ?score| ?measure)?", r"\bf ?(?:score|measure)\b"),
     "hamming": (r"\bhamming(?: loss| distance)?",),
     "balanced_accuracy": (
         r"balanced (?:categori[sz]ation |classification )?accuracy",
-        r"(?:mean|average) (?:per class recall|recall (?:of|over|across) (?:all |the |each )?class\w*)",
+        r"(?:mean|average) (?:of )?(?:the )?(?:per class|class wise) (?:recall|accurac)\w*",
+        r"(?:mean|average) (?:recall|accuracy) (?:of|over|across) (?:all |the |each )?class\w*",
     ),
     "accuracy": (
         r"\b(?:categori[sz]ation |classification |prediction |overall )?accuracy(?: score)?",
         r"(?:percentage|fraction|proportion|share|number) of [^.;]{0,60}?(?:correct\w*|right)\b",
         r"(?:mis ?classification|classification error) rate",
+        r"(?<!word )(?<!character )(?<!label )(?<!learning )\berror rate",
     ),
     "precision": (r"\bprecision\b",),
     "recall": (r"\brecall\b",),
 }  # fmt: skip
+_PLAIN = (  # what is scored without its weights, levels or betas
+    r"\bweighted (?:\w+ ){0,2}?(?:mae|rmse|mse|mape|smape|(?:mean|root) (?:squared?|absolute|mean)|"
+    r"log(?:arithmic)? ?loss|auc|accuracy|pinball|quantile)\w*",
+    r"\bpinball(?: loss| score)?|\bquantile (?:loss|score)",
+    rf"{_F_BETA}(?![^;]{{0,40}}?(?:beta|β)(?: is| of)? ?=? ?(?:0\.5|1|2)\b(?!\.\d))(?!\w| score| measure)",
+    r"\bnormali[sz]ed (?:rmse|mae|mse|root mean squared? error|mean absolute error)",
+)
 _KIN = {  # the same words for another task
     "auc": ("mean_columnwise_auc", "multiclass_auc"),
     "multiclass_auc": ("auc",),
@@ -136,6 +161,20 @@ def find_metric(text: str, hint: str = "") -> list[str]:
         place += len(sentence)
     ordered = sorted(found, key=lambda name: -found[name])
     return list(dict.fromkeys([*ordered, *(kin for name in ordered for kin in _KIN.get(name, ()))]))
+
+
+def not_scored(text: str, hint: str = "") -> str:
+    """What the pages, where they say how submissions are evaluated, ask for beyond the metrics that are known: such as
+    "weighted mae"; "" for nothing."""
+    said = [_plain(_split_words(hint)), *(one for about, one in _sentences(text) if about or _SAID.search(one))]
+    found = (re.search(pattern, sentence) for sentence in said for pattern in _PLAIN)
+    return next((match[0] for match in found if match), "")
+
+
+def top_k(text: str) -> int:
+    """The k of "MAP@k" in the pages; 0 where they do not say."""
+    match = re.search(r"(?:\bmap|mean average precision) ?(?:@|at) ?(?:the )?(?:top )?(\d+)", _plain(text))
+    return int(match[1]) if match else 0
 
 
 def _matches(sentence: str) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from agentkd.agents.agent_k.form import submission
 from agentkd.agents.agent_k.maps import read_targets, save, save_setup, write_maps
 from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.parted import parting
-from agentkd.agents.agent_k.scoring import METRICS, find_metric, score
+from agentkd.agents.agent_k.scoring import METRICS, find_metric, known, score, true_values
 from agentkd.agents.agent_k.setup import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.sniff import Sniffed, fits, sniff
 from agentkd.agents.agent_k.solve.data import read_csv
@@ -277,8 +277,8 @@ async def metric(around: Around, state: State) -> Command[str]:
     author, code, back = CODE, "", ""
     truth = read_targets(around.workspace)
     perfect = perfect_predictions(setup, truth)
-    known = find_metric(around.source.text, around.source.metric)
-    if not known and "metric" not in around.config.settled():
+    named = find_metric(around.source.text, around.source.metric)
+    if not named and "metric" not in around.config.settled():
         written = await write_code(
             around, state, work, "metric", lambda folder: try_metric(around, folder, truth, perfect), setup=True,
             number=state.get("sent_back", {}).get("metric", 0),
@@ -298,15 +298,16 @@ async def metric(around: Around, state: State) -> Command[str]:
 
 def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
     """The truth in the form of predictions: certainty of the right class, or the value itself."""
-    import pandas as pd
+    import numpy as np
 
     frame = truth[["id"]].copy()
     if setup.task in ("binary", "multiclass"):
-        for name in setup.classes:
-            frame[name] = (truth[setup.targets[0]] == name).astype(float)
+        for column, name in zip(setup.predicted, setup.classes, strict=True):
+            frame[column] = (truth[setup.targets[0]] == name).astype(float)
     else:
-        for name in setup.targets:
-            frame[name] = pd.to_numeric(truth[name])
+        values = true_values(setup, truth)
+        for place, name in enumerate(setup.targets):  # what is not known is not scored
+            frame[name] = np.where(known(values[:, place]), values[:, place], 0)
     return frame
 
 

@@ -13,7 +13,8 @@ A workspace is a folder of the run:
     submissions/                     files in the sample submission's form
 
 `id` is a string everywhere (read with dtype=str: "007" stays "007"), rows of all train maps are in one order, and so
-are those of all test maps, which have the order of the sample submission. Only maps that hold something exist.
+are those of all test maps, which have the order of the sample submission. Only maps that hold something exist. What is
+called `id` and is not the id has another name: an input column `id (column)`, a class `id (class)`.
 
 A prediction file (oof.csv, test.csv) has `id` and the columns `Setup.predicted`: one probability for each class
 (binary, multiclass), for each target (multilabel), or the value of each target (regression). oof.csv has one row for
@@ -40,11 +41,13 @@ class Setup(Frozen):
     test: str
     sample: str
     id: str  # the sample submission's column of ids
+    called: str = ""  # what the test and training tables call that column, where they call it otherwise
     targets: tuple[str, ...]  # columns of the training table to be predicted
     outputs: tuple[str, ...]  # columns of the sample submission beside the id, in its order
     task: TaskKind
     classes: tuple[str, ...] = ()  # binary, multiclass: the target's values as strings, sorted; binary: positive last
     output: Output  # what the submission holds: labels, probabilities, or values
+    top: int = 1  # classes that a cell of the submission holds, the likeliest first
     metric: str  # a name in scoring.METRICS, or "code": workspace/metric.py
     lower_is_better: bool
     tab: tuple[str, ...] = ()  # tabular input columns
@@ -54,7 +57,9 @@ class Setup(Frozen):
     @property
     def predicted(self) -> tuple[str, ...]:
         """The columns of a prediction file beside `id`."""
-        return self.classes if self.task in ("binary", "multiclass") else self.targets
+        if self.task not in ("binary", "multiclass"):
+            return self.targets
+        return tuple("id (class)" if name == "id" else name for name in self.classes)
 
 
 def map_file(workspace: Path, split: str, modality: str) -> Path:

@@ -6,21 +6,31 @@ competition. What cannot be told apart is a UserError that names the option whic
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.metric_words import not_scored, top_k
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
-from agentkd.agents.agent_k.tables import IMAGES, LABEL, Files, find_labels, name_tables, read_table, training_table
+from agentkd.agents.agent_k.tables import (
+    IMAGES,
+    LABEL,
+    Files,
+    find_labels,
+    name_tables,
+    read_table,
+    training_table,
+    with_gaps,
+    with_id,
+)
+from agentkd.agents.agent_k.task import read_classes, read_task, read_top, stem_match, values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANY_CLASSES = 30  # whole numbers with more values are measured, not told apart
 WORDS = 6  # mean words of a cell from which on a column is text
 LONG, UNBROKEN = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
 DEFAULTS: dict[tuple[TaskKind, Output], str] = {
@@ -55,18 +65,29 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     for name, frame in (("train", train), ("sample", sample), ("test", test)):
         if frame.empty:
             raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
-    key = _id(sample, test, train, fixed)
-    outputs = tuple(str(name) for name in sample.columns if name != key)
+    key = _id(sample, test, fixed)
+    called = _called(key, sample, test)
+    train, test = with_id(train, key, called), with_id(test, key, called)
+    _check_id(key, sample, test)
+    outputs = _outputs(sample, test, key, _settled_targets(fixed))
     if (data / named.train).is_dir():  # of images, which are named or sorted by their class
         fixed = {"target": LABEL} | dict(fixed)
     labels = find_labels(files, named, train, key, _settled_targets(fixed) or outputs)
     if labels:
-        train = training_table(data, str(named.train), labels, key)
+        train = training_table(data, str(named.train), labels, key, called)
     targets, by_class = _targets(train, test, outputs, key, fixed)
+    if "id" in targets and key != "id":
+        raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
+    train = with_gaps(train, targets)
     names = find_metric(text, hint)
-    task, output = _task(train, sample, targets, outputs, by_class, names, fixed)
-    metric = _metric(names, task, output, fixed, doubts)
-    classes = _classes(train, targets, outputs, by_class) if task in ("binary", "multiclass") else ()
+    likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
+    task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
+    classes = read_classes(train, targets[0], outputs, by_class) if task in ("binary", "multiclass") else ()
+    top = 1
+    if task == "multiclass" and output == "label":
+        top = read_top(sample, outputs, classes, top_k(text) if names[:1] == ["map@k"] else 1)
+    metric = _metric(names, task, output, top, fixed, doubts)
+    _doubt(metric, names, text, hint, top, fixed, doubts)
     inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
     txt = tuple(name for name in inputs if is_text(train[name]))
     img = (IMG,) if images_by_id(files, train, key, "train") else ()
@@ -76,11 +97,13 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
         test=str(named.test or named.sample),
         sample=str(named.sample),
         id=key,
+        called=called,
         targets=targets,
         outputs=outputs,
         task=task,
         classes=classes,
         output=output,
+        top=top,
         metric=metric,
         lower_is_better=METRICS[metric].lower_is_better,
         tab=tuple(name for name in inputs if name not in txt),
@@ -90,14 +113,30 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     return Sniffed(setup, doubts)
 
 
-def _id(sample: pd.DataFrame, test: pd.DataFrame, train: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
-    """The column that names a row: the sample submission's, whose values are those of the test table."""
+def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
+    """The sample submission's column that names a row."""
     if (own := fixed.get("id")) is not None:
         if own not in sample.columns:
             raise UserError(f"id={own} is no column of the sample submission: choose of {', '.join(sample.columns)}")
         return str(own)
-    shared = [name for name in sample.columns if name in test.columns and sample[name].is_unique]
-    key = str(shared[0] if shared else sample.columns[0])
+    unique = [str(name) for name in sample.columns if sample[name].is_unique]
+    shared = [name for name in unique if name in test.columns]
+    alike = [name for name in unique if _called(name, sample, test)]
+    return str([*shared, *alike, sample.columns[0]][0])
+
+
+def _called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
+    """What the test table calls the sample's column of ids: as that does but for case, or a column of its values."""
+    if key in test.columns:
+        return ""
+    ids = set(sample[key])
+    spelt = [str(name) for name in test.columns if str(name).lower() == key.lower()]
+    same = [str(name) for name in test.columns
+            if len(test) == len(ids) and test[name].iloc[0] in ids and set(test[name]) == ids]  # fmt: skip
+    return next((name for name in [*same, *spelt]), "")
+
+
+def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
     if not sample[key].is_unique:
         raise UserError(f"the ids in column '{key}' of the sample submission repeat: set id=COLUMN")
     if key in test.columns:
@@ -112,7 +151,15 @@ def _id(sample: pd.DataFrame, test: pd.DataFrame, train: pd.DataFrame, fixed: Ma
             f"the sample submission has {len(sample)} rows and the test table {len(test)}, without a common id "
             f"column: set id=COLUMN, or mend the files"
         )
-    return key
+
+
+def _outputs(sample: pd.DataFrame, test: pd.DataFrame, key: str, settled: Sequence[str]) -> tuple[str, ...]:
+    """The sample's columns that are to be filled: not the id, nor what it repeats of the test table."""
+    names = [str(name) for name in sample.columns if name != key]
+    shown = test.drop_duplicates(key).set_index(key).loc[list(sample[key])] if key in test.columns else test
+    rest = [name for name in names if name in settled or name not in shown.columns
+            or list(shown[name]) != list(sample[name])]  # fmt: skip
+    return tuple(rest or names)
 
 
 def _settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
@@ -138,7 +185,7 @@ def _targets(
     only_train = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
     if len(outputs) > 1:
         for name in only_train:
-            if set(outputs) >= set(_values(train[name])) or _stem_match(outputs, _values(train[name])):
+            if set(outputs) >= set(found := values(train[name])) or stem_match(outputs, found):
                 return (name,), True
     if len(outputs) == 1 and len(only_train) == 1:
         return (only_train[0],), False
@@ -148,61 +195,9 @@ def _targets(
     )
 
 
-def _values(column: pd.Series[str]) -> list[str]:
-    return [value for value in column.unique() if value != ""][: MANY_CLASSES * 10]
-
-
-def _stem_match(outputs: tuple[str, ...], values: list[str]) -> bool:
-    """Outputs such as `winner_a` or `Class_1` for the values `a` or `1`: each value ends exactly one output."""
-    return len(values) == len(outputs) and all(
-        sum(bool(re.search(rf"(?:^|[^A-Za-z0-9]){re.escape(value)}$", name)) for name in outputs) == 1
-        for value in values
-    )
-
-
-def _task(
-    train: pd.DataFrame,
-    sample: pd.DataFrame,
-    targets: tuple[str, ...],
-    outputs: tuple[str, ...],
-    by_class: bool,
-    metrics: list[str],
-    fixed: Mapping[str, Any],
-) -> tuple[TaskKind, Output]:
-    """Task and what a submission holds, of the target's values, the sample's values and what the metric needs."""
-    import pandas as pd
-
-    first = train[targets[0]]
-    numbers = pd.to_numeric(first[first != ""], errors="coerce")
-    numeric = bool(numbers.notna().all())
-    whole = numeric and bool((numbers % 1 == 0).all())
-    count = first[first != ""].nunique()
-    shown = pd.to_numeric(sample[outputs[0]], errors="coerce")
-    fractional = bool(shown.notna().all() and ((shown % 1) != 0).any() and shown.between(0, 1).all())
-    needs = next((METRICS[name].needs for name in metrics), None)
-    if (own := fixed.get("task")) is not None:
-        task: TaskKind = own
-    elif by_class:
-        task = "multiclass" if count > 2 or len(outputs) > 2 else "binary"
-    elif len(targets) > 1:
-        task = "multilabel" if all(train[name].isin(["0", "1", "0.0", "1.0"]).all() for name in targets) \
-            else "regression"  # fmt: skip
-    elif not numeric or (count == 2 and needs != "value"):
-        task = "binary" if count == 2 else "multiclass"
-    elif needs == "value" or not whole or count > MANY_CLASSES or (needs is None and count > 10):
-        task = "regression"
-    else:
-        task = "binary" if count == 2 else "multiclass"
-    if task == "regression":
-        return task, "value"
-    if by_class or task == "multilabel":
-        return task, "probability"
-    if shown.isna().any() or task == "multiclass":  # one column of many classes: their names
-        return task, "label"
-    return task, "probability" if fractional or needs == "probability" else "label"
-
-
-def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str, Any], doubts: list[str]) -> str:
+def _metric(
+    names: list[str], task: TaskKind, output: Output, top: int, fixed: Mapping[str, Any], doubts: list[str]
+) -> str:
     if own := fixed.get("metric"):
         if own not in METRICS:
             raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")
@@ -210,7 +205,7 @@ def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str
     for name in names:
         if fits(name, task, output):
             return name
-    default = DEFAULTS[task, output]
+    default = "map@k" if top > 1 else DEFAULTS[task, output]
     said = f"'{names[0]}' does not fit a {task} task" if names else "no metric was recognised in the description"
     doubts.append(f"{said}: scored by {default}; set metric=NAME ({', '.join(METRICS)})")
     return default
@@ -219,26 +214,19 @@ def _metric(names: list[str], task: TaskKind, output: Output, fixed: Mapping[str
 def fits(metric: str, task: TaskKind, output: Output) -> bool:
     """Whether the metric can score such a submission."""
     known = METRICS[metric]
-    return task in known.tasks and (known.needs != "probability" or output == "probability")
+    return task in known.tasks and (known.needs != "probability" or (output == "probability") == (metric != "map@k"))
 
 
-def _classes(
-    train: pd.DataFrame, targets: tuple[str, ...], outputs: tuple[str, ...], by_class: bool
-) -> tuple[str, ...]:
-    """The class names, sorted; of two the positive one (1, yes, true, or the later word) is last."""
-    values = sorted(_values(train[targets[0]]), key=_natural)
-    if len(values) < 2:
-        raise UserError(f"column '{targets[0]}' of the training table has one value, {values}: set target=COLUMN")
-    if by_class and set(outputs) > set(values):  # a class without an example: it can still be asked for
-        values = sorted(outputs, key=_natural)
-    return tuple(values)
-
-
-def _natural(text: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
+def _doubt(
+    metric: str, names: list[str], text: str, hint: str, top: int, fixed: Mapping[str, Any], doubts: list[str]
+) -> None:
+    """A line where the pages ask for another metric than the one used."""
+    if doubts or fixed.get("metric"):
+        return
+    if said := not_scored(text, hint):
+        doubts.append(f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME")
+    elif names[:1] == ["map@k"] and top == 1 and top_k(text) > 1:
+        doubts.append(f"the pages speak of {top_k(text)} classes a row, the sample submission shows one: one is sent")
 
 
 def is_text(column: pd.Series[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import re
 import zipfile
 from collections.abc import Sequence
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SEEN = 100_000  # bytes that tell how a table is written
 KEPT = 200_000_000  # bytes of a table's file that is kept in memory
+MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf"}  # among numbers, in lower case
+FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
 DEEP = 3  # folders below data/ that are searched
 SAMPLE_WORDS = re.compile(r"sample|submission|submit|example|benchmark|entry", re.IGNORECASE)
 
@@ -80,18 +85,32 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
         if name.endswith(".parquet"):
             frame = pd.read_parquet(path)
             frame = frame.head(rows) if rows else frame
-            return frame.astype(str) if text else frame
+            return _as_text(frame) if text else frame
         if name.endswith((".json", ".jsonl")):
             frame = pd.read_json(path, lines=name.endswith("l"), nrows=rows if name.endswith("l") else None,
                                  dtype=False if text else None)  # fmt: skip
             frame = frame.head(rows) if rows else frame
-            return frame.astype(str) if text else frame
-        options: dict[str, Any] = {"nrows": rows, "low_memory": False, "encoding_errors": "replace"} | strings
-        return pd.read_csv(path, sep=separator(path), **options)
+            return _as_text(frame) if text else frame
+        start = _start(path, SEEN)
+        code = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+        head = start.decode(code, errors="replace").splitlines()[:100]
+        mark = separator(path, head[0] if head else "")
+        comma = mark == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for line in head[1:] for cell in line.split(mark))
+        options: dict[str, Any] = {"sep": mark, "nrows": rows, "low_memory": False, "decimal": "," if comma else "."}
+        try:
+            frame = pd.read_csv(path, encoding=code, **options | strings)
+        except UnicodeDecodeError:
+            code = "cp1252" if _is_latin(_start(path, KEPT)) else code
+            frame = pd.read_csv(path, encoding=code, encoding_errors="replace", **options | strings)
+        return frame.apply(_with_point) if comma and text else frame
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
-    except (ValueError, zipfile.BadZipFile, EOFError, ImportError) as error:
+    except (ValueError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ImportError) as error:
         raise UserError(f"{path} cannot be read as a table ({first_line(error)}): download it again") from None
+
+
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype(str).where(frame.notna(), "")
 
 
 FILE, LABEL = "file", "label"  # the columns of an image table
@@ -111,24 +130,68 @@ def image_table(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
 
 
-def training_table(data: Path, train: str, labels: str, key: str) -> pd.DataFrame:
-    """The training table as text, joined by `key` with the table of its targets, where those have their own."""
-    frame = read_table(data / train, text=True)
+def training_table(data: Path, train: str, labels: str, key: str, called: str = "") -> pd.DataFrame:
+    """The training table as text, joined by `key` (which it may have `called` otherwise) with the table of its targets,
+    where those have their own."""
+    frame = with_id(read_table(data / train, text=True), key, called)
     if not labels:
         return frame
-    other = read_table(data / labels, text=True).drop_duplicates(key)
+    other = with_id(read_table(data / labels, text=True), key, called).drop_duplicates(key)
     new = [name for name in other.columns if name == key or name not in frame.columns]
     return frame.merge(other[new], on=key, how="left").fillna("")
 
 
-def separator(path: Path) -> str:
-    """What stands between the cells: a tab in .tsv files, else a comma, or what the first line has instead of it."""
+def with_id(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
+    """A table whose column `called`, where it has one in place of `key`, is called that."""
+    if not called or key in frame.columns:
+        return frame
+    return frame.rename(columns={name: key for name in frame.columns if name == called})
+
+
+def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
+    """A training table as text whose unknown targets are "": among numbers a word such as NA is no class."""
     import pandas as pd
 
+    for name in targets:
+        word = train[name].str.strip().str.lower()
+        gone = word.isin(MISSING)
+        rest = word[~gone & (word != "")]
+        if gone.any() and (rest.isin(FLAGS) | pd.to_numeric(rest, errors="coerce").notna()).all():
+            train = train.assign(**{name: train[name].mask(gone, "")})
+    return train
+
+
+def separator(path: Path, header: str) -> str:
+    """What stands between the cells: a tab in .tsv files, else a comma, or what the first line has instead of it."""
     if ".tsv" in path.name.lower():
         return "\t"
-    line = "".join(pd.read_csv(path, sep="\0", nrows=0, encoding_errors="replace", engine="python").columns)
-    return next((mark for mark in ";\t|" if mark in line and "," not in line), ",")
+    return next((mark for mark in ";\t|" if mark in header and "," not in header), ",")
+
+
+def _start(path: Path, size: int) -> bytes:
+    """The first bytes of a table, unpacked."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as held, held.open(held.namelist()[0]) as file:
+            return file.read(size)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.read(size)
+
+
+def _is_latin(raw: bytes) -> bool:
+    """Whether bytes that are no UTF-8 are Windows' Latin letters, not UTF-8 with a fault here and there."""
+    text = raw.decode("utf-8", errors="replace")
+    return 2 * text.count("\ufffd") > len(text) - len(text.encode("ascii", errors="ignore"))
+
+
+_DECIMAL_COMMA = re.compile(r"\s*-?\d*,\d+\s*")
+
+
+def _with_point(column: pd.Series[str]) -> pd.Series[str]:
+    """Numbers written with a decimal comma, as text with a point."""
+    cells = column[column != ""]
+    if not cells.str.fullmatch(r"\s*-?\d*(?:,\d+)?(?:[eE][+-]?\d+)?\s*").all():
+        return column
+    return column.str.replace(",", ".", regex=False)
 
 
 def first_line(error: BaseException) -> str:

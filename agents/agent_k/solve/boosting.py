@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.scoring import known
 from agentkd.agents.agent_k.solve.cv import Clock, Problem, Run, finish, problems, sampled, splits
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, target_means
@@ -86,7 +87,7 @@ Inputs = Callable[[], tuple[Array, list[int]]]
 
 def inputs_of(table: Table, data: Data, problem: Problem, encode: str, run: Run) -> list[Inputs]:
     """Each fold's, made once for all the models that are grown on them; where that is too much to keep, made anew."""
-    folds = list(splits(data))
+    folds = list(splits(data, problem))
 
     def make(place: int) -> tuple[Array, list[int]]:
         number, train, _, _ = folds[place]
@@ -107,26 +108,26 @@ def grow(
     """Train the folds within the clock; `some` of them to see what they are worth."""
     import lightgbm  # here, and not in every worker: it takes a second and a half
 
-    folds = list(zip(splits(data), inputs, strict=True))[some or slice(None)]
+    folds = list(zip(splits(data, problem), inputs, strict=True))[some or slice(None)]
     settings = _settings(data, problem, params, seed)
     limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
 
     def ready(place: int) -> tuple[Array, Any, Any]:
         (number, train, held, _), make = folds[place]
         x, categories = make()
-        known = held[data.learnable[held]]
+        seen = held[known(problem.y[held])]
         if clock.seconds is not None and some is None:  # rows that there is no time for
             rows = max(
                 FEWEST, int(CELLS * clock.seconds / x.shape[1] / (problem.classes if problem.classes > 2 else 1))
             )
             kinds = problem.y if problem.classes else None
-            train, known = (
+            train, seen = (
                 sampled(some_rows, most, seed + number, kinds)
-                for some_rows, most in ((train, rows), (known, rows // 2))
+                for some_rows, most in ((train, rows), (seen, rows // 2))
             )
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
-        return x, fitting, fitting.create_valid(x[known], problem.y[known])
+        return x, fitting, fitting.create_valid(x[seen], problem.y[seen])
 
     def pilot(place: int) -> tuple[float, float]:
         start = time.monotonic()
@@ -169,7 +170,7 @@ def levelled(curves: Sequence[Array]) -> Array:
 
 def predict(data: Data, problem: Problem, run: Run, grown: Grown) -> tuple[Array, Array]:
     """`(oof, test)` of all folds' models."""
-    folds = list(splits(data))
+    folds = list(splits(data, problem))
 
     def predict_fold(place: int) -> tuple[Array, Array]:
         import lightgbm

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.scoring import known
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.parallel import run_all
@@ -81,12 +82,14 @@ def problems(setup: Setup, y: Array) -> list[Problem]:
     return out
 
 
-def splits(data: Data) -> Iterator[tuple[int, Array, Array, Array]]:
-    """(fold, rows to learn from, held-out rows, test rows) as indices into train + test."""
+def splits(data: Data, problem: Problem) -> Iterator[tuple[int, Array, Array, Array]]:
+    """(fold, rows to learn from, held-out rows, test rows) as indices into train + test. What has no true value of the
+    problem is not learned from."""
+    learnable = known(problem.y)
     test = np.arange(data.n_train, data.n_train + len(data.test_ids))
     for number in np.unique(data.fold):
         held = data.fold == number
-        yield int(number), np.flatnonzero(~held & data.learnable), np.flatnonzero(held), test
+        yield int(number), np.flatnonzero(~held & learnable), np.flatnonzero(held), test
 
 
 def sampled(rows: Array, most: int, seed: int, y: Array | None = None) -> Array:
@@ -152,24 +155,24 @@ def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
 
 def cross_fit(data: Data, learn: Learn, run: Run) -> tuple[Array, Array]:
     """`(oof, test)`; test is the mean over the folds' models (of logarithms where those are learned)."""
-    folds = list(splits(data))
     all_problems = problems(data.setup, data.y)
+    folds = [list(splits(data, problem)) for problem in all_problems]
 
     def job(problem: Problem, number: int, train: Array, held: Array, rest: Array) -> Array:
         values = fit(learn, problem, train, np.concatenate([held, rest]), run.seed + number)
-        say_fold(number, len(folds), run.clock)
+        say_fold(number, len(folds[0]), run.clock)
         return values
 
-    jobs = [partial(job, problem, *fold) for problem in all_problems for fold in folds]
+    jobs = [partial(job, problem, *fold) for problem, own in zip(all_problems, folds, strict=True) for fold in own]
     found = iter(run_all(jobs, run.workers))
     oofs, tests = [], []
-    for problem in all_problems:
+    for problem, own in zip(all_problems, folds, strict=True):
         oof = np.zeros((data.n_train, problem.width))
         test = np.zeros((len(data.test_ids), problem.width))
-        for _, _, held, _ in folds:
+        for _, _, held, _ in own:
             values = next(found)
             oof[held] = values[: len(held)]
-            test += values[len(held) :] / len(folds)
+            test += values[len(held) :] / len(own)
         oofs.append((problem, oof))
         tests.append((problem, test))
     return finish(data.setup, oofs), finish(data.setup, tests)

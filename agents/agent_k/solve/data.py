@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.scoring import known, true_values
+from agentkd.agents.agent_k.scoring import true_values
 from agentkd.agents.agent_k.setup import Setup, map_file, read_setup
 from agentkd.errors import UserError, WorldError
 from agentkd.shard import write_atomically
@@ -36,14 +36,8 @@ class Data:
 
     @cached_property
     def y(self) -> Array:
-        """As `scoring.true_values`; rows without a true value are predicted, and not learned from."""
+        """As `scoring.true_values`; what has no true value is predicted, and not learned from."""
         return true_values(self.setup, self.targets)
-
-    @cached_property
-    def learnable(self) -> npt.NDArray[np.bool_]:
-        """Training rows with all their true values."""
-        there = known(self.y)
-        return there if there.ndim == 1 else np.asarray(there.all(axis=1))
 
     @cached_property
     def fold(self) -> npt.NDArray[np.int64]:

@@ -44,9 +44,8 @@ def _load_column(folder: Path, paths: list[str], largest: int) -> npt.NDArray[np
         try:
             with Image.open(folder / path) as opened:
                 opened.draft(None, (2 * largest, 2 * largest))  # a JPEG is not unpacked to more than is looked at
-                image = (
-                    opened.convert("RGB") if opened.mode not in ("L", "1", "I", "F", "I;16") else opened.convert("F")
-                )
+                grey = opened.mode in ("L", "1", "F") or opened.mode.startswith("I")  # I;16B: 16 bits
+                image = opened.convert("F" if grey else "RGB")
                 sizes[image.size] += 1
                 scale = min(1.0, largest / max(image.size))
                 if scale < 1:
