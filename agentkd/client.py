@@ -21,7 +21,7 @@ from agentkd.cache import Cache
 from agentkd.errors import AgentkdError, PutOff
 from agentkd.prices import Price
 from agentkd.trace import Frozen, Message, Usage
-from agentkd.transport import Transport
+from agentkd.transport import Refused, Transport
 
 COMPLETE_TOKENS = 96  # a relation path
 TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens a second to everyone is given up
@@ -29,6 +29,11 @@ TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens a sec
 REASONING = re.compile(r"openai:(?:o\d|gpt-5)")
 """OpenAI's models that think before they answer: they refuse `max_tokens` and `temperature`."""
 THOUGHT_TOKENS = 4096  # what such a model may think besides its answer; it counts as completion
+
+UNCONSTRAINED = (400, 404, 415, 422)
+"""Statuses with which servers refuse a JSON schema that they cannot hold an answer to; their words differ."""
+TOLD = "Answer with nothing but JSON that fits this JSON schema: "  # what such a server's model reads instead
+FENCE = re.compile(r"^(```|~~~)[^\n]*\n(.*?)^\1", re.DOTALL | re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -113,6 +118,7 @@ class Teacher:
         api_key: str | None = None,
         together: bool = True,
         wire: Wire | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.urls = (url,) if isinstance(url, str) else tuple(url)
         self.model, self.name = model, identity
@@ -121,7 +127,9 @@ class Teacher:
         spent = Cost(cache.tokens, cache.usd) if cache is not None else Cost(0, 0.0)
         self.budget = Budget(max_tokens=max_tokens, max_usd=max_usd, spent=spent)
         self.wire: Wire = wire or Transport(self.urls, api_key=api_key)
+        self.say = say
         self._flying: dict[str, asyncio.Future[Reply | AgentkdError | None]] = {}
+        self._holds: dict[str, bool] = {}  # by kind of schema: whether the server holds an answer to it, once known
 
     async def check(self) -> list[str]:
         """First contact: a server answers and serves the model. Returns the complaints of other addresses. Raises
@@ -137,7 +145,8 @@ class Teacher:
         temperature: float = 0.0,
         sample: int = 0,
     ) -> Reply:
-        """One completion. With `schema` the answer is constrained to that JSON schema where the server can.
+        """One completion. With `schema` the answer is constrained to that JSON schema; where the server refuses to, the
+        schema stands at the end of the last message.
 
         Raises WorldError (with `retry`) when the server does not answer, TokenLimit or BudgetLimit at the run's limits,
         PutOff when the run is stopping."""
@@ -151,12 +160,14 @@ class Teacher:
             ),
             "seed": sample,
         }
-        if schema is not None:
-            request["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "schema": schema, "strict": True},
-            }
-        return await self._ask("/chat/completions", request, len(messages))
+        if schema is None:
+            return await self._ask("/chat/completions", request, len(messages))
+        shape = {"name": "reply", "schema": schema, "strict": True}
+        held = request | {"response_format": {"type": "json_schema", "json_schema": shape}}
+        loose = request | {"messages": told(request["messages"], schema)}
+        kind = str(schema.get("type", "choice"))  # OpenAI's own servers hold answers to objects alone
+        reply, was_held = await self._constrained("/chat/completions", held, loose, kind, len(messages))
+        return reply if was_held else reply.model_copy(update={"texts": tuple(map(unfenced, reply.texts))})
 
     async def complete(
         self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
@@ -182,19 +193,52 @@ class Teacher:
             "seed": sample,
             "n": n,
         }
+        loose = request | {"stop": ["\n"]}
         if choices:
-            request["response_format"] = {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}}
-            request["json_schema"] = schema  # llama.cpp's name for it; vLLM reads the other
+            held = request | {
+                "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}},
+                "json_schema": schema,  # llama.cpp's name for it; vLLM reads the other
+            }
+            reply, _ = await self._constrained("/completions", held, loose, "completion", 1)
         else:
-            request["stop"] = ["\n"]
-        reply = await self._ask("/completions", request, 1)
+            reply = await self._ask("/completions", loose, 1)
         texts = (chosen(text, choices) if choices else written(text) for text in reply.texts)
         return reply.model_copy(update={"texts": tuple(texts)})
+
+    async def _constrained(
+        self, path: str, held: dict[str, Any], loose: dict[str, Any], kind: str, messages: int
+    ) -> tuple[Reply, bool]:
+        """The answer to the request `held`, which constrains it, and True; where the server refuses that, the answer to
+        `loose`, then and from then on for schemas of this kind, and False. An answer in the cache counts in either
+        form, so a resumed run is not refused again."""
+        holds = self._holds.get(kind)
+        if not holds:
+            holds = self._known(path, held) or (holds is None and not self._known(path, loose))
+        if holds:
+            try:
+                reply = await self._ask(path, held, messages)
+            except Refused as error:
+                if error.status not in UNCONSTRAINED:
+                    raise
+            else:
+                self._holds.setdefault(kind, True)
+                return reply, True
+        reply = await self._ask(path, loose, messages)  # refused for another reason, it says so once more
+        if self._holds.get(kind) is not False:
+            self._holds[kind] = False
+            self.say(f"{self.name}: the server takes no JSON schema ({kind}); from now on it is asked without one")
+        return reply, False
+
+    def _known(self, path: str, request: dict[str, Any]) -> bool:
+        return self.cache is not None and self._key(path, json.dumps(request).encode()) in self.cache
+
+    def _key(self, path: str, data: bytes) -> str:
+        return hashlib.sha256(f"{self.name}\n{path}\n".encode() + data).hexdigest()
 
     async def _ask(self, path: str, request: dict[str, Any], messages: int) -> Reply:
         """The answer to a request: from the cache, from an equal request that is in flight, or from the server."""
         data = json.dumps(request).encode()
-        key = hashlib.sha256(f"{self.name}\n{path}\n".encode() + data).hexdigest()
+        key = self._key(path, data)
         while True:
             if self.cache is not None and (hit := self.cache.get(key)) is not None:
                 return as_cached(Reply.model_validate(hit))
@@ -288,6 +332,23 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
         ),
         reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
     )
+
+
+def told(messages: Sequence[dict[str, str]], schema: dict[str, Any]) -> list[dict[str, str]]:
+    """Messages whose last one ends with the schema. No `<` in it: names in a schema close no fence of a prompt."""
+    *before, last = messages
+    text = json.dumps(schema, ensure_ascii=False).replace("<", "\\u003c")
+    return [*before, last | {"content": f"{last['content']}\n\n{TOLD}{text}"}]
+
+
+def unfenced(text: str) -> str:
+    """What stands in a text's code fence, where that is JSON; else the text."""
+    found = FENCE.search(text)
+    with suppress(ValueError):
+        if found:
+            json.loads(found[2])
+            return found[2].strip()
+    return text
 
 
 def longest(request: dict[str, Any]) -> int:

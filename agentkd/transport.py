@@ -44,6 +44,14 @@ class Fault(Exception):
         self.wait = wait
 
 
+class Refused(WorldError):
+    """The server calls the request wrong: it is not worth sending again as it is."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message, retry=False)
+        self.status = status
+
+
 class Address:
     """One server: what is in flight there, and whether it is spared after a failure."""
 
@@ -93,7 +101,7 @@ class Transport:
     async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> T:
         """Send JSON to `path` and read the answer's with `read`, which raises ValueError, KeyError, TypeError,
         AttributeError or IndexError for what is no answer. `seconds` is how long one attempt may take; `key` names the
-        request (unused here, batch files need it). Raises WorldError (with `retry`), PutOff after `stop`."""
+        request (unused here, batch files need it). Raises WorldError (with `retry`), Refused, PutOff after `stop`."""
         pause, sent = FIRST_PAUSE, 0
         tried: set[Address] = set()
         for retry in range(RETRIES + 1):
@@ -138,9 +146,8 @@ class Transport:
         try:
             status, headers, raw = await self._request(address, "POST", path, data, seconds)
             if 300 <= status < 500 and status not in (408, 409, 429):
-                refused = f"{address.url} refused the request ({status}): {complaint(raw)}"
                 address.well()
-                raise WorldError(refused, retry=False)
+                raise Refused(f"{address.url} refused the request ({status}): {complaint(raw)}", status)
             if status >= 300:
                 raise Fault(f"{status}: {complaint(raw)}", retry_after(headers.get("Retry-After", "")))
             try:

@@ -83,6 +83,51 @@ def test_a_reply_and_its_request() -> None:
     assert request == {"model": MODEL, "messages": messages, "max_tokens": 8, "temperature": 0.5, "seed": 3}
 
 
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+def test_a_server_that_takes_no_schema_is_told_it(tmp_path: Path) -> None:
+    """The second form of the request is remembered for its kind of schema, and found again by a resumed run."""
+    said: list[str] = []
+
+    async def work(teacher: Teacher) -> list[str]:
+        first = await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA)
+        return [first.text, (await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=1)).text]
+
+    fenced = body('```json\n{"a": "x"}\n```')
+    with mock_server(faults=[400, fenced, fenced]) as server:
+        for _ in range(2):
+            cache = Cache(tmp_path)
+            assert use(server, work, cache=cache, say=said.append) == ['{"a": "x"}'] * 2
+        held, told, again = server.requests
+    assert "response_format" in held and "response_format" not in told and "response_format" not in again
+    assert told["messages"][0]["content"].startswith("hello\n\n") and '"a"' in told["messages"][0]["content"]
+    assert len(said) == 2 and "takes no JSON schema (object)" in said[0], "once a run"
+
+
+def test_a_request_that_is_wrong_without_a_schema_too_says_so() -> None:
+    async def work(teacher: Teacher) -> None:
+        with pytest.raises(WorldError, match="400"):
+            await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA)
+        await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA)
+        with pytest.raises(WorldError, match="401"):
+            await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=1)
+
+    with mock_server(faults=[400, 400, body("{}"), 401]) as server:
+        use(server, work)
+        assert ["response_format" in request for request in server.requests] == [True, False, True, True]
+
+
+def test_choices_of_a_server_that_cannot_constrain() -> None:
+    async def work(teacher: Teacher) -> list[str]:
+        return [(await teacher.complete("x", choices=["ab", "a"], sample=k)).text for k in range(2)]
+
+    answer: Fault = {"choices": [{"text": ' "ab", for', "finish_reason": "stop"}]}
+    with mock_server(faults=[422, answer, answer]) as server:
+        assert use(server, work) == ["ab", "ab"]
+        assert ["json_schema" in request for request in server.requests] == [True, False, False]
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_what_the_model_thought_is_kept_also_in_the_cache(name: str, tmp_path: Path) -> None:
     with mock_server(faults=[body("42", **{name: "six times seven"})]) as server:
