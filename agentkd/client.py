@@ -21,7 +21,7 @@ from agentkd.cache import Cache
 from agentkd.errors import AgentkdError, PutOff
 from agentkd.prices import Price
 from agentkd.trace import Frozen, Message, Usage
-from agentkd.transport import Refused, Transport
+from agentkd.transport import Cut, Refused, Transport
 
 COMPLETE_TOKENS = 96  # a relation path
 TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens a second to everyone is given up
@@ -277,6 +277,12 @@ class Teacher:
         except Waiting:
             self.budget.hold()
             raise
+        except Cut:  # nobody has read what the server may bill: it counts as the most, on disk too
+            self.budget.settle(cost, cost)
+            if self.cache is not None:
+                other = hashlib.sha256(f"cut {key}".encode()).hexdigest()  # the request itself is still to be answered
+                self.cache.put(other, {"cut": key}, tokens=cost.tokens, usd=cost.usd)
+            raise asyncio.CancelledError from None
         except BaseException:
             self.budget.settle(cost, Cost(0, 0.0))
             raise

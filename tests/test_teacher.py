@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,45 @@ def test_a_failed_request_gives_its_reservation_back() -> None:
 
     with mock_server(faults=[400] * 3) as server:
         use(server, work, max_tokens=100)
+
+
+def test_a_request_that_is_cut_on_its_way_costs_the_most(tmp_path: Path) -> None:
+    """The server may bill what nobody reads, in this run and in one that resumes it; the answer is still asked for."""
+
+    async def work(teacher: Teacher) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
+        assert teacher.budget.spent.tokens > 8 and teacher.budget.reserved.tokens == 0
+        assert teacher.budget.spent.usd > 0.016
+
+    cache = Cache(tmp_path)
+    with mock_server(faults=[HANG]) as server:
+        use(server, work, cache=cache, price=PRICE)
+        spent = Cache(tmp_path)
+        assert (spent.tokens, spent.usd) == (cache.tokens, cache.usd) and spent.tokens > 8
+        with pytest.raises(TokenLimit, match=f"{spent.tokens} tokens used"):
+            use(server, lambda teacher: teacher.chat(HELLO, max_tokens=8), cache=spent, max_tokens=spent.tokens + 8)
+        assert ask(server, cache=spent).usage.cached == 0
+
+
+def test_a_request_that_is_cut_before_it_was_sent_costs_nothing() -> None:
+    """The server's queue of connections is full: none is made, and nothing is sent."""
+
+    async def work(listener: socket.socket) -> None:
+        teacher = Teacher(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", MODEL, identity=MODEL, cache=None)
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
+            assert teacher.budget.spent.tokens == teacher.budget.reserved.tokens == 0
+        finally:
+            await teacher.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        asyncio.run(work(listener))
 
 
 def test_a_server_that_counts_nothing_is_charged_the_most(tmp_path: Path) -> None:
