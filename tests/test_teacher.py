@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentkd import transport
-from agentkd.client import chosen
+from agentkd.client import chosen, split_thoughts
 from agentkd.errors import UserError, WorldError
 from agentkd.prices import Price
 from agentkd.teacher import BudgetLimit, Cache, Reply, Teacher, TokenLimit, open_teacher, price_for, split_specs
@@ -141,12 +141,49 @@ def test_what_the_model_thought_is_kept_also_in_the_cache(name: str, tmp_path: P
 
 def test_a_cut_answer_stays_cut_and_a_longer_one_is_asked_for(tmp_path: Path) -> None:
     """The cache says `length` as the server did; the key holds max_tokens, so raising it asks again."""
-    with mock_server(faults=[body(None, finish="length", reasoning="well, ")]) as server:
+    with mock_server(faults=[body("well, ", finish="length")]) as server:
         for _ in range(2):
             reply = ask(server, cache=Cache(tmp_path))
-            assert (reply.text, reply.finish_reason) == ("", "length")
+            assert (reply.text, reply.finish_reason) == ("well, ", "length")
         assert len(server.requests) == 1
         assert ask(server, cache=Cache(tmp_path), max_tokens=80).finish_reason == "stop"
+
+
+CUT_THOUGHTS = [body(None, finish="length", reasoning="well, "), body("<think>well, ", finish="length")]
+
+
+@pytest.mark.parametrize("cut", CUT_THOUGHTS)
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_thoughts_are_given_room(cut: Fault, schema: Any, tmp_path: Path) -> None:
+    """Once they have used up an answer's; a resumed run asks for nothing again, whichever room its answers had."""
+    said: list[str] = []
+    samples = [1, 2, 3]
+
+    async def work(teacher: Teacher) -> list[str]:
+        return [(await teacher.chat(HELLO, max_tokens=8, schema=schema, sample=k)).text for k in samples]
+
+    with mock_server(faults=[body("short"), cut, body("<think>so\n</think>\n42"), body("43")]) as server:
+        assert use(server, work, cache=Cache(tmp_path), say=said.append) == ["short", "42", "43"]
+        assert [request["max_tokens"] for request in server.requests] == [8, 8, 8 + 4096, 8 + 4096]
+        samples = [2, 3, 1]  # as another order of agents would have it
+        assert use(server, work, cache=Cache(tmp_path)) == ["42", "43", "short"]
+        assert len(server.requests) == 4 and len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("<think>a\nb</think>\n\nc", ("a\nb", "c")),
+        ("a </think> c </think>", ("a", "c </think>")),
+        ("\n<think>a", ("a", "")),
+        ("<think></think>c", ("", "c")),
+        ("c <think>", ("", "c <think>")),
+        (" c ", ("", " c ")),
+        ("", ("", "")),
+    ],
+)
+def test_thoughts_are_told_from_the_answer(text: str, parts: tuple[str, str]) -> None:
+    assert split_thoughts(text) == parts
 
 
 @pytest.mark.parametrize("fault", [body(finish="abort"), body(finish="error"), body(["a list"])])  # type: ignore[arg-type]
