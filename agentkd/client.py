@@ -43,8 +43,8 @@ T = TypeVar("T")
 class Reply(Frozen):
     """A model's answer. `finish_reason` is the server's; `length` means that it, or one of several, was cut at
     `max_tokens`. `texts` holds all answers of a request that asked for several, `text` first. `reasoning` is what the
-    model thought before it answered, apart from it or in <think> at its head. `log_p` is the log-likelihood of each choice
-    of `complete` in nats, where the model can tell."""
+    model thought before it answered, apart from it or in <think> at its head. `log_p` is the log-likelihood of each
+    choice of `complete` in nats, where the model can tell."""
 
     texts: tuple[str, ...]
     finish_reason: str
