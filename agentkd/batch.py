@@ -157,7 +157,7 @@ async def open_batch(
     before = len(cache)
     bodies = desk.take_in(cache, price)
     say(f"batch {folder}: {len(cache) - before} answers taken in, {len(bodies)} awaited")
-    teacher = Teacher((), model, identity=identity, cache=cache, price=price, wire=desk, **options)
+    teacher = Teacher((), model, identity=identity, cache=cache, price=price, wire=desk, say=say, **options)
     for body in bodies:  # they may be paid for any moment
         size, messages = len(json.dumps(body)), len(body.get("messages", "1"))
         teacher.budget.expect(teacher.estimate(body, size, messages))

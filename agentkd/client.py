@@ -21,14 +21,21 @@ from agentkd.cache import Cache
 from agentkd.errors import AgentkdError, PutOff
 from agentkd.prices import Price
 from agentkd.trace import Frozen, Message, Usage
-from agentkd.transport import Transport
+from agentkd.transport import Cut, Refused, Transport
 
+CHAT = "/chat/completions"
 COMPLETE_TOKENS = 96  # a relation path
 TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens a second to everyone is given up
 
 REASONING = re.compile(r"openai:(?:o\d|gpt-5)")
 """OpenAI's models that think before they answer: they refuse `max_tokens` and `temperature`."""
-THOUGHT_TOKENS = 4096  # what such a model may think besides its answer; it counts as completion
+THOUGHT_TOKENS = 4096  # what a model that thinks may think besides its answer; it counts as completion
+
+UNCONSTRAINED = (400, 404, 415, 422)
+"""Statuses with which servers refuse a JSON schema that they cannot hold an answer to; their words differ."""
+TOLD = "Answer with nothing but JSON that fits this JSON schema: "  # what such a server's model reads instead
+THOUGHTS = re.compile(r"\A\s*<think>(.*?)(?:</think>|\Z)|\A((?:(?!<think>).)*?)</think>", re.DOTALL)
+FENCE = re.compile(r"^(```|~~~)[^\n]*\n(.*?)^\1", re.DOTALL | re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -36,8 +43,8 @@ T = TypeVar("T")
 class Reply(Frozen):
     """A model's answer. `finish_reason` is the server's; `length` means that it, or one of several, was cut at
     `max_tokens`. `texts` holds all answers of a request that asked for several, `text` first. `reasoning` is what the
-    model thought before it answered, where the server hands it over apart. `log_p` is the log-likelihood of each choice
-    of `complete` in nats, where the model can tell."""
+    model thought before it answered, apart from it or in <think> at its head. `log_p` is the log-likelihood of each
+    choice of `complete` in nats, where the model can tell."""
 
     texts: tuple[str, ...]
     finish_reason: str
@@ -113,6 +120,7 @@ class Teacher:
         api_key: str | None = None,
         together: bool = True,
         wire: Wire | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.urls = (url,) if isinstance(url, str) else tuple(url)
         self.model, self.name = model, identity
@@ -121,7 +129,10 @@ class Teacher:
         spent = Cost(cache.tokens, cache.usd) if cache is not None else Cost(0, 0.0)
         self.budget = Budget(max_tokens=max_tokens, max_usd=max_usd, spent=spent)
         self.wire: Wire = wire or Transport(self.urls, api_key=api_key)
+        self.say = say
         self._flying: dict[str, asyncio.Future[Reply | AgentkdError | None]] = {}
+        self._thinks = False  # it was seen to spend the room of an answer on thoughts
+        self._holds: dict[str, bool] = {}  # by kind of schema: whether the server holds an answer to it, once known
 
     async def check(self) -> list[str]:
         """First contact: a server answers and serves the model. Returns the complaints of other addresses. Raises
@@ -137,26 +148,47 @@ class Teacher:
         temperature: float = 0.0,
         sample: int = 0,
     ) -> Reply:
-        """One completion. With `schema` the answer is constrained to that JSON schema where the server can.
+        """One completion. With `schema` the answer is constrained to that JSON schema; where the server refuses to, the
+        schema stands at the end of the last message. `max_tokens` are the answer's: a model whose thoughts have used
+        them up is asked once more with room for thoughts, and given that room from then on.
 
         Raises WorldError (with `retry`) when the server does not answer, TokenLimit or BudgetLimit at the run's limits,
         PutOff when the run is stopping."""
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            **(
-                {"max_completion_tokens": max_tokens + THOUGHT_TOKENS}
-                if REASONING.match(self.name)
-                else {"max_tokens": max_tokens, "temperature": temperature}
-            ),
-            "seed": sample,
-        }
-        if schema is not None:
-            request["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "schema": schema, "strict": True},
+
+        def request(room: int) -> dict[str, Any]:
+            return {
+                "model": self.model,
+                "messages": [{"role": message.role, "content": message.content} for message in messages],
+                **(
+                    {"max_completion_tokens": max_tokens + THOUGHT_TOKENS + room}
+                    if REASONING.match(self.name)
+                    else {"max_tokens": max_tokens + room, "temperature": temperature}
+                ),
+                "seed": sample,
             }
-        return await self._ask("/chat/completions", request, len(messages))
+
+        # an answer from before the model was seen to think is in the cache: a resumed run does not pay for another
+        room = THOUGHT_TOKENS if self._thinks and not self._known_chat(request(0), schema) else 0
+        reply = await self._chat(request(room), schema)
+        if room or not (reply.finish_reason == "length" and reply.reasoning):
+            return reply
+        if not self._thinks:
+            self._thinks = True
+            self.say(f"{self.name} thinks before it answers: it may write {THOUGHT_TOKENS} tokens more from now on")
+        whole = await self._chat(request(THOUGHT_TOKENS), schema)
+        return whole.model_copy(update={"usage": reply.usage + whole.usage})
+
+    async def _chat(self, request: dict[str, Any], schema: dict[str, Any] | None) -> Reply:
+        messages = len(request["messages"])
+        if schema is None:
+            return await self._ask(CHAT, request, messages)
+        kind = str(schema.get("type", "choice"))  # OpenAI's own servers hold answers to objects alone
+        reply, held = await self._constrained(CHAT, *both(request, schema), kind, messages)
+        return reply if held else reply.model_copy(update={"texts": tuple(map(unfenced, reply.texts))})
+
+    def _known_chat(self, request: dict[str, Any], schema: dict[str, Any] | None) -> bool:
+        forms = (request,) if schema is None else both(request, schema)
+        return any(self._known(CHAT, form) for form in forms)
 
     async def complete(
         self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
@@ -182,19 +214,52 @@ class Teacher:
             "seed": sample,
             "n": n,
         }
+        loose = request | {"stop": ["\n"]}
         if choices:
-            request["response_format"] = {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}}
-            request["json_schema"] = schema  # llama.cpp's name for it; vLLM reads the other
+            held = request | {
+                "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}},
+                "json_schema": schema,  # llama.cpp's name for it; vLLM reads the other
+            }
+            reply, _ = await self._constrained("/completions", held, loose, "completion", 1)
         else:
-            request["stop"] = ["\n"]
-        reply = await self._ask("/completions", request, 1)
+            reply = await self._ask("/completions", loose, 1)
         texts = (chosen(text, choices) if choices else written(text) for text in reply.texts)
         return reply.model_copy(update={"texts": tuple(texts)})
+
+    async def _constrained(
+        self, path: str, held: dict[str, Any], loose: dict[str, Any], kind: str, messages: int
+    ) -> tuple[Reply, bool]:
+        """The answer to the request `held`, which constrains it, and True; where the server refuses that, the answer to
+        `loose`, then and from then on for schemas of this kind, and False. An answer in the cache counts in either
+        form, so a resumed run is not refused again."""
+        holds = self._holds.get(kind)
+        if not holds:
+            holds = self._known(path, held) or (holds is None and not self._known(path, loose))
+        if holds:
+            try:
+                reply = await self._ask(path, held, messages)
+            except Refused as error:
+                if error.status not in UNCONSTRAINED:
+                    raise
+            else:
+                self._holds.setdefault(kind, True)
+                return reply, True
+        reply = await self._ask(path, loose, messages)  # refused for another reason, it says so once more
+        if self._holds.get(kind) is not False:
+            self._holds[kind] = False
+            self.say(f"{self.name}: the server takes no JSON schema ({kind}); from now on it is asked without one")
+        return reply, False
+
+    def _known(self, path: str, request: dict[str, Any]) -> bool:
+        return self.cache is not None and self._key(path, json.dumps(request).encode()) in self.cache
+
+    def _key(self, path: str, data: bytes) -> str:
+        return hashlib.sha256(f"{self.name}\n{path}\n".encode() + data).hexdigest()
 
     async def _ask(self, path: str, request: dict[str, Any], messages: int) -> Reply:
         """The answer to a request: from the cache, from an equal request that is in flight, or from the server."""
         data = json.dumps(request).encode()
-        key = hashlib.sha256(f"{self.name}\n{path}\n".encode() + data).hexdigest()
+        key = self._key(path, data)
         while True:
             if self.cache is not None and (hit := self.cache.get(key)) is not None:
                 return as_cached(Reply.model_validate(hit))
@@ -233,6 +298,12 @@ class Teacher:
         except Waiting:
             self.budget.hold()
             raise
+        except Cut:  # nobody has read what the server may bill: it counts as the most, on disk too
+            self.budget.settle(cost, cost)
+            if self.cache is not None:
+                other = hashlib.sha256(f"cut {key}".encode()).hexdigest()  # the request itself is still to be answered
+                self.cache.put(other, {"cut": key}, tokens=cost.tokens, usd=cost.usd)
+            raise asyncio.CancelledError from None
         except BaseException:
             self.budget.settle(cost, Cost(0, 0.0))
             raise
@@ -268,16 +339,16 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
     """The reply in a response's JSON, which took `seconds`. Raises ValueError, KeyError, TypeError or AttributeError
     for what is none."""
     choices = content["choices"]
-    texts = tuple(text_of(choice) for choice in choices)
+    read = [split_thoughts(text_of(choice)) for choice in choices]
     reasons = [choice.get("finish_reason") or "" for choice in choices]
-    if not texts or "abort" in reasons or "error" in reasons:  # vLLM and routers say so when they gave up
+    if not read or "abort" in reasons or "error" in reasons:  # vLLM and routers say so when they gave up
         raise ValueError("no answer")
     message = choices[0].get("message") or {}
     counts = content.get("usage") or {}
     prompt, completion = int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0)
     read_before = int((counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
     return Reply(
-        texts=texts,
+        texts=tuple(text for _, text in read),
         finish_reason="length" if "length" in reasons else reasons[0],
         usage=Usage(
             calls=1,
@@ -286,8 +357,28 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
             seconds=round(seconds, 4),
             usd=price.usd(prompt, completion, read_before) if price else 0.0,
         ),
-        reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
+        reasoning=message.get("reasoning_content") or message.get("reasoning") or read[0][0],
     )
+
+
+def both(request: dict[str, Any], schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A chat request that is constrained to a schema, and one that tells it instead. No `<` in what is told: names in a
+    schema close no fence of a prompt."""
+    shape = {"name": "reply", "schema": schema, "strict": True}
+    held = request | {"response_format": {"type": "json_schema", "json_schema": shape}}
+    *before, last = request["messages"]
+    text = json.dumps(schema, ensure_ascii=False).replace("<", "\\u003c")
+    return held, request | {"messages": [*before, last | {"content": f"{last['content']}\n\n{TOLD}{text}"}]}
+
+
+def unfenced(text: str) -> str:
+    """What stands in a text's code fence, where that is JSON; else the text."""
+    found = FENCE.search(text)
+    with suppress(ValueError):
+        if found:
+            json.loads(found[2])
+            return found[2].strip()
+    return text
 
 
 def longest(request: dict[str, Any]) -> int:
@@ -306,6 +397,15 @@ def text_of(choice: dict[str, Any]) -> str:
     if text is not None and not isinstance(text, str):
         raise TypeError(f"text is a {type(text).__name__}")
     return text or ""
+
+
+def split_thoughts(text: str) -> tuple[str, str]:
+    """What a model thought, between <think> and </think> before its answer, and the answer: empty where it was cut
+    while it thought. Some templates open <think> themselves, so that the text only closes it."""
+    found = THOUGHTS.match(text) if "think>" in text else None
+    if found is None:
+        return "", text
+    return (found[1] or found[2] or "").strip(), text[found.end() :].lstrip()
 
 
 def written(text: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -17,10 +19,26 @@ from agentkd.trace import Usage
 console = Console(stderr=True, highlight=False)
 LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
 
+T = TypeVar("T")
+
 
 def say(text: str) -> None:
     """A line for the user; stdout stays free for `--json`."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+async def heartbeat(job: asyncio.Future[T], line: Callable[[float], str], say: Callable[[str], None]) -> T:
+    """What `job` gives; while it works, a line, made of the seconds so far, every LOG_EVERY seconds. Cancelled, it
+    cancels the job and waits until that has tidied up."""
+    start = time.monotonic()
+    try:
+        while not (await asyncio.wait({job}, timeout=LOG_EVERY))[0]:
+            say(line(time.monotonic() - start))
+    except asyncio.CancelledError:
+        job.cancel()
+        await asyncio.wait({job})
+        raise
+    return job.result()
 
 
 class Progress:

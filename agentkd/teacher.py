@@ -148,6 +148,7 @@ async def open_teacher(
         "max_tokens": max_tokens,
         "max_usd": max_usd,
         "price": price_for(spec, rest or spec, prices, max_usd, say),
+        "say": say,
     }
     identity = rest if is_url(spec) else spec
     if batch is not None:
@@ -156,7 +157,7 @@ async def open_teacher(
 
         key = os.environ.get("OPENAI_API_KEY")
         api = BatchApi(urls[0], key) if kind == "openai" and key else None
-        async with open_batch(rest, identity=identity, folder=batch, api=api, say=say, **options) as teacher:
+        async with open_batch(rest, identity=identity, folder=batch, api=api, **options) as teacher:
             yield teacher
         return
     if server is None:

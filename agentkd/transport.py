@@ -44,6 +44,24 @@ class Fault(Exception):
         self.wait = wait
 
 
+class Refused(WorldError):
+    """The server calls the request wrong: it is not worth sending again as it is."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message, retry=False)
+        self.status = status
+
+
+class Cut(asyncio.CancelledError):
+    """Cancelled after the request had been sent: the server may bill what nobody reads."""
+
+
+class Flight:
+    """Whether a request has left: not before a connection stands."""
+
+    sent = False
+
+
 class Address:
     """One server: what is in flight there, and whether it is spared after a failure."""
 
@@ -93,7 +111,8 @@ class Transport:
     async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> T:
         """Send JSON to `path` and read the answer's with `read`, which raises ValueError, KeyError, TypeError,
         AttributeError or IndexError for what is no answer. `seconds` is how long one attempt may take; `key` names the
-        request (unused here, batch files need it). Raises WorldError (with `retry`), PutOff after `stop`."""
+        request (unused here, batch files need it). Raises WorldError (with `retry`), Refused, PutOff after `stop`, Cut
+        in place of the CancelledError of a task whose request is on its way."""
         pause, sent = FIRST_PAUSE, 0
         tried: set[Address] = set()
         for retry in range(RETRIES + 1):
@@ -135,12 +154,12 @@ class Transport:
     async def _attempt(self, address: Address, path: str, data: bytes, seconds: float, read: Callable[[Any], T]) -> T:
         address.flying += 1
         address.sent += 1
+        flight = Flight()
         try:
-            status, headers, raw = await self._request(address, "POST", path, data, seconds)
+            status, headers, raw = await self._request(address, "POST", path, data, seconds, flight)
             if 300 <= status < 500 and status not in (408, 409, 429):
-                refused = f"{address.url} refused the request ({status}): {complaint(raw)}"
                 address.well()
-                raise WorldError(refused, retry=False)
+                raise Refused(f"{address.url} refused the request ({status}): {complaint(raw)}", status)
             if status >= 300:
                 raise Fault(f"{status}: {complaint(raw)}", retry_after(headers.get("Retry-After", "")))
             try:
@@ -150,6 +169,10 @@ class Transport:
         except Fault as fault:
             address.failed(fault.wait)
             raise
+        except asyncio.CancelledError:
+            if flight.sent:
+                raise Cut from None
+            raise
         finally:
             address.flying -= 1
             address.probed = False
@@ -157,7 +180,7 @@ class Transport:
         return answer
 
     async def _request(
-        self, address: Address, method: str, path: str, data: bytes | None, seconds: float
+        self, address: Address, method: str, path: str, data: bytes | None, seconds: float, flight: Flight | None = None
     ) -> tuple[int, Any, bytes]:
         """Status, headers and body. Raises Fault for what did not come, or not whole."""
         timeout = self._timeouts.get(seconds)
@@ -174,6 +197,7 @@ class Transport:
                 headers=address.headers,
                 proxy_headers=address.proxy_headers,
                 allow_redirects=False,  # a POST that is redirected would become a GET
+                trace_request_ctx=flight,
             ) as response:
                 return response.status, response.headers, await response.read()
         except aiohttp.InvalidURL:
@@ -186,10 +210,13 @@ class Transport:
     def _session(self) -> aiohttp.ClientSession:
         """One for all, made inside the running loop. How many connections there are is the caller's concurrency."""
         if self._open is None:
+            watch = aiohttp.TraceConfig()
+            watch.on_request_headers_sent.append(left)
             self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
                 headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[watch],
             )
         return self._open
 
@@ -234,6 +261,12 @@ class Transport:
         if self._open is not None:
             await self._open.close()
             self._open = None
+
+
+async def left(session: aiohttp.ClientSession, context: Any, sent: aiohttp.TraceRequestHeadersSentParams) -> None:
+    """aiohttp calls this when a request is written to its connection."""
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.sent = True
 
 
 def proxy_for(url: str) -> tuple[str | None, dict[str, str] | None]:

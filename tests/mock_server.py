@@ -36,9 +36,9 @@ def smallest(schema: dict[str, Any]) -> Any:
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, faults: Sequence[Fault], latency: float) -> None:
+    def __init__(self, faults: Sequence[Fault], latency: float, refused: Sequence[str]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.faults, self.latency = list(faults), latency
+        self.faults, self.latency, self.refused = list(faults), latency, refused
         self.released = threading.Event()  # what hangs waits for it
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
@@ -80,6 +80,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if fault == HANG:
             server.released.wait(60)
+        for field in server.refused:
+            if field in json.loads(body):
+                self.send(400, {"error": {"message": f"this {field} type is unavailable now"}})
+                return
         if isinstance(fault, int):
             fault = (fault, {"Retry-After": "0"})
         if isinstance(fault, tuple):
@@ -124,8 +128,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def mock_server(*, faults: Sequence[Fault] = (), latency: float = 0.0) -> Iterator[Server]:
-    server = Server(faults, latency)
+def mock_server(*, faults: Sequence[Fault] = (), latency: float = 0.0, refused: Sequence[str] = ()) -> Iterator[Server]:
+    """`refused` are fields of a request that the server answers with 400."""
+    server = Server(faults, latency, refused)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server

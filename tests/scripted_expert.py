@@ -20,7 +20,7 @@ Script = Mapping[tuple[str, str], Sequence[str]]
 
 def default(stage: str, action: str, prompt: str) -> str:
     if action == "choose" and stage in ("understand", "modalities"):
-        return prompt.strip().splitlines()[-2]  # the facts as they were read off the files, inside their fence
+        return re.findall(r"^<page>\n(.*)\n</page>$", prompt, re.MULTILINE)[-1]  # the facts as they were read
     if action == "choose":
         return json.dumps({"own_code": False, "why": "agreed"})
     if action == "analyse":
@@ -31,9 +31,9 @@ def default(stage: str, action: str, prompt: str) -> str:
 class Expert(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, script: Script, nonsense: str = "") -> None:
+    def __init__(self, script: Script, nonsense: str = "", refused: str = "") -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.nonsense = dict(script), nonsense
+        self.script, self.nonsense, self.refused = dict(script), nonsense, refused
         self.asked: Counter[tuple[str, str]] = Counter()
         self.prompts: list[str] = []
         self.lock = threading.Lock()
@@ -63,9 +63,9 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
-    def give(self, value: Any) -> None:
+    def give(self, value: Any, status: int = 200) -> None:
         body = json.dumps(value).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -76,6 +76,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.refused in request:
+            self.give({"error": {"message": "This response_format type is unavailable now"}}, 400)
+            return
         text = self.server.answer(request["messages"][-1]["content"])
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
@@ -84,8 +87,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def expert(script: Script | None = None, nonsense: str = "") -> Iterator[Expert]:
-    server = Expert(script or {}, nonsense)
+def expert(script: Script | None = None, nonsense: str = "", refused: str = "") -> Iterator[Expert]:
+    """`refused` is a field of a request that the server answers with 400."""
+    server = Expert(script or {}, nonsense, refused)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -147,6 +147,15 @@ def test_good_code_is_adopted_and_raises_the_score(tmp_path: Path, sandboxed: No
     assert rewards and rewards[0] is not None and rewards[0] > 0.2
 
 
+def test_a_server_without_schemas_writes_code_too(
+    tmp_path: Path, sandboxed: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with expert({("features", "code"): [FEATURES]}, refused="response_format") as server:
+        result = run(config(make(tmp_path), tmp_path / "run", teacher=server.spec))
+    assert result["features"] and not result["silent"]
+    assert capsys.readouterr().err.count("takes no JSON schema") == 1
+
+
 def test_broken_code_is_repaired(tmp_path: Path, sandboxed: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     broken = python("def features(train, test):\n    return train[['nothing']], test[['nothing']]")

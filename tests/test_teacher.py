@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentkd import transport
-from agentkd.client import chosen
+from agentkd.client import chosen, split_thoughts
 from agentkd.errors import UserError, WorldError
 from agentkd.prices import Price
 from agentkd.teacher import BudgetLimit, Cache, Reply, Teacher, TokenLimit, open_teacher, price_for, split_specs
@@ -83,6 +85,51 @@ def test_a_reply_and_its_request() -> None:
     assert request == {"model": MODEL, "messages": messages, "max_tokens": 8, "temperature": 0.5, "seed": 3}
 
 
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+def test_a_server_that_takes_no_schema_is_told_it(tmp_path: Path) -> None:
+    """The second form of the request is remembered for its kind of schema, and found again by a resumed run."""
+    said: list[str] = []
+
+    async def work(teacher: Teacher) -> list[str]:
+        first = await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA)
+        return [first.text, (await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=1)).text]
+
+    fenced = body('```json\n{"a": "x"}\n```')
+    with mock_server(faults=[400, fenced, fenced]) as server:
+        for _ in range(2):
+            cache = Cache(tmp_path)
+            assert use(server, work, cache=cache, say=said.append) == ['{"a": "x"}'] * 2
+        held, told, again = server.requests
+    assert "response_format" in held and "response_format" not in told and "response_format" not in again
+    assert told["messages"][0]["content"].startswith("hello\n\n") and '"a"' in told["messages"][0]["content"]
+    assert len(said) == 2 and "takes no JSON schema (object)" in said[0], "once a run"
+
+
+def test_a_request_that_is_wrong_without_a_schema_too_says_so() -> None:
+    async def work(teacher: Teacher) -> None:
+        with pytest.raises(WorldError, match="400"):
+            await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA)
+        await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA)
+        with pytest.raises(WorldError, match="401"):
+            await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=1)
+
+    with mock_server(faults=[400, 400, body("{}"), 401]) as server:
+        use(server, work)
+        assert ["response_format" in request for request in server.requests] == [True, False, True, True]
+
+
+def test_choices_of_a_server_that_cannot_constrain() -> None:
+    async def work(teacher: Teacher) -> list[str]:
+        return [(await teacher.complete("x", choices=["ab", "a"], sample=k)).text for k in range(2)]
+
+    answer: Fault = {"choices": [{"text": ' "ab", for', "finish_reason": "stop"}]}
+    with mock_server(faults=[422, answer, answer]) as server:
+        assert use(server, work) == ["ab", "ab"]
+        assert ["json_schema" in request for request in server.requests] == [True, False, False]
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_what_the_model_thought_is_kept_also_in_the_cache(name: str, tmp_path: Path) -> None:
     with mock_server(faults=[body("42", **{name: "six times seven"})]) as server:
@@ -94,12 +141,49 @@ def test_what_the_model_thought_is_kept_also_in_the_cache(name: str, tmp_path: P
 
 def test_a_cut_answer_stays_cut_and_a_longer_one_is_asked_for(tmp_path: Path) -> None:
     """The cache says `length` as the server did; the key holds max_tokens, so raising it asks again."""
-    with mock_server(faults=[body(None, finish="length", reasoning="well, ")]) as server:
+    with mock_server(faults=[body("well, ", finish="length")]) as server:
         for _ in range(2):
             reply = ask(server, cache=Cache(tmp_path))
-            assert (reply.text, reply.finish_reason) == ("", "length")
+            assert (reply.text, reply.finish_reason) == ("well, ", "length")
         assert len(server.requests) == 1
         assert ask(server, cache=Cache(tmp_path), max_tokens=80).finish_reason == "stop"
+
+
+CUT_THOUGHTS = [body(None, finish="length", reasoning="well, "), body("<think>well, ", finish="length")]
+
+
+@pytest.mark.parametrize("cut", CUT_THOUGHTS)
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_thoughts_are_given_room(cut: Fault, schema: Any, tmp_path: Path) -> None:
+    """Once they have used up an answer's; a resumed run asks for nothing again, whichever room its answers had."""
+    said: list[str] = []
+    samples = [1, 2, 3]
+
+    async def work(teacher: Teacher) -> list[str]:
+        return [(await teacher.chat(HELLO, max_tokens=8, schema=schema, sample=k)).text for k in samples]
+
+    with mock_server(faults=[body("short"), cut, body("<think>so\n</think>\n42"), body("43")]) as server:
+        assert use(server, work, cache=Cache(tmp_path), say=said.append) == ["short", "42", "43"]
+        assert [request["max_tokens"] for request in server.requests] == [8, 8, 8 + 4096, 8 + 4096]
+        samples = [2, 3, 1]  # as another order of agents would have it
+        assert use(server, work, cache=Cache(tmp_path)) == ["42", "43", "short"]
+        assert len(server.requests) == 4 and len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("<think>a\nb</think>\n\nc", ("a\nb", "c")),
+        ("a </think> c </think>", ("a", "c </think>")),
+        ("\n<think>a", ("a", "")),
+        ("<think></think>c", ("", "c")),
+        ("c <think>", ("", "c <think>")),
+        (" c ", ("", " c ")),
+        ("", ("", "")),
+    ],
+)
+def test_thoughts_are_told_from_the_answer(text: str, parts: tuple[str, str]) -> None:
+    assert split_thoughts(text) == parts
 
 
 @pytest.mark.parametrize("fault", [body(finish="abort"), body(finish="error"), body(["a list"])])  # type: ignore[arg-type]
@@ -210,6 +294,45 @@ def test_a_failed_request_gives_its_reservation_back() -> None:
 
     with mock_server(faults=[400] * 3) as server:
         use(server, work, max_tokens=100)
+
+
+def test_a_request_that_is_cut_on_its_way_costs_the_most(tmp_path: Path) -> None:
+    """The server may bill what nobody reads, in this run and in one that resumes it; the answer is still asked for."""
+
+    async def work(teacher: Teacher) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
+        assert teacher.budget.spent.tokens > 8 and teacher.budget.reserved.tokens == 0
+        assert teacher.budget.spent.usd > 0.016
+
+    cache = Cache(tmp_path)
+    with mock_server(faults=[HANG]) as server:
+        use(server, work, cache=cache, price=PRICE)
+        spent = Cache(tmp_path)
+        assert (spent.tokens, spent.usd) == (cache.tokens, cache.usd) and spent.tokens > 8
+        with pytest.raises(TokenLimit, match=f"{spent.tokens} tokens used"):
+            use(server, lambda teacher: teacher.chat(HELLO, max_tokens=8), cache=spent, max_tokens=spent.tokens + 8)
+        assert ask(server, cache=spent).usage.cached == 0
+
+
+def test_a_request_that_is_cut_before_it_was_sent_costs_nothing() -> None:
+    """The server's queue of connections is full: none is made, and nothing is sent."""
+
+    async def work(listener: socket.socket) -> None:
+        teacher = Teacher(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", MODEL, identity=MODEL, cache=None)
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
+            assert teacher.budget.spent.tokens == teacher.budget.reserved.tokens == 0
+        finally:
+            await teacher.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        asyncio.run(work(listener))
 
 
 def test_a_server_that_counts_nothing_is_charged_the_most(tmp_path: Path) -> None:

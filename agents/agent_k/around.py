@@ -15,7 +15,7 @@ from agentkd.agents.agent_k.limits import LEAST
 from agentkd.agents.agent_k.memory import Entry
 from agentkd.agents.agent_k.sandbox import Limits, Outcome, Sandbox
 from agentkd.agents.agent_k.setup import Setup, read_setup
-from agentkd.progress import LOG_EVERY
+from agentkd.progress import heartbeat
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.ask import Asker
@@ -79,6 +79,9 @@ class Around:
     def threads(self) -> int:
         return self.config.threads or 1
 
+    def at_work(self, name: str, took: float) -> str:
+        return f"{name}: at work for {took:.0f} s · {max(self.clock.left, 0):.0f} s left in all"
+
     async def in_sandbox(
         self,
         module: str,
@@ -99,12 +102,8 @@ class Around:
             return self.sandbox.run(argv, work=work, read=read, limits=limits, env=threads, cancel=cancel)
 
         job = asyncio.get_running_loop().run_in_executor(None, run)
-        try:
-            took = 0.0
-            while not (await asyncio.wait({job}, timeout=LOG_EVERY))[0]:
-                took += LOG_EVERY
-                self.say(f"{work.name}: at work for {took:.0f} s · {max(self.clock.left, 0):.0f} s left in all")
-            return job.result()
+        try:  # shielded: what runs is ended by `cancel`
+            return await heartbeat(asyncio.shield(job), lambda took: self.at_work(work.name, took), self.say)
         except asyncio.CancelledError:
             cancel.set()
             await job

@@ -12,6 +12,7 @@ from typing import Any
 
 from agentkd.agents.agent_k.around import MODEL, STAGES, Around, State
 from agentkd.agents.agent_k.ask import (
+    LENGTHS,
     PAGE,
     VIEW,
     Silent,
@@ -42,6 +43,7 @@ class Work:
     usage: list[dict[str, Any]] = field(default_factory=list)
     memory: list[Entry] = field(default_factory=list)
     teacher: str = ""  # who has answered
+    cut: int = 0  # tokens at which the last answer was cut, 0 for a whole one
 
     @classmethod
     def on(cls, state: State) -> Work:
@@ -57,7 +59,7 @@ class Work:
         """The model's answer with the stage's context around the question; recorded. Raises Silent."""
         could = around.asker.open(setup=setup)
         try:
-            step, usage = await around.asker.ask(
+            step, reply = await around.asker.ask(
                 stage, action, prompt or action, context(around, state, self.memory, stage) | values,
                 setup=setup, schema=schema, attempt=attempt,
             )  # fmt: skip
@@ -67,8 +69,9 @@ class Work:
                 self.note(Step(kind=f"{stage}.{action}", verdict=verdict))
             raise
         self.note(step)
-        self.usage.append(usage.model_dump(mode="json"))
+        self.usage.append(reply.usage.model_dump(mode="json"))
         self.teacher = around.asker.teacher
+        self.cut = LENGTHS[action] if reply.finish_reason == "length" else 0
         return step.output
 
     def update(self, **values: Any) -> dict[str, Any]:
@@ -150,6 +153,9 @@ async def tried(around: Around, work: Work, stage: str, code: str, attempt_code:
         (folder / "code.py").write_text(code)
         with around.clock.models():
             failures, outcome = await attempt_code(folder)
+    if failures and work.cut:
+        message = f"the answer was cut at {work.cut} tokens: write shorter code, without comments and explanations"
+        failures = [Failure(test="answer is whole", stage=stage, message=message), *failures]
     evidence = [item.evidence for item in failures] or [passed(f"{stage} code")]
     reason = "; ".join(item.message for item in failures)
     work.note(

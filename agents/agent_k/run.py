@@ -143,6 +143,7 @@ async def _run(
             clock,
             say,
             seed=config.seed,
+            timeout=config.timeout,
         )
         around = Around(
             config=config, source=source, run=store.path, sandbox=sandbox, asker=asker, clock=clock,

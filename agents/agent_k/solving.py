@@ -37,6 +37,7 @@ from agentkd.agents.agent_k.setting_up import go_back
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.solve import Candidate
 from agentkd.agents.agent_k.solve.data import read_csv
+from agentkd.progress import heartbeat
 from agentkd.shard import write_atomically
 from agentkd.trace import StageTest, Step, Verdict
 
@@ -233,7 +234,8 @@ async def ensemble(around: Around, state: State) -> Command[str]:
                      read_left(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
     folds = read_csv(around.workspace / "maps" / "folds.csv")
     start = time.monotonic()
-    blend = await asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed)
+    job = asyncio.ensure_future(asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed))
+    blend = await heartbeat(job, lambda took: around.at_work("blend", took), around.say)
     folder = root / f"blend-{maps_hash(around.workspace)}"
     folder.mkdir(exist_ok=True)
     save(blend.oof, folder / "oof.csv")

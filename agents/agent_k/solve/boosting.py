@@ -122,8 +122,7 @@ def grow(
             )
             kinds = problem.y if problem.classes else None
             train, seen = (
-                sampled(some_rows, most, seed + number, kinds)
-                for some_rows, most in ((train, rows), (seen, rows // 2))
+                sampled(some_rows, most, seed + number, kinds) for some_rows, most in ((train, rows), (seen, rows // 2))
             )
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
