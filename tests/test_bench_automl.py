@@ -27,6 +27,15 @@ def test_lower_is_better_for_an_error_and_no_score_is_last() -> None:
     assert automl.mean_ranks(rows, "overall") == {"agentkd": 2.0, "autogluon": 1.0, "flaml": 3.0}
 
 
+def test_the_difference_of_ranks_is_paired_by_competition() -> None:
+    rows = [row("agentkd", 0.9, name=name, seed=seed) for name in "abcd" for seed in (0, 1)]
+    rows += [
+        row("flaml", 0.8 if seed or name != "a" else 1.0, name=name, seed=seed) for name in "abcd" for seed in (0, 1)
+    ]
+    mean, low, high = automl.rank_differences(rows, "overall")["flaml"]
+    assert mean == pytest.approx(-0.75) and low == -1 and high <= -0.25
+
+
 def test_only_what_all_have_run_counts() -> None:
     rows = [row("agentkd", 0.9), row("autogluon", 0.8), row("agentkd", 0.1, seed=1), row("agentkd-local", 1.0)]
     assert automl.mean_ranks(rows, "overall") == {"agentkd": 1.0, "autogluon": 2.0}

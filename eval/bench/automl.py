@@ -34,6 +34,7 @@ from agentkd.agents.agent_k.solve.data import Data, load
 from agentkd.agents.agent_k.source import local_source
 from agentkd.errors import UserError
 from agentkd.eval.competition import LOG, grade
+from agentkd.eval.metrics import paired_difference
 from agentkd.progress import say
 from agentkd.shard import write_atomically
 
@@ -82,6 +83,7 @@ def bench(
                     report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
                     report["mean_rank"] = mean_ranks(report["rows"], "overall")
                     report["mean_rank_private"] = mean_ranks(report["rows"], "private")
+                    report["rank_difference"] = rank_differences(report["rows"], "overall")
                     write_atomically(file, json.dumps(report, indent=1) + "\n")
                 say(line(row))
     return report
@@ -220,11 +222,11 @@ def read_predictions(data: Data, file: Path) -> pd.DataFrame:
     return out
 
 
-def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
-    """Mean rank of the RANKED by a score (`overall`: all test rows, `private`: that half) over the (competition, seed)
-    that all of them have a row for; ties share a rank, a row without a valid score is last."""
+def ranks(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[str, int], float]]:
+    """Rank of each of the RANKED by a score (`overall`: all test rows, `private`: that half) in each (competition,
+    seed) that all of them have a row for; ties share a rank, a row without a valid score is last."""
     systems = [name for name in RANKED if any(row["system"] == name for row in rows)]
-    ranks: dict[str, list[float]] = {system: [] for system in systems}
+    found: dict[str, dict[tuple[str, int], float]] = {system: {} for system in systems}
     rows = [row for row in rows if row["system"] in systems]
     for key in sorted({(row["competition"], row["seed"]) for row in rows}):
         here = {row["system"]: row for row in rows if (row["competition"], row["seed"]) == key}
@@ -236,8 +238,27 @@ def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
         for system in systems:
             less = sum(v < values[system] for v in values.values())
             same = sum(v == values[system] for v in values.values())
-            ranks[system].append(less + (same + 1) / 2)
-    return {system: round(float(np.mean(found)), 3) for system, found in ranks.items() if found}
+            found[system][key] = less + (same + 1) / 2
+    return found
+
+
+def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
+    return {name: round(float(np.mean(list(each.values()))), 3) for name, each in ranks(rows, by).items() if each}
+
+
+def rank_differences(rows: list[dict[str, Any]], by: str) -> dict[str, list[float]]:
+    """agentkd's rank less each peer's: mean and 95 % interval (low, high) over the competitions, seeds averaged."""
+    found = ranks(rows, by)
+    mine = found.pop(RANKED[0], {})
+    names = sorted({name for name, _ in mine})
+
+    def by_competition(each: dict[tuple[str, int], float]) -> list[float]:
+        return [float(np.mean([rank for (one, _), rank in each.items() if one == name])) for name in names]
+
+    pairs = {
+        peer: paired_difference(by_competition(mine), by_competition(each)) for peer, each in found.items() if mine
+    }
+    return {peer: [round(value, 3) for value in three] for peer, three in pairs.items()}
 
 
 def line(row: dict[str, Any]) -> str:
