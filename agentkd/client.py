@@ -183,8 +183,8 @@ class Teacher:
         if schema is None:
             return await self._ask(CHAT, request, messages)
         kind = str(schema.get("type", "choice"))  # OpenAI's own servers hold answers to objects alone
-        reply, held = await self._constrained(CHAT, *both(request, schema), kind, messages)
-        return reply if held else reply.model_copy(update={"texts": tuple(map(unfenced, reply.texts))})
+        reply = await self._constrained(CHAT, *both(request, schema), kind, messages)
+        return reply.model_copy(update={"texts": tuple(map(unfenced, reply.texts))})  # some only pretend to constrain
 
     def _known_chat(self, request: dict[str, Any], schema: dict[str, Any] | None) -> bool:
         forms = (request,) if schema is None else both(request, schema)
@@ -220,7 +220,7 @@ class Teacher:
                 "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}},
                 "json_schema": schema,  # llama.cpp's name for it; vLLM reads the other
             }
-            reply, _ = await self._constrained("/completions", held, loose, "completion", 1)
+            reply = await self._constrained("/completions", held, loose, "completion", 1)
         else:
             reply = await self._ask("/completions", loose, 1)
         texts = (chosen(text, choices) if choices else written(text) for text in reply.texts)
@@ -228,10 +228,10 @@ class Teacher:
 
     async def _constrained(
         self, path: str, held: dict[str, Any], loose: dict[str, Any], kind: str, messages: int
-    ) -> tuple[Reply, bool]:
-        """The answer to the request `held`, which constrains it, and True; where the server refuses that, the answer to
-        `loose`, then and from then on for schemas of this kind, and False. An answer in the cache counts in either
-        form, so a resumed run is not refused again."""
+    ) -> Reply:
+        """The answer to the request `held`, which constrains it; where the server refuses that, the answer to `loose`,
+        then and from then on for schemas of this kind. An answer in the cache counts in either form, so a resumed run
+        is not refused again."""
         holds = self._holds.get(kind)
         if not holds:
             holds = self._known(path, held) or (holds is None and not self._known(path, loose))
@@ -243,12 +243,12 @@ class Teacher:
                     raise
             else:
                 self._holds.setdefault(kind, True)
-                return reply, True
+                return reply
         reply = await self._ask(path, loose, messages)  # refused for another reason, it says so once more
         if self._holds.get(kind) is not False:
             self._holds[kind] = False
             self.say(f"{self.name}: the server takes no JSON schema ({kind}); from now on it is asked without one")
-        return reply, False
+        return reply
 
     def _known(self, path: str, request: dict[str, Any]) -> bool:
         return self.cache is not None and self._key(path, json.dumps(request).encode()) in self.cache

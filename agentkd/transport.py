@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 
 from agentkd.errors import PutOff, UserError, WorldError
 
@@ -56,10 +57,15 @@ class Cut(asyncio.CancelledError):
     """Cancelled after the request had been sent: the server may bill what nobody reads."""
 
 
-class Flight:
-    """Whether a request has left: not before a connection stands."""
+class Body(aiohttp.BytesPayload):
+    """A request's body, which knows whether it was written: not before a connection stands. (aiohttp's tracing tells it
+    too, and makes a request a tenth slower.)"""
 
     sent = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.sent = True
+        await super().write_with_length(writer, content_length)
 
 
 class Address:
@@ -154,9 +160,9 @@ class Transport:
     async def _attempt(self, address: Address, path: str, data: bytes, seconds: float, read: Callable[[Any], T]) -> T:
         address.flying += 1
         address.sent += 1
-        flight = Flight()
+        body = Body(data)
         try:
-            status, headers, raw = await self._request(address, "POST", path, data, seconds, flight)
+            status, headers, raw = await self._request(address, "POST", path, body, seconds)
             if 300 <= status < 500 and status not in (408, 409, 429):
                 address.well()
                 raise Refused(f"{address.url} refused the request ({status}): {complaint(raw)}", status)
@@ -170,7 +176,7 @@ class Transport:
             address.failed(fault.wait)
             raise
         except asyncio.CancelledError:
-            if flight.sent:
+            if body.sent:
                 raise Cut from None
             raise
         finally:
@@ -180,7 +186,7 @@ class Transport:
         return answer
 
     async def _request(
-        self, address: Address, method: str, path: str, data: bytes | None, seconds: float, flight: Flight | None = None
+        self, address: Address, method: str, path: str, body: Body | None, seconds: float
     ) -> tuple[int, Any, bytes]:
         """Status, headers and body. Raises Fault for what did not come, or not whole."""
         timeout = self._timeouts.get(seconds)
@@ -191,13 +197,12 @@ class Transport:
             async with self._session().request(
                 method,
                 address.url + path,
-                data=data,
+                data=body,
                 timeout=timeout,
                 proxy=address.proxy,
                 headers=address.headers,
                 proxy_headers=address.proxy_headers,
                 allow_redirects=False,  # a POST that is redirected would become a GET
-                trace_request_ctx=flight,
             ) as response:
                 return response.status, response.headers, await response.read()
         except aiohttp.InvalidURL:
@@ -210,13 +215,10 @@ class Transport:
     def _session(self) -> aiohttp.ClientSession:
         """One for all, made inside the running loop. How many connections there are is the caller's concurrency."""
         if self._open is None:
-            watch = aiohttp.TraceConfig()
-            watch.on_request_headers_sent.append(left)
             self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
                 headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[watch],
             )
         return self._open
 
@@ -261,12 +263,6 @@ class Transport:
         if self._open is not None:
             await self._open.close()
             self._open = None
-
-
-async def left(session: aiohttp.ClientSession, context: Any, sent: aiohttp.TraceRequestHeadersSentParams) -> None:
-    """aiohttp calls this when a request is written to its connection."""
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.sent = True
 
 
 def proxy_for(url: str) -> tuple[str | None, dict[str, str] | None]:
