@@ -214,8 +214,11 @@ def failure_of(outcome: Outcome, stage: str) -> list[Failure]:
     """What the sandbox says of code that did not end well, in the test's words."""
     if outcome.ok:
         return []
-    lines = outcome.output.strip().splitlines() or ["it printed nothing"]
-    what = f"stopped, over its limit of {outcome.stopped}" if outcome.stopped else f"ended with code {outcome.code}"
+    lines = outcome.output.strip().splitlines()
+    what = f"ended with code {outcome.code}"
+    if outcome.stopped:  # the sandbox's last line says at which limit
+        what = lines.pop().strip("[]") if lines else f"stopped, over its limit of {outcome.stopped}"
+    lines = lines or ["it printed nothing"]
     before = " | ".join(lines[-12:-1])[-700:]
     message = f"{what}: {lines[-1][:400]}" + (f" (before it: {before})" if before else "")
     return [Failure(test=f"{stage} code runs", stage=stage, message=message)]
