@@ -198,7 +198,7 @@ def _watched(started: Started, limits: Limits, folders: Sequence[Path], cancel: 
 
 def _over(seconds: float, limits: Limits, kept: _Kept, cancel: threading.Event | None) -> tuple[Stopped, str] | None:
     if seconds > limits.seconds:
-        return "time", f"{limits.seconds:.3g} s, the limit of time"
+        return "time", f"{limits.seconds:.1f} s, the limit of time"
     if cancel is not None and cancel.is_set():
         return "stop", "asked to stop"
     if kept.total > _FLOOD * kept.size:
