@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,17 +89,17 @@ def _grade(competition: Path, facts: dict[str, Any], submission: Path) -> Grade:
     answers = [column for column in solution.columns if column not in (name, "Usage")]
     given = check(submission, name, list(sample.columns), list(solution[name]))
     given = given.set_index(name).loc[list(solution[name])].reset_index()
-    labels = set(sample[outputs[0]]) if facts["task"] == "binary" else _worded(given[outputs[0]], solution[answers[0]])
-    if METRICS[facts["metric"]].needs != "label":
-        labels = set()
-    setup = _setup(facts, outputs, answers, solution, labels)
-    truth, predictions = _truth(setup, solution, name), _predictions(setup, given, name)
+    if facts["metric"] == "map@k":
+        most = max(len(cell.split()) for cell in sample[outputs[0]])
+        scored = _by_rank(given[outputs[0]], solution[answers[0]], most)
+    else:
+        scored = _by_metric(facts, outputs, answers, solution, sample, given)
     usage = solution["Usage"] if "Usage" in solution.columns else ["Private"] * len(solution)
     scores: dict[str, float | None] = {}
     try:
         for part in ("Public", "Private", "all"):
             rows = [i for i, word in enumerate(usage) if part in ("all", word)]
-            scores[part] = score(setup, truth.iloc[rows], predictions.iloc[rows]) if rows else None
+            scores[part] = scored(rows) if rows else None
     except UserError as error:
         raise Invalid(str(error)) from None
     result = scores["all"]
@@ -112,6 +113,27 @@ def _grade(competition: Path, facts: dict[str, Any], submission: Path) -> Grade:
     given_medal = medal(result, board, lower) if board else medal_by_thresholds(result, limits, lower)
     return Grade(facts["slug"], True, "", facts["metric"], scores["Public"], scores["Private"], result, q,
                  given_medal, above)  # fmt: skip
+
+
+def _by_metric(
+    facts: dict[str, Any], outputs: list[str], answers: list[str], solution: pd.DataFrame, sample: pd.DataFrame,
+    given: pd.DataFrame,
+) -> Callable[[list[int]], float]:  # fmt: skip
+    """The score of some rows."""
+    labels: set[str] = set()
+    if METRICS[facts["metric"]].needs == "label":
+        labels = _worded(given[outputs[0]], solution[answers[0]])
+        labels = set(sample[outputs[0]]) if facts["task"] == "binary" else labels
+    setup = _setup(facts, outputs, answers, solution, labels)
+    truth, predictions = _truth(setup, solution, facts["id"]), _predictions(setup, given, facts["id"])
+    return lambda rows: score(setup, truth.iloc[rows], predictions.iloc[rows])
+
+
+def _by_rank(given: pd.Series[Any], truth: pd.Series[Any], most: int) -> Callable[[list[int]], float]:
+    """MAP@k of cells with up to `most` classes, one true: 1 over the first place that it has in its cell, or 0."""
+    places = [cell.split()[:most] for cell in given]
+    hits = [1 / (words.index(true) + 1) if true in words else 0.0 for words, true in zip(places, truth, strict=True)]
+    return lambda rows: sum(hits[row] for row in rows) / len(rows)
 
 
 def check(submission: Path, name: str, columns: list[str], ids: list[str]) -> pd.DataFrame:

@@ -100,6 +100,15 @@ def test_labels_and_probabilities(tmp_path: Path) -> None:
     assert found.overall == pytest.approx(0.693147, abs=1e-5)
 
 
+def test_several_classes_in_a_cell(tmp_path: Path) -> None:
+    facts = {"metric": "map@k", "task": "multiclass", "targets": ["kind"]}
+    solution = "id,kind,Usage\n1,a,Public\n2,b,Private\n3,c,Private\n4,d,Private\n"
+    where = competition(tmp_path / "c", facts, solution, "id,kind\n1,a b c\n2,a b c\n3,a b c\n4,a b c\n")
+    file = submitted(tmp_path, "id,kind\n1,a b c\n2,a b c\n3,a b x c\n4,a\n")  # what comes too late is not read
+    found = grade(where, file, tmp_path / "log.jsonl")
+    assert (found.public, found.private, found.overall) == pytest.approx((1, 0.5 / 3, 1.5 / 4))
+
+
 def test_medals_by_the_number_of_teams() -> None:
     """Kaggle's table, at its edges."""
     assert medal_ranks(99) == {"gold": 9, "silver": 19, "bronze": 39}
