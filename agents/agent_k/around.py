@@ -79,6 +79,11 @@ class Around:
     def threads(self) -> int:
         return self.config.threads or 1
 
+    @property
+    def longest(self) -> float:
+        """Seconds that a run in the sandbox may take: half of what is kept for the end is there for one that is late."""
+        return max(self.clock.left + self.clock.reserve / 2, LEAST)
+
     def at_work(self, name: str, took: float) -> str:
         return f"{name}: at work for {took:.0f} s · {max(self.clock.left, 0):.0f} s left in all"
 
@@ -93,7 +98,7 @@ class Around:
         """`python -m MODULE ARGUMENTS` in the folder `work`, for so many seconds, and no longer than the run's clock
         allows. Ended with this task: nothing is left running."""
         cancel = threading.Event()
-        seconds = min(max(seconds, 1.0), max(self.clock.left + self.clock.reserve / 2, LEAST))
+        seconds = min(max(seconds, 1.0), self.longest)
         limits = Limits(seconds=seconds, memory_mb=self.config.memory_mb, disk_mb=self.config.disk_mb)
         argv = [sys.executable, "-m", module, *arguments]
         threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

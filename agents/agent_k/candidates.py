@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SOLVE = "agentkd.agents.agent_k.solve"
 GRACE = 5.0  # seconds, and a quarter more than its budget: a solver that keeps to it may still be busy writing
+LATE = 0.85  # of the longest that a solver may take is what it is told: stopped for being late, it leaves nothing
 BYTES = 1 << 31  # of a file that is read
 
 
@@ -65,7 +66,8 @@ async def run_candidate(
         "author": CODE, "folder": folder.name, "basis": basis(around, state), "kind": candidate.kind
     }  # fmt: skip
     if not complete(folder):
-        write_atomically(folder / "spec.json", json.dumps(spec | {"seconds": round(seconds, 1)}))
+        within = round(min(seconds, LATE * around.longest), 1)
+        write_atomically(folder / "spec.json", json.dumps(spec | {"seconds": within}))
         read = [around.workspace / "maps", around.workspace / "data", *([Path(features).resolve()] if features else [])]
         outcome = await around.in_sandbox(SOLVE, "spec.json", work=folder.resolve(),
                                           read=[path.absolute() for path in read if path.exists()],
