@@ -81,7 +81,7 @@ class Around:
 
     @property
     def longest(self) -> float:
-        """Seconds that a run in the sandbox may take: half of what is kept for the end is there for one that is late."""
+        """Seconds that a run in the sandbox may take: half of what is kept for the end is there for a late one."""
         return max(self.clock.left + self.clock.reserve / 2, LEAST)
 
     def at_work(self, name: str, took: float) -> str:
