@@ -7,6 +7,7 @@ of text, so that a run and its resumed twin see the same world.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -73,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
             server.requests.append(json.loads(body))
             fault = server.faults.pop(0) if server.faults else None
         if fault == RESET:
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)  # closed, it would live on in rfile and wfile
             return
         if fault == GARBAGE:
             self.send_bytes(200, b"<html>not json")
