@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,7 +109,7 @@ def asker(
         await asyncio.sleep(opening)
         return model
 
-    return Asker("slow", opened, Clock(tmp_path, hours * 3600), said.append, timeout=timeout), said
+    return Asker("slow", opened, Clock(tmp_path, hours * 3600), said.append, threading.Event(), timeout=timeout), said
 
 
 def ask(asker: Asker, action: str = "summarise") -> Any:

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import re
+import threading
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -40,7 +41,8 @@ class Silent(Exception):
 class Asker:
     """The model, as the stages see it: `teacher` names it, and it is opened when it is first asked, for a server may
     take minutes to start. It falls silent for good where there is none, where a limit is reached, or where it has
-    failed PATIENCE times in a row; `why` then says so. One answer may take `timeout` seconds."""
+    failed PATIENCE times in a row; `why` then says so. One answer may take `timeout` seconds. `stopping` is the run's:
+    once it is set, nothing more is sent."""
 
     def __init__(
         self,
@@ -48,19 +50,20 @@ class Asker:
         open_model: Callable[[], Awaitable[Chat]],
         clock: Clock,
         say: Callable[[str], None],
+        stopping: threading.Event,
         seed: int = 0,
         timeout: float = 600.0,
     ) -> None:
         self.teacher, self.clock, self.say, self.seed, self.timeout = teacher, clock, say, seed, timeout
+        self.stopping = stopping
         self.why = "no teacher" if teacher == NO_TEACHER else ""
         self.errors = self.refused = 0
         self._open_model = open_model
         self._model: Chat | None = None
-        self._stopped = False
 
     def stop(self) -> None:
-        """Send nothing more: the run is stopping."""
-        self._stopped = True
+        """Stop the run: nothing begins, nothing more is sent."""
+        self.stopping.set()
         if isinstance(self._model, Teacher):
             self._model.stop()
 
@@ -133,7 +136,7 @@ class Asker:
         return Step(kind=f"{stage}.{action}", messages=messages, output=reply.text), reply
 
     def _admit(self, *, setup: bool) -> None:
-        if self._stopped:
+        if self.stopping.is_set():
             raise PutOff("not asked: the run is stopping")
         if not self.open(setup=setup):
             raise Silent(self.why or "its share of the time is used")

@@ -142,6 +142,7 @@ async def _run(
             lambda: stack.enter_async_context(opened_teacher(config, store.path)),
             clock,
             say,
+            stop,
             seed=config.seed,
             timeout=config.timeout,
         )
@@ -150,13 +151,9 @@ async def _run(
             submissions=submissions, long_term=LongTerm(store.path / "memory.sqlite"), stop=stop, say=say,
         )  # fmt: skip
 
-        def end() -> None:
-            stop.set()
-            asker.stop()
-
         async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
             graph = build(around, saver)
-            with Drain(end), suppress(PutOff):  # what was put off: the block ends in a KeyboardInterrupt
+            with Drain(asker.stop), suppress(PutOff):  # what was put off: the block ends in a KeyboardInterrupt
                 state = await go_on(graph, around, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
         metrics = outcome(around, state) | asked
