@@ -65,7 +65,7 @@ class Work:
             )  # fmt: skip
         except Silent as silence:
             if could:
-                verdict = Verdict(ok=False, rung=stage, reason=f"no answer: {silence}"[:300])
+                verdict = Verdict(ok=False, rung=stage, reason=str(silence)[:300])
                 self.note(Step(kind=f"{stage}.{action}", verdict=verdict))
             raise
         self.note(step)
