@@ -189,6 +189,7 @@ class KaggleConfig(StageConfig):
             "target",
             "task",
             "metric",
+            "positive",
         }
     )
 
@@ -209,12 +210,14 @@ class KaggleConfig(StageConfig):
     target: str | None = Field(None, description="the column, or columns a,b, to be predicted")
     task: Literal["binary", "multiclass", "multilabel", "regression"] | None = None
     metric: str | None = Field(None, description="the metric's name, where the pages do not tell")
+    positive: str | None = Field(None, description="of two classes the one whose probability, or F1, is asked for")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
 
     def settled(self) -> dict[str, str]:
         """The facts that the user has fixed."""
-        named = {"id": self.id, "target": self.target, "task": self.task, "metric": self.metric}
+        named = {"id": self.id, "target": self.target, "task": self.task, "metric": self.metric,
+                 "positive": self.positive}  # fmt: skip
         return {name: value for name, value in named.items() if value}
 
 

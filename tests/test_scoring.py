@@ -82,6 +82,7 @@ VALUES = {
     "rmsle": lambda t, v: math.sqrt(mean((math.log1p(a) - math.log1p(b)) ** 2 for a, b in zip(t, v, strict=True))),
     "msle": lambda t, v: mean((math.log1p(a) - math.log1p(b)) ** 2 for a, b in zip(t, v, strict=True)),
     "mape": lambda t, v: mean(abs(a - b) / a for a, b in zip(t, v, strict=True)),
+    "rmspe": lambda t, v: math.sqrt(mean(((a - b) / a) ** 2 for a, b in zip(t, v, strict=True))),
     "smape": lambda t, v: 100 * mean(abs(a - b) / ((a + b) / 2) for a, b in zip(t, v, strict=True)),
     "r2": lambda t, v: 1 - sum((a - b) ** 2 for a, b in zip(t, v, strict=True)) / sum((a - mean(t)) ** 2 for a in t),
     "pearson": naive_pearson,
@@ -451,6 +452,18 @@ def test_f1_of_sets_of_labels(average: str) -> None:
         ("evaluated on the balanced logarithmic loss", "balanced_logloss"),
         ("evaluated using the mean of per-class accuracy", "balanced_accuracy"),
         ("scored by the error rate", "accuracy"),
+        ("evaluated on AUROC", "auc"),
+        ("evaluated on the root mean square percentage error (RMSPE)", "rmspe"),
+        ("scored on the RMSE of the log1p-transformed price", "rmsle"),
+        ("RMS error is the metric", "rmse"),
+        ("the metric is the unweighted mean of the per-class F1 scores", "f1_macro"),
+        ("scored by macro-averaged recall", "balanced_accuracy"),
+        ("evaluated on their classification error", "accuracy"),
+        ("Because the classes are imbalanced, accuracy is misleading; submissions are evaluated using ROC AUC.", "auc"),
+        ("We do not use accuracy. Submissions are scored with the F1-score.", "f1"),
+        ("Unlike last year, when accuracy was used, the metric is F1.", "f1"),
+        ("Instead of RMSE we use MAE as the evaluation metric.", "mae"),
+        ("In the previous edition we used log loss. This time submissions are evaluated by ROC AUC.", "auc"),
     ],
 )  # fmt: skip
 def test_the_wordings_of_kaggles_pages(text: str, name: str) -> None:
@@ -480,12 +493,21 @@ def test_kaggles_own_names_of_metrics(hint: str, name: str) -> None:
     assert find_metric("Submissions are evaluated on accuracy.", hint)[0] == name
 
 
-def test_the_evaluation_section_counts_most() -> None:
-    text = """# Overview
+@pytest.mark.parametrize(
+    "headings",
+    [("# Overview", "## Evaluation", "## Data"), ("Overview\n===", "Evaluation\n----------", "Data\n----"),
+     ("**Overview**", "**Evaluation**", "**Data**"), ("<h1>Overview</h1>", "<h2>Evaluation</h2>", "<h2>Data</h2>")],
+)  # fmt: skip
+def test_the_evaluation_section_counts_most(headings: tuple[str, str, str]) -> None:
+    first, middle, last = headings
+    text = f"""{first}
 Improve the accuracy of forecasts; last year's RMSE was 3.
-## Evaluation
-Submissions are scored on the mean absolute error.
-## Timeline
+
+{middle}
+Mean absolute error.
+
+{last}
+The models of the starter notebook are evaluated by their R².
 The leaderboard closes in May. Precision medicine matters."""
     assert find_metric(text)[0] == "mae"
     assert find_metric("Nothing is said here about how we judge.") == []

@@ -109,10 +109,10 @@ def best_blend(
 
 
 def proper_metric(setup: Setup, metric: str = "") -> str:
-    """A smooth metric of the task: of values the given one itself, where it is one of values."""
+    """A smooth metric of the task: the given one itself where it is one of values, or the balanced log loss."""
     if setup.task == "regression":
         return metric if metric in METRICS and METRICS[metric].needs == "value" else "rmse"
-    return "logloss"
+    return metric if metric == "balanced_logloss" else "logloss"
 
 
 # --- ways of blending -------------------------------------------------------------------------------------------------
@@ -205,7 +205,8 @@ def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
     scale = x.std(axis=0).mean() or 1.0
     with warnings.catch_warnings():  # where it has not converged the nested score says what it is worth
         warnings.simplefilter("ignore")
-        model = LogisticRegression(C=0.05, max_iter=200).fit(x / scale, y)
+        weight = "balanced" if setup.metric == "balanced_logloss" else None
+        model = LogisticRegression(C=0.05, max_iter=200, class_weight=weight).fit(x / scale, y)
 
     def apply(p: Array) -> Array:
         out = np.zeros((p.shape[1], p.shape[2]))

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentkd.agents.agent_k.classes import names_class
 from agentkd.agents.agent_k.maps import save
 from agentkd.agents.agent_k.scoring import decide
 from agentkd.agents.agent_k.setup import Setup
 from agentkd.agents.agent_k.tables import read_table
-from agentkd.agents.agent_k.task import names_class
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,6 +15,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         rf"root {_SQUARED} log(?:arithmic|arithm)?\w* error",
         rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,60}}?"
         r"\blog(?:arithm|s|\b|\()[^.;]{0,120}?\blog\w*",
+        rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,40}}?\b(?:log1p|log ?\(?1 ?\+)",
     ),
     "msle": (r"\bmsle\b", rf"\b{_SQUARED} log(?:arithmic|arithm)?\w* error"),
     "mean_columnwise_rmse": (
@@ -23,10 +24,11 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         rf"(?:average|mean) (?:of )?(?:the )?(?:\brmses?\b|root {_SQUARED} errors?) "
         r"(?:of|over|across) (?:all |the )?\w* ?(?:columns|targets)",
     ),
-    "rmse": (r"\brmse\b", rf"root {_SQUARED} (?:error|deviation)(?: rmse)?"),
+    "rmse": (r"\brmse\b", rf"root {_SQUARED} (?:error|deviation)(?: rmse)?", r"\brms error\b"),
     "mse": (r"\bmse\b", rf"\b{_SQUARED} error(?: mse)?"),
     "smape": (r"\bsmape\b", r"symmetric mean absolute percent\w* error(?: smape)?"),
     "mape": (r"\bmape\b", r"mean absolute percent\w* error(?: mape)?"),
+    "rmspe": (r"\brmspe\b", rf"root {_SQUARED} percent\w* error(?: rmspe)?"),
     "medae": (r"\bmedae\b", r"median absolute (?:error|deviation)(?: medae)?"),
     "mae": (
         r"\bmae\b",
@@ -64,6 +66,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         r"area under (?:the )?(?:roc|receiver operating(?: characteristics?)?)(?: roc)?(?: curve)?(?: auc)?",
         r"area under (?:the )?curve(?: auc)?",
         r"\broc curve\b",
+        r"\bau ?roc\b(?: score)?",
     ),
     "map@k": (
         r"\bmap ?@ ?\w+",
@@ -83,7 +86,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "f1_macro": (
         r"\bmacro(?: averaged?)? f ?1?(?: ?score| ?measure)?\b",
         r"\bf ?1?(?: ?score| ?measure) ?(?:with )?macro(?: averag\w+)?\b",
-        r"\b(?:mean|average) f ?1?(?: ?score)? (?:of|over|across) (?:all |the |each )?class\w*",
+        r"\b(?:mean|average)(?: of)?(?: the)? (?:per class|class wise) f ?1?(?: ?scores?)?\b",
+        r"\b(?:mean|average) f ?1?(?: ?score)? (?:of|over|across) (?:all |the |each )?(?:\w+ )?class\w*",
         r"\bf1 macro\b",
     ),
     "f1_micro": (
@@ -105,14 +109,15 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "f1": (rf"{_BETA}1\b", _F_BETA, r"\bf ?1\b(?: ?score| ?measure)?", r"\bf ?(?:score|measure)\b"),
     "hamming": (r"\bhamming(?: loss| distance)?",),
     "balanced_accuracy": (
-        r"balanced (?:categori[sz]ation |classification )?accuracy",
+        r"\bbalanced (?:categori[sz]ation |classification )?accuracy",
         r"(?:mean|average) (?:of )?(?:the )?(?:per class|class wise) (?:recall|accurac)\w*",
+        r"\bmacro(?: averaged?)? recall\b|\bunweighted average recall\b",
         r"(?:mean|average) (?:recall|accuracy) (?:of|over|across) (?:all |the |each )?class\w*",
     ),
     "accuracy": (
         r"\b(?:categori[sz]ation |classification |prediction |overall )?accuracy(?: score)?",
         r"(?:percentage|fraction|proportion|share|number) of [^.;]{0,60}?(?:correct\w*|right)\b",
-        r"(?:mis ?classification|classification error) rate",
+        r"(?:mis ?classification|classification error)(?: rate)?",
         r"(?<!word )(?<!character )(?<!label )(?<!learning )\berror rate",
     ),
     "precision": (r"\bprecision\b",),
@@ -137,11 +142,23 @@ _KIN = {  # the same words for another task
 }
 _ASIDE = {"precision", "recall"}  # mostly named to explain F1: last
 _PATTERNS = [(name, re.compile(pattern)) for name, patterns in WORDINGS.items() for pattern in patterns]
-_HEADING = re.compile(r"^\s{0,3}(#{1,6})\s*(.+?)\s*#*\s*$|^\s*<h[1-6][^>]*>(.+?)</h[1-6]>", re.M)
-_ABOUT = re.compile(r"evaluat|metric|scor(?:e|ing)|goal", re.I)
+_HEADING = re.compile(
+    r"^[ ]{0,3}(?P<hashes>#{1,6})[ \t]*(?P<after>.+?)[ \t]*#*[ \t]*$"
+    r"|^[ \t]*<h(?P<number>[1-6])[^>]*>(?P<inside>.+?)</h[1-6]>"
+    r"|^(?P<above>[^\n|]{1,80})\n(?P<line>={3,}|-{3,})[ \t]*$"
+    r"|^[ \t]*(?:\*\*|__)(?P<bold>[^*\n]{1,80})(?:\*\*|__)[ \t]*$",
+    re.M,
+)
+_ABOUT = {5: re.compile(r"evaluat|metric", re.I), 2: re.compile(r"scor(?:e|ing)|goal", re.I)}
+"""How much a section's heading says that it is about how submissions are evaluated; a sentence that says so is 4."""
+_HINT = 20
 _SAID = re.compile(
     r"\b(?:evaluated?|evaluation metric|scored|judged|ranked|measured|metric (?:is|for|used)|score is|known as|"
     r"leaderboard|competition metric)\b"
+)
+_UNLIKE = re.compile(  # right before what is not the metric
+    r"(?:\bnot(?: use| on| by)?|\binstead of|\brather than|\bunlike\b(?: \w+){0,4}|\bwhen|\bprevious(?: \w+){0,4}|"
+    r"\blast (?:year|time|edition)(?: \w+){0,4}) $"
 )
 
 
@@ -149,14 +166,17 @@ def find_metric(text: str, hint: str = "") -> list[str]:
     """Names of `scoring.METRICS`, the likeliest first, from a competition's pages in Markdown or HTML.
 
     `hint` is the host's own word where there is one ("CategorizationAccuracy"). It counts most, then sentences that say
-    how submissions are evaluated, then sections whose heading does, then the rest; within each, what is said first. A
-    name may not fit the task: take the first that does."""
+    how submissions are evaluated (in those, what is said after that), then sections whose heading does, then the rest;
+    within each, what is said first. What is named as not used comes last. A name may not fit the task: take the first
+    that does."""
     found: dict[str, float] = {}
     place = 0
-    for weight, sentence in [(8, _plain(_split_words(hint))), *_sentences(text)]:
-        said = 4 if weight < 8 and _SAID.search(sentence) else 0
+    for weight, sentence in [(_HINT, _plain(_split_words(hint))), *_sentences(text)]:
+        said = None if weight == _HINT else _SAID.search(sentence)
         for name, start in _matches(sentence):
-            rank = weight + said - (2 if name in _ASIDE else 0) - (place + start) * 1e-7
+            rank = weight - (place + start) * 1e-7
+            rank += 0 if said is None else 4.5 if start > said.start() else 4
+            rank -= (2 if name in _ASIDE else 0) + (5 if _UNLIKE.search(sentence[:start]) else 0)
             found[name] = max(found.get(name, -9.0), rank)
         place += len(sentence)
     ordered = sorted(found, key=lambda name: -found[name])
@@ -188,27 +208,35 @@ def _matches(sentence: str) -> list[tuple[str, int]]:
 
 
 def _sentences(text: str) -> list[tuple[int, str]]:
-    """(2 in a section about evaluation, else 0; plain sentence), in order."""
+    """(weight of the section, see _ABOUT, 0 for others; plain sentence), in order."""
     out = []
     end = 0
-    about, level = False, 7
-    pieces: list[tuple[bool, str]] = []
+    about, level = 0, 8
+    pieces: list[tuple[int, str]] = []
     for heading in _HEADING.finditer(text):
         pieces.append((about, text[end : heading.start()]))
-        title = heading.group(2) or heading.group(3)
-        depth = len(heading.group(1) or "##")
-        if _ABOUT.search(title):
-            about, level = True, depth
-        elif depth <= level:
-            about = False
+        title = next(filter(None, heading.group("after", "inside", "above", "bold")))
+        depth = _depth(heading)
+        weight = next((weight for weight, words in _ABOUT.items() if words.search(title)), 0)
+        if depth <= level or weight > about:
+            about, level = weight, depth if weight else 8
         pieces.append((about, title + "."))
         end = heading.end()
     pieces.append((about, text[end:]))
     for inside, piece in pieces:
         for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", piece):
             if plain := _plain(sentence):
-                out.append((2 if inside else 0, plain))
+                out.append((inside, plain))
     return out
+
+
+def _depth(heading: re.Match[str]) -> int:
+    """1 for the highest; a bold line is below all others."""
+    if heading["hashes"]:
+        return len(heading["hashes"])
+    if heading["number"]:
+        return int(heading["number"])
+    return (1 if heading["line"].startswith("=") else 2) if heading["line"] else 7
 
 
 def _plain(text: str) -> str:

@@ -155,6 +155,15 @@ def logloss(truth: Array, probability: Array) -> float:
     return float(-np.mean(_log_likelihood(truth, probability)))
 
 
+def multiclass_logloss(truth: Array, probability: Array) -> float:
+    """Also of classes in columns of their own, `(N, K)` of which one is 1."""
+    if truth.ndim == 1:
+        return logloss(truth, probability)
+    if (truth.sum(axis=1) != 1).any():
+        raise UserError("multiclass_logloss is undefined where a row has several classes, or none: set metric=logloss")
+    return logloss(truth.argmax(axis=1), probability)
+
+
 def _log_likelihood(truth: Array, probability: Array) -> Array:
     total = np.maximum(probability.sum(axis=1), EPS)
     p = probability[np.arange(truth.size), truth] / total
@@ -242,6 +251,14 @@ def mape(truth: Array, value: Array) -> float:
     return float(np.mean(np.abs(truth - value) / np.maximum(np.abs(truth), np.finfo(np.float64).eps)))
 
 
+def rmspe(truth: Array, value: Array) -> float:
+    """A fraction, of the rows whose true value is not zero, as in Rossmann Store Sales."""
+    there = truth != 0
+    if not there.any():
+        raise UserError(f"rmspe is undefined for {truth.size} true values of zero: score on others")
+    return float(np.sqrt(np.mean((1 - value[there] / truth[there]) ** 2)))
+
+
 def smape(truth: Array, value: Array) -> float:
     """In percent, 0 to 200; both zero counts as zero."""
     half = (np.abs(truth) + np.abs(value)) / 2
@@ -308,7 +325,7 @@ def _metrics() -> list[Metric]:
         Metric("kappa", "label", False, _CLASSES, kappa),
         Metric("hamming", "label", True, ("multilabel",), lambda truth, guess: float(np.mean(truth != guess))),
         Metric("logloss", "probability", True, _ANY, logloss),
-        Metric("multiclass_logloss", "probability", True, _CLASSES, logloss),
+        Metric("multiclass_logloss", "probability", True, _ANY, multiclass_logloss),
         Metric("balanced_logloss", "probability", True, _CLASSES, balanced_logloss),
         Metric("map@k", "probability", False, ("multiclass",), lambda t, p: map_at(t, p, p.shape[1])),
         Metric("auc", "probability", False, ("binary", "multilabel"), auc),
@@ -326,6 +343,7 @@ def _metrics() -> list[Metric]:
         Metric("mae", "value", True, regression, lambda t, v: float(np.mean(np.abs(t - v)))),
         Metric("medae", "value", True, regression, lambda t, v: float(np.median(np.abs(t - v)))),
         Metric("mape", "value", True, regression, mape),
+        Metric("rmspe", "value", True, regression, rmspe),
         Metric("smape", "value", True, regression, smape),
         Metric("r2", "value", False, regression, r2),
         Metric("pearson", "value", False, regression, pearson),

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.classes import read_classes, stem_match
 from agentkd.agents.agent_k.metric_words import not_scored, top_k
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
 from agentkd.agents.agent_k.tables import (
     IMAGES,
     LABEL,
+    MISSING,
     Files,
     find_labels,
     name_tables,
@@ -25,7 +27,7 @@ from agentkd.agents.agent_k.tables import (
     with_gaps,
     with_id,
 )
-from agentkd.agents.agent_k.task import read_classes, read_task, read_top, stem_match, values
+from agentkd.agents.agent_k.task import read_task, read_top, values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,10 +57,11 @@ class Sniffed:
 
 def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed:
     """The set-up of the files in `data`, whose pages say `text`; `hint` is Kaggle's name of the metric. `fixed` holds
-    what the user has settled: id, target, task, metric. Raises UserError for what is missing."""
+    what the user has settled: id, target, task, metric, positive. Raises UserError for what is missing."""
     files = Files(data)
     named = name_tables(files)
-    doubts: list[str] = []
+    unsure: list[str] = []
+    doubts: list[str] = []  # about the metric
     sample = read_table(data / named.sample, text=True)
     train = read_table(data / named.train, text=True)
     test = read_table(data / named.test, text=True) if named.test else sample.iloc[:, :1]
@@ -69,26 +72,38 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     called = _called(key, sample, test)
     train, test = with_id(train, key, called), with_id(test, key, called)
     _check_id(key, sample, test)
+    empty = _empty(test, key)
     outputs = _outputs(sample, test, key, _settled_targets(fixed))
     if (data / named.train).is_dir():  # of images, which are named or sorted by their class
         fixed = {"target": LABEL} | dict(fixed)
     labels = find_labels(files, named, train, key, _settled_targets(fixed) or outputs)
     if labels:
         train = training_table(data, str(named.train), labels, key, called)
-    targets, by_class = _targets(train, test, outputs, key, fixed)
+    targets, by_class = _targets(train, test, empty, outputs, key, fixed)
+    test = test.drop(columns=empty)
     if "id" in targets and key != "id":
         raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
     train = with_gaps(train, targets)
     names = find_metric(text, hint)
     likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
     task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
-    classes = read_classes(train, targets[0], outputs, by_class) if task in ("binary", "multiclass") else ()
+    classes: tuple[str, ...] = ()
+    if task in ("binary", "multiclass"):
+        classes = read_classes(train, targets[0], outputs, by_class, text=text, metric=likely,
+                               probability=output == "probability", fixed=fixed, doubts=unsure)  # fmt: skip
+    if fixed.get("positive") and len(classes) != 2:
+        raise UserError(f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
+                        f"{len(classes) or 'none'}: leave it out")  # fmt: skip
     top = 1
     if task == "multiclass" and output == "label":
         top = read_top(sample, outputs, classes, top_k(text) if names[:1] == ["map@k"] else 1)
+    if task == "multilabel" and not _one_of(train, targets):
+        names = [name for name in names if name != "multiclass_logloss"]
     metric = _metric(names, task, output, top, fixed, doubts)
     _doubt(metric, names, text, hint, top, fixed, doubts)
     inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
+    unsure += [f"column '{name}' has no value in the test rows, so it is no input" for name in empty
+               if name in train.columns and name not in targets]  # fmt: skip
     txt = tuple(name for name in inputs if is_text(train[name]))
     img = (IMG,) if images_by_id(files, train, key, "train") else ()
     setup = Setup(
@@ -110,7 +125,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
         txt=txt,
         img=img,
     )
-    return Sniffed(setup, doubts)
+    return Sniffed(setup, [*unsure, *doubts])
 
 
 def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
@@ -136,7 +151,24 @@ def _called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
     return next((name for name in [*same, *spelt]), "")
 
 
+def _empty(test: pd.DataFrame, key: str) -> list[str]:
+    """Columns of the test table without a value: nothing can be learned for them, and a target may stand there so."""
+
+    def gone(cells: pd.Series[str]) -> bool:
+        return bool(cells.str.strip().str.lower().isin({"", *MISSING}).all())
+
+    return [str(name) for name in test.columns if name != key and gone(test[name].head(100)) and gone(test[name])]
+
+
+def _one_of(train: pd.DataFrame, targets: Sequence[str]) -> bool:
+    """Whether exactly one of the targets is 1 in each row: they are classes in columns of their own."""
+    cells = train[list(targets)].apply(lambda column: column.str.lower())
+    return bool(((cells != "").all(axis=1) & (cells.isin(["1", "1.0", "true"]).sum(axis=1) == 1)).all())
+
+
 def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
+    if len(sample.columns) < 2:
+        raise UserError(f"the sample submission has one column, '{key}': add the ids of the test rows as its first")
     if not sample[key].is_unique:
         raise UserError(f"the ids in column '{key}' of the sample submission repeat: set id=COLUMN")
     if key in test.columns:
@@ -168,9 +200,15 @@ def _settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _targets(
-    train: pd.DataFrame, test: pd.DataFrame, outputs: tuple[str, ...], key: str, fixed: Mapping[str, Any]
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    empty: list[str],
+    outputs: tuple[str, ...],
+    key: str,
+    fixed: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], bool]:
-    """The training table's target columns, and whether the outputs are the values of the one target."""
+    """The training table's target columns, and whether the outputs are the values of the one target. A column that is
+    `empty` in the test table may be one."""
     if names := _settled_targets(fixed):
         if absent := [name for name in names if name not in train.columns]:
             raise UserError(
@@ -182,7 +220,8 @@ def _targets(
     lower = {str(name).lower(): str(name) for name in train.columns}
     if all(name.lower() in lower for name in outputs):
         return tuple(lower[name.lower()] for name in outputs), False
-    only_train = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
+    absent = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
+    only_train = absent or [name for name in empty if name in train.columns]
     if len(outputs) > 1:
         for name in only_train:
             if set(outputs) >= set(found := values(train[name])) or stem_match(outputs, found):

@@ -1,9 +1,8 @@
-"""What is predicted: task, classes and what a submission holds, of the targets' values, the sample submission's cells
+"""What is predicted: the task and what a submission holds, of the targets' values, the sample submission's cells
 and what the metric needs."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -153,25 +152,6 @@ def _no_flag(column: pd.Series[str]) -> str | None:
     return next((str(cell) for cell in values(column) if cell.lower() not in FLAGS), None)
 
 
-def read_classes(train: pd.DataFrame, target: str, outputs: tuple[str, ...], by_class: bool) -> tuple[str, ...]:
-    """The class names, sorted; of two the positive one is last: that which the sample submission's column is called
-    by, else 1, yes, true, or the later word."""
-    found = sorted(values(train[target]), key=_natural)
-    if len(found) < 2:
-        raise UserError(f"column '{target}' of the training table has one value, {found}: set target=COLUMN")
-    if by_class and set(outputs) > set(found):  # a class without an example: it can still be asked for
-        found = sorted(outputs, key=_natural)
-    unlike = [name for name in outputs if name not in set(found)] if by_class else []
-    if odd := [name for name in unlike if not any(names_class(name, value) for value in found)]:
-        raise UserError(
-            f"which class of '{target}' ({', '.join(found[:5])}) the sample submission's column '{odd[0]}' stands for "
-            f"is not clear: name its columns by the classes, or set target=COLUMN"
-        )
-    if len(found) == 2 and len(outputs) == 1:
-        found.sort(key=lambda name: name.lower() == outputs[0].lower())
-    return tuple(found)
-
-
 def read_top(sample: pd.DataFrame, outputs: tuple[str, ...], classes: tuple[str, ...], said: int) -> int:
     """How many classes a cell of the submission holds, parted by blanks: as many as the sample's cells do; `said` of
     the pages counts where those are empty."""
@@ -183,23 +163,3 @@ def read_top(sample: pd.DataFrame, outputs: tuple[str, ...], classes: tuple[str,
         return 1
     names = {*classes, *map(str, range(len(classes) + 1))}
     return max(map(len, words)) if all(set(cell) <= names for cell in words) else 1
-
-
-def _natural(text: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
-
-
-def names_class(column: str, name: str) -> bool:
-    """Whether a column such as `winner_a`, `Class_1` or `class1` stands for the class `a` or `1`."""
-    apart = r"(?:^|[^A-Za-z0-9]|(?<=[A-Za-z])(?=\d))"  # a number ends where letters begin
-    return bool(re.search(rf"{apart}{re.escape(name)}$", column))
-
-
-def stem_match(outputs: tuple[str, ...], found: list[str]) -> bool:
-    """Each value ends exactly one output."""
-    return len(found) == len(outputs) and all(
-        sum(names_class(column, value) for column in outputs) == 1 for value in found
-    )

@@ -22,7 +22,7 @@ from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
 FEW = 50  # rows of a class that is rare
-_LOG_METRICS = ("rmsle", "msle", "mape", "smape")  # errors of ratios: the logarithm is the scale to learn on
+_LOG_METRICS = ("rmsle", "msle", "mape", "smape", "rmspe")  # errors of ratios: the logarithm is the scale to learn on
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,8 @@ def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
     columns = []
     for problem, values in parts:
         if problem.classes:
+            if setup.metric == "balanced_logloss":  # every class counts as much: as if there were as many of each
+                values = values / np.maximum(np.bincount(problem.y[problem.y >= 0], minlength=problem.classes), 1)
             columns.append(values if setup.task != "multilabel" else values[:, 1:])
         else:
             values = np.expm1(values) if problem.log else values
