@@ -329,6 +329,25 @@ def test_texts_with_values(tmp_path: Path) -> None:
     assert solved(where, "tfidf")[2] < 8 and solved(where, "lightgbm", {"rounds": 200})[2] < 8
 
 
+def test_texts_and_columns_that_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the two alone says half; a table's model sees words but dimly, a text's no columns."""
+    monkeypatch.setitem(globals(), "ROWS", 800)
+    random = np.random.default_rng(0)
+    rows = ROWS + TEST
+    words, brands = random.normal(size=150), random.normal(size=60)
+    said, brand = random.integers(0, 150, (rows, 5)), random.integers(0, 60, rows)
+    z = words[said].sum(axis=1) + 3 * brands[brand]
+    texts = [" ".join(f"w{word}" for word in row) for row in said]
+    columns = {"brand": [f"Brand {b}" if b else None for b in brand], "n": [None, *range(1, rows)]}
+    inputs = {"tab": columns, "txt": {"t": texts}}
+    where = workspace(tmp_path / "v", {"y": z[:ROWS]}, inputs, task="regression", metric="rmse")
+    assert solved(where, "sparse")[2] < 0.6 * min(solved(where, "tfidf")[2], solved(where, "linear")[2])
+    flags = {"y": (z > 0)[:ROWS].astype(int)}
+    where = workspace(tmp_path / "c", flags, inputs, task="binary", metric="auc")
+    assert solved(where, "sparse")[2] > 0.85
+    assert "sparse" in {c.name for c in portfolio(load(where).setup, ROWS, 60, 1)}
+
+
 def pictures(folder: Path, broken: int = 0) -> Path:
     """Bars that lie or stand, as 8x8 files."""
     image = pytest.importorskip("PIL.Image")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve import cnn, image, text
+from agentkd.agents.agent_k.solve import cnn, image, sparse, text
 from agentkd.agents.agent_k.solve.boosting import lightgbm_cv
 from agentkd.agents.agent_k.solve.cv import Clock, Run
 from agentkd.agents.agent_k.solve.data import Data
@@ -24,6 +24,7 @@ KINDS: dict[str, Callable[[Data, Run], tuple[Array, Array]]] = {
     "lightgbm-tuned": tuned_cv,
     "bayes": text.bayes_cv,
     "tfidf": text.linear_cv,
+    "sparse": sparse.sparse_cv,
     "embeddings": text.embeddings_cv,
     "pixels": image.pixels_cv,
     "cnn": cnn.cnn_cv,

@@ -60,6 +60,7 @@ _TABLE = [
     _Plan("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
 ]
 _LASSO = _Plan("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
+_SPARSE = _Plan("sparse", "sparse", 1.2)
 _TEXT = [
     _Plan("bayes-words", "bayes", 0.35, {"letters": False}),
     _Plan("lightgbm", "lightgbm", 2.8, {"feature_fraction": 0.3}, budget=0.6),
@@ -89,6 +90,8 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
         table = list(_TABLE)
         if setup.task == "regression":
             table.insert(2, _LASSO)
+        if setup.txt:
+            table.insert(1, _SPARSE)
         if n_train > MANY:
             table.sort(key=lambda plan: plan.kind != "lightgbm")
         names = {plan.name for plan in table}
