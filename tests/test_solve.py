@@ -26,7 +26,14 @@ from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
 from agentkd.agents.agent_k.solve.cv import Problem, fit, problems, sampled, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
-from agentkd.agents.agent_k.solve.features import as_dates, describe, of_ids, one_hot, target_means  # noqa: E402
+from agentkd.agents.agent_k.solve.features import (  # noqa: E402
+    as_dates,
+    as_numbers,
+    describe,
+    of_ids,
+    one_hot,
+    target_means,
+)
 from agentkd.agents.agent_k.solve.grams import characters, words  # noqa: E402
 from agentkd.agents.agent_k.solve.image import _load_column  # noqa: E402
 from agentkd.agents.agent_k.solve.parallel import run_all  # noqa: E402
@@ -153,6 +160,14 @@ def test_features_of_a_folder_join_the_table(binary: Path, tmp_path: Path) -> No
     pd.DataFrame({"id": ["1"], "hint": [0.0]}).to_csv(tmp_path / "test_features.csv", index=False)
     with pytest.raises(UserError, match=r"test_features.csv has other ids"):
         solved(binary, "linear", features=str(tmp_path))
+
+
+def test_a_comma_after_a_lone_zero_is_a_decimal_one() -> None:
+    def numbers(*cells: str) -> Any:
+        return as_numbers(pd.Series(cells)).tolist()
+
+    assert numbers("0,346", "1,250", "-0,125") == [0.346, 1.25, -0.125]
+    assert numbers("10,346", "1,250", "125") == [10346, 1250, 125]
 
 
 def test_what_columns_become() -> None:

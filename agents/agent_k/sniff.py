@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.classes import read_classes, stem_match
 from agentkd.agents.agent_k.metric_words import not_scored, top_k
+from agentkd.agents.agent_k.named import find_labels, name_tables
 from agentkd.agents.agent_k.scoring import METRICS, find_metric
 from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
 from agentkd.agents.agent_k.tables import (
@@ -20,8 +21,6 @@ from agentkd.agents.agent_k.tables import (
     LABEL,
     MISSING,
     Files,
-    find_labels,
-    name_tables,
     read_table,
     training_table,
     with_gaps,
@@ -60,7 +59,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     what the user has settled: id, target, task, metric, positive. Raises UserError for what is missing."""
     files = Files(data)
     named = name_tables(files)
-    unsure: list[str] = []
+    unsure: list[str] = [*named.said]
     doubts: list[str] = []  # about the metric
     sample = read_table(data / named.sample, text=True)
     train = read_table(data / named.train, text=True)

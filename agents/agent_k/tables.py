@@ -1,4 +1,4 @@
-"""The tables of a competition's data: which file is which, read so that nothing is lost (ids stay strings)."""
+"""The tables of a competition's data, read so that nothing is lost (ids stay strings)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import codecs
 import gzip
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.solve.features import as_numbers
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,10 +23,11 @@ TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parque
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SEEN = 100_000  # bytes that tell how a table is written
 KEPT = 200_000_000  # bytes of a table's file that is kept in memory
-MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf"}  # among numbers, in lower case
+MARKS = ",;\t|"  # what may stand between cells
+MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf", "?", "-", "--", "."}  # among numbers, lower case
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
+FEW = 10  # values such as 5% that are classes where they repeat
 DEEP = 3  # folders below data/ that are searched
-SAMPLE_WORDS = re.compile(r"sample|submission|submit|example|benchmark|entry", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ class Files:
                     found.append(path.relative_to(self.data))
         return sorted(found)
 
-    @property
+    @cached_property
     def tables(self) -> list[Path]:
-        return [path for path in self.all if path.name.lower().endswith(TABLES)]
+        return [path for path in self.all if path.name.lower().endswith(TABLES) or _packed(self.data / path)]
 
     @property
     def images(self) -> list[Path]:
@@ -93,15 +96,18 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
             return _as_text(frame) if text else frame
         start = _start(path, SEEN)
         code = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
-        head = start.decode(code, errors="replace").splitlines()[:100]
-        mark = separator(path, head[0] if head else "")
-        comma = mark == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for line in head[1:] for cell in line.split(mark))
+        head = start.decode(code, errors="replace")
+        mark = separator(f"{name} {_member(path)}" if name.endswith(".zip") else name, head)
+        cells = (cell.strip('"') for line in head.splitlines()[1:100] for cell in line.split(mark))
+        comma = mark == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
         options: dict[str, Any] = {"sep": mark, "nrows": rows, "low_memory": False, "decimal": "," if comma else "."}
         try:
-            frame = pd.read_csv(path, encoding=code, **options | strings)
+            with _opened(path) as file:
+                frame = pd.read_csv(file, encoding=code, **options | strings)
         except UnicodeDecodeError:
             code = "cp1252" if _is_latin(_start(path, KEPT)) else code
-            frame = pd.read_csv(path, encoding=code, encoding_errors="replace", **options | strings)
+            with _opened(path) as file:
+                frame = pd.read_csv(file, encoding=code, encoding_errors="replace", **options | strings)
         return frame.apply(_with_point) if comma and text else frame
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
@@ -114,17 +120,17 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 FILE, LABEL = "file", "label"  # the columns of an image table
-_CLASS = re.compile(r"([A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]*\d")
+_CLASS = re.compile(r"([A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]*\d+")
 
 
 def image_table(folder: Path) -> pd.DataFrame:
     """The images below a folder of training images, with the class that the folder inside it (`train/cat/1.png`) or
-    the beginning of the name (`train/cat.1.png`) says, "" where neither does."""
+    a name of letters and a number (`train/cat.1.png`) says, "" where neither does: letters that begin a hash do not."""
     import pandas as pd
 
     rows = []
     for path in Files(folder).images:
-        named = _CLASS.match(path.name)
+        named = _CLASS.fullmatch(path.stem)
         label = path.parts[0] if len(path.parts) > 1 else named[1] if named else ""
         rows.append((f"{folder.name}/{path.as_posix()}", label))
     return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
@@ -149,32 +155,88 @@ def with_id(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
 
 
 def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
-    """A training table as text whose unknown targets are "": among numbers a word such as NA is no class."""
+    """A training table as text whose unknown targets are "" (among numbers a word such as NA is no class), and whose
+    targets such as $1,234.50 are plain numbers."""
+    return train.assign(**{name: _cleaned(train[name]) for name in targets})
+
+
+def _cleaned(column: pd.Series[str]) -> pd.Series[str]:
     import pandas as pd
 
-    for name in targets:
-        word = train[name].str.strip().str.lower()
-        gone = word.isin(MISSING)
-        rest = word[~gone & (word != "")]
-        if gone.any() and (rest.isin(FLAGS) | pd.to_numeric(rest, errors="coerce").notna()).all():
-            train = train.assign(**{name: train[name].mask(gone, "")})
-    return train
+    bare = column.str.strip()
+    gone = bare.str.lower().isin({"", *MISSING})
+    rest = bare[~gone]
+    plain = pd.to_numeric(rest, errors="coerce").notna()
+    if (plain | rest.str.lower().isin(FLAGS)).all():
+        return bare.mask(gone, "")
+    if rest.nunique() > min(FEW, len(rest) // 2):
+        numbers = as_numbers(rest)
+        if numbers is not None and numbers.notna().sum() > plain.sum():
+            known = numbers.dropna().map(lambda number: str(number).removesuffix(".0"))
+            return known.reindex(column.index, fill_value="").astype(column.dtype)
+    return bare if bare.nunique() < column.nunique() else column  # blanks that part `yes ` from `yes`
 
 
-def separator(path: Path, header: str) -> str:
-    """What stands between the cells: a tab in .tsv files, else a comma, or what the first line has instead of it."""
-    if ".tsv" in path.name.lower():
+# What stands in quotes: marks and ends of lines there are text. A quote within a cell (`5" pipe`) is a letter.
+_QUOTED = re.compile(r"""(?<![^,;\t|\r\n\ufeff])"[^"]*(?:""[^"]*)*(?:"(?![^,;\t|\r\n])|\Z)""")
+
+
+def separator(name: str, head: str) -> str:
+    """What stands between the cells of a table whose text begins so: of MARKS the one that all its lines have equally
+    often, and most often. Where lines differ: a tab in .tsv files, else a comma, or what the first line has instead."""
+    lines = [line for line in re.split(r"[\r\n]+", _QUOTED.sub("", head)) if line.strip()]
+    header = lines[0] if lines else ""
+    if ".tsv" in name.lower() and "\t" in header:
+        return "\t"
+    lines = lines[:-1][:100] or lines  # the last may be cut
+    often = {mark: header.count(mark) for mark in MARKS if len({line.count(mark) for line in lines}) == 1}
+    if any(often.values()) and len(lines) > 1:
+        return max(often, key=lambda mark: often[mark])
+    if ".tsv" in name.lower():
         return "\t"
     return next((mark for mark in ";\t|" if mark in header and "," not in header), ",")
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A table's bytes, unpacked."""
+    if path.suffix.lower() == ".zip":
+        with zipfile.ZipFile(path) as held, held.open(_member(path)) as file:
+            yield file
+    else:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            yield file
+
+
 def _start(path: Path, size: int) -> bytes:
     """The first bytes of a table, unpacked."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as held, held.open(held.namelist()[0]) as file:
-            return file.read(size)
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        return file.read(size)
+    with _opened(path) as file:
+        return bytes(file.read(size))
+
+
+def _members(path: Path) -> list[str]:
+    """The files in a zip, without those that a Mac adds."""
+    with zipfile.ZipFile(path) as held:
+        names = [name for name in held.namelist() if not name.endswith("/")]
+    return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)]
+
+
+def _member(path: Path) -> str:
+    """The one table in a zip."""
+    names = _members(path)
+    if len(names) != 1:
+        some = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        raise UserError(f"{path} holds {some or 'no file'}, not one table: unpack it into its folder")
+    return names[0]
+
+
+def _packed(path: Path) -> bool:
+    """Whether a zip that is not named as a table is one: `train.zip` may hold train.csv, or images."""
+    try:
+        names = _members(path) if path.suffix.lower() == ".zip" else []
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return len(names) == 1 and names[0].lower().endswith((".csv", ".tsv"))
 
 
 def _is_latin(raw: bytes) -> bool:
@@ -183,15 +245,18 @@ def _is_latin(raw: bytes) -> bool:
     return 2 * text.count("\ufffd") > len(text) - len(text.encode("ascii", errors="ignore"))
 
 
-_DECIMAL_COMMA = re.compile(r"\s*-?\d*,\d+\s*")
+_WHOLE = r"\s*-?(?:\d*|\d{1,3}(?:\.\d{3})+)"  # 1234 or 1.234, where a comma comes before decimals
+_DECIMAL_COMMA = re.compile(rf"{_WHOLE},\d+\s*")
 
 
 def _with_point(column: pd.Series[str]) -> pd.Series[str]:
-    """Numbers written with a decimal comma, as text with a point."""
-    cells = column[column != ""]
-    if not cells.str.fullmatch(r"\s*-?\d*(?:,\d+)?(?:[eE][+-]?\d+)?\s*").all():
+    """Numbers written with a decimal comma, as text with a point. Without a comma in the column 1.234 stays 1.234."""
+    cells = column[~column.str.strip().str.lower().isin({"", *MISSING})]
+    if not cells.str.contains(",", regex=False).any():
         return column
-    return column.str.replace(",", ".", regex=False)
+    if not cells.str.fullmatch(rf"{_WHOLE}(?:,\d+)?(?:[eE][+-]?\d+)?\s*").all():
+        return column
+    return column.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
 
 
 def first_line(error: BaseException) -> str:
@@ -200,72 +265,3 @@ def first_line(error: BaseException) -> str:
 
 def columns(path: Path) -> list[str]:
     return [str(name) for name in read_table(path, rows=5, text=True).columns]
-
-
-@dataclass(frozen=True)
-class Named:
-    """The three files that every competition has, relative to data/."""
-
-    train: Path
-    test: Path | None
-    sample: Path
-
-
-def name_tables(files: Files) -> Named:
-    """Which table is train, test and sample submission, by names first, by shared columns and ids where names do not
-    tell. Raises UserError for what is missing, with the remedy."""
-    tables = files.tables
-    if not tables:
-        raise UserError(f"no table in {files.data}: it must hold train, test and sample submission as CSV or parquet")
-    sample = _sample(files)
-    rest = [path for path in tables if path != sample]
-    train = _best(rest, r"train", r"test|valid|extra|label") or _sorted_images(files)
-    if train is None:
-        raise UserError(
-            f"no training table in {files.data} (found {', '.join(map(str, tables[:6]))}): name it train.csv"
-        )
-    test = _best([path for path in rest if path != train], r"test|eval|predict", r"train|label")
-    return Named(train, test, sample)
-
-
-def _sorted_images(files: Files) -> Path | None:
-    """A folder of training images whose names, or whose folders' names, are at least two classes."""
-    folders = {Path(*path.parts[: place + 1]) for path in files.images for place, part in enumerate(path.parts[:-1])
-               if "train" in part.lower()}  # fmt: skip
-    for folder in sorted(folders, key=lambda path: (-len(path.parts), str(path))):
-        labels = image_table(files.data / folder)[LABEL]
-        if labels[labels != ""].nunique() > 1:
-            return folder
-    return None
-
-
-def find_labels(files: Files, named: Named, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
-    """The table that holds the targets `wanted` of the training rows, where the training table itself does not."""
-    if key not in train.columns or all(name in train.columns for name in wanted):
-        return ""
-    for path in files.tables:
-        if path in (named.train, named.test, named.sample) or not {key, *wanted} <= set(columns(files.data / path)):
-            continue
-        if train[key].isin(read_table(files.data / path, text=True)[key]).mean() > 0.5:
-            return str(path)
-    return ""
-
-
-def _best(paths: list[Path], word: str, against: str) -> Path | None:
-    """The path whose name says the word most plainly: as the whole stem, then the shortest, then the largest."""
-    named = [path for path in paths if re.search(word, path.name, re.IGNORECASE)]
-    plain = [path for path in named if not re.search(against, re.sub(word, "", path.name, flags=re.IGNORECASE))]
-    return min(plain or named, key=lambda path: (len(path.parts), len(path.name), str(path)), default=None)
-
-
-def _sample(files: Files) -> Path:
-    """The sample submission: a name with one of SAMPLE_WORDS, `sample` before the others."""
-    named = [path for path in files.tables if SAMPLE_WORDS.search(path.name)]
-    named = [path for path in named if len(columns(files.data / path)) >= 2] or named
-    if not named:
-        raise UserError(
-            f"no sample submission in {files.data}: add sample_submission.csv with the id and target columns "
-            f"of a submission, one row for each test row"
-        )
-    return min(named, key=lambda path: ("sample" not in path.name.lower(), "submi" not in path.name.lower(),
-                                        len(path.parts), len(path.name), str(path)))  # fmt: skip

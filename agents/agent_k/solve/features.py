@@ -119,6 +119,8 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
     text = column.dropna().astype(str).str.strip()
+    if text.str.match(r"-?0,\d").any():  # no thousands begin so: a decimal comma
+        text = text.str.replace(",", ".", regex=False)
     plain = text.str.replace(r"^[$€£]\s*|\s*%$|(?<=\d),(?=\d{3}\b)", "", regex=True)
     number = pd.to_numeric(plain, errors="coerce")
     if number.notna().mean() < 0.95:
