@@ -45,6 +45,15 @@ def two(first: str, second: str) -> list[str]:
         (("fraud", "normal"), "y", "the F1 score of the fraud class", "fraud", True),
         (("no", "yes"), "y", "Predict the probability of no answer: ROC AUC.", "yes", True),
         (("a", "b"), "y", "accuracy", "b", True),
+        (("No", "Yes"), "No-show", "the ROC AUC", "Yes", True),
+        (("yes", "No"), "y", "the ROC AUC", "yes", True),
+        (("0", "1"), "target_0", "the ROC AUC", "1", True),
+        (("1", "2"), "y", "Predict a probability between 0 and 1. ROC AUC.", "2", False),
+        (("1", "2"), "y", "Predict the probability of class 1. ROC AUC.", "1", True),
+        (("a", "b"), "y", "the probability of a click, by ROC AUC", "b", False),
+        (("benign", "malignant"), "y", "Reduce the risk of treating benign tumours. ROC AUC.", "malignant", False),
+        (("genuine", "paid"), "y", "the probability that a review is not genuine: ROC AUC", "paid", False),
+        (("approved", "not approved"), "y", "the probability that it is not approved: ROC AUC", "not approved", True),
     ],
 )  # fmt: skip
 def test_the_positive_class(
@@ -85,6 +94,11 @@ def test_the_order_of_classes_whose_distances_count(
     assert list(found.setup.classes) == (order or words)
     assert bool(found.doubts) == (order is None)
     assert class_numbers(found.setup).tolist() == list(range(len(words)))
+
+
+def test_targets_without_a_value(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="column 'y' of the training table has no known value"):
+        sniffed(tmp_path / "data", {"y": "-"}, {"y": "a"}, "accuracy", task="multiclass")
 
 
 def test_classes_that_a_gap_has_made_decimal(tmp_path: Path) -> None:

@@ -460,6 +460,14 @@ def test_f1_of_sets_of_labels(average: str) -> None:
         ("scored by macro-averaged recall", "balanced_accuracy"),
         ("evaluated on their classification error", "accuracy"),
         ("Because the classes are imbalanced, accuracy is misleading; submissions are evaluated using ROC AUC.", "auc"),
+        ("RMSE is used as the evaluation metric because the MAE does not punish large errors.", "rmse"),
+        ("AUC is the evaluation metric, since accuracy is misleading here.", "auc"),
+        ("Accuracy will be the metric for the leaderboard, with ties broken by log loss.", "accuracy"),
+        ("As in previous years, MAE is the metric of this competition, and RMSE is only informative.", "mae"),
+        ("RMSE between the predicted and true values of log1p_demand", "rmse"),
+        ("Submissions are scored by RMSE.\n\n## Previous evaluation results\nA MAE of 3 was reached.", "rmse"),
+        ("evaluated on RMSE.\n\n**Evaluation server**\n\nThe notebook prints the MAE.", "rmse"),
+        ("<h2>Evaluation</h2><p>RMSE</p><h2>Data</h2><p>the sensors are measured with a mean absolute error", "rmse"),
         ("We do not use accuracy. Submissions are scored with the F1-score.", "f1"),
         ("Unlike last year, when accuracy was used, the metric is F1.", "f1"),
         ("Instead of RMSE we use MAE as the evaluation metric.", "mae"),
@@ -511,6 +519,15 @@ The models of the starter notebook are evaluated by their R².
 The leaderboard closes in May. Precision medicine matters."""
     assert find_metric(text)[0] == "mae"
     assert find_metric("Nothing is said here about how we judge.") == []
+
+
+@pytest.mark.parametrize(
+    "long",
+    ["# a" + " " * 40_000 + "x", "<" * 200_000, "[" * 200_000, "[](" * 60_000, "\n " * 90_000, "f1 rmse of " * 12_000],
+)
+def test_a_page_of_one_endless_line(long: str) -> None:
+    """Each of these took minutes: a page that somebody else has written must not hold a run up."""
+    assert "mae" in find_metric(f"{long}\n\nSubmissions are evaluated on MAE.")
 
 
 # --- folds ------------------------------------------------------------------------------------------------------------

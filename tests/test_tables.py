@@ -198,8 +198,10 @@ def test_a_comma_in_the_header_of_a_semicolon_file(tmp_path: Path) -> None:
     [
         ("submission_format.csv", ["sample_train.csv", "sample.csv"]),
         ("sample_submission.csv", ["submission_format.csv", "sample.csv"]),
-        ("sample.csv", ["sample_of_train.csv", "benchmark.csv", "sample_submission_test.csv"]),
-        ("test_sample_submission.csv", ["notes.csv"]),
+        ("sample.csv", ["sample_of_train.csv", "benchmark.csv"]),
+        ("sample_submission.csv", ["sample_submission_test.csv"]),
+        ("test_sample_submission.csv", ["samples.csv"]),
+        ("contest_submission.csv", ["examples.csv", "train_submissions.csv"]),
     ],
 )
 def test_the_sample_submission_by_its_name(sample: str, others: list[str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PAIRS = (("0", "1"), ("-1", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("negative", "positive"),
          ("neg", "pos"), ("absence", "presence"), ("absent", "present"))  # fmt: skip
-"""Of these the second is the positive class, whatever the pages say."""
+"""Of these the second is the positive class, whatever the pages say: `no_show` and `target_0` name no class."""
 SCALES = (
     ("none", "very low", "low", "medium low", "medium|moderate|average|mid|middle|normal", "medium high", "high",
      "very high", "extreme|extremely high"),
@@ -46,6 +46,8 @@ def read_classes(
     last. What the pages' `text` does not settle either is a doubt, where the submission depends on it."""
     found = sorted(values(train[target]), key=_natural)
     if len(found) < 2:
+        if not found:
+            raise UserError(f"column '{target}' of the training table has no known value: set target=COLUMN")
         raise UserError(f"column '{target}' of the training table has one value, {found}: set target=COLUMN")
     if by_class and set(outputs) > set(found):  # a class without an example: it can still be asked for
         found = sorted(outputs, key=_natural)
@@ -72,17 +74,20 @@ def _positive_last(
     own: str | None,
     doubts: list[str],
 ) -> tuple[str, ...]:
-    """The user's word; else the class that the submission's or the target's column is called by; else the second of a
-    pair such as no and yes; else the one whose probability, or score, the pages ask for; else the later word."""
+    """The user's word; else the class that the submission's column is called; else the second of a pair such as no and
+    yes; else the class whose name the submission's or the target's column holds; else the one whose probability, or
+    score, the pages ask for; else the later word."""
     if own is not None:
         if own not in found:
             raise UserError(f"positive={own} is no class of '{target}': choose of {', '.join(found)}")
         return tuple(sorted(found, key=lambda name: name == own))
-    named = [name for column in (*outputs[:1], target) for name in found if _says(column, name)]
-    if len(outputs) == 1 and len(set(named)) == 1:
-        return tuple(sorted(found, key=lambda name: name == named[0]))
-    if tuple(_whole(name).lower() for name in found) in PAIRS:
-        return tuple(found)
+    exact = [name for name in found if len(outputs) == 1 and name.lower() == outputs[0].lower()]
+    plain = {_whole(name).lower(): name for name in found}
+    pair = next((plain[positive] for negative, positive in PAIRS if {negative, positive} == set(plain)), None)
+    named = {name for column in (*outputs[:1], target) for name in found if len(outputs) == 1 and _says(column, name)}
+    if exact or pair or len(named) == 1:
+        positive = next(iter([*exact, *([pair] if pair else named)]))
+        return tuple(sorted(found, key=lambda name: name == positive))
     wanted = [name for name in found if _wanted(text, name)]
     if len(wanted) == 1:
         return tuple(sorted(found, key=lambda name: name == wanted[0]))
@@ -103,12 +108,15 @@ def _words(text: str) -> str:
 
 
 def _wanted(text: str, name: str) -> bool:
-    """Whether a sentence asks for the probability of a class, or for a score of it."""
+    """Whether a sentence asks for the probability of a class, or for a score of it. A number or a letter has to be
+    called a class: probabilities lie between 0 and 1."""
     word = re.escape(" ".join(name.lower().split()))
-    ask = (
-        r"probabilit(?:y|ies)|likelihood|chances?|odds|risk|f\d? ?-?score|f1|f-?measure|precision|recall|positive class"
-    )
-    return bool(re.search(rf"\b(?:{ask})\b[^.;!?]{{0,80}}(?<!\w){word}(?!\w)", " ".join(text.lower().split())))
+    if sum(map(str.isalpha, name)) < 2:
+        word = rf"(?:class|label|category) {word}"
+    positive = rf"positive class(?: is| being|:)? (?:the )?{word}"
+    of = rf"(?:chances?|odds|risk|f\d? ?-?score|f1|f-?measure|precision|recall) (?:of|for|on) (?:the |a |an )?{word}"
+    that = rf"(?:probabilit(?:y|ies)|likelihood)\b(?:(?!\bnot?\b)[^.;!?]){{0,80}}?(?<!\w){word}"
+    return bool(re.search(rf"\b(?:{positive}|{of}|{that})(?!\w)", " ".join(text.lower().split())))
 
 
 def _ordered(found: list[str], text: str, doubts: list[str]) -> tuple[str, ...]:
@@ -119,10 +127,11 @@ def _ordered(found: list[str], text: str, doubts: list[str]) -> tuple[str, ...]:
         ranks = [place.get(_words(name)) for name in found]
         if None not in ranks and len(set(ranks)) == len(found):
             return tuple(sorted(found, key=lambda name: place[_words(name)]))
-    if row := _row(found, text):
+    row = _row(found, text) or tuple(found)
+    if list(row) not in (found, found[::-1]):  # the alphabet's may be chance
         return row
-    doubts.append(f"the classes are taken to be in the order {', '.join(found)}: write them as numbers if it is not")
-    return tuple(found)
+    doubts.append(f"the classes are taken to be in the order {', '.join(row)}: write them as numbers if it is not")
+    return row
 
 
 def _row(found: Sequence[str], text: str) -> tuple[str, ...] | None:

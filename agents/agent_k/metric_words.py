@@ -15,7 +15,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         rf"root {_SQUARED} log(?:arithmic|arithm)?\w* error",
         rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,60}}?"
         r"\blog(?:arithm|s|\b|\()[^.;]{0,120}?\blog\w*",
-        rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,40}}?\b(?:log1p|log ?\(?1 ?\+)",
+        rf"(?:\brmse\b|root {_SQUARED} (?:error|deviation))[^.;]{{0,40}}?\blog1p transformed",
     ),
     "msle": (r"\bmsle\b", rf"\b{_SQUARED} log(?:arithmic|arithm)?\w* error"),
     "mean_columnwise_rmse": (
@@ -143,18 +143,26 @@ _KIN = {  # the same words for another task
 _ASIDE = {"precision", "recall"}  # mostly named to explain F1: last
 _PATTERNS = [(name, re.compile(pattern)) for name, patterns in WORDINGS.items() for pattern in patterns]
 _HEADING = re.compile(
-    r"^[ ]{0,3}(?P<hashes>#{1,6})[ \t]*(?P<after>.+?)[ \t]*#*[ \t]*$"
+    r"^[ ]{0,3}(?P<hashes>#{1,6})[ \t]*(?P<after>[^\n]+)$"
     r"|^[ \t]*<h(?P<number>[1-6])[^>]*>(?P<inside>.+?)</h[1-6]>"
     r"|^(?P<above>[^\n|]{1,80})\n(?P<line>={3,}|-{3,})[ \t]*$"
     r"|^[ \t]*(?:\*\*|__)(?P<bold>[^*\n]{1,80})(?:\*\*|__)[ \t]*$",
     re.M,
 )
-_ABOUT = {5: re.compile(r"evaluat|metric", re.I), 2: re.compile(r"scor(?:e|ing)|goal", re.I)}
-"""How much a section's heading says that it is about how submissions are evaluated; a sentence that says so is 4."""
+_ABOUT = {
+    5: re.compile(r"(?:the )?(?:evaluation|scoring|competition)?(?: ?metrics?| criteri(?:a|on)| methods?| function)?"),
+    2: re.compile(r".*(?:evaluat|metric|scor(?:e|ing)|goal).*"),
+}
+"""How much a section's heading says that it is about how submissions are evaluated; a sentence that says so is 4, with
+half a point more for what follows that word."""
 _HINT = 20
+LONGEST = 2000  # characters of a sentence that are read: pages are other people's texts
 _SAID = re.compile(
     r"\b(?:evaluated?|evaluation metric|scored|judged|ranked|measured|metric (?:is|for|used)|score is|known as|"
     r"leaderboard|competition metric)\b"
+)
+_ASKED = re.compile(
+    r"\b(?:evaluated?|evaluating|scored|judged|ranked|measured) (?:on|by|using|with|against|according|based)\b"
 )
 _UNLIKE = re.compile(  # right before what is not the metric
     r"(?:\bnot(?: use| on| by)?|\binstead of|\brather than|\bunlike\b(?: \w+){0,4}|\bwhen|\bprevious(?: \w+){0,4}|"
@@ -167,16 +175,17 @@ def find_metric(text: str, hint: str = "") -> list[str]:
 
     `hint` is the host's own word where there is one ("CategorizationAccuracy"). It counts most, then sentences that say
     how submissions are evaluated (in those, what is said after that), then sections whose heading does, then the rest;
-    within each, what is said first. What is named as not used comes last. A name may not fit the task: take the first
-    that does."""
+    within each, what is said first. What stands right after "not", "instead of" or "last year" comes last. A name may
+    not fit the task: take the first that does."""
     found: dict[str, float] = {}
     place = 0
     for weight, sentence in [(_HINT, _plain(_split_words(hint))), *_sentences(text)]:
         said = None if weight == _HINT else _SAID.search(sentence)
+        asked = _ASKED.search(sentence)
         for name, start in _matches(sentence):
             rank = weight - (place + start) * 1e-7
-            rank += 0 if said is None else 4.5 if start > said.start() else 4
-            rank -= (2 if name in _ASIDE else 0) + (5 if _UNLIKE.search(sentence[:start]) else 0)
+            rank += 0 if said is None else 4.5 if asked and start > asked.start() else 4
+            rank -= (2 if name in _ASIDE else 0) + (5 if _other(sentence[:start]) else 0)
             found[name] = max(found.get(name, -9.0), rank)
         place += len(sentence)
     ordered = sorted(found, key=lambda name: -found[name])
@@ -211,13 +220,15 @@ def _sentences(text: str) -> list[tuple[int, str]]:
     """(weight of the section, see _ABOUT, 0 for others; plain sentence), in order."""
     out = []
     end = 0
+    text = re.sub(r"(?=<h[1-6][ >])", "\n", text)
     about, level = 0, 8
     pieces: list[tuple[int, str]] = []
     for heading in _HEADING.finditer(text):
         pieces.append((about, text[end : heading.start()]))
         title = next(filter(None, heading.group("after", "inside", "above", "bold")))
         depth = _depth(heading)
-        weight = next((weight for weight, words in _ABOUT.items() if words.search(title)), 0)
+        words = _plain(title)
+        weight = next((weight for weight, about_it in _ABOUT.items() if words and about_it.fullmatch(words)), 0)
         if depth <= level or weight > about:
             about, level = weight, depth if weight else 8
         pieces.append((about, title + "."))
@@ -225,9 +236,15 @@ def _sentences(text: str) -> list[tuple[int, str]]:
     pieces.append((about, text[end:]))
     for inside, piece in pieces:
         for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", piece):
-            if plain := _plain(sentence):
+            if plain := _plain(sentence[:LONGEST]):
                 out.append((inside, plain))
     return out
+
+
+def _other(before: str) -> bool:
+    """Whether what follows these words is named as not the metric; "as in previous years" it is the same one."""
+    unlike = _UNLIKE.search(before)
+    return unlike is not None and not re.search(r"\b(?:as|like|same)(?: \w+){0,2} $", before[: unlike.start()])
 
 
 def _depth(heading: re.Match[str]) -> int:
@@ -241,8 +258,8 @@ def _depth(heading: re.Match[str]) -> int:
 
 def _plain(text: str) -> str:
     """Lower case without links, markup and hyphens; one space between words."""
-    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)  # [words](address)
-    text = re.sub(r"<[^>]+>|https?://\S+", " ", text)
+    text = re.sub(r"!?\[([^\[\]]*)\]\([^()]*\)", r"\1", text)  # [words](address)
+    text = re.sub(r"<[^<>]+>|https?://\S+", " ", text)
     text = text.lower().replace("’", "'")
     return re.sub(r"[\s\-–—_*`\"“”(){}\[\]|:/,]+", " ", text).strip()
 

@@ -111,7 +111,7 @@ def _of_ids(files: Files, paths: list[Path], sample: Path) -> Path | None:
         if set(head.columns) <= set(asked.columns):
             continue
         for name, ids in product(head.columns, keys):
-            if head[name].isin(ids).all() and set(read_table(files.data / path, text=True)[name]) == ids:
+            if ids.issuperset(head[name]) and set(read_table(files.data / path, text=True)[name]) == ids:
                 return path
     return None
 
@@ -182,7 +182,8 @@ def find_labels(files: Files, named: Named, train: pd.DataFrame, key: str, wante
 
 
 def _sample(files: Files) -> Path:
-    """The sample submission: a name with one of SAMPLE_WORDS. `sample_train` is a piece of the training table."""
+    """The sample submission: a name with one of SAMPLE_WORDS. `sample_train` is a piece of the training table, and so
+    is `submission_train` where there is another submission."""
     named = [path for path in files.tables if _says(path, SAMPLE_WORDS)]
     named = [path for path in named if len(columns(files.data / path)) >= 2] or named
     if not named:
@@ -192,7 +193,7 @@ def _sample(files: Files) -> Path:
         )
 
     def rank(path: Path) -> tuple[bool, bool, bool, int, int, str]:
-        plain = (not _says(path, "submi"), not _says(path, "sample"))
-        return _says(path, r"train|test"), *plain, len(path.parts), len(path.name), str(path)
+        said = (not _says(path, "submi"), _says(path, r"(?<![a-z])(?:train|test)"), not _says(path, "sample"))
+        return *said, len(path.parts), len(path.name), str(path)
 
     return min(named, key=rank)

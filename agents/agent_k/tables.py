@@ -88,6 +88,7 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
         if name.endswith(".parquet"):
             frame = pd.read_parquet(path)
             frame = frame.head(rows) if rows else frame
+            frame.columns = frame.columns.map(str)
             return _as_text(frame) if text else frame
         if name.endswith((".json", ".jsonl")):
             frame = pd.read_json(path, lines=name.endswith("l"), nrows=rows if name.endswith("l") else None,
@@ -191,6 +192,8 @@ def separator(name: str, head: str) -> str:
     lines = lines[:-1][:100] or lines  # the last may be cut
     often = {mark: header.count(mark) for mark in MARKS if len({line.count(mark) for line in lines}) == 1}
     if any(often.values()) and len(lines) > 1:
+        if often.get(","):
+            return ","
         return max(often, key=lambda mark: often[mark])
     if ".tsv" in name.lower():
         return "\t"

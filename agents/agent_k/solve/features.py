@@ -119,8 +119,9 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
     text = column.dropna().astype(str).str.strip()
-    if text.str.match(r"-?0,\d").any():  # no thousands begin so: a decimal comma
-        text = text.str.replace(",", ".", regex=False)
+    if text.str.match(r"-?0,\d").any():  # no thousands begin so: a decimal comma, if 0,1 and 0,10 are not both there
+        points = text.str.replace(",", ".", regex=False)
+        text = points if pd.to_numeric(points, errors="coerce").nunique() == text.nunique() else text
     plain = text.str.replace(r"^[$€£]\s*|\s*%$|(?<=\d),(?=\d{3}\b)", "", regex=True)
     number = pd.to_numeric(plain, errors="coerce")
     if number.notna().mean() < 0.95:

@@ -55,5 +55,6 @@ def standard(numbers: Array) -> Array:
     bent = np.sign(numbers) * np.log1p(np.abs(numbers))
     gone = np.isnan(bent)
     bent[gone] = np.broadcast_to(np.nanmedian(bent, axis=0), bent.shape)[gone]
-    spread = bent.std(axis=0)
-    return np.asarray(((bent - bent.mean(axis=0)) / np.where(spread > 0, spread, 1)).clip(-CLIP, CLIP)[:, spread > 0])
+    bent = bent[:, np.ptp(bent, axis=0) > 0]
+    spread = np.maximum(bent.std(axis=0), 1e-9)
+    return np.asarray(((bent - bent.mean(axis=0)) / spread).clip(-CLIP, CLIP))
