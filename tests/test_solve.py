@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ pytest.importorskip("lightgbm")
 from agentkd.agents.agent_k.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.scoring import METRICS, score  # noqa: E402
 from agentkd.agents.agent_k.setup import Setup, TaskKind, map_file  # noqa: E402
-from agentkd.agents.agent_k.solve import boosting, portfolio  # noqa: E402
+from agentkd.agents.agent_k.solve import boosting, portfolio, text  # noqa: E402
 from agentkd.agents.agent_k.solve.__main__ import main, run  # noqa: E402
 from agentkd.agents.agent_k.solve.cv import Problem, fit, problems, sampled, splits  # noqa: E402
 from agentkd.agents.agent_k.solve.data import load  # noqa: E402
@@ -230,8 +231,8 @@ def test_n_grams_against_a_naive_count() -> None:
         grams = [*parts, *(" ".join(pair) for pair in itertools.pairwise(parts))]
         return {gram: grams.count(gram) for gram in grams}
 
-    for row, text in zip(x, texts, strict=True):
-        assert sorted(row[row > 0]) == sorted(naive(text).values())
+    for row, one in zip(x, texts, strict=True):
+        assert sorted(row[row > 0]) == sorted(naive(one).values())
     assert words(texts, 1, 1, least=3).toarray().tolist() == [[2], [1], [0], [1]]  # "the" alone is in three texts
     seen = characters(["abab"], 2, 3, least=1).toarray()
     assert sorted(seen[seen > 0]) == [1] * 7 + [2]  # " a" ab×2 ba "b " " ab" aba bab "ab "
@@ -334,6 +335,15 @@ def test_texts_without_blanks(tmp_path: Path, kind: str, params: dict[str, Any])
     rows = [row[:9] + ("好看", "难看")[u] + row[9:] for row, u in zip(rows, up, strict=True)]
     where = workspace(tmp_path / "w", {"y": up[:ROWS]}, {"txt": {"t": rows}}, task="binary", metric="auc")
     assert solved(where, kind, params)[2] > 0.9
+
+
+def test_texts_are_counted_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 100, 10))  # words take 10 s
+    monkeypatch.setattr(text, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    rows = ["a cat sat", "a dog sat", "a cat ran"]
+    all_of_it = 10 * (text.LETTERS + 5 * text.LEARNING)
+    assert [len(text.views(rows, folds=5, seconds=all_of_it + more)) for more in (1, -1)] == [9, 5]
+    assert len(text.views(rows)) == 9 and len(text.views(rows, letters=False)) == 5
 
 
 def test_texts_with_values(tmp_path: Path) -> None:

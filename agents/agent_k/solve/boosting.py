@@ -225,7 +225,7 @@ def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
 def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models
     averaged)."""
-    table = table_of(data)
+    table = table_of(data, run)
     everything = problems(data.setup, data.y)
     seeds = [run.seed + 100 * i for i in range(int(run.params.get("seeds", 1)))]
     oof, test = [], []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solve.cv import Problem
+from agentkd.agents.agent_k.solve.cv import Problem, Run, problems
 from agentkd.agents.agent_k.solve.data import Data
 from agentkd.agents.agent_k.solve.features import Table, describe, of_ids, target_means
 from agentkd.agents.agent_k.solve.grams import characters, tf_idf, words
@@ -21,10 +21,12 @@ from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
 COMPONENTS = 32
+ROOM = 0.9  # of the clock that texts may take: a model of a few trees is worth more than none
 
 
-def table_of(data: Data) -> Table:
-    """The features of all modalities. UserError where no column says anything."""
+def table_of(data: Data, run: Run) -> Table:
+    """The features of all modalities, of texts as many as the run's clock leaves time for. UserError where no column
+    says anything."""
     table = describe(data.inputs("tab"))
     told = of_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
     blocks: dict[str, Array] = {name: values[:, None] for name, values in told.items()}
@@ -33,7 +35,9 @@ def table_of(data: Data) -> Table:
         texts = texts_of(data)
         blocks["text"] = components(tf_idf(characters(texts, 1, 3) if unbroken(texts) else words(texts, 1, 2)))
         blocks["style"] = style(texts)
-        seen = views(texts) if data.setup.task != "regression" else []
+        if everything := [problem for problem in problems(data.setup, data.y) if problem.classes]:
+            folds = -(-len(everything) * len(np.unique(data.fold)) // max(1, run.workers))
+            seen = views(texts, folds=folds, seconds=ROOM * run.clock.left)
     if data.setup.img:
         blocks["image"] = components(pixel_features(load_images(data)))
     names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]

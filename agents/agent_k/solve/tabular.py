@@ -55,7 +55,7 @@ def dense(table: Table, problem: Problem, train: Array, seed: int) -> Array:
 
 
 def sklearn_cv(kind: str, data: Data, run: Run) -> tuple[Array, Array]:
-    table = table_of(data)
+    table = table_of(data, run)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         x = (compact if kind in TREES else dense)(table, problem, train, seed)

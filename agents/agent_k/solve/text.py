@@ -5,6 +5,7 @@ rows."""
 
 from __future__ import annotations
 
+import time
 import warnings
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from agentkd.errors import UserError, WorldError
 
 Array = npt.NDArray[Any]
 _PARTS = 5
+LETTERS, LEARNING = 3.0, 2.6  # times as long as words: to count characters too, to learn from all in one fold
 
 
 def texts_of(data: Data) -> list[str]:
@@ -28,12 +30,17 @@ def texts_of(data: Data) -> list[str]:
     return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
 
 
-def views(texts: list[str], letters: bool = True) -> list[tuple[Any, float]]:
+def views(
+    texts: list[str], letters: bool = True, *, folds: int = 1, seconds: float = float("inf")
+) -> list[tuple[Any, float]]:
     """(n-grams of the texts, smoothing of their naive Bayes): words and characters (`letters`), each present and
-    TF-IDF weighted."""
+    TF-IDF weighted. Words alone where the rest, learning from all in so many `folds` included, would take more than
+    `seconds`, as long as words took to count."""
+    start = time.monotonic()
     one, two = words(texts, 1, 1), words(texts, 1, 2)
     more = [two, words(texts, 1, 3, lower=False)]
-    more += [characters(texts, 2, 4), characters(texts, 3, 6)] if letters else []
+    if letters and (time.monotonic() - start) * (LETTERS + LEARNING * folds) < seconds:
+        more += [characters(texts, 2, 4), characters(texts, 3, 6)]
     return [(present(x), 0.2) for x in (one, *more)] + [(tf_idf(x), 0.03) for x in more]
 
 

@@ -27,7 +27,7 @@ SEEDS = 3
 
 def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
     """`params`: trials (150; fewer where the time is up)."""
-    table = table_of(data)
+    table = table_of(data, run)
     everything = problems(data.setup, data.y)
     oof, test = [], []
     for place, problem in enumerate(everything):
