@@ -26,7 +26,6 @@ SCALES = (
     ("strongly disagree", "disagree", "neutral|neither", "agree", "strongly agree"),
     ("negative", "neutral", "positive"),
 )  # fmt: skip
-_NEED_ORDER = "qwk"
 _UNEVEN = {"f1", "f2", "f0.5", "precision", "recall", "jaccard"}  # metrics of labels that ask for one of two classes
 
 
@@ -60,7 +59,7 @@ def read_classes(
     if len(found) == 2:
         asked = len(outputs) == 1 and (probability or (metric is not None and metric.name in _UNEVEN))
         return _positive_last(found, outputs, target, text, asked, fixed.get("positive"), doubts)
-    if metric is not None and metric.name == _NEED_ORDER and any(_natural(name)[0] for name in found):
+    if metric is not None and metric.name == "qwk" and any(_natural(name)[0] for name in found):
         return _ordered(found, text, doubts)
     return tuple(found)
 
@@ -77,20 +76,20 @@ def _positive_last(
     """The user's word; else the class that the submission's column is called; else the second of a pair such as no and
     yes; else the class whose name the submission's or the target's column holds; else the one whose probability, or
     score, the pages ask for; else the later word."""
-    if own is not None:
-        if own not in found:
-            raise UserError(f"positive={own} is no class of '{target}': choose of {', '.join(found)}")
-        return tuple(sorted(found, key=lambda name: name == own))
-    exact = [name for name in found if len(outputs) == 1 and name.lower() == outputs[0].lower()]
+    if own is not None and own not in found:
+        raise UserError(f"positive={own} is no class of '{target}': choose of {', '.join(found)}")
+    output = outputs[0] if len(outputs) == 1 else ""
     plain = {_whole(name).lower(): name for name in found}
-    pair = next((plain[positive] for negative, positive in PAIRS if {negative, positive} == set(plain)), None)
-    named = {name for column in (*outputs[:1], target) for name in found if len(outputs) == 1 and _says(column, name)}
-    if exact or pair or len(named) == 1:
-        positive = next(iter([*exact, *([pair] if pair else named)]))
+    ways: tuple[list[str], ...] = (
+        [own] if own else [],
+        [name for name in found if name.lower() == output.lower()][:1],
+        [plain[positive] for negative, positive in PAIRS if {negative, positive} == set(plain)],
+        [name for name in found if output and (_says(output, name) or _says(target, name))],
+        [name for name in found if _wanted(text, name)],
+    )
+    positive = next((way[0] for way in ways if len(way) == 1), None)
+    if positive is not None:
         return tuple(sorted(found, key=lambda name: name == positive))
-    wanted = [name for name in found if _wanted(text, name)]
-    if len(wanted) == 1:
-        return tuple(sorted(found, key=lambda name: name == wanted[0]))
     if asked:
         doubts.append(f"'{found[-1]}' is taken for the positive class of '{target}': set positive={found[0]} if it is "
                       f"the other")  # fmt: skip

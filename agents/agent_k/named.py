@@ -120,12 +120,12 @@ def _labelled(files: Files, paths: list[Path], sample: Path) -> Path | None:
     """A table without a telling name, of other ids than the sample submission's, that holds what that asks for."""
     asked = read_table(files.data / sample, text=True)
     key = next((name for name in asked.columns if asked[name].is_unique), asked.columns[0])
-    outputs = set(asked.columns) - {key}
+    outputs, asked_ids = set(asked.columns) - {key}, set(asked[key])
     for path in _ranked(paths, _NO_SAMPLE):
         head = _head(files.data / path)
         ids = [name for name in head.columns if name not in outputs and _alike(head[name], asked[key])]
         ids = [key] if key in head.columns else ids
-        known = any(head[name].isin(asked[key]).all() for name in ids)
+        known = any(asked_ids.issuperset(head[name]) for name in ids)
         if ids and not known and _holds(head.drop(columns=ids), outputs):
             return path
     return None
@@ -169,8 +169,10 @@ def find_labels(files: Files, named: Named, train: pd.DataFrame, key: str, wante
     if key not in train.columns or all(name in train.columns for name in wanted):
         return ""
     for path in files.tables:
+        if path in (named.train, named.test, named.sample):
+            continue
         head = _head(files.data / path)
-        if path in (named.train, named.test, named.sample) or key not in head.columns:
+        if key not in head.columns:
             continue
         if not set(wanted) <= set(head.columns) and (
             len(wanted) < 2 or not _holds(head.drop(columns=key), set(wanted))

@@ -19,8 +19,8 @@ from agentkd.agents.agent_k.setup import Output, Setup, TaskKind
 from agentkd.agents.agent_k.tables import (
     IMAGES,
     LABEL,
-    MISSING,
     Files,
+    is_gap,
     read_table,
     training_table,
     with_gaps,
@@ -152,11 +152,8 @@ def _called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
 
 def _empty(test: pd.DataFrame, key: str) -> list[str]:
     """Columns of the test table without a value: nothing can be learned for them, and a target may stand there so."""
-
-    def gone(cells: pd.Series[str]) -> bool:
-        return bool(cells.str.strip().str.lower().isin({"", *MISSING}).all())
-
-    return [str(name) for name in test.columns if name != key and gone(test[name].head(100)) and gone(test[name])]
+    columns = (name for name in test.columns if name != key and is_gap(test[name].head(100)).all())
+    return [str(name) for name in columns if is_gap(test[name]).all()]
 
 
 def _one_of(train: pd.DataFrame, targets: Sequence[str]) -> bool:

@@ -161,11 +161,16 @@ def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     return train.assign(**{name: _cleaned(train[name]) for name in targets})
 
 
+def is_gap(cells: pd.Series[str]) -> pd.Series[bool]:
+    """Where a cell of numbers says nothing."""
+    return cells.str.strip().str.lower().isin({"", *MISSING})
+
+
 def _cleaned(column: pd.Series[str]) -> pd.Series[str]:
     import pandas as pd
 
     bare = column.str.strip()
-    gone = bare.str.lower().isin({"", *MISSING})
+    gone = is_gap(column)
     rest = bare[~gone]
     plain = pd.to_numeric(rest, errors="coerce").notna()
     if (plain | rest.str.lower().isin(FLAGS)).all():
@@ -183,8 +188,9 @@ _QUOTED = re.compile(r"""(?<![^,;\t|\r\n\ufeff])"[^"]*(?:""[^"]*)*(?:"(?![^,;\t|
 
 
 def separator(name: str, head: str) -> str:
-    """What stands between the cells of a table whose text begins so: of MARKS the one that all its lines have equally
-    often, and most often. Where lines differ: a tab in .tsv files, else a comma, or what the first line has instead."""
+    """What stands between the cells of a table whose text begins so: of MARKS one that all its lines have as often: a
+    comma, else the most frequent. Where lines differ: a tab in .tsv files, else a comma, or what the first line has
+    instead."""
     lines = [line for line in re.split(r"[\r\n]+", _QUOTED.sub("", head)) if line.strip()]
     header = lines[0] if lines else ""
     if ".tsv" in name.lower() and "\t" in header:
@@ -254,7 +260,7 @@ _DECIMAL_COMMA = re.compile(rf"{_WHOLE},\d+\s*")
 
 def _with_point(column: pd.Series[str]) -> pd.Series[str]:
     """Numbers written with a decimal comma, as text with a point. Without a comma in the column 1.234 stays 1.234."""
-    cells = column[~column.str.strip().str.lower().isin({"", *MISSING})]
+    cells = column[~is_gap(column)]
     if not cells.str.contains(",", regex=False).any():
         return column
     if not cells.str.fullmatch(rf"{_WHOLE}(?:,\d+)?(?:[eE][+-]?\d+)?\s*").all():

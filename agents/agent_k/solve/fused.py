@@ -35,9 +35,9 @@ def table_of(data: Data, run: Run) -> Table:
         texts = texts_of(data)
         blocks["text"] = components(tf_idf(characters(texts, 1, 3) if unbroken(texts) else words(texts, 1, 2)))
         blocks["style"] = style(texts)
-        if everything := [problem for problem in problems(data.setup, data.y) if problem.classes]:
-            folds = -(-len(everything) * len(np.unique(data.fold)) // max(1, run.workers))
-            seen = views(texts, folds=folds, seconds=ROOM * run.clock.left)
+        if data.setup.task != "regression":
+            jobs = len(problems(data.setup, data.y)) * len(np.unique(data.fold))
+            seen = views(texts, folds=-(-jobs // max(1, run.workers)), seconds=ROOM * run.clock.left)
     if data.setup.img:
         blocks["image"] = components(pixel_features(load_images(data)))
     names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]

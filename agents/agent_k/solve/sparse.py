@@ -25,8 +25,10 @@ def sparse_cv(data: Data, run: Run) -> tuple[Array, Array]:
 
     texts = texts_of(data)
     table = describe(data.inputs("tab"))
-    many = characters(texts, 1, 4) if unbroken(texts) else words(texts, 1, 2)
-    few = characters(texts, 1, 2) if unbroken(texts) else words(texts, 1, 1)
+    if unbroken(texts):
+        few, many = characters(texts, 1, 2), characters(texts, 1, 4)
+    else:
+        few, many = words(texts, 1, 1), words(texts, 1, 2)
     blocks = [present(few), tf_idf(many), levels(table), csr_matrix(standard(table.numbers))]
     x = hstack(blocks).tocsr().astype(np.float32)
 
