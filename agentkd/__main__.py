@@ -1,6 +1,6 @@
 """`python -m agentkd` (and `accelerate launch -m agentkd`) is the `agentkd` command."""
 
-from agentkd.cli import main
+from agentkd.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -17,17 +17,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkd.agents import MODEL_FREE
 from agentkd.config import GenerateConfig, default_teacher, slug, task_label
-from agentkd.drain import Drain
-from agentkd.engine import run_items
 from agentkd.errors import AgentkdError, PutOff, UserError, WorldError
 from agentkd.matching import strict_f1
 from agentkd.models import PACKAGED
-from agentkd.progress import Progress, say
 from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.retrievers.graph import in_memory
-from agentkd.store import Run, is_complete, read_config, read_lines, read_traces
-from agentkd.teacher import LOCAL_SLOTS, NO_TEACHER, Cache, NoTeacher, Teacher, TokenLimit, open_teacher
+from agentkd.runs.engine import run_items
+from agentkd.runs.interrupt import Drain
+from agentkd.runs.progress import Progress, say
+from agentkd.runs.store import Run, is_complete, read_config, read_lines, read_traces
+from agentkd.teacher.open import (
+    LOCAL_SLOTS,
+    NO_TEACHER,
+    Cache,
+    NoTeacher,
+    Teacher,
+    TokenLimit,
+    open_teacher,
+)
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
 from agentkd.verify import check_draft, join_gold
 
@@ -36,8 +44,8 @@ if TYPE_CHECKING:
     from agentkd.agents.memory import Memory
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.retrievers.graph import Graph
-    from agentkd.tasks import Gold, Question, Task
-    from agentkd.teacher import Chat
+    from agentkd.tasks.task import Gold, Question, Task
+    from agentkd.teacher.open import Chat
 
 Config = TypeVar("Config", bound=GenerateConfig)
 GIVE_UP = 8  # errors of the world in a row, after which a run stops instead of failing sample after sample
@@ -54,7 +62,7 @@ class World:
 
     @classmethod
     def load(cls, config: GenerateConfig) -> World:
-        from agentkd.tasks import load_task
+        from agentkd.tasks.task import load_task
 
         task = load_task(
             config.task,
@@ -187,7 +195,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         metrics = summarise(out, {question.id for question in questions}, config.samples)
         metrics["usd"] = Cache(out / "cache").usd
         if not is_complete(out):
-            from agentkd.eval.report import write_report
+            from agentkd.report.write import write_report
 
             write_report(out, metrics=metrics)
         close(run, metrics, missing=len(unsolved(questions, config, run)))
@@ -230,7 +238,7 @@ async def _generate(world: World, run: Run, missing: Sequence[tuple[Question, in
 
 async def _rationalise(world: World, run: Run, questions: Sequence[Question]) -> None:
     """One more sample, the one after the last, for each question that has gold and no verified trace."""
-    from agentkd.rationalise import Rationalise
+    from agentkd.agents.rationalise import Rationalise
 
     config = world.config
     gold = {name: item.answers for name, item in world.task.gold(str(config.split)).items()}

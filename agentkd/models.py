@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
-from agentkd.progress import say
+from agentkd.runs.progress import say
 
 PACKAGED = "smollm2-135m"
 GEMMA = "gemma3-270m"  # a base model of another vocabulary, without a chat template; under Google's Gemma terms

@@ -20,8 +20,8 @@ from agentkd.verify import check_step
 if TYPE_CHECKING:
     from agentkd.agents.memory import Example, Memory
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
-    from agentkd.tasks import Question
-    from agentkd.teacher import Chat
+    from agentkd.tasks.task import Question
+    from agentkd.teacher.open import Chat
 
 PREVIEW = 10  # answers of a path that a model is shown; a student can write no more than it saw
 AND = " + "  # between the labels of paths whose answers are given together

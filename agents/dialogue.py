@@ -17,7 +17,7 @@ from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, Usage, Verdict
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 MAX_TOKENS = 128
 ACTION = re.compile(r"Action:\s*(Path|Finish)\[(?P<input>.*)\]", re.DOTALL)

@@ -15,7 +15,7 @@ from agentkd.trace import Draft, Step, Verdict
 from agentkd.verify import check_draft
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 TOKENS = 8
 FACTS = 30

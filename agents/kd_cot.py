@@ -32,7 +32,7 @@ from agentkd.retrievers.bm25 import mask_topics
 from agentkd.trace import Draft, Message, Step, Usage
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 ACTIONS = ("Question", "Multi_Answer_Question", "Finish")
 PLAN_TOKENS = 128

@@ -18,7 +18,7 @@ from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, Verdict
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 MAX_TOKENS = 128  # a path and PREVIEW names
 FORM = re.compile(r"\s*path:(?P<path>[^\n]*)\n\s*answers:\s*(?P<answers>.*)", re.IGNORECASE | re.DOTALL)

@@ -10,7 +10,7 @@ from agentkd.prompts import render
 from agentkd.trace import Draft, Step, Triple
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 MAX_TOKENS = 128
 

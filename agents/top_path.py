@@ -1,7 +1,7 @@
 """No model at all: the best relation path, executed. The control that every agent has to beat.
 
 Sample k follows the path of rank k, so that `--samples` explores the ranking: what the knowledge base and gold then
-say about each path is what the retriever learns from (`retrievers/feedback.py`).
+say about each path is what the retriever learns from (`agentkd/distill/retriever.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from agentkd.agents.base import Surroundings, proof, prove, survey_step
 from agentkd.trace import Draft
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 
 class TopPath:

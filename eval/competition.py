@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentkd.agents.agent_k.scoring import METRICS, codes, score
-from agentkd.agents.agent_k.setup import Setup
+from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.scoring.scorer import METRICS, codes, score
 from agentkd.errors import UserError
-from agentkd.store import file_hash
+from agentkd.runs.store import file_hash
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
-from agentkd.distill.card import add_results, student_of
-from agentkd.distill.forms import AGENTS
+from agentkd.distill.data.forms import AGENTS
+from agentkd.distill.publish.card import add_results, student_of
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
@@ -31,19 +31,19 @@ from agentkd.eval.metrics import (
     read_predictions,
     score_predictions,
 )
-from agentkd.eval.report import write_report
 from agentkd.generate import World, client_options, close, collect, derive, outstanding
-from agentkd.inprocess import BATCH, open_student, weights_identity
 from agentkd.matching import strict_hits
 from agentkd.models import find_weights
-from agentkd.progress import say
-from agentkd.store import Run, is_complete, read_config, read_traces, write_atomically
-from agentkd.teacher import NO_TEACHER, open_teacher, split_specs
+from agentkd.report.write import write_report
+from agentkd.runs.progress import say
+from agentkd.runs.store import Run, is_complete, read_config, read_traces, write_atomically
+from agentkd.teacher.in_process import BATCH, open_student, weights_identity
+from agentkd.teacher.open import NO_TEACHER, open_teacher, split_specs
 from agentkd.trace import Trace, Usage
 
 if TYPE_CHECKING:
-    from agentkd.tasks import Gold, Question
-    from agentkd.teacher import Chat
+    from agentkd.tasks.task import Gold, Question
+    from agentkd.teacher.open import Chat
 
 SERVED = ("http:", "https:", "vllm:", "openai:", "local")
 

@@ -63,7 +63,7 @@ class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
     def __init__(self, kb: Graph, folder: pathlib.Path | None = None) -> None:
-        """`folder` holds an encoder of one's own (`retrievers/feedback.py`); without it, all-MiniLM-L6-v2."""
+        """`folder` holds an encoder of one's own (`agentkd/distill/retriever.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
         self.folder = folder

@@ -15,7 +15,7 @@ from agentkd.agents.base import Option
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.kb import Path as RelationPath
-from agentkd.tasks import load_task
+from agentkd.tasks.task import load_task
 
 OUT = Path(__file__).parents[1] / "prompts" / "kd_cot" / "demonstrations.jsonl"
 SHOWN = 4  # candidate paths in a reading

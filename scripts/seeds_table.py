@@ -19,7 +19,7 @@ import numpy as np
 
 from agentkd.agents.base import reward
 from agentkd.eval.metrics import bootstrap_interval, paired_difference
-from agentkd.store import read_config, read_traces
+from agentkd.runs.store import read_config, read_traces
 
 
 def main() -> None:

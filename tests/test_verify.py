@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkd.retrievers.kb import KnowledgeBase, Path
-from agentkd.tasks import load_task
+from agentkd.tasks.task import load_task
 from agentkd.trace import Draft, Step, Triple, Verdict
 from agentkd.verify import check_draft, check_step, explain, join_gold
 
@@ -140,7 +140,7 @@ def test_gold_is_not_in_the_room() -> None:
     from dataclasses import fields
 
     from agentkd.agents.base import Surroundings
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
     names = {*Question.model_fields, *Draft.model_fields, *(field.name for field in fields(Surroundings)), *vars(KB)}
     assert not {name for name in names if "gold" in name or name in {"golden_answers", "label", "labels"}}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from agentkd.distill.students import prune_layers
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.progress import say
+from agentkd.runs.progress import say
 
 
 class Student(NamedTuple):

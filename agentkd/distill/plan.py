@@ -14,15 +14,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from agentkd import fits
 from agentkd.config import DistillConfig, has_gpu
-from agentkd.distill import ranks
-from agentkd.distill.dataset import IGNORED
+from agentkd.distill import processes
+from agentkd.distill.data.dataset import IGNORED
 from agentkd.distill.train import LESSONS
 from agentkd.errors import UserError
-from agentkd.fits import GB
+from agentkd.machine import memory_needs
+from agentkd.machine.memory_needs import GB
 from agentkd.models import find_weights
-from agentkd.progress import say
+from agentkd.runs.progress import say
 
 if TYPE_CHECKING:
     from agentkd.distill.train import Ready
@@ -36,8 +36,8 @@ def plan(config: DistillConfig) -> dict[str, Any]:
     from agentkd.distill.stages import choose
     from agentkd.distill.train import prepare
 
-    ranks.join()
-    stages, _, dataset = ranks.first(lambda: choose(config))
+    processes.join()
+    stages, _, dataset = processes.first(lambda: choose(config))
     config = stages[0]
     if len(stages) > 1:
         say(f"of {len(stages)} stages the first is planned: the others begin as students that do not exist yet")
@@ -51,13 +51,13 @@ def plan(config: DistillConfig) -> dict[str, Any]:
     say(f"data     {need['examples']:,} examples, {need['tokens_per_epoch']:,} tokens an epoch, "
         f"{need['target_tokens_per_epoch']:,} of them targets; the longest has {need['longest']:,}")  # fmt: skip
     say(f"steps    {need['steps']:,} of {need['examples_a_step']} examples: batch {config.batch} × accumulate "
-        f"{config.accumulate} × {ranks.world()} process{'es' * (ranks.world() > 1)}")  # fmt: skip
+        f"{config.accumulate} × {processes.world()} process{'es' * (processes.world() > 1)}")  # fmt: skip
     for phase, parts in need["memory"].items():
         said = ", ".join(f"{name} {size:.2f}" for name, size in parts.items() if size >= 0.005)
         say(f"memory   {sum(parts.values()):.1f} GB of {free:.1f} {memory} for {phase}: {said} (computed)")
     said = ", ".join(f"{name} {size:.2f}" for name, size in need["disk"].items() if size)
     say(f"disk     {sum(need['disk'].values()):.1f} GB of {disk_gb:.1f} free: {said} (computed)")
-    ranks.first(lambda: check(config, ready))
+    processes.first(lambda: check(config, ready))
     measured = measure(config, ready)
     times = [
         f"{seconds:.2f} s for {name} batch of {tokens:,} tokens"
@@ -73,8 +73,8 @@ def plan(config: DistillConfig) -> dict[str, Any]:
 
 def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     """Sizes of model and data, steps, GB of memory a process by phase, and GB of disk."""
-    from agentkd.distill.adapters import parameters as of_adapters
     from agentkd.distill.load import skeleton
+    from agentkd.distill.lora import parameters as of_adapters
 
     settings = ready.student.settings.get_text_config()
     lengths = [len(row["input_ids"]) for row in ready.rows]
@@ -86,14 +86,14 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     model = shape(settings, parameters, config.layers)
     assert config.epochs and config.batch
     tokens = min(config.batch, len(ready.sizes)) * max(ready.sizes)
-    step = fits.training(
+    step = memory_needs.training(
         model._replace(parameters=parameters + adapters),
         tokens,
         trained=trained,
         half=config.half,
         checkpointing=config.grad_checkpointing,
         gpu=has_gpu(),
-        shards=ranks.world() if ranks.sharded() else 1,
+        shards=processes.world() if processes.sharded() else 1,
     )
     memory = {"training": step}
     # A checkpoint is kept until the next one is whole. The first that a short run makes is at its end.
@@ -108,7 +108,7 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
         step["gradients or logits"] = max(4.0 * trained, logits)
         memory["the teacher's scores"] = scoring(config, lengths)
         disk["teacher's scores"] = (8.0 * config.top_k + 4) * targets * len(config.teacher_specs)
-    together = config.batch * config.accumulate * ranks.world()
+    together = config.batch * config.accumulate * processes.world()
     return {
         "parameters": parameters,
         "trained": trained,
@@ -123,10 +123,10 @@ def needs(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     }
 
 
-def shape(settings: Any, parameters: int, layers: int | None = None) -> fits.Model:
+def shape(settings: Any, parameters: int, layers: int | None = None) -> memory_needs.Model:
     """A model's sizes out of its config.json, or the usual ones where it does not name them."""
     heads = getattr(settings, "num_attention_heads", 1)
-    return fits.Model(
+    return memory_needs.Model(
         name=settings.model_type,
         parameters=parameters,
         layers=layers or settings.num_hidden_layers,
@@ -141,18 +141,18 @@ def shape(settings: Any, parameters: int, layers: int | None = None) -> fits.Mod
 def scoring(config: DistillConfig, lengths: Sequence[int]) -> dict[str, float]:
     """Bytes of the scoring pass of the largest teacher: its weights, and one layer's activations and logits of its
     batch. One teacher is in memory at a time."""
+    from agentkd.distill.data.teacher_scores import BATCH
     from agentkd.distill.load import open_config
-    from agentkd.distill.scoring import BATCH
 
     largest = max(config.teacher_specs, key=size_of)
     text = open_config(find_weights(largest)).get_text_config()
     tokens = min(BATCH, len(lengths)) * max(lengths)
-    layer = fits.training(shape(text, size_of(largest))._replace(layers=1), tokens)["activations"]
+    layer = memory_needs.training(shape(text, size_of(largest))._replace(layers=1), tokens)["activations"]
     return {
         "weights": 4.0 * size_of(largest),
         "activations": layer,
         "logits": 12.0 * tokens * text.vocab_size,  # at most: only targets have logits
-        "process": fits.TRAIN_BYTES,
+        "process": memory_needs.TRAIN_BYTES,
     }
 
 
@@ -165,10 +165,10 @@ def size_of(name: str) -> int:
 
 def available() -> tuple[str, float]:
     """What a process has: the smallest GPU's free memory, or its share of the free main memory, in GB."""
-    found = fits.memory()
+    found = memory_needs.memory()
     if found.gpus:
         return "free on the GPU", min(gpu.free_gb for gpu in found.gpus)
-    return "free", found.available_gb / ranks.local_world()
+    return "free", found.available_gb / processes.local_world()
 
 
 def free_disk(out: Path) -> int:
@@ -234,7 +234,7 @@ def measure(config: DistillConfig, ready: Ready) -> dict[str, Any]:
     sizes = sorted(ready.sizes)
     batch = min(config.batch, len(order))
     first, last = (len(order) - batch) // 2, len(order) - batch
-    picked = [order[n + i] for n in (first, last, first) for _ in range(ranks.world()) for i in range(batch)]
+    picked = [order[n + i] for n in (first, last, first) for _ in range(processes.world()) for i in range(batch)]
     fed = [
         {**ready.fed[number], **({"row": n} if "row" in ready.fed[number] else {})} for n, number in enumerate(picked)
     ]
@@ -244,7 +244,7 @@ def measure(config: DistillConfig, ready: Ready) -> dict[str, Any]:
             examples=[ready.examples[number] for number in picked], rows=[ready.rows[number] for number in picked]
         )
     probe = config.model_copy(update={"accumulate": 1, "batch": batch})
-    folder = Path(ranks.first(lambda: mkdtemp(prefix="agentkd-plan-")))
+    folder = Path(processes.first(lambda: mkdtemp(prefix="agentkd-plan-")))
     try:
         start = time.monotonic()
         taught = lesson(probe, chosen, folder)
@@ -257,7 +257,7 @@ def measure(config: DistillConfig, ready: Ready) -> dict[str, Any]:
         trainer.train()
         peak = peak_bytes()
     finally:
-        if ranks.is_first():
+        if processes.is_first():
             shutil.rmtree(folder, ignore_errors=True)
     tokens = [batch * sizes[first + batch - 1], batch * sizes[-1]]
     seconds = [watch.seconds[2], watch.seconds[1]]
@@ -270,7 +270,7 @@ def measure(config: DistillConfig, ready: Ready) -> dict[str, Any]:
         "step_tokens": tokens,
         "step_seconds": [round(value, 3) for value in seconds],
         "scoring_seconds": round(teacher, 1),
-        "seconds": round(teacher + config.epochs[0] * epoch / ranks.world(), 1),
+        "seconds": round(teacher + config.epochs[0] * epoch / processes.world(), 1),
         "peak_gb": round(peak / GB, 2),
     }
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentkd.config import DistillConfig, slug, task_label
-from agentkd.decontaminate import evaluation_questions
-from agentkd.distill import ranks
-from agentkd.distill.card import write_card
-from agentkd.distill.dataset import Dataset, load
-from agentkd.distill.scoring import teacher_identity
+from agentkd.distill import processes
+from agentkd.distill.data.dataset import Dataset, load
+from agentkd.distill.data.teacher_scores import teacher_identity
+from agentkd.distill.publish.card import write_card
 from agentkd.distill.train import prepare, train
 from agentkd.errors import UserError
-from agentkd.progress import say
-from agentkd.store import Run, is_complete, newest_run, read_config
+from agentkd.runs.progress import say
+from agentkd.runs.store import Run, is_complete, newest_run, read_config
+from agentkd.tasks.decontaminate import evaluation_questions
 
 METHODS = {  # and what teacher= is to name
     "sft": None,
@@ -41,8 +41,8 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     """Run the stage and return its metrics. Of several methods each starts from the student that the one before has
     left, under `OUT/stages`; what is complete is not trained again. Wrong input is refused before a directory is made.
     """
-    ranks.join()
-    stages, source, dataset = ranks.first(lambda: choose(config))
+    processes.join()
+    stages, source, dataset = processes.first(lambda: choose(config))
     for stage in stages[:-1]:
         run_stage(stage, source, dataset)
     return run_stage(stages[-1], source, dataset)
@@ -113,26 +113,26 @@ def run_stage(config: DistillConfig, source: Mapping[str, Any], dataset: Dataset
         f"{config.method} · {config.form} · student {config.student} · {len(dataset.examples)} examples of "
         f"{dataset.traces} traces from {config.traces}{f' (left out: {left_out})' if left_out else ''} → {out}"
     )
-    identity = {"hash_dataset": dataset.hash, "processes": str(ranks.world())}
+    identity = {"hash_dataset": dataset.hash, "processes": str(processes.world())}
     if config.teacher is not None:
-        identity["hash_teacher"] = ranks.first(lambda: teacher_identity(config.teacher_specs))
+        identity["hash_teacher"] = processes.first(lambda: teacher_identity(config.teacher_specs))
     ready = None
-    if not ranks.first(lambda: is_complete(out)):
+    if not processes.first(lambda: is_complete(out)):
         from agentkd.distill.plan import check
 
         ready = prepare(config, dataset)
-        ranks.first(lambda: check(config, ready))
+        processes.first(lambda: check(config, ready))
     with ExitStack() as stack:
         run = Run(out, "distill", config, identity)
-        if ranks.first(lambda: is_complete(stack.enter_context(run).path)):
-            metrics: dict[str, Any] = ranks.first(lambda: json.loads((out / "metrics.json").read_text()))
+        if processes.first(lambda: is_complete(stack.enter_context(run).path)):
+            metrics: dict[str, Any] = processes.first(lambda: json.loads((out / "metrics.json").read_text()))
             say(f"{out} is complete: nothing to do")
             return {"out": str(out), **metrics}
-        from agentkd.eval.report import write_report
+        from agentkd.report.write import write_report
 
-        ranks.first(lambda: dataset.save(out))
+        processes.first(lambda: dataset.save(out))
         metrics = {"traces": dataset.traces, **train(config, ready or prepare(config, dataset), out)}
-        if ranks.is_first():
+        if processes.is_first():
             write_card(out, config, source, dataset, metrics)
             write_report(out, metrics=metrics)
             run.finish(metrics)

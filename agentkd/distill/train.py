@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentkd.config import DistillConfig
-from agentkd.distill import ranks
-from agentkd.distill.dataset import IGNORED, Dataset, tokenise
-from agentkd.distill.forms import Example
+from agentkd.distill import processes
+from agentkd.distill.checkpoints import keep_memory, last_checkpoint, reporter
+from agentkd.distill.data.dataset import IGNORED, Dataset, tokenise
+from agentkd.distill.data.forms import Example
+from agentkd.distill.data.teacher_scores import check_vocabularies, load_teacher
+from agentkd.distill.lessons.on_policy import on_policy_trainer, prompts
+from agentkd.distill.lessons.preference import pairs, preference_trainer
 from agentkd.distill.load import Student
-from agentkd.distill.on_policy import on_policy_trainer, prompts
-from agentkd.distill.preference import pairs, preference_trainer
-from agentkd.distill.scoring import check_vocabularies, load_teacher
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.progress import say
-from agentkd.training import keep_memory, last_checkpoint, reporter
+from agentkd.runs.progress import say
 
 if TYPE_CHECKING:
-    from agentkd.distill.logits import Lesson
+    from agentkd.distill.lessons.logits import Lesson
 
 LESSONS = ("logits", "cross-tokenizer", "multi-teacher")  # a scoring pass, then SFTTrainer with another loss
 TERMS = ("nll", "divergence", "uld", "rewards/margins", "rewards/accuracies", "completions/mean_length")  # at each step
@@ -58,7 +58,7 @@ def prepare(config: DistillConfig, dataset: Dataset) -> Ready:
     datasets.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    ranks.first(lambda: find_weights(config.student) and None)  # downloaded or unpacked once, not by every process
+    processes.first(lambda: find_weights(config.student) and None)  # downloaded or unpacked once, not by every process
     student = open_student(config.student)
     limit = config.max_length or int(student.settings.get_text_config().max_position_embeddings)
     rows = [tokenise(example, student.tokenizer) for example in dataset.examples]
@@ -94,7 +94,7 @@ def feed(
 
 def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
     """Fine-tuning on the targets alone. Returns losses (nats a target token), tokens and seconds."""
-    from agentkd.distill.guard import clear_torn, saving
+    from agentkd.distill.health import clear_torn, saving
     from agentkd.distill.load import load_model
 
     checkpoints = out / "checkpoints"
@@ -106,8 +106,8 @@ def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
     together = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = len(ready.fed) // together if config.method == "on-policy" else -(-len(ready.fed) // together)
     say(f"{config.epochs[0]:g} epochs of {steps} steps · lr {config.lr[0]:g} · {'bf16' if args.bf16 else 'fp32'}")
-    ranks.first(lambda: clear_torn(checkpoints))
-    last = ranks.first(lambda: last_checkpoint(checkpoints))
+    processes.first(lambda: clear_torn(checkpoints))
+    last = processes.first(lambda: last_checkpoint(checkpoints))
     if last:
         say(f"going on from {last}")
     start = time.monotonic()
@@ -118,7 +118,7 @@ def train(config: DistillConfig, ready: Ready, out: Path) -> dict[str, Any]:
         save(trainer, config, out)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokens = sum(len(row["input_ids"]) for row in ready.rows)
-    if ranks.is_first():
+    if processes.is_first():
         plot_curve(history, out / "loss.png")
     return {
         "examples": len(ready.fed),
@@ -148,7 +148,7 @@ def lesson(config: DistillConfig, ready: Ready, folder: Path) -> Lesson | None:
         return None
 
     def made() -> Lesson:
-        from agentkd.distill import cross_tokenizer, logits, multi_teacher
+        from agentkd.distill.lessons import cross_tokenizer, logits, multi_teacher
 
         tokenizer = ready.student.tokenizer
         match config.method:
@@ -159,8 +159,8 @@ def lesson(config: DistillConfig, ready: Ready, folder: Path) -> Lesson | None:
             case _:
                 return logits.prepare(config, tokenizer, ready.rows, folder)
 
-    if ranks.world() > 1:
-        ranks.first(lambda: made() and None)
+    if processes.world() > 1:
+        processes.first(lambda: made() and None)
     return made()
 
 
@@ -180,11 +180,11 @@ def make_trainer(
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
-    from agentkd.distill.guard import guarded
+    from agentkd.distill.health import guarded
 
     assert config.epochs and config.lr and config.batch  # `resolve` has filled them in
     batch = min(config.batch, len(ready.fed))
-    together = batch * config.accumulate * ranks.world()
+    together = batch * config.accumulate * processes.world()
     shared: dict[str, Any] = {
         "output_dir": str(folder),
         "num_train_epochs": config.epochs[0],
@@ -214,7 +214,7 @@ def make_trainer(
         "callbacks": list(callbacks),
     }
     if config.lora:
-        from agentkd.distill.adapters import adapters
+        from agentkd.distill.lora import adapters
 
         parts["peft_config"] = adapters(config.lora)
     if config.method == "preference":
@@ -224,7 +224,7 @@ def make_trainer(
     else:
         kind = guarded(by_length(SFTTrainer))
         if taught is not None:
-            from agentkd.distill.logits import with_loss
+            from agentkd.distill.lessons.logits import with_loss
 
             kind = with_loss(kind, taught.loss)
             parts["data_collator"] = taught.collator
@@ -239,11 +239,11 @@ def save(trainer: Any, config: DistillConfig, out: Path) -> None:
     """The weights, whole, and the tokenizer: an ordinary model directory. All processes take part, rank 0 writes."""
     wrapped = trainer.model_wrapped if trainer.is_deepspeed_enabled else trainer.model
     state = trainer.accelerator.get_state_dict(wrapped)
-    if not ranks.is_first():
+    if not processes.is_first():
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     if config.lora:
-        from agentkd.distill.adapters import merge
+        from agentkd.distill.lora import merge
 
         model, state = model.get_base_model(), merge(state)
     if model.config.get_text_config().tie_word_embeddings:  # FSDP gathers what is one weight under two names

@@ -14,26 +14,26 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 
-from agentkd.agents.agent_k import ending, setting_up, solving
-from agentkd.agents.agent_k.around import Around, State
+from agentkd.agents.agent_k.context import Around, State
+from agentkd.agents.agent_k.stages import finish, set_up, solve
 from agentkd.errors import PutOff
 
 Node = Callable[[Around, State], Awaitable[Any]]
 NODES: dict[str, tuple[Node, tuple[str, ...]]] = {
-    "fetch": (setting_up.fetch, ("draft",)),
-    "draft": (solving.draft, ("understand",)),
-    "understand": (setting_up.understand, ("modalities",)),
-    "modalities": (setting_up.modalities, ("maps",)),
-    "maps": (setting_up.maps, ("metric",)),
-    "metric": (setting_up.metric, ("format", "maps")),
-    "format": (setting_up.form, ("baseline", "maps", "metric")),
-    "baseline": (solving.baseline, ("solve", "format")),
-    "solve": (solving.solve, ("solve", "ensemble", "maps", "metric", "format")),
-    "ensemble": (solving.ensemble, ("validate",)),
-    "validate": (ending.validate, ("submit", "format", "solve")),
-    "submit": (ending.submit, ("credit",)),
-    "credit": (ending.credit, ("report",)),
-    "report": (ending.report, ()),
+    "fetch": (set_up.fetch, ("draft",)),
+    "draft": (solve.draft, ("understand",)),
+    "understand": (set_up.understand, ("modalities",)),
+    "modalities": (set_up.modalities, ("maps",)),
+    "maps": (set_up.maps, ("metric",)),
+    "metric": (set_up.metric, ("format", "maps")),
+    "format": (set_up.form, ("baseline", "maps", "metric")),
+    "baseline": (solve.baseline, ("solve", "format")),
+    "solve": (solve.solve, ("solve", "ensemble", "maps", "metric", "format")),
+    "ensemble": (solve.ensemble, ("validate",)),
+    "validate": (finish.validate, ("submit", "format", "solve")),
+    "submit": (finish.submit, ("credit",)),
+    "credit": (finish.credit, ("report",)),
+    "report": (finish.report, ()),
 }
 
 

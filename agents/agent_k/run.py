@@ -16,28 +16,28 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.types import Command
 
-from agentkd.agents.agent_k.around import STAGES, Around, State
-from agentkd.agents.agent_k.ask import Asker
-from agentkd.agents.agent_k.limits import Clock
+from agentkd.agents.agent_k.clock import Clock
+from agentkd.agents.agent_k.competition.source import Source, kaggle_source, local_source, page, parse
+from agentkd.agents.agent_k.competition.submit_once import Submissions
+from agentkd.agents.agent_k.context import STAGES, Around, State
 from agentkd.agents.agent_k.memory import LongTerm
-from agentkd.agents.agent_k.sandbox import Sandbox, open_sandbox
-from agentkd.agents.agent_k.source import Source, kaggle_source, local_source, page, parse
-from agentkd.agents.agent_k.submission import Submissions
+from agentkd.agents.agent_k.model.ask import Asker
 from agentkd.config import KaggleConfig, default_teacher, slug
-from agentkd.drain import Drain
 from agentkd.errors import PutOff, UserError, WorldError
-from agentkd.progress import say
 from agentkd.prompts import prompts_hash
-from agentkd.shard import disk_error, write_atomically
-from agentkd.store import Run, is_complete, without_address
-from agentkd.teacher import NO_TEACHER, Cache, open_teacher
+from agentkd.runs.interrupt import Drain
+from agentkd.runs.progress import say
+from agentkd.runs.shard import disk_error, write_atomically
+from agentkd.runs.store import Run, is_complete, without_address
+from agentkd.sandbox.sandbox import Sandbox, open_sandbox
+from agentkd.teacher.open import NO_TEACHER, Cache, open_teacher
 from agentkd.trace import Step, Trace, Usage, Verdict
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    from agentkd.agents.agent_k.kaggle import Kaggle
-    from agentkd.teacher import Chat
+    from agentkd.agents.agent_k.competition.kaggle import Kaggle
+    from agentkd.teacher.open import Chat
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
 MORE = 0.05  # share of the clock that has to be left for a finished run to go on
@@ -102,8 +102,8 @@ def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple
         if not data.is_symlink():
             data.symlink_to(source.data)
         return source, None
-    from agentkd.agents.agent_k.download import is_there
-    from agentkd.agents.agent_k.kaggle import Kaggle
+    from agentkd.agents.agent_k.competition.download import is_there
+    from agentkd.agents.agent_k.competition.kaggle import Kaggle
 
     kept = out / "source.json"
     if config.submit == "never" and kept.exists() and is_there(data):
@@ -131,8 +131,8 @@ async def _run(
 ) -> dict[str, Any]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    from agentkd.agents.agent_k.ending import outcome
     from agentkd.agents.agent_k.graph import build
+    from agentkd.agents.agent_k.stages.finish import outcome
 
     clock = Clock(store.path, config.max_hours * 3600)
     submissions = Submissions(store.path, kaggle, source.slug, config.submit, config.max_submissions, say)
@@ -219,7 +219,7 @@ def finish(store: Run, around: Around, state: State, metrics: dict[str, Any]) ->
         teacher=state.get("teacher") or around.asker.teacher,
     )
     store.append(trace)
-    from agentkd.eval.report import write_report
+    from agentkd.report.write import write_report
 
     write_report(store.path, metrics=metrics)
     store.finish(metrics)

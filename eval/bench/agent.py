@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.kd_cot import KDCoT
-from agentkd.cache import Cache
-from agentkd.client import Teacher
 from agentkd.config import GenerateConfig
 from agentkd.eval.bench.mock import MODEL, World, mock_server
 from agentkd.generate import World as TaskWorld
-from agentkd.progress import say
-from agentkd.store import write_atomically
+from agentkd.runs.progress import say
+from agentkd.runs.store import write_atomically
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.client import Teacher
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Surroundings
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 NODES = ("survey", "plan", "retrieve", "read", "verify")
 CLIENT, GRAPH = "client", "LangGraph"

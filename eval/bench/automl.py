@@ -26,17 +26,17 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from agentkd.agents.agent_k.form import write_submission
-from agentkd.agents.agent_k.maps import write_maps
-from agentkd.agents.agent_k.scoring import METRICS
-from agentkd.agents.agent_k.sniff import sniff
-from agentkd.agents.agent_k.solve.data import Data, load
-from agentkd.agents.agent_k.source import local_source
+from agentkd.agents.agent_k.competition.source import local_source
+from agentkd.agents.agent_k.scoring.scorer import METRICS
+from agentkd.agents.agent_k.understand.setup_from_files import sniff
+from agentkd.agents.agent_k.workspace.files import Data, load
+from agentkd.agents.agent_k.workspace.maps import write_maps
+from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
 from agentkd.eval.competition import LOG, grade
 from agentkd.eval.metrics import paired_difference
-from agentkd.progress import say
-from agentkd.shard import write_atomically
+from agentkd.runs.progress import say
+from agentkd.runs.shard import write_atomically
 
 OURS = {"agentkd": "none", "agentkd-local": "local"}  # a system of ours: its teacher
 PEERS = ("autogluon", "flaml")
@@ -183,7 +183,7 @@ def write_table(data: Data, folder: Path) -> dict[str, Any]:
     setup = data.setup
     frame = pd.concat([data.inputs("tab"), data.inputs("txt")], axis=1)
     if setup.img:
-        from agentkd.agents.agent_k.solve.image import load_images
+        from agentkd.agents.agent_k.solvers.image import load_images
 
         pixels = load_images(data)
         flat = pixels.reshape(len(pixels), -1)

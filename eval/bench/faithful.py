@@ -15,8 +15,8 @@ from typing import Any
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB, Triple
-from agentkd.store import read_config, read_traces
-from agentkd.tasks import load_task
+from agentkd.runs.store import read_config, read_traces
+from agentkd.tasks.task import load_task
 from agentkd.trace import Trace
 
 KINDS = ("relation", "entity", "direction")

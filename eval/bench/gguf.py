@@ -30,14 +30,14 @@ from typing import Any, NamedTuple
 import aiohttp
 
 import agentkd
-from agentkd.distill.dataset import IGNORED, tokenise
-from agentkd.distill.forms import Example
-from agentkd.distill.gguf import export
+from agentkd.distill.data.dataset import IGNORED, tokenise
+from agentkd.distill.data.forms import Example
+from agentkd.distill.publish.gguf import export
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
-from agentkd.progress import Progress, say
-from agentkd.serving import llama_server
-from agentkd.store import write_atomically
+from agentkd.runs.progress import Progress, say
+from agentkd.runs.store import write_atomically
+from agentkd.serving.server import llama_server
 from agentkd.trace import Usage
 
 AGREEMENT = 99.5  # percent of positions, at least
@@ -224,7 +224,7 @@ async def chosen(tokenizer: Any, positions: int, seed: int) -> list[Passage]:
 
 def questions(tokenizer: Any, seed: int) -> Iterator[Passage]:
     """Ten questions of geo a passage."""
-    from agentkd.tasks import load_task
+    from agentkd.tasks.task import load_task
 
     asked = [question.question for question in load_task("geo").pick("train", None, seed)]
     for first in range(0, len(asked), 10):
@@ -252,7 +252,7 @@ async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]
     from agentkd.agents.one_call import prompt, target
     from agentkd.config import GenerateConfig
     from agentkd.generate import World
-    from agentkd.teacher import NoTeacher
+    from agentkd.teacher.open import NoTeacher
 
     world = World.load(GenerateConfig(task="geo", retriever="bm25", agent="one-call", seed=seed))
     around = world.surroundings(NoTeacher())
@@ -273,7 +273,7 @@ async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]
 
 def texts(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
     """So many distinct strings with their kinds, by seed."""
-    from agentkd.tasks import load_task
+    from agentkd.tasks.task import load_task
 
     draw = random.Random(seed)
     asked = [

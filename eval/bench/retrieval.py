@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.eval.metrics import bootstrap_interval, paired_difference
 from agentkd.matching import strict_f1
-from agentkd.progress import Progress
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.bm25 import BM25Passages
 from agentkd.retrievers.graph import in_memory
 from agentkd.retrievers.guided import GuidedPassages
 from agentkd.retrievers.joins import EACH
-from agentkd.tasks import load_task
+from agentkd.runs.progress import Progress
+from agentkd.tasks.task import load_task
 from agentkd.trace import Usage
 
 if TYPE_CHECKING:
     from agentkd.retrievers.bm25 import PathRetriever
     from agentkd.retrievers.kb import KnowledgeBase
-    from agentkd.tasks import Question
+    from agentkd.tasks.task import Question
 
 DEPTHS = (1, 5, 20, 100)
 FIRST = (1, 5, EACH)

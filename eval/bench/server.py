@@ -22,16 +22,16 @@ from typing import Any
 import aiohttp
 
 from agentkd.agents.kd_cot import KDCoT
-from agentkd.cache import Cache
-from agentkd.client import Reply, Teacher
 from agentkd.config import GenerateConfig
-from agentkd.engine import run_items
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench.mock import MODEL, World, request_key
 from agentkd.generate import World as TaskWorld
-from agentkd.progress import say
-from agentkd.store import write_atomically
-from agentkd.teacher import open_teacher
+from agentkd.runs.engine import run_items
+from agentkd.runs.progress import say
+from agentkd.runs.store import write_atomically
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.client import Reply, Teacher
+from agentkd.teacher.open import open_teacher
 from agentkd.trace import Message, Usage
 
 TIMEOUT = 600.0  # seconds for one answer

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentkd.inprocess import InProcess
-from agentkd.progress import say
 from agentkd.retrievers.graph import in_memory
-from agentkd.shard import write_atomically
-from agentkd.tasks import load_task
+from agentkd.runs.progress import say
+from agentkd.runs.shard import write_atomically
+from agentkd.tasks.task import load_task
+from agentkd.teacher.in_process import InProcess
 from agentkd.trace import Message
 
 PATHS, WRITTEN = 12, 32

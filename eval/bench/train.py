@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.config import DistillConfig, GenerateConfig, has_bf16
-from agentkd.distill.dataset import load, tokenise
+from agentkd.distill.data.dataset import load, tokenise
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.eval.bench.losses import memory
 from agentkd.generate import generate
 from agentkd.models import find_weights
-from agentkd.progress import say
-from agentkd.store import write_atomically
+from agentkd.runs.progress import say
+from agentkd.runs.store import write_atomically
 
 PLAIN = "trl"
 FORM = "one-call"  # its examples have the length of what is usually distilled

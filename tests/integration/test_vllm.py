@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import agentkd
-from agentkd import models, serving
+from agentkd import models
 from agentkd.errors import AgentkdError
+from agentkd.serving import server as module
 
 pytestmark = pytest.mark.vllm
 
@@ -63,7 +64,7 @@ class Held(NamedTuple):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
     try:
-        serving.find_vllm()
+        module.find_vllm()
         models.find_weights(models.PACKAGED)
     except AgentkdError as error:
         pytest.skip(str(error))
@@ -136,7 +137,7 @@ def test_a_path_student_writes_within_the_knowledge_base(server: Held, tmp_path:
     """`eval --constrain kb` through structured outputs: every vote of the server is a path that the KB holds."""
     from agentkd.config import EvalConfig
     from agentkd.eval.kbqa import evaluate
-    from agentkd.store import read_traces
+    from agentkd.runs.store import read_traces
 
     model = f"{server.url}#smollm2-135m"
     asked = EvalConfig(task="geo", limit=6, model=model, retriever="bm25", constrain="kb", out=str(tmp_path / "run"))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from agentkd import __version__
-from agentkd.cache import Cache
-from agentkd.client import Reply, Teacher
-from agentkd.engine import run_items
+from agentkd.runs.engine import run_items
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.client import Reply, Teacher
 from agentkd.trace import Message
 
 

@@ -1,0 +1,83 @@
+"""`agentkd kaggle run | grade`: Agent K on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agentkd.cli.options import (
+    Json,
+    MaxTokens,
+    MaxUsd,
+    Out,
+    Overrides,
+    Recipe,
+    Seed,
+    VllmArgs,
+    give,
+    say,
+)
+
+kaggle = typer.Typer(help="Agent K: from a competition to a submission.", no_args_is_help=True, add_completion=False)
+
+
+@kaggle.command()
+def run(
+    competition: Annotated[str, typer.Argument(help="a Kaggle URL or name, or a folder with the same files")],
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="as of generate, or none: without a model [$AGENTKD_TEACHER, else by the machine]"),
+    ] = None,
+    submit: Annotated[str | None, typer.Option(help="ask, auto or never [ask; never without a terminal]")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="of work, over all resumes [1]")] = None,
+    max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    max_submissions: Annotated[int | None, typer.Option(help="files that the run may send [1]")] = None,
+    sandbox: Annotated[str | None, typer.Option(help="auto, bubblewrap, landlock or none (docs/sandbox.md)")] = None,
+    seed: Seed = None,
+    vllm_args: VllmArgs = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """A competition to a submission. The same command resumes a run that was stopped."""
+    from agentkd.agents.agent_k.run import run as start
+    from agentkd.config import KaggleConfig, load_config
+
+    options = {name: value for name, value in locals().items() if name in KaggleConfig.model_fields}
+    config = load_config(KaggleConfig, recipe=recipe, options=options, overrides=overrides or [])
+    give(start(config), show, as_json)
+
+
+def show(result: dict[str, Any]) -> None:
+    say(
+        f"{result['best']}: {result['metric']} {result['score']:.5f} by cross-validation, of "
+        f"{len(result['candidates'])} candidates in {result['seconds']:.0f} s · {result['tokens']} tokens of the model"
+    )
+    for sent in result["submissions"]:
+        public = "hidden or not there yet" if sent["public"] is None else sent["public"]
+        say(f"submitted {sent['file']} as {sent['ref']}: {sent['status']}, public score {public}")
+    say(f"wrote {result['out']}/submission.csv and report.html")
+
+
+@kaggle.command()
+def grade(
+    submission: Annotated[Path, typer.Argument(help="a submission's CSV")],
+    competition: Annotated[Path, typer.Argument(help="a folder with competition.json and private/solution.csv")],
+    log: Annotated[Path | None, typer.Option(help="where gradings are counted [runs/gradings.jsonl]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a file against private labels: public and private score, percentile, medal. Every grading is logged."""
+    from dataclasses import asdict
+
+    from agentkd.eval.competition import grade as run_grade
+
+    result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl")))
+    give(result, show_grade, as_json)
+
+
+def show_grade(result: dict[str, Any]) -> None:
+    say(" · ".join(f"{name} {value}" for name, value in result.items() if value not in (None, "")))

@@ -1,0 +1,186 @@
+"""Verified traces into training examples: deduplicated, decontaminated, counted, hashed and saved.
+
+Nothing is cut silently: what cannot be used is left out and counted by reason.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentkd.agents.base import followed_label, reward
+from agentkd.distill.data.forms import FORMS, Example
+from agentkd.errors import UserError
+from agentkd.matching import normalize
+from agentkd.runs.store import read_traces, write_atomically
+from agentkd.trace import Message, Trace, content_hash
+
+IGNORED = -100  # the label of a token that is not to be learned
+
+
+@dataclass
+class Dataset:
+    """Examples, and how many traces were left out for which reason."""
+
+    form: str
+    examples: list[Example] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def hash(self) -> str:
+        return content_hash([example.model_dump(mode="json") for example in self.examples])
+
+    @property
+    def traces(self) -> int:
+        return len({example.trace for example in self.examples})
+
+    def limited(self, limit: int | None, seed: int) -> Dataset:
+        """The examples of at most `limit` traces. Each target in turn gives one trace, so that rare relation paths are
+        not drowned by common ones; within a target the order is drawn by `seed`."""
+        if limit is None or self.traces <= limit:
+            return self
+        rng = random.Random(seed)
+        queues: dict[str, list[str]] = defaultdict(list)
+        for example in {example.trace: example for example in reversed(self.examples)}.values():
+            queues[example.target].append(example.trace)
+        for queue in queues.values():
+            rng.shuffle(queue)
+        turns = [(place, rng.random(), trace) for queue in queues.values() for place, trace in enumerate(queue)]
+        kept = {trace for _, _, trace in sorted(turns)[:limit]}
+        examples = [example for example in self.examples if example.trace in kept]
+        left_out = self.left_out + Counter({"over the limit": self.traces - limit})
+        return Dataset(self.form, examples, left_out)
+
+    def shuffled(self, seed: int) -> Dataset:
+        """A control: every prompt keeps its place and gets the target of another, so that the tokens are the same and
+        no evidence belongs to its question."""
+        rng = random.Random(seed)
+        order = list(range(len(self.examples)))
+        rng.shuffle(order)
+        pairs = zip(self.examples, order, strict=True)
+        mixed = [one.model_copy(update={"target": self.examples[other].target}) for one, other in pairs]
+        return Dataset(self.form, mixed, self.left_out)
+
+    def save(self, folder: Path) -> None:
+        """`dataset/`, as the `datasets` library reads it (`load_from_disk`), and `dataset.jsonl`, in the forms that
+        TRL takes: `messages`, or `prompt` and `completion`, and `rejected` where there is something."""
+        from datasets import Dataset as Table
+
+        rows = [row(example) for example in self.examples]
+        write_atomically(folder / "dataset.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+        Table.from_list(rows).save_to_disk(str(folder / "dataset"))
+
+
+def row(example: Example) -> dict[str, Any]:
+    """An example in TRL's conversational or prompt-completion form."""
+    origin = {"id": example.id, "trace": example.trace, "rejected": list(example.rejected)}
+    if isinstance(example.prompt, str):
+        return {"prompt": example.prompt, "completion": example.written, **origin}
+    turns = [*example.prompt, Message(role="assistant", content=example.target)]
+    return {"messages": [turn.model_dump() for turn in turns], **origin}
+
+
+def build(
+    traces: Iterable[Trace],
+    form: str = "path",
+    *,
+    rationalised: bool = True,
+    verified: bool = True,
+    held_out: Callable[[Trace], bool] = lambda trace: False,
+) -> Dataset:
+    """The examples of each question's best trace: verified, and of the highest reward. `verified=False` is a control
+    that takes each question's first trace, proven or not.
+
+    Left out: traces that are not verified, repeats of a question's text, questions that `held_out` knows from an
+    evaluation split, and traces whose proven path is not among the surveyed ones."""
+    dataset = Dataset(form)
+    found = list(traces)
+    refused = rejections(found)
+    seen: set[str] = set()
+    order = (lambda t: (-reward(t), t.sample, t.id)) if verified else (lambda t: (t.sample, t.id))
+    for trace in sorted(found, key=order):
+        if verified and not trace.verified:
+            dataset.left_out["not verified"] += 1
+            continue
+        if trace.provenance.get("rationalised") and not rationalised:
+            dataset.left_out["rationalised"] += 1
+            continue
+        if held_out(trace):
+            dataset.left_out["asked at evaluation"] += 1
+            continue
+        if (text := normalize(trace.question)) in seen:
+            dataset.left_out["question seen before"] += 1
+            continue
+        taken = trace if trace.verified else trace.model_copy(update={"verified": True})  # the control believes all
+        if not (examples := FORMS[form](taken)):
+            dataset.left_out["path not in the survey"] += 1
+            continue
+        seen.add(text)
+        wrong = tuple(label for label in refused[trace.id] if label not in {each.target for each in examples})
+        dataset.examples += [
+            each.model_copy(update={"rejected": wrong}) if form == "path" else each for each in examples
+        ]
+    dataset.examples.sort(key=lambda example: (example.id, example.target))
+    return dataset
+
+
+def rejections(traces: Sequence[Trace]) -> dict[str, list[str]]:
+    """For each question the paths that were followed and are worth nothing: proven by no trace, and without a right
+    answer where gold is known; in the order of their samples, which is that of the retriever's ranking."""
+    labels: dict[str, dict[str, float]] = defaultdict(dict)
+    for trace in sorted(traces, key=lambda trace: trace.sample):
+        if (label := followed_label(trace)) is not None:
+            labels[trace.id][label] = max(labels[trace.id].get(label, 0.0), reward(trace) or float(trace.verified))
+    worthless = {id: [label for label, worth in found.items() if not worth] for id, found in labels.items()}
+    return defaultdict(list, worthless)
+
+
+def load(path: Path, form: str = "path", **options: Any) -> Dataset:
+    """The dataset of a run directory; options as for `build`. Raises UserError where nothing in it can be learned."""
+    dataset = build(read_traces(path), form, **options)
+    if not dataset.examples:
+        total = sum(dataset.left_out.values())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "it is empty"
+        raise UserError(
+            f"nothing to learn from in {path}: {total} traces, {reasons}; "
+            f"generate more questions (limit=…) or samples (samples=…)"
+        )
+    return dataset
+
+
+def tokenise(example: Example, tokenizer: Any) -> dict[str, list[int]]:
+    """`input_ids` and `labels` (-100 where nothing is to be learned) for one example, as the student will meet it.
+
+    Prompt and target are tokenised apart and joined, as they will be at generation, and the target ends with the
+    end-of-turn token, so that the student learns to stop. Raises UserError for a chat without a template."""
+    from agentkd.teacher.in_process import chat_text, continuation
+
+    if isinstance(example.prompt, str):
+        prompt = list(tokenizer(example.prompt, add_special_tokens=False)["input_ids"])
+        return joined([(prompt, continuation(tokenizer, example.target))])
+    if tokenizer.chat_template is None:
+        raise UserError("the student has no chat template: choose an instruction-tuned model, or form=path")
+    parts, written = [], ""
+    for place, message in enumerate([*example.prompt, Message(role="assistant", content=example.target)]):
+        if message.role != "assistant":
+            continue
+        text = chat_text(tokenizer, example.prompt[:place])
+        if not text.startswith(written):
+            raise UserError("the student's chat template rewrites earlier turns: choose form=path or form=one-call")
+        between = tokenizer(text[len(written) :], add_special_tokens=False)["input_ids"]
+        turn = tokenizer(message.content, add_special_tokens=False)["input_ids"]
+        parts.append((list(between), [*turn, tokenizer.eos_token_id]))
+        written = text + message.content + tokenizer.eos_token
+    return joined(parts)
+
+
+def joined(parts: Sequence[tuple[list[int], list[int]]]) -> dict[str, list[int]]:
+    """Pieces of (given, learned) tokens, one after another."""
+    ids = [token for given, learned in parts for token in given + learned]
+    labels = [label for given, learned in parts for label in [IGNORED] * len(given) + learned]
+    return {"input_ids": ids, "labels": labels}

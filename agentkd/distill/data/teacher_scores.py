@@ -1,0 +1,173 @@
+"""The scoring pass: what a teacher thinks of every token of a finished dataset, its K likeliest tokens each.
+
+A student sees other contexts than the agent did, so its teacher is asked over the very token ids that it will be
+trained on, once, before training. Three files grow by appending, one row a target token in the dataset's order:
+`ids.i32` and `log_p.f32` of K each, and `target.f32`, the log-probability of the target token itself. Their length says
+how far the pass has come, so that a killed one goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.distill.data.dataset import IGNORED
+from agentkd.errors import UserError
+from agentkd.models import find_weights
+from agentkd.runs.progress import Progress
+from agentkd.runs.store import file_hash
+from agentkd.teacher.in_process import weights_identity
+from agentkd.trace import Usage, content_hash
+
+BATCH = 8  # rows a forward pass
+
+Rows = Sequence[dict[str, list[int]]]
+
+
+class Scores:
+    """The K likeliest tokens of the teacher at each target token, and the target's own, memory-mapped."""
+
+    def __init__(self, folder: Path, rows: Rows, k: int) -> None:
+        self.offsets = offsets(rows)
+        shape = int(self.offsets[-1]), k
+        self.ids: npt.NDArray[np.int32] = np.memmap(folder / "ids.i32", np.int32, "r", shape=shape)
+        self.log_p: npt.NDArray[np.float32] = np.memmap(folder / "log_p.f32", np.float32, "r", shape=shape)
+        self.target: npt.NDArray[np.float32] = np.memmap(folder / "target.f32", np.float32, "r", shape=shape[:1])
+
+    def of(self, row: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Token ids and log-probabilities [T, K] of the T target tokens of a row."""
+        part = slice(*self.offsets[row : row + 2])
+        return self.ids[part].astype(np.int64), np.array(self.log_p[part])
+
+    def of_target(self, row: int) -> npt.NDArray[np.float32]:
+        """Log-probabilities [T] that the teacher gives the row's own target tokens."""
+        return np.array(self.target[slice(*self.offsets[row : row + 2])])
+
+
+def offsets(rows: Rows) -> npt.NDArray[np.int64]:
+    """Where each row's target tokens begin among all, and at last their number. The first token of a row has no
+    context and is never a target."""
+    counts = [sum(label != IGNORED for label in row["labels"][1:]) for row in rows]
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
+    """Ask a causal model over all rows, from where an earlier pass was stopped.
+
+    `model` gives logits [B, L, V] for `input_ids` and `attention_mask`; they are taken at target tokens only. Raises
+    UserError for a K beyond the vocabulary.
+    """
+    import torch
+
+    vocabulary = int(model.config.vocab_size)
+    if not 1 <= k <= vocabulary:
+        raise UserError(f"top_k is {k}: the teacher knows {vocabulary} tokens, choose from 1 to that")
+    model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = offsets(rows)
+    files = {(folder / name).open("ab"): width for name, width in (("ids.i32", k), ("log_p.f32", k), ("target.f32", 1))}
+    try:
+        whole = min(file.tell() // (4 * width) for file, width in files.items())
+        done = int(np.searchsorted(starts, whole, side="right")) - 1
+        for file, width in files.items():
+            file.truncate(int(starts[done]) * 4 * width)
+        with Progress("teacher's scores", total=len(rows) - done, unit="") as progress, torch.inference_mode():
+            for first in range(done, len(rows), BATCH):
+                some = rows[first : first + BATCH]
+                batch = {name: value.to(model.device) for name, value in padded(some, 0).items()}
+                labels = batch.pop("labels")[:, 1:]
+                learned = labels != IGNORED
+                hidden = model.base_model(**batch).last_hidden_state[:, :-1][learned]
+                log_p = model.get_output_embeddings()(hidden).float().log_softmax(-1)
+                top, own = log_p.topk(k, dim=-1), log_p.gather(-1, labels[learned][:, None])
+                for file, value in zip(files, (top.indices.to(torch.int32), top.values, own), strict=True):
+                    file.write(value.cpu().numpy().tobytes())
+                    file.flush()
+                for row in some:
+                    progress.advance(Usage(prompt_tokens=len(row["input_ids"])), good=True)
+    finally:
+        for file in files:
+            file.close()
+    return Scores(folder, rows, k)
+
+
+def check_head(model: Any) -> None:
+    """Raises UserError where logits are more than the last hidden state times the head: Gemma 2 caps them, Granite and
+    Cohere scale them, and no loss here would know."""
+    import torch
+
+    ids = torch.arange(4, device=model.device)[None] % model.config.vocab_size
+    with torch.inference_mode():
+        ours = model.get_output_embeddings()(model.base_model(input_ids=ids).last_hidden_state).float()
+        if not torch.allclose(ours, model(input_ids=ids).logits.float(), rtol=1e-2, atol=1e-2):
+            raise UserError(
+                f"{type(model).__name__} caps or scales its logits, which the scoring pass does not know: "
+                f"take another teacher, or --method sft"
+            )
+
+
+def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
+    """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards.
+    Raises UserError as `check_head` and `score` do."""
+    sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
+    tokens = int(offsets(rows)[-1])
+    if all((folder / name).is_file() and (folder / name).stat().st_size == n * tokens for name, n in sizes.items()):
+        return Scores(folder, rows, k)
+    model = load_teacher(teacher)
+    check_head(model)
+    return score(model, rows, folder, k)
+
+
+def load_teacher(name: str) -> Any:
+    """The model that `name` names, in float32, on the GPU where there is one."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(find_weights(name), dtype=torch.float32).eval()
+    return model.cuda() if torch.cuda.is_available() else model
+
+
+def teacher_identity(teachers: Sequence[str]) -> str:
+    """What may not change between a scoring pass and its resumption: weights, tokenizer and chat template."""
+    parts = []
+    for folder in map(find_weights, teachers):
+        files = sorted({*folder.glob("*token*.json"), *folder.glob("*.jinja"), *folder.glob("tokenizer.model")})
+        parts.append([weights_identity(folder), [[file.name, file_hash(file)] for file in files]])
+    return content_hash(parts)
+
+
+def padded(rows: Rows, pad: int) -> dict[str, Any]:
+    """`input_ids`, `labels` and `attention_mask` [B, L] of some rows, filled up on the right."""
+    import torch
+
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def filled(name: str, filler: int) -> Any:
+        return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
+
+    mask = torch.tensor([[int(n < len(row["input_ids"])) for n in range(longest)] for row in rows])
+    return {"input_ids": filled("input_ids", pad), "labels": filled("labels", IGNORED), "attention_mask": mask}
+
+
+def vocabulary_hash(tokenizer: Any) -> str:
+    """What two tokenizers must share for their token ids to mean the same."""
+    return content_hash([sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]), tokenizer.eos_token_id])
+
+
+def check_vocabularies(student: Any, teacher: Any, name: str) -> None:
+    """Raises UserError where the teacher's token ids mean something else, with the first difference."""
+    if vocabulary_hash(student) == vocabulary_hash(teacher):
+        return
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    differ = sorted(ours.keys() ^ theirs.keys() | {token for token in ours if ours[token] != theirs.get(token)})
+    what = f"{differ[0]!r} is token {ours.get(differ[0])} here and {theirs.get(differ[0])} there" if differ else (
+        f"the end token is {student.eos_token_id} here and {teacher.eos_token_id} there"
+    )  # fmt: skip
+    raise UserError(
+        f"the teacher {name} has another vocabulary ({len(theirs)} tokens, the student {len(ours)}; {what}): "
+        f"take a teacher of the student's family, --method cross-tokenizer, or --method sft"
+    )

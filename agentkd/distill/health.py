@@ -1,0 +1,81 @@
+"""What ends a training run before its time, told in one line: a loss that is no number, a disk that is full.
+
+Neither takes the last good checkpoint: the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from agentkd.distill.checkpoints import is_whole, last_checkpoint
+from agentkd.errors import UserError, WorldError
+from agentkd.runs.shard import disk_error
+
+
+def guarded(trainer: Any) -> Any:
+    """The trainer class that stops at a loss or gradient that is not finite, and when a checkpoint cannot be saved."""
+
+    class Guarded(trainer):  # type: ignore[misc]
+        def check_weights(self) -> None:
+            """A step may lead out of what floats can hold, and only the next loss would tell."""
+            own = (getattr(weight, "_local_tensor", weight) for weight in self.model.parameters())  # FSDP's shards
+            if not all(bool(weight.isfinite().all()) for weight in own):
+                self._diverged(f"weights are no longer finite after step {self.state.global_step}")
+
+        def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+            for name in ("loss", "grad_norm"):  # logged before a checkpoint of the same step is saved
+                if not math.isfinite(logs.get(name, 0.0)):
+                    what = "loss" if name == "loss" else "gradient"
+                    self._diverged(f"the {what} is {logs[name]} at step {self.state.global_step}")
+            super().log(logs, *args, **options)
+
+        def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            self.check_weights()
+            with saving(folder, self._kept()):
+                super()._save_checkpoint(*args, **options)
+
+        def _diverged(self, what: str) -> NoReturn:
+            raise UserError(
+                f"{what}: choose a smaller lr=… (it is {self.args.learning_rate:g}) and another --out{self._kept()}"
+            )
+
+        def _kept(self) -> str:
+            last = last_checkpoint(Path(self.args.output_dir))
+            return f"; {Path(last).name} is kept" if last else ""
+
+    return Guarded
+
+
+@contextmanager
+def saving(path: Path, kept: str = "") -> Iterator[None]:
+    """Around the writing of weights to `path`, a folder of a checkpoint or a file. Raises WorldError for a disk that
+    refuses, and removes what is half written, for it would take the room that is missing."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except Exception as error:
+        # torch, safetensors and tokenizers write files themselves; the last raises what is nothing but an Exception
+        if not isinstance(error, OSError | RuntimeError | SafetensorError) and "os error" not in str(error):
+            raise
+        if path.is_dir() and not is_whole(path):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise WorldError(f"{disk_error(path, error)}{kept}") from None
+        why = str(error).strip().splitlines()[0][:160]
+        raise WorldError(f"cannot write {path} ({why}); make room and run the same command again{kept}") from None
+
+
+def clear_torn(checkpoints: Path) -> None:
+    """Remove checkpoints that a killed run has left half written."""
+    for folder in checkpoints.glob("checkpoint-*"):
+        if not is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)

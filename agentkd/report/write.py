@@ -1,0 +1,152 @@
+"""report.html: one self-contained page for a run, an evaluation or a student. Reading and writing; `page` draws."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.errors import AgentkdError, UserError
+from agentkd.runs.store import (
+    is_complete,
+    read_config,
+    read_lines,
+    read_traces,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from agentkd.trace import Trace
+
+TRACES, QUESTIONS = 20, 30  # how many are shown in full: a page must open at once
+Gold = Mapping[str, Sequence[str]]
+
+
+def write_report(path: Path, *, metrics: Mapping[str, Any] | None = None, gold: Gold | None = None) -> Path:
+    """Write report.html into a run, evaluation or student directory, and return its path.
+
+    A stage that is about to finish hands over its `metrics`, which are not on disk yet, and an evaluation its gold
+    answers by question id, in the order asked; otherwise both are read. Raises UserError for any other folder."""
+    from agentkd.report import page
+
+    if not path.is_dir():
+        raise UserError(f"no folder {path}: give the directory of a run, an evaluation or a student")
+    if not (path / "config.yaml").exists():
+        html = _evaluation(path, gold)
+    elif (config := read_config(path)).get("stage") == "distill":
+        html = page.student(config, metrics or _metrics(path), _source(path, config))
+    elif config.get("stage") in ("generate", "answers"):
+        html = _generation(path, config, metrics)
+    elif config.get("stage") == "kaggle":
+        html = _competition(path, config, metrics or _metrics(path))
+    else:
+        raise UserError(
+            f"{path} is of stage {config.get('stage')!r}: reports exist for generate, eval, distill and kaggle run"
+        )
+    write_atomically(path / "report.html", html)
+    return path / "report.html"
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    try:
+        metrics = json.loads((path / "metrics.json").read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} has no metrics.json yet: finish the command that writes the directory") from None
+    except ValueError:
+        metrics = None
+    if not isinstance(metrics, dict):
+        raise UserError(f"{path}/metrics.json is damaged: run the command that wrote the directory again")
+    return metrics
+
+
+def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
+    from agentkd.generate import summarise
+    from agentkd.report import page
+    from agentkd.trace import Usage
+
+    usage, reasons, done = Usage(), Counter[str](), set[tuple[str, int]]()
+    for trace in read_traces(path):
+        usage += trace.usage
+        done.add((trace.id, trace.sample))
+        if not trace.verified:
+            reasons[trace.verdict.reason.split(":")[0] or "no reason given"] += 1
+    unfinished = False
+    if metrics is None:  # `metrics.json` may be older than the shards of a run that is not complete
+        unfinished = not is_complete(path)
+        counted = {key[0] for key in done}
+        own = config["stage"] == "generate" and not unfinished
+        metrics = _metrics(path) if own else summarise(path, counted, int(config["samples"]))
+    shown = heapq.nsmallest(TRACES, read_traces(path), key=lambda trace: (trace.sample, trace.id))
+    failures = {(row["id"], row["sample"]): row for row in read_lines(path, "failures")}
+    lost = [row for key, row in sorted(failures.items()) if key not in done]
+    return page.generation(config, metrics, usage, reasons, shown, lost, unfinished=unfinished)
+
+
+def _competition(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    from agentkd.report.competition import competition
+
+    *_, last = read_traces(path)
+    return competition(config, metrics, last)
+
+
+def _evaluation(path: Path, gold: Gold | None) -> str:
+    from agentkd.report import page
+
+    if not (path / "metrics.json").exists() or "rows" not in (report := _metrics(path)):
+        raise UserError(f"{path} is not a run directory: it has neither config.yaml nor an evaluation's metrics.json")
+    folders = _folders(path)
+    names = [name for name in dict.fromkeys(row["name"] for row in report["rows"]) if name in folders]
+    note = ""
+    if gold is None and names:
+        gold, note = _gold(read_config(folders[names[0]]))
+    chosen = set(list(gold)[:QUESTIONS]) if gold else None
+    answers: dict[str, dict[str, Trace]] = {}
+    for name in names:
+        traces = (trace for trace in read_traces(folders[name]) if trace.sample == 0)
+        kept = (trace for trace in traces if chosen is None or trace.id in chosen)
+        answers[name] = {trace.id: trace for trace in heapq.nsmallest(QUESTIONS, kept, key=lambda trace: trace.id)}
+    return page.evaluation(report, answers, gold, note)
+
+
+def _folders(path: Path) -> dict[str, Path]:
+    """The folder of each system's answers by the system's name. Of two (the weights behind a name have changed) the
+    one that was opened last, which rewrites its config.yaml."""
+    from agentkd.config import slug
+
+    found = {}
+    for config_file in sorted(path.glob("*/config.yaml"), key=lambda file: file.stat().st_mtime):
+        folder, config = config_file.parent, read_config(config_file.parent)
+        identity = str(config.get("hash_weights") or "")
+        for name in (str(config.get("teacher")).rstrip("/"), f"{config.get('agent')}/{config.get('teacher')}"):
+            if folder.name == slug(name) + (f"-{identity[:8]}" if identity else ""):
+                found[name] = folder
+    return found
+
+
+def _gold(config: Mapping[str, Any]) -> tuple[Gold | None, str]:
+    """Gold answers of the questions that were asked, read from the task again, or None and why there are none."""
+    from agentkd.tasks.task import load_task
+    from agentkd.trace import content_hash
+
+    try:
+        task = load_task(config["task"], data=config["data"], kb=config["kb"])
+        if content_hash(task.hashes(config["split"])) != config["hash_data"]:
+            return None, f"The files of {config['task']} have changed since, so gold answers are not shown."
+        gold = task.gold(config["split"])
+        asked = task.pick(config["split"], config["limit"], config["seed"])
+    except (AgentkdError, OSError) as error:
+        return None, f"Gold answers are not shown, the task could not be read: {error}"
+    return {question.id: gold[question.id].answers for question in asked if question.id in gold}, ""
+
+
+def _source(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config and metrics of the run that a student learned from; empty where it is no longer at hand."""
+    traces = Path(str(config.get("traces")))
+    for folder in (traces, path.parent.parent / traces):  # as from the working directory, or beside `students/`
+        if (folder / "config.yaml").exists():
+            metrics = _metrics(folder) if (folder / "metrics.json").exists() else {}
+            return {"config": read_config(folder), "metrics": metrics}
+    return {}

@@ -1,0 +1,113 @@
+"""What the user sees while a stage works: one line with count, rate, ETA, tokens and yield, on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from agentkd.teacher.prices import money
+from agentkd.trace import Usage
+
+console = Console(stderr=True, highlight=False)
+LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """A line for the user; stdout stays free for `--json`."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+async def heartbeat(job: asyncio.Future[T], line: Callable[[float], str], say: Callable[[str], None]) -> T:
+    """What `job` gives; while it works, a line, made of the seconds so far, every LOG_EVERY seconds. Cancelled, it
+    cancels the job and waits until that has tidied up."""
+    start = time.monotonic()
+    try:
+        while not (await asyncio.wait({job}, timeout=LOG_EVERY))[0]:
+            say(line(time.monotonic() - start))
+    except asyncio.CancelledError:
+        job.cancel()
+        await asyncio.wait({job})
+        raise
+    return job.result()
+
+
+class Progress:
+    """A progress bar on a terminal, a line every LOG_EVERY seconds elsewhere."""
+
+    def __init__(self, label: str, total: int, unit: str = "verified") -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.count = self.good = self.errors = self.logged = 0
+        self.usage = Usage()
+        self.start = self.last = time.monotonic()
+        self.bar: Bar | None = None
+        if sys.stderr.isatty():
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TaskProgressColumn(show_speed=False),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}"),
+            )
+            self.bar = Bar(*columns, console=console, transient=False)
+            self.task = self.bar.add_task(label, total=total, detail="")
+
+    def __enter__(self) -> Self:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        elif self.count > self.logged:
+            self._log()
+
+    def advance(self, usage: Usage, *, good: bool) -> None:
+        """One more is done."""
+        self.count += 1
+        self.good += good
+        self.usage += usage
+        self._show()
+
+    def failed(self) -> None:
+        self.count += 1
+        self.errors += 1
+        self._show()
+
+    def _detail(self) -> str:
+        seconds = max(time.monotonic() - self.start, 1e-9)
+        parts = [f"{self.count / seconds:.2f}/s"]
+        if self.unit:
+            parts.append(f"{self.good} {self.unit}")
+        if self.usage.tokens:
+            parts.append(f"{self.usage.tokens:,} tokens")
+        if self.usage.usd:
+            parts.append(money(self.usage.usd))
+        if self.errors:
+            parts.append(f"{self.errors} failed")
+        return " · ".join(parts)
+
+    def _show(self) -> None:
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.count, detail=self._detail())
+        elif time.monotonic() - self.last >= LOG_EVERY:
+            self._log()
+
+    def _log(self) -> None:
+        self.last, self.logged = time.monotonic(), self.count
+        rate = self.count / max(self.last - self.start, 1e-9)
+        left = f" · {(self.total - self.count) / rate:.0f} s left" if rate and self.count < self.total else ""
+        say(f"{self.label} {self.count}/{self.total} · {self._detail()}{left}")

@@ -1,0 +1,268 @@
+"""The run directory: append-only shards behind a lock, resumed by opening it again.
+
+Every finished sample is one line that is written before the next sample is counted, so a run can die at any moment and
+lose only what was in flight. `manifest.json` is written last: where it exists, the run is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from pydantic import ValidationError
+
+from agentkd.config import StageConfig
+from agentkd.errors import UserError, WorldError
+from agentkd.runs.shard import Shard, disk_error, records, repair, write_atomically
+from agentkd.trace import Trace
+
+__all__ = ["Run", "file_hash", "is_complete", "newest_run", "read_config", "read_lines", "read_traces",
+           "write_atomically"]  # fmt: skip
+
+Key = tuple[str, int]
+_SHARDS = ("traces", "failures")
+_REWRITTEN = ("config.yaml", "metrics.json", "manifest.json", *(f"{name}-0.jsonl" for name in _SHARDS))
+
+
+class Run:
+    """A run directory opened for writing by exactly one process.
+
+    `identity` holds what else may not change in the directory: hashes of data, KB and prompts. Opening raises UserError
+    where another process writes, or where the identity differs, and WorldError where the disk refuses."""
+
+    def __init__(self, path: Path, stage: str, config: StageConfig, identity: Mapping[str, str]) -> None:
+        self.path = path
+        self.values: dict[str, Any] = {"stage": stage, **config.model_dump(mode="json"), **identity}
+        self.extent = config.EXTENT | {"out"}
+        self.done: set[Key] = set()
+        self.repaired = 0
+        self._shards: dict[str, Shard] = {}
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorldError(f"cannot make {self.path}: {error.strerror}; choose another --out") from None
+        self._take_lock()
+        try:
+            before = self._check_identity()
+            for name in _REWRITTEN:
+                for left_over in self.path.glob(f".{name}.*"):  # of a process that was killed: we hold the lock
+                    left_over.unlink(missing_ok=True)
+            if before != self.values:
+                write_atomically(self.path / "config.yaml", yaml.safe_dump(self.values, sort_keys=False))
+            for name in _SHARDS:
+                if (shard := self.path / f"{name}-0.jsonl").exists():
+                    self.repaired += repair(shard)
+                    self.done |= {
+                        (row["id"], row["sample"]) for row in records(shard) if not row.get("retry", False)
+                    }  # fmt: skip
+            self._distrust_manifest()
+        except OSError as error:
+            self._release()
+            raise disk_error(self.path, error) from None
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _take_lock(self) -> None:
+        path = self.path / ".lock"
+        while self._lock is None:
+            try:
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise disk_error(path, error) from None
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+                if os.path.exists(path) and os.path.samestat(os.fstat(lock), os.stat(path)):
+                    self._lock = lock
+                else:  # removed between our open and our lock: a lock on it would keep nobody out
+                    os.close(lock)
+            except BlockingIOError:
+                owner = os.read(lock, 100).decode("utf-8", "replace").strip() or "another process"
+                os.close(lock)
+                raise UserError(
+                    f"{self.path} is being written by {owner}: wait for it, or choose another --out"
+                ) from None
+            except OSError as error:
+                os.close(lock)
+                raise WorldError(
+                    f"cannot lock {path}: {error.strerror}; choose an --out on a disk that can lock files"
+                ) from None
+        with contextlib.suppress(OSError):  # who holds it is told as a help: a full disk is met, and named, elsewhere
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, f"process {os.getpid()}".encode())
+
+    def _release(self) -> None:
+        shards, self._shards = self._shards, {}
+        try:
+            with contextlib.ExitStack() as stack:
+                for shard in shards.values():
+                    stack.callback(shard.close)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def _check_identity(self) -> dict[str, Any] | None:
+        """What the directory was made with, None where it is new."""
+        if not (self.path / "config.yaml").exists():
+            return None
+        before = read_config(self.path)
+        for key, value in self.values.items():
+            if key not in self.extent and without_address(before.get(key)) != without_address(value):
+                raise UserError(
+                    f"{self.path} was made with {key} = {before.get(key)!r}, not {value!r}: "
+                    f"choose another --out, or remove the directory"
+                )
+        return before
+
+    def append(self, trace: Trace) -> None:
+        """Put a finished sample on disk. A key that is already there is refused: nothing is ever doubled."""
+        key = (trace.id, trace.sample)
+        if key in self.done:
+            raise ValueError(f"sample {key} is already in {self.path}")
+        self._write("traces", trace.model_dump_json())
+        self.done.add(key)
+
+    def fail(self, key: Key, error: str, *, retry: bool) -> None:
+        """Record a sample that ended in an error; with `retry` false it is not tried (or paid for) again."""
+        self._write("failures", json.dumps({"id": key[0], "sample": key[1], "error": error, "retry": retry}))
+        if not retry:
+            self.done.add(key)
+
+    def _write(self, name: str, line: str) -> None:
+        if name not in self._shards:
+            self._shards[name] = Shard(self.path / f"{name}-0.jsonl")
+        self._incomplete()
+        self._shards[name].append(line.encode())
+
+    def _incomplete(self) -> None:
+        if is_complete(self.path):
+            (self.path / "manifest.json").unlink(missing_ok=True)
+
+    def _distrust_manifest(self) -> None:
+        """A manifest that does not name the lines that are here says nothing: the run is open again."""
+        try:
+            manifest = json.loads((self.path / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            manifest = None
+        if manifest != {"shards": self._contents()}:
+            self._incomplete()
+
+    def _contents(self) -> dict[str, dict[str, Any]]:
+        """Hash and number of lines of each shard."""
+        found = {}
+        for shard in sorted(self.path.glob("*-0.jsonl")):
+            with shard.open("rb") as file:
+                found[shard.name] = {"sha256": file_hash(shard), "lines": sum(1 for _ in file)}
+        return found
+
+    def finish(self, metrics: Mapping[str, Any]) -> None:
+        """Write metrics.json, then the manifest that declares the run complete."""
+        for shard in self._shards.values():
+            shard.sync()
+        write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        manifest = self.path / "manifest.json"
+        write_atomically(manifest, json.dumps({"shards": self._contents()}, indent=1) + "\n")
+        _make_newest(manifest)
+
+
+def _make_newest(manifest: Path) -> None:
+    """Date a manifest after those of the other runs beside it. What was finished last is then dated last, also where
+    the clock was put back in between."""
+    with contextlib.suppress(OSError):  # another's folder went away, or is not ours to look at
+        others = [other.stat().st_mtime_ns for other in manifest.parent.parent.glob("*/manifest.json")]
+        own = manifest.stat()
+        if own.st_mtime_ns < (newest := max(others, default=0)):
+            os.utime(manifest, ns=(own.st_atime_ns, newest + 1_000_000))
+
+
+def without_address(value: Any) -> Any:
+    """A teacher `URL[,URL]#MODEL` as its model: a server may move, or get a second address, during a run, and the cache
+    of answers goes by the model, too. Anything else as it is."""
+    return value.rpartition("#")[2] if isinstance(value, str) and re.match(r"https?://.*#", value) else value
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The values in a directory's config.yaml."""
+    try:
+        values = yaml.safe_load((path / "config.yaml").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is not a run directory: it has no config.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}/config.yaml is damaged: remove the directory, or restore the file")
+    return values
+
+
+def is_complete(path: Path) -> bool:
+    return (path / "manifest.json").exists()
+
+
+def newest_run(root: Path, stage: str = "generate") -> Path:
+    """The complete run of a stage that was finished last, among `root`'s folders. A damaged folder is passed over."""
+    found = []
+    for manifest in root.glob("*/manifest.json"):
+        with contextlib.suppress(UserError, OSError):
+            if read_config(manifest.parent).get("stage") == stage:
+                found.append((manifest.stat().st_mtime_ns, manifest.parent))
+    if not found:
+        raise UserError(
+            f"no complete {stage} run under {root}/: run `agentkd {stage} --task geo`, or give --traces DIR"
+        )
+    return max(found)[1]
+
+
+def read_traces(path: Path) -> Iterator[Trace]:
+    """All traces of a run directory, in the order of their shards. UserError names a line that is none."""
+    for number, row in enumerate(read_lines(path, "traces"), 1):
+        try:
+            yield Trace.model_validate(row)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}"
+            raise UserError(
+                f"line {number} of {path}/traces-*.jsonl is no trace ({what}): remove the line, or generate again"
+            ) from None
+
+
+def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a directory's shards, also while another process writes them: a last line without its end is a sample
+    that is not finished. UserError names any other line that is not JSON."""
+    for shard in sorted(path.glob(f"{name}-*.jsonl")):
+        with shard.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except (ValueError, RecursionError):
+                    if not line.endswith(b"\n"):
+                        return
+                    raise UserError(
+                        f"{shard}:{number} is not JSON ({line[:40]!r}…): "
+                        f"run the command that wrote the directory again, it repairs the shard"
+                    ) from None
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,27 @@
+"""Nothing may learn from a question that an evaluation asks: students (`distill`) and retrievers (`feedback`) alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agentkd.errors import AgentkdError
+from agentkd.matching import normalize
+from agentkd.runs.progress import say
+from agentkd.tasks.task import id_root, load_task
+from agentkd.trace import Trace
+
+
+def evaluation_questions(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
+    """Whether the text of a trace's question, or the root of its id, stands in another split of the task of the run
+    whose config is `source`. Where the task's files are gone, that is said, and nothing is left out."""
+    try:
+        task = load_task(source["task"], data=source.get("data"), kb=source.get("kb"))
+        splits = [split for split in task.splits if split != source.get("split")]
+        others = [question for split in splits for question in task.pick(split, None, 0)]
+    except AgentkdError as error:
+        say(f"not checked against evaluation questions: {error}")
+        return lambda trace: False
+    texts = {normalize(question.question) for question in others}
+    roots = {id_root(question.id) for question in others}
+    return lambda trace: normalize(trace.question) in texts or id_root(trace.id) in roots

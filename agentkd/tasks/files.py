@@ -1,0 +1,381 @@
+"""What a question is, and how to read questions: JSONL in several spellings, MetaQA, PathQuestion, RoG's data sets.
+
+The records are imported from `agentkd.tasks.task`, which also decides which file belongs to which task. A wrong line is
+a UserError that names file and line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from agentkd.errors import UserError, WorldError
+from agentkd.models import home
+
+Record = dict[str, Any]
+
+
+class Question(BaseModel):
+    """What an agent may see of an item, and nothing else; topics are names as in the KB."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    question: str
+    topic_entities: tuple[str, ...]
+
+
+class Parse(BaseModel):
+    """One annotated reading of a WebQSP question. `good`: marked Good and Complete, so it counts officially."""
+
+    model_config = ConfigDict(frozen=True)
+
+    good: bool
+    answers: tuple[str, ...]
+    """Names, or the literal where an answer has no name."""
+    arguments: tuple[str, ...]
+    """The same answers as Freebase ids and literals."""
+
+
+class Gold(BaseModel):
+    """The right answers of one question, all of them, and what is known of the way to them.
+
+    `hops` and `type` are for reports. They stand here because a type often spells the gold path out (geo, MetaQA).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    answers: tuple[str, ...]
+    parses: tuple[Parse, ...] = ()
+    hops: int | None = None
+    type: str | None = None
+
+
+class Row(NamedTuple):
+    """One item of a split; `gold` is None where the file states no answer."""
+
+    split: str
+    question: Question
+    gold: Gold | None
+
+
+# ---- reading rows --------------------------------------------------------------------------------------------------
+
+
+def read_jsonl(file: Path) -> Iterator[tuple[str, Record]]:
+    """("file:line", object) for each line of a JSONL file; blank lines are passed over."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as UTF-8 text ({error}); check the path") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{file}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error}): {line[:60]!r}; write one object a line") from error
+        if not isinstance(row, dict):
+            raise UserError(f'{where}: not an object: {line[:60]!r}; write {{"question": …, "answers": […], …}}')
+        yield where, row
+
+
+def _names(row: Record, where: str, *keys: str) -> tuple[str, ...] | None:
+    """The first of the fields that is there, as names: a string or number is one name, a list several."""
+    for key in keys:
+        if (value := row.get(key)) is None:
+            continue
+        values = value if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(item, str | int | float) for item in values):
+            raise UserError(f"{where}: {key!r} is {str(value)[:60]!r}; give a name or a list of names")
+        return tuple(dict.fromkeys(name for item in values if (name := str(item).strip())))
+    return None
+
+
+def parse_row(row: Record, where: str, default_id: str, default_split: str = "all") -> Row:
+    """Read one question in any of the accepted spellings (ours, RoG's, fbmini's); unknown fields are ignored."""
+    question = row.get("question")
+    if not isinstance(question, str) or not question.strip():
+        raise UserError(f"{where}: 'question' is {question!r}; give the text of a question")
+    topics = _names(row, where, "topic_entities", "topic_entity", "q_entity")
+    if topics is None:
+        raise UserError(f"{where}: no 'topic_entities'; name the entities of the KB that {question[:40]!r} is about")
+    answers = _names(row, where, "answers", "answer", "a_entity")
+    hops = row.get("hops")
+    if hops is not None and not isinstance(hops, int):
+        raise UserError(f"{where}: 'hops' is {hops!r}; give a whole number or leave it out")
+    kind = row.get("type", row.get("compositionality_type"))
+    item = Question(
+        id=str(row.get("id") or default_id),
+        question=question.strip(),
+        topic_entities=topics,
+    )
+    gold = None
+    if answers is not None:
+        kind = None if kind is None else str(kind)
+        gold = Gold(answers=answers, parses=_parses(row.get("parses")), hops=hops, type=kind)
+    return Row(str(row.get("split") or default_split), item, gold)
+
+
+def _parses(parses: Any) -> tuple[Parse, ...]:
+    """WebQSP's annotations as its official evaluation reads them."""
+    result = []
+    for parse in parses or ():
+        comment, answers = parse.get("AnnotatorComment") or {}, parse.get("Answers") or ()
+        result.append(
+            Parse(
+                good=comment.get("QuestionQuality") == "Good" and comment.get("ParseQuality") == "Complete",
+                answers=tuple(str(a.get("EntityName") or a["AnswerArgument"]) for a in answers),
+                arguments=tuple(str(a["AnswerArgument"]) for a in answers),
+            )
+        )
+    return tuple(result)
+
+
+def read_file(file: Path, split: str, prefix: str) -> list[Row]:
+    """All rows of a JSONL file as one split, whatever their own `split` field says."""
+    rows = (parse_row(row, where, f"{prefix}-{where.rsplit(':', 1)[1]}") for where, row in read_jsonl(file))
+    return [row._replace(split=split) for row in rows]
+
+
+def read_own(file: Path) -> dict[str, list[Row]]:
+    """The rows of a user's file by their `split` field (`all` where they have none)."""
+    splits: dict[str, list[Row]] = {}
+    for where, fields in read_jsonl(file):
+        row = parse_row(fields, where, f"{file.stem}-{where.rsplit(':', 1)[1]}")
+        splits.setdefault(row.split, []).append(row)
+    return splits
+
+
+def read_fbmini(file: Path, split: str) -> list[Row]:
+    """WebQSP and CWQ over fbmini. The training questions name their topic by Freebase id and by key alone."""
+    table = file.parent / "mid2name.json"
+    names: dict[str, str] = json.loads(table.read_text("utf-8")) if table.is_file() else {}
+    rows = []
+    for where, row in read_jsonl(file):
+        if "topic_entities" not in row:
+            row["topic_entities"] = names.get(row.get("topic_mid", "")) or row.get("topic_key", "").replace("_", " ")
+        rows.append(parse_row(row, where, where)._replace(split=split))
+    return rows
+
+
+# ---- MetaQA and PathQuestion ---------------------------------------------------------------------------------------
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as UTF-8 text ({error}); check the path") from error
+
+
+def find_metaqa(folder: Path, hops: Iterable[int]) -> dict[str, dict[int, tuple[Path, Path | None]]]:
+    """Split -> hops -> (questions, types or None); the questions may lie in a `vanilla` folder as the authors' do."""
+    found: dict[str, dict[int, tuple[Path, Path | None]]] = {}
+    for split in ("train", "dev", "test"):
+        for hop in hops:
+            base = folder / f"{hop}-hop"
+            files = [f for f in (base / f"qa_{split}.txt", base / "vanilla" / f"qa_{split}.txt") if f.is_file()]
+            types = base / f"qa_{split}_qtype.txt"
+            if files:
+                found.setdefault(split, {})[hop] = (files[0], types if types.is_file() else None)
+    return found
+
+
+def read_metaqa(files: dict[int, tuple[Path, Path | None]], split: str) -> list[Row]:
+    """`question with [topic]<TAB>answer|answer` lines by hops; line n of the second file is the type of question n."""
+    return [row for hops, (file, types) in files.items() for row in _read_metaqa(file, types, hops, split)]
+
+
+def _read_metaqa(file: Path, qtypes: Path | None, hops: int, split: str) -> list[Row]:
+    lines = _lines(file)
+    types: list[str] = _lines(qtypes) if qtypes else []
+    if types and len(types) != len(lines):
+        raise UserError(
+            f"{qtypes}: {len(types)} types for the {len(lines)} questions of {file.name}; use matching files"
+        )
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        text, tab, answers = line.partition("\t")
+        topic = re.search(r"\[(.+)\]", text)
+        if not (tab and topic):
+            raise UserError(f"{file}:{number}: not a MetaQA line: {line[:60]!r}; write question with [topic]<TAB>a1|a2")
+        item = Question(
+            id=f"metaqa-{hops}hop-{split}-{number}",
+            question=text[: topic.start()] + topic[1] + text[topic.end() :],
+            topic_entities=(topic[1],),
+        )
+        kind = types[number - 1].strip() if types else None
+        gold = Gold(answers=tuple(dict.fromkeys(answers.split("|"))), hops=hops, type=kind)
+        rows.append(Row(split, item, gold))
+    return rows
+
+
+def read_pathquestion(files: dict[int, Path], split: str) -> list[Row]:
+    """One split of PathQuestion; `files` are `question<TAB>answer(all/answers/)<TAB>topic#relation#entity#…` by hops.
+
+    The authors state no split. Ours is a fixed shuffle of the topic entities, 60 / 15 / 25 percent of them, so that
+    no topic is in two splits (one path is asked in several wordings: a split of lines would leak).
+    """
+    rows: list[Row] = []
+    for hops, file in files.items():
+        for number, line in enumerate(_lines(file), start=1):
+            fields = line.split("\t")
+            answers = re.search(r"\((.+)\)$", fields[1].strip()) if len(fields) == 3 else None
+            if answers is None:
+                raise UserError(
+                    f"{file}:{number}: not a PathQuestion line: {line[:60]!r}; write question, answers, path"
+                )
+            chain = fields[2].split("#")
+            item = Question(
+                id=f"pathquestion-{hops}hop-{number}",
+                question=fields[0].strip(),
+                topic_entities=(chain[0],),
+            )
+            names = tuple(dict.fromkeys(name for name in answers[1].split("/") if name))
+            rows.append(Row("", item, Gold(answers=names, hops=hops)))
+    topics = sorted({row.question.topic_entities[0] for row in rows})
+    random.Random(0).shuffle(topics)
+    share = {topic: place / len(topics) for place, topic in enumerate(topics)}
+    low, high = {"train": (0.0, 0.6), "dev": (0.6, 0.75), "test": (0.75, 1.0)}[split]
+    return [row._replace(split=split) for row in rows if low <= share[row.question.topic_entities[0]] < high]
+
+
+def union_of(files: Iterable[Path]) -> Path:
+    """One knowledge-base file with the distinct lines of several, made once in the agentkd home."""
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    target = home() / "tasks" / f"kb-{digest[:16]}.tsv"
+    if not target.is_file():
+        lines = dict.fromkeys(line for text in texts for line in text.splitlines() if line.strip())
+        _write_atomically(target, "".join(f"{line}\n" for line in lines))
+    return target
+
+
+def _write_atomically(target: Path, text: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as part:
+            part.write(text)
+        os.replace(part.name, target)
+    except OSError as error:
+        raise WorldError(f"cannot write {target} ({error.strerror}); free space or set AGENTKD_HOME") from error
+
+
+# ---- RoG's data sets: questions with a subgraph each ---------------------------------------------------------------
+
+
+def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
+    """(knowledge base, question file by split) of RoG's version of WebQSP or CWQ, written once.
+
+    Rows are {id, question, answer[], q_entity[], graph[[head, relation, tail]]}; the knowledge base is the union
+    of all graphs. From `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.
+    """
+    if data is not None:
+        files = sorted(f for f in data.rglob("*") if f.suffix in (".jsonl", ".parquet") and _split_of(f))
+        if not files:
+            raise UserError(
+                f"{data}: holds neither {name}_train.jsonl, {name}_dev.jsonl, … with kb.tsv nor RoG's files "
+                f"(train*.parquet, test*.jsonl); check --data"
+            )
+        stamp = "\n".join(f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
+        folder = home() / "tasks" / f"rog-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+    else:
+        folder = home() / "tasks" / f"rog-{name}"
+    if not folder.is_dir():
+        rows = _rog_files(files) if data is not None else _rog_hub(f"rmanluo/RoG-{name}")
+        _write_rog(folder, rows)
+    return folder / "kb.tsv", {f.stem: f for f in sorted(folder.glob("*.jsonl"))}
+
+
+def _split_of(file: Path) -> str | None:
+    found = re.match(r"(?:.*[._-])?(train|dev|validation|test)(?=[._-])", file.name)
+    return found[1] if found else None
+
+
+def _rog_files(files: Iterable[Path]) -> Iterator[tuple[str, str, Record]]:
+    """(split, where, row) of local files."""
+    for file in files:
+        split = _split_of(file) or "all"
+        if file.suffix == ".jsonl":
+            yield from ((split, where, row) for where, row in read_jsonl(file))
+            continue
+        try:
+            import pyarrow.parquet as parquet  # type: ignore[import-untyped,unused-ignore]
+        except ImportError as error:
+            raise UserError(f"{file}: reading Parquet needs pyarrow; pip install pyarrow") from error
+        number = 0
+        try:
+            for batch in parquet.ParquetFile(file).iter_batches(batch_size=64):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield split, f"{file}:{number}", row
+        except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+            raise UserError(f"{file}: not a readable Parquet file ({error}); download it again") from error
+
+
+def _rog_hub(repository: str) -> Iterator[tuple[str, str, Record]]:
+    try:
+        import datasets
+    except ImportError as error:
+        remedy = "pip install 'agentkd[train]', or give the files with --data DIR"
+        raise UserError(f"{repository}: reading the hub needs the datasets package; {remedy}") from error
+    try:
+        splits = datasets.load_dataset(repository)
+    except Exception as error:  # the hub's clients raise whatever their HTTP library raises
+        reason = str(error).split("\n")[0][:120]
+        raise WorldError(
+            f"cannot fetch {repository} from the hub ({type(error).__name__}: {reason}); "
+            "give its files with --data DIR, or use --task geo, which needs no network"
+        ) from error
+    for split, rows in splits.items():
+        for number, row in enumerate(rows, start=1):
+            yield str(split), f"{repository}/{split}:{number}", row
+
+
+def _write_rog(folder: Path, rows: Iterable[tuple[str, str, Record]]) -> None:
+    """Split the rows into kb.tsv and one question file a split; the folder appears only when all is written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
+    except OSError as error:
+        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
+    try:
+        seen: set[bytes] = set()  # digests, not lines: the graphs of all questions overlap heavily
+        questions: dict[str, list[str]] = {}
+        with (part / "kb.tsv").open("w", encoding="utf-8") as kb:
+            for split, where, row in rows:
+                item = parse_row(row, where, where.rsplit("/", 1)[-1], split)
+                record = {
+                    "id": item.question.id,
+                    "question": item.question.question,
+                    "topic_entities": item.question.topic_entities,
+                    "answers": item.gold.answers if item.gold else None,
+                }
+                questions.setdefault(split, []).append(json.dumps(record, ensure_ascii=False) + "\n")
+                for triple in row.get("graph") or ():
+                    if len(triple) != 3:
+                        raise UserError(f"{where}: 'graph' holds {str(triple)[:60]!r}; give [head, relation, tail]")
+                    line = "\t".join(" ".join(str(name).split()) for name in triple)
+                    digest = hashlib.blake2b(line.encode(), digest_size=12).digest()
+                    if digest not in seen:
+                        seen.add(digest)
+                        kb.write(line + "\n")
+        for split, lines in questions.items():
+            (part / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        os.replace(part, folder)
+    except OSError as error:
+        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,176 @@
+"""Offline batches: half the price of the same requests in flight, for answers within a day.
+
+`agentkd generate --batch DIR` asks nobody. Each pass runs the agents as far as the answers on disk carry them, writes
+the requests at which they stop as OpenAI batch files (`DIR/requests-001.jsonl` …), and ends. Whoever works such files
+(a provider's batch API, `vllm run-batch`) puts its output into DIR as any other `*.jsonl`; the next call of the same
+command takes it into the run's cache and goes on to the next round, until the run is complete. A request is known by
+its cache key, so no state is kept beside these files: what was written and has not come back is not written again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.runs.shard import write_atomically
+from agentkd.teacher.batch_api import BatchApi
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.client import Teacher, Waiting, read_reply
+from agentkd.teacher.prices import BATCH_SHARE, Price
+
+LINES, BYTES = 50_000, 190_000_000  # of a file at most: OpenAI takes 50,000 requests and 200 MB
+REQUESTS = re.compile(r"requests-(\d+)\.jsonl")
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Takes requests down instead of sending them. `waiting` holds those that were written and have not come back, by
+    key, with the file they stand in; `refused` what was said of those that nobody will answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.waiting: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self._new: dict[str, dict[str, bytes]] = {}
+        self._stopped = False
+
+    def admit(self, key: str) -> None:
+        """Raises what is known of a request: it is refused, or its answer is not there yet."""
+        if key in self.refused:
+            raise WorldError(f"the batch refused the request {self.refused[key]}", retry=False)
+        if self._stopped or key in self.waiting or any(key in lines for lines in self._new.values()):
+            raise PutOff("its answer comes with a batch")
+
+    async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> NoReturn:
+        head = json.dumps({"custom_id": key, "method": "POST", "url": f"/v1{path}"})
+        self._new.setdefault(path, {})[key] = head[:-1].encode() + b', "body": ' + data + b"}\n"
+        raise Waiting("its answer comes with a batch")
+
+    async def check(self, model: str) -> list[str]:
+        return []
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    async def close(self) -> None:
+        """Write what was taken down; each file is for one endpoint, as the API wants it."""
+        for lines in self._new.values():
+            size, part = 0, dict[str, bytes]()
+            for key, line in lines.items():
+                if part and (len(part) >= LINES or size + len(line) > BYTES):
+                    self._write(part)
+                    size, part = 0, {}
+                part[key] = line
+                size += len(line)
+            self._write(part)
+        self._new.clear()
+
+    def _write(self, lines: dict[str, bytes]) -> None:
+        numbers = [int(found[1]) for path in self.folder.iterdir() if (found := REQUESTS.fullmatch(path.name))]
+        name = f"requests-{max(numbers, default=0) + 1:03}.jsonl"
+        write_atomically(self.folder / name, b"".join(lines.values()))
+        self.waiting.update(dict.fromkeys(lines, name))
+
+    def take_in(self, cache: Cache, price: Price | None) -> list[dict[str, Any]]:
+        """Put the answers that have come into the cache, and return the bodies of the requests that wait for theirs.
+
+        What failed and may pass (an expired batch, 429, 5xx) waits no longer: it is written into the next file."""
+        returned: Counter[str] = Counter()
+        seen: set[bytes] = set()  # an output that was fetched twice counts once
+        for place, line, row in self._lines(outputs=True):
+            if line in seen:
+                continue
+            seen.add(line)
+            key = row.get("custom_id")
+            if not isinstance(key, str) or "response" not in row:
+                raise UserError(f"{place} is no line of a batch's output: fetch the file again, or take it out")
+            returned[key] += 1
+            if not re.fullmatch(r"[0-9a-f]{64}", key) or key in cache:
+                continue
+            response = row["response"] or {}
+            status = int(response.get("status_code") or 0)
+            try:
+                reply = read_reply(response["body"], price)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+                if 400 <= status < 500 and status not in (408, 409, 429):
+                    self.refused[key] = f"({status}): {json.dumps(response.get('body'))[:200]}"
+                continue
+            usage = reply.usage
+            cache.put(key, reply.model_dump(mode="json"), tokens=usage.tokens, usd=usage.usd)
+        bodies = {}
+        for place, _, row in self._lines(outputs=False):
+            key = row["custom_id"]
+            if returned[key]:
+                returned[key] -= 1
+            elif key not in cache:
+                self.waiting[key] = place.rpartition("/")[2].partition(":")[0]
+                bodies[key] = row["body"]
+        return list(bodies.values())
+
+    def _lines(self, *, outputs: bool) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
+        """Place, text and content of each line of the outputs, or of our own files."""
+        for path in sorted(self.folder.glob("*.jsonl")):
+            if outputs == bool(REQUESTS.fullmatch(path.name)):
+                continue
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if not line.strip():
+                        continue
+                    try:
+                        row = json.loads(line)
+                    except ValueError:
+                        row = None
+                    if not isinstance(row, dict):
+                        raise UserError(f"{path}:{number} is not JSON: fetch the file again, or take it out")
+                    yield f"{path}:{number}", line.strip(), row
+
+
+@asynccontextmanager
+async def open_batch(
+    model: str,
+    *,
+    identity: str,
+    folder: Path,
+    api: BatchApi | None,
+    cache: Cache,
+    price: Price | None,
+    say: Callable[[str], None],
+    **options: Any,
+) -> AsyncIterator[Teacher]:
+    """A teacher whose requests go into batch files. With `api` they are submitted, and fetched when they are done.
+
+    Leaving the block raises WorldError as long as answers are missing: the run is not complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if api is not None:
+        await api.fetch(folder, say)
+    if price is not None:
+        cached = None if price.cached is None else price.cached * BATCH_SHARE
+        price = Price(prompt=price.prompt * BATCH_SHARE, completion=price.completion * BATCH_SHARE, cached=cached)
+    desk = Desk(folder)
+    before = len(cache)
+    bodies = desk.take_in(cache, price)
+    say(f"batch {folder}: {len(cache) - before} answers taken in, {len(bodies)} awaited")
+    teacher = Teacher((), model, identity=identity, cache=cache, price=price, wire=desk, say=say, **options)
+    for body in bodies:  # they may be paid for any moment
+        size, messages = len(json.dumps(body)), len(body.get("messages", "1"))
+        teacher.budget.expect(teacher.estimate(body, size, messages))
+    try:
+        yield teacher
+    finally:
+        await teacher.close()
+        if desk.waiting and api is not None:
+            await api.submit(folder, say)
+    if desk.waiting:
+        files = ", ".join(sorted(set(desk.waiting.values())))
+        work = "they are submitted" if api else f"submit each file as a batch and put its output into {folder}"
+        raise WorldError(
+            f"{len(desk.waiting)} requests wait for their answers ({files} in {folder}): {work}, "
+            f"then run the same command again"
+        )

@@ -1,0 +1,102 @@
+"""OpenAI's Files and Batches API: submit batch files, ask how they are, fetch what they have brought.
+
+What was submitted stands beside its file as `requests-001.batch.json`, so that a killed command submits nothing twice,
+but for the moment between the API's answer and that note.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from agentkd.errors import UserError, WorldError
+from agentkd.runs.shard import write_atomically
+from agentkd.teacher.transport import complaint, proxy_for, reason
+
+TIMEOUT = 600.0  # seconds for one file of up to 200 MB
+OVER = ("completed", "expired", "cancelled", "failed")
+
+
+class BatchApi:
+    """The batches of one account, at `url` (…/v1)."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self._key = url.rstrip("/"), key
+
+    async def submit(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Submit the request files that were not. Raises WorldError where the API does not take one."""
+        async with self._session() as session:
+            for path in sorted(folder.glob("requests-*.jsonl")):
+                note = note_of(path)
+                if note.exists():
+                    continue
+                with path.open("rb") as file:
+                    endpoint = json.loads(file.readline())["url"]
+                    file.seek(0)
+                    form = aiohttp.FormData({"purpose": "batch"})
+                    form.add_field("file", file, filename=path.name, content_type="application/jsonl")
+                    uploaded = await self._json(session, "POST", "/files", data=form)
+                order = {"input_file_id": uploaded["id"], "endpoint": endpoint, "completion_window": "24h"}
+                batch = await self._json(session, "POST", "/batches", json=order)
+                write_atomically(note, json.dumps({"id": batch["id"], "fetched": False}) + "\n")
+                say(f"submitted {path} as {batch['id']}")
+
+    async def fetch(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Fetch the outputs of the batches that are over. Raises UserError for a batch that failed as a whole."""
+        async with self._session() as session:
+            for path in sorted(folder.glob("requests-*.jsonl")):
+                note = note_of(path)
+                state = json.loads(note.read_text()) if note.exists() else {"fetched": True}
+                if state["fetched"]:
+                    continue
+                batch = await self._json(session, "GET", f"/batches/{state['id']}")
+                status, counts = batch.get("status"), batch.get("request_counts") or {}
+                say(f"{path.name}: {state['id']} is {status}, {counts.get('completed', 0)} of {counts.get('total', 0)}")
+                if status not in OVER:
+                    continue
+                for kind in ("output", "error"):
+                    if name := batch.get(f"{kind}_file_id"):
+                        content = await self._bytes(session, "GET", f"/files/{name}/content")
+                        write_atomically(path.with_name(path.name.replace("requests", kind)), content)
+                if status == "failed":
+                    errors = (batch.get("errors") or {}).get("data") or [{}]
+                    why = errors[0].get("message", "no reason given")
+                    raise UserError(f"the batch of {path} failed: {why}; remove {path} and {note}, then run again")
+                write_atomically(note, json.dumps({**state, "fetched": True}) + "\n")
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._key}"}, timeout=timeout) as session:
+            yield session
+
+    async def _json(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> dict[str, Any]:
+        raw = await self._bytes(session, method, path, **content)
+        try:
+            answer = json.loads(raw)
+            return {**answer, "id": str(answer["id"])}
+        except (ValueError, KeyError, TypeError):
+            raise WorldError(f"{self.url}{path} answers no batch: {complaint(raw)}") from None
+
+    async def _bytes(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> bytes:
+        proxy, login = proxy_for(self.url)
+        try:
+            async with session.request(
+                method, self.url + path, proxy=proxy, proxy_headers=login, **content
+            ) as response:
+                raw = await response.read()
+                if response.status >= 300:
+                    raise WorldError(f"{self.url}{path} answers {response.status}: {complaint(raw)}")
+                return raw
+        except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
+            raise WorldError(f"{self.url}{path} does not answer ({reason(error)}): run the command again") from None
+
+
+def note_of(requests: Path) -> Path:
+    """Where it stands what became of a request file."""
+    return requests.with_suffix(".batch.json")

@@ -1,0 +1,111 @@
+"""Responses on disk, by content address: what was paid for once is never asked for again.
+
+Each process appends to a shard of its own, one response a line: after `kill -9` all that was written is in the
+kernel's hands and safe, and at most the line that was being written is torn. A torn line is ignored. A line costs 2 µs
+on a virtual disk, 700 µs if the disk had to confirm each one, 1,800 µs as an atomically written file of its own. The
+index in memory holds places, not contents.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from pathlib import Path
+from typing import IO, Any
+
+from agentkd.runs.shard import Shard, disk_error
+
+HEAD = re.compile(rb'\{"key": "([0-9a-f]{64})", "tokens": (\d+), "usd": ([0-9.e+-]+), "value": (?=\{)')
+Place = tuple[int, int, int]  # number of the shard, offset and length in bytes
+
+
+class Cache:
+    """Responses by key (64 hex digits); `tokens` and `usd` are what all of them together have cost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tokens, self.usd = 0, 0.0
+        self._places: dict[bytes, Place] = {}
+        self._shards: list[IO[bytes]] = []
+        self._own: Shard | None = None
+        self._number, self._size = -1, 0  # of the shard that is written
+        for path in sorted(folder.glob("responses-*.jsonl")):
+            self._read(path)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: str) -> bool:
+        return bytes.fromhex(key) in self._places
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The response, or None: unknown, or its line is damaged."""
+        place = self._places.get(bytes.fromhex(key))
+        if place is None:
+            return None
+        number, start, length = place
+        line = os.pread(self._shards[number].fileno(), length, start)
+        try:
+            value = json.loads(line)["value"]
+        except (ValueError, KeyError, TypeError):  # damaged since it was indexed: asked for again
+            return None
+        return value if isinstance(value, dict) else None
+
+    def put(self, key: str, value: dict[str, Any], *, tokens: int = 0, usd: float = 0.0) -> None:
+        """Keep a response and what it has cost. Raises WorldError where it cannot be written whole."""
+        text = json.dumps({"key": key, "tokens": tokens, "usd": usd, "value": value}, ensure_ascii=False)
+        line = text.encode(errors="surrogatepass")
+        own = self._own or self._open()
+        own.append(line)
+        self._places[bytes.fromhex(key)] = (self._number, self._size, len(line) + 1)
+        self._size += len(line) + 1
+        self.tokens += tokens
+        self.usd += usd
+
+    def close(self) -> None:
+        """Let go of the shard; a later `put` takes one again."""
+        if self._own is not None:
+            own, self._own = self._own, None
+            fcntl.flock(self._shards[self._number], fcntl.LOCK_UN)
+            own.close()
+
+    def _open(self) -> Shard:
+        """Take the first shard that no other process holds; its torn last line, if any, is closed off."""
+        path, number = self.folder, 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while True:
+                path = self.folder / f"responses-{number}.jsonl"
+                file = path.open("a+b", buffering=0)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+                    break
+                except BlockingIOError:
+                    file.close()
+                    number += 1
+            self._size = os.fstat(file.fileno()).st_size
+            torn = self._size and os.pread(file.fileno(), 1, self._size - 1) != b"\n"
+        except OSError as error:
+            raise disk_error(path, error) from None
+        own = Shard(path)
+        if torn:
+            own.append(b"")
+            self._size += 1
+        self._shards.append(file)
+        self._number, self._own = len(self._shards) - 1, own
+        return own
+
+    def _read(self, path: Path) -> None:
+        """Index the whole lines of a shard. A key that stands twice was asked by two processes at once: both paid."""
+        file = path.open("rb")
+        self._shards.append(file)
+        number, start = len(self._shards) - 1, 0
+        for line in file:
+            head = HEAD.match(line)
+            if head and line.endswith(b"}}\n"):
+                self._places[bytes.fromhex(head[1].decode())] = (number, start, len(line))
+                self.tokens += int(head[2])
+                self.usd += float(head[3])
+            start += len(line)

@@ -1,0 +1,234 @@
+"""A transformers model that answers in this process, in batches: how `eval` runs a student without a server.
+
+Same `chat` as `teacher.Teacher`, so every agent runs on either. On a GPU, or for many questions, serve the student
+with `vllm:DIR` instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.errors import UserError
+from agentkd.models import find_weights
+from agentkd.teacher.client import COMPLETE_TOKENS, Reply, as_cached, written
+from agentkd.teacher.open import Cache
+from agentkd.teacher.trie import Trie, log_likelihoods
+from agentkd.trace import Message, Usage, content_hash
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 16
+GATHER = 0.01  # seconds to wait for more requests before a batch starts
+
+
+@dataclass
+class _Job:
+    prompt: str
+    max_tokens: int
+    temperature: float
+    sample: int
+    done: asyncio.Future[Reply]
+    choices: tuple[str, ...] = ()
+    n: int = 1
+
+    @property
+    def settings(self) -> tuple[bool, int, float, int, int]:
+        """Jobs that agree in these can share a batch."""
+        return bool(self.choices), self.max_tokens, self.temperature, self.sample, self.n
+
+
+class InProcess:
+    """Chat over `model.generate`. Requests that wait together run as one left-padded batch, at most BATCH of them."""
+
+    weighs = True
+
+    def __init__(self, spec: str, *, name: str, cache: Cache | None) -> None:
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
+        except ImportError as error:
+            raise UserError(
+                f"--model needs {error.name}: pip install 'agentkd[train]', or serve it: vllm:{spec}"
+            ) from None
+        disable_progress_bar()
+        folder = find_weights(spec)
+        self.name, self.cache = name, cache
+        self.identity = weights_identity(folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.0,
+        sample: int = 0,
+    ) -> Reply:
+        """One completion. A JSON schema cannot be enforced here: UserError names the ways that can."""
+        if schema is not None:
+            raise UserError(f"{self.name} runs in-process, without constrained output: give it as --teacher vllm:DIR")
+        prompt = chat_text(self.tokenizer, messages)
+        return await self._ask(
+            _Job(prompt, max_tokens, temperature, sample, asyncio.get_running_loop().create_future())
+        )
+
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
+    ) -> Reply:
+        """Go on with a text with one of the choices as a JSON string, as `Teacher.complete` does. All choices are
+        weighed exactly (`trie.py`): `log_p` has their log-likelihoods, `texts` the likeliest, or n drawn ones."""
+        future = asyncio.get_running_loop().create_future()
+        reply = await self._ask(_Job(prompt, COMPLETE_TOKENS, temperature, sample, future, tuple(choices), n))
+        return reply if choices else reply.model_copy(update={"texts": tuple(map(written, reply.texts))})
+
+    async def _ask(self, job: _Job) -> Reply:
+        """From the cache, else from a batch."""
+        key = content_hash([self.identity, job.prompt, job.choices, *job.settings])
+        if self.cache is not None and (hit := self.cache.get(key)) is not None:
+            return as_cached(Reply.model_validate(hit))
+        await self._queue.put(job)
+        reply = await job.done
+        if self.cache is not None:
+            self.cache.put(key, reply.model_dump(mode="json"))
+        return reply
+
+    async def serve(self) -> None:
+        """Take what waits, answer it as a batch, for ever."""
+        waiting: list[_Job] = []
+        while True:
+            if not waiting:
+                waiting.append(await self._queue.get())
+                await asyncio.sleep(GATHER)
+            while not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+            settings = waiting[0].settings
+            batch = [job for job in waiting if job.settings == settings][:BATCH]
+            waiting = [job for job in waiting if job not in batch]
+            try:
+                replies = await asyncio.to_thread(self._weigh if batch[0].choices else self._answer, batch)
+            except Exception as error:
+                for job in batch:
+                    if not job.done.done():
+                        job.done.set_exception(error)
+                continue
+            for job, reply in zip(batch, replies, strict=True):
+                if not job.done.done():  # its agent may have been cancelled meanwhile
+                    job.done.set_result(reply)
+
+    def _answer(self, batch: list[_Job]) -> list[Reply]:
+        import torch
+
+        start = time.monotonic()
+        _, max_tokens, temperature, sample, n = batch[0].settings
+        texts = [job.prompt for job in batch]
+        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        inputs = inputs.to(self.model.device)
+        torch.manual_seed(sample)
+        sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+        with torch.inference_mode():
+            output: torch.Tensor = self.model.generate(
+                **inputs,
+                max_new_tokens=max_tokens,
+                num_return_sequences=n,
+                pad_token_id=self.tokenizer.pad_token_id,
+                **sampling,
+            )
+        seconds = (time.monotonic() - start) / len(batch)
+        end = self.model.generation_config.eos_token_id  # one id, several or none, as the model's authors chose
+        ends = set(end) if isinstance(end, list) else {end}
+        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+        replies = []
+        for number, prompt_ids in enumerate(inputs["attention_mask"]):
+            own = rows[number * n : (number + 1) * n]
+            lengths = [next((at for at, token in enumerate(ids) if token in ends), len(ids)) for ids in own]
+            usage = Usage(
+                calls=1,
+                prompt_tokens=int(prompt_ids.sum()),
+                completion_tokens=sum(min(length + 1, len(ids)) for length, ids in zip(lengths, own, strict=True)),
+                seconds=round(seconds, 4),
+            )
+            whole = [ids[:length] for ids, length in zip(own, lengths, strict=True)]
+            cut = any(length == len(ids) for ids, length in zip(own, lengths, strict=True))
+            answers = tuple(self.tokenizer.batch_decode(whole, skip_special_tokens=True))
+            replies.append(Reply(texts=answers, finish_reason="length" if cut else "stop", usage=usage))
+        return replies
+
+    def _weigh(self, batch: list[_Job]) -> list[Reply]:
+        import torch
+
+        start = time.monotonic()
+        tries = [
+            Trie.build(self._ids(job.prompt), [continuation(self.tokenizer, choice) for choice in job.choices])
+            for job in batch
+        ]
+        with torch.inference_mode():
+            found = log_likelihoods(self.model, tries, self.tokenizer.pad_token_id)
+        seconds = (time.monotonic() - start) / len(batch)
+        replies = []
+        for job, trie, log_p in zip(batch, tries, found, strict=True):
+            picked = [int(log_p.argmax())] * job.n
+            if job.temperature:
+                draw = torch.Generator().manual_seed(job.sample)
+                chances = (log_p.cpu() / job.temperature).softmax(-1)
+                picked = torch.multinomial(chances, job.n, replacement=True, generator=draw).tolist()
+            read = Usage(
+                calls=1,
+                prompt_tokens=trie.prompt,
+                completion_tokens=len(trie.ids) - trie.prompt,
+                seconds=round(seconds, 4),
+            )
+            texts = tuple(job.choices[number] for number in picked)
+            known = tuple(round(value, 4) for value in log_p.tolist())
+            replies.append(Reply(texts=texts, finish_reason="stop", usage=read, log_p=known))
+        return replies
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def continuation(tokenizer: Any, choice: str) -> list[int]:
+    """The tokens with which a text goes on to a choice, as a JSON string, and ends. Training uses the same function."""
+    ids = tokenizer(json.dumps(choice, ensure_ascii=False), add_special_tokens=False)["input_ids"]
+    return [*ids, tokenizer.eos_token_id]
+
+
+def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The prompt as the student's template writes it, open for the assistant. Training uses the same function, so
+    that the student meets at evaluation the very tokens it was trained on."""
+    plain = [message.model_dump() for message in messages]
+    return str(tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
+
+
+def weights_identity(folder: Path) -> str:
+    """What the cache knows a student by: its path, and when and how large its weights were written."""
+    files = sorted(folder.glob("*.safetensors"))
+    return content_hash([[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+
+
+@asynccontextmanager
+async def open_student(spec: str, *, name: str, run: Path) -> AsyncIterator[InProcess]:
+    """A student ready to answer; its batches stop with the context."""
+    student = InProcess(spec, name=name, cache=Cache(run / "cache"))
+    server = asyncio.create_task(student.serve())
+    try:
+        yield student
+    finally:
+        server.cancel()
+        if student.cache is not None:
+            student.cache.close()

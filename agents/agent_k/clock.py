@@ -1,0 +1,70 @@
+"""The run's clock: how long it has worked, over all its resumes, and how much of that was the model's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from agentkd.runs.shard import write_atomically
+
+SETUP_SHARE = 0.3  # of the run's time that the model may take before the solvers start
+SOLVE_SHARE = 0.5  # and in all; the rest is the deterministic solvers'
+LAST = 0.08  # of the run's time is kept for blending, validation and the report
+LEAST = 8.0  # seconds, at least
+
+
+class Clock:
+    """Seconds of work, kept in clock.json: a run that was stopped goes on with what is left of its time. What a
+    process worked since its last `keep` is lost when it is killed."""
+
+    def __init__(self, run: Path, seconds: float) -> None:
+        self.path, self.seconds = run / "clock.json", seconds
+        before = {}
+        with suppress(OSError, ValueError):
+            before = json.loads(self.path.read_text())
+        self.before, self.model = float(before.get("elapsed", 0.0)), float(before.get("model", 0.0))
+        self.start = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+    @property
+    def reserve(self) -> float:
+        """Seconds kept for the stages after the solvers."""
+        return min(max(LEAST, LAST * self.seconds), self.seconds / 3)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the solvers must end."""
+        return self.seconds - self.reserve - self.elapsed
+
+    def model_left(self, *, setup: bool) -> float:
+        """Seconds that the model may still take, its answers and the runs of its code together."""
+        share = SETUP_SHARE if setup else SOLVE_SHARE
+        return min(share * self.seconds - self.model, self.left)
+
+    @contextmanager
+    def models(self) -> Iterator[None]:
+        """What happens in this block is the model's time."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.model += time.monotonic() - start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in this block does not count."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.before -= time.monotonic() - start
+
+    def keep(self) -> None:
+        with suppress(OSError):  # a full disk is met, and named, where results are written
+            write_atomically(self.path, json.dumps({"elapsed": round(self.elapsed, 2), "model": round(self.model, 2)}))

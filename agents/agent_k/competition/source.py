@@ -1,0 +1,217 @@
+"""What to work on: a competition on Kaggle, or a folder with the same files.
+
+Kaggle's pages are other people's text. It is taken as text only: tags are taken off, links are not followed, and
+whoever shows it to a model puts it into a fence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from agentkd.errors import UserError
+from agentkd.runs.progress import say
+
+if TYPE_CHECKING:
+    from agentkd.agents.agent_k.competition.kaggle import Kaggle
+
+MAX_TEXT = 60_000  # characters of a competition's text that are kept: about 15,000 tokens
+PUBLIC, PRIVATE = "public", "private"  # a local competition's files, and the answers, which no agent may see
+_HOW = "give https://www.kaggle.com/competitions/NAME, the NAME alone, or a folder (with a slash: ./NAME)"
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TEXTS = re.compile(r"(raw_)?(task_|data_|metric_)?(description|overview|evaluation|readme)\w*\.(md|txt|html?)", re.I)
+_ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # what a stage needs first
+_PAGES = ("overview", "description", "abstract", "data description")  # headings that name no competition
+_LEFT_OUT = ("rules", "prizes")  # law, long, and of no use for a solution
+
+
+@dataclass(frozen=True)
+class Source:
+    """A competition as the stages see it, wherever it came from."""
+
+    slug: str
+    title: str
+    data: Path  # the folder with a competitor's files, absolute, only read
+    text: str  # its pages, each under a heading, tags taken off, MAX_TEXT characters at most
+    metric: str  # as Kaggle calls it, "" for a folder
+    url: str | None
+    daily_submissions: int | None
+    deadline: str | None  # ISO 8601, UTC
+
+
+def parse(text: str) -> str | Path:
+    """A Kaggle slug, or the path of a folder. UserError for anything else, a folder that is not there included.
+
+    A bare word is a folder where there is one of that name, else a slug."""
+    text = text.strip()
+    if re.match(r"(www\.)?kaggle\.com(/|$)", text, re.I):
+        text = f"https://{text}"
+    if "://" in text:
+        return _slug_of(text)
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        return path
+    if path.is_file():
+        raise UserError(f"{text} is a file, not a folder: give the folder that holds train, test and sample submission")
+    if "/" in text or text.startswith((".", "~")):
+        raise UserError(f"there is no folder {text}: {_HOW}")
+    if not _SLUG.fullmatch(text):
+        raise UserError(f"{text!r} is no competition's name: {_HOW}")
+    return text
+
+
+def _slug_of(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or (parts.hostname or "").removeprefix("www.") != "kaggle.com":
+        raise UserError(f"{url} is not on kaggle.com: {_HOW}")
+    kind, _, rest = parts.path.strip("/").partition("/")
+    if kind not in ("competitions", "c"):
+        raise UserError(f"{url} is not a competition's page: {_HOW}")
+    slug = rest.partition("/")[0]
+    if not _SLUG.fullmatch(slug):
+        raise UserError(f"{url} names no competition: {_HOW}")
+    return slug
+
+
+def page(slug: str) -> str:
+    """The address of a competition."""
+    return f"https://www.kaggle.com/competitions/{slug}"
+
+
+def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
+    """A folder with train, test, sample submission and a description. Where it has `public/`, the files lie there.
+
+    UserError where there is nothing to train on, or where answers lie among the files. A missing description is said.
+    """
+    folder = folder.resolve()
+    data = folder / PUBLIC if (folder / PUBLIC).is_dir() else folder
+    home = folder.parent if folder.name == PUBLIC else folder
+    if folder.name == PRIVATE or (data / PRIVATE).is_dir():
+        raise UserError(
+            f"{folder} holds {PRIVATE} data: put the files that a competitor may see into {home.name}/{PUBLIC}/"
+        )
+    try:
+        names = sorted(path.name for path in data.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read {data}: {error.strerror}; {_HOW}") from None
+    if not names:
+        raise UserError(f"{data} is empty: put train, test and sample submission there")
+    if not any("train" in name.lower() for name in names):
+        raise UserError(
+            f"{data} holds no training data, only {_some(names)}: call it train.csv (or .csv.zip, or train/)"
+        )
+    found = {
+        path.name: path for place in (home, data) for path in sorted(place.iterdir()) if _TEXTS.fullmatch(path.name)
+    }
+    if not found:
+        say(f"{home} has no description.md: the goal and the metric are guessed from the files alone")
+    pages = [(path.stem, path.read_text(errors="replace")) for path in found.values() if path.is_file()]
+    text = joined(pages)
+    heading = re.search(r"^#+ +(.+)", "\n".join(page for _, page in pages), re.M)
+    title = heading[1].strip() if heading and heading[1].strip().lower() not in _PAGES else home.name
+    return Source(
+        slug=re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-") or "local",
+        title=title,
+        data=data, text=text, metric="", url=None, daily_submissions=None, deadline=None,
+    )  # fmt: skip
+
+
+def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], None] = say) -> Source:
+    """A competition on Kaggle, its files downloaded into `data` unless they are there. Errors: those of Kaggle."""
+    info = kaggle.info(slug)
+    if info.notebooks_only or info.closed:
+        why = "takes notebooks, not files" if info.notebooks_only else "takes no submissions any more"
+        say(f"{slug} {why}: the run ends with a file that is not sent")
+    text = joined(kaggle.pages(slug))
+    kaggle.download(slug, data, say)
+    return Source(
+        slug=slug, title=info.title, data=data.resolve(), text=text, metric=info.metric, url=info.url,
+        daily_submissions=info.daily_submissions, deadline=info.deadline,
+    )  # fmt: skip
+
+
+def joined(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
+    """Pages as one text, the useful ones first, cut at `limit` characters with a last line that says so."""
+    kept = [(name, plain(text).strip()) for name, text in pages if name.lower() not in _LEFT_OUT]
+    kept.sort(key=lambda page: _rank(page[0].lower()))
+    text = "\n\n".join(f"# {name}\n\n{body}" for name, body in kept if body)
+    if len(text) <= limit:
+        return text
+    note = "\n\n[cut here: {} more characters]"
+    kept_length = max(0, limit - len(note) - 10)
+    return text[:kept_length] + note.format(f"{len(text) - kept_length:,}")
+
+
+def _rank(name: str) -> int:
+    if "data" in name:  # "data description" is no description of the task
+        return len(_ORDER)
+    return next((rank for rank, word in enumerate(_ORDER) if word in name), len(_ORDER) + 1)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+_BLOCKS = set(
+    re.findall(r"\w+", "p div section article table tr ul ol dl dt dd pre blockquote br hr h1 h2 h3 h4 h5 h6")
+)
+_INLINE = set(
+    re.findall(
+        r"\w+",
+        "a b i u s em strong span code kbd sub sup small big font img picture figure source video iframe center tbody "
+        "thead tfoot caption col colgroup figcaption html head body title template noscript meta link label input "
+        "button main header footer nav summary details mark del ins abbr cite q var samp time svg path g",
+    )
+)
+_HIDDEN = ("script", "style")
+
+
+def plain(text: str) -> str:
+    """HTML, or markdown with HTML in it, as text: lines for blocks, bars between cells. What only looks like a tag
+    (`<image_id>`, `a <b and c> d`) stays."""
+    parser = _Plain()
+    parser.feed(text)
+    parser.close()
+    return re.sub(r"\n{3,}", "\n\n", "".join(parser.parts))
+
+
+class _Plain(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self.hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _HIDDEN:
+            self.hidden += 1
+        elif tag == "li":
+            self.parts.append("\n- ")
+        elif tag in ("td", "th"):
+            self.parts.append(" | ")
+        elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
+            self.parts.append(f"\n\n{'#' * (int(tag[1]) + 1)} ")
+        elif tag in _BLOCKS:
+            self.parts.append("\n")
+        elif tag not in _INLINE or (len(tag) == 1 and any(value is None for _, value in attrs)):
+            self.parts.append(self.get_starttag_text() or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _HIDDEN:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _HIDDEN:
+            self.hidden = max(0, self.hidden - 1)
+        elif tag in _BLOCKS:
+            self.parts.append("\n")
+        elif tag not in _INLINE and tag not in ("li", "td", "th"):
+            self.parts.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden:
+            self.parts.append(data)

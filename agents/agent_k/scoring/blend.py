@@ -1,0 +1,289 @@
+"""One prediction out of many: hill climbing, stacking, and the choice between them by nested cross-validation.
+
+Hill climbing is ensemble selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of
+models"), bagged over random halves of the candidates as in its section 2.3. A way of blending is fitted on the other
+folds' out-of-fold rows before it is tried on a fold, so that its score is as honest as a single candidate's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.scoring.scorer import METRICS, Scorer, matrix
+from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
+from agentkd.agents.agent_k.solvers.cross_fit import sampled
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+Apply = Callable[[Array], Array]
+"""Predictions of all candidates (C, N, K) -> (N, K)."""
+STEPS = 30
+BAGS = 10
+ROWS = 5000  # that a climb or a stack is fitted on: more change the third digit of a weight
+DRAWN = 50_000  # rows of a bootstrap sample, at most
+SURE = 0.75  # share of bootstrap samples that must agree before a difference counts
+
+
+@dataclass(frozen=True)
+class Blend:
+    """`oof` and `test` are prediction files, `score` the cross-validated score of `oof` under the metric (with the
+    thresholds, if there are any, tuned on the other folds). `weights` are empty for a stack."""
+
+    kind: str
+    weights: dict[str, float]
+    oof: pd.DataFrame
+    test: pd.DataFrame
+    score: float
+    thresholds: tuple[float, ...] | None = None
+    scores: dict[str, float] | None = None  # of every way that was tried
+
+
+def best_blend(
+    setup: Setup,
+    truth: pd.DataFrame,
+    folds: pd.DataFrame,
+    candidates: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    seed: int = 0,
+) -> Blend:
+    """The best way to use the candidates' `(oof, test)`, never one that scores worse than the best of them alone.
+
+    `setup.metric` "code" is blended by log loss or RMSE, and so is `score`. Ways that the metric cannot tell apart (a
+    bootstrap over the rows) are told apart by log loss, which has less noise than a count of right answers. Raises
+    UserError without candidates, and for files that do not fit."""
+    if not candidates:
+        raise UserError("there is no candidate to blend: run one first")
+    name = setup.metric if setup.metric in METRICS else proper_metric(setup)
+    scorer, smooth = Scorer(setup, truth, name), Scorer(setup, truth, proper_metric(setup, name))
+    names = list(candidates)
+    ids, test_ids = truth["id"], next(iter(candidates.values()))[1]["id"]
+    log = _logarithmic(name)
+    oof = np.stack([_bend(matrix(setup, candidates[n][0], ids), log) for n in names])
+    test = np.stack([_bend(matrix(setup, candidates[n][1], test_ids), log) for n in names])
+    fold = folds.set_index(folds["id"].astype(str))["fold"].reindex(ids.astype(str)).to_numpy()
+
+    def nested(way: _Way) -> Array:
+        out = np.zeros(oof.shape[1:])
+        for number in np.unique(fold):
+            held, rest = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+            apply, _ = way(oof, rest, seed)
+            out[held] = apply(oof[:, held])
+        return out
+
+    singles = [scorer(_unbend(oof[i], log)) for i in range(len(names))]
+    order = sorted(range(len(names)), key=lambda i: singles[i] if scorer.metric.lower_is_better else -singles[i])
+    best = order[0]
+    tried: dict[str, Array] = {"single": oof[best]}
+    ways = _ways(setup, scorer, smooth, log) if len(names) > 1 else {}
+    for kind, way in ways.items():
+        with contextlib.suppress(UserError, ValueError):  # a way that some folds' rows do not do for, is none
+            tried[kind] = nested(way)
+    scores = {kind: scorer(_unbend(values, log)) for kind, values in tried.items()}
+    kind = _choose(scorer, smooth, {k: _unbend(v, log) for k, v in tried.items()}, scores)
+    alone = np.eye(len(names))[best]
+    try:
+        apply, weights = ways[kind](oof, np.arange(len(ids)), seed) if kind != "single" else (_weighted(alone), alone)
+    except (UserError, ValueError):
+        kind, apply, weights = "single", _weighted(alone), alone
+    final = _unbend(tried[kind], log)
+    thresholds, value = _with_thresholds(setup, scorer, final, fold, scores[kind])
+    return Blend(
+        kind=kind,
+        weights={n: float(w) for n, w in zip(names, weights, strict=True) if w > 0} if weights is not None else {},
+        oof=_frame(setup, ids, final),
+        test=_frame(setup, test_ids, _unbend(apply(test), log)),
+        score=value,
+        thresholds=thresholds,
+        scores=dict(zip(names, singles, strict=True)) | scores,
+    )
+
+
+def proper_metric(setup: Setup, metric: str = "") -> str:
+    """A smooth metric of the task: the given one itself where it is one of values, or the balanced log loss."""
+    if setup.task == "regression":
+        return metric if metric in METRICS and METRICS[metric].needs == "value" else "rmse"
+    return metric if metric == "balanced_logloss" else "logloss"
+
+
+# --- ways of blending -------------------------------------------------------------------------------------------------
+
+_Way = Callable[[Array, Array, int], tuple[Apply, Array | None]]
+"""(oof (C, N, K), rows to fit on, seed) -> how to apply it, and its weights."""
+
+
+def _ways(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, _Way]:
+    ways: dict[str, _Way] = {"climb": lambda oof, rows, seed: _climb(scorer, oof, rows, seed, log)}
+    if smooth.metric.name != scorer.metric.name:
+        ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
+    ways["average"] = lambda oof, rows, seed: (_weighted(w := np.full(len(oof), 1 / len(oof))), w)
+    if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
+        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, _drawn(scorer, rows, seed)), None)
+    return ways
+
+
+def _drawn(scorer: Scorer, rows: Array, seed: int) -> Array:
+    return sampled(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
+
+
+def _weighted(weights: Array) -> Apply:
+    return lambda predictions: np.tensordot(weights, predictions, axes=1)
+
+
+def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
+    """Weights by bagged ensemble selection."""
+    random = np.random.default_rng(seed)
+    rows = _drawn(scorer, rows, seed)
+    values, here, lower = oof[:, rows], scorer.on(rows), scorer.metric.lower_is_better
+    count = len(oof)
+    weights = np.zeros(count)
+    for _ in range(BAGS if count > 3 else 1):
+        pool = np.sort(random.choice(count, max(2, (count + 1) // 2), replace=False)) if count > 3 else np.arange(count)
+        weights[pool] += hill_climb(values[pool], lambda p: here(_unbend(p, log)), lower)
+    weights /= weights.sum()
+    return _weighted(weights), weights
+
+
+def hill_climb(
+    predictions: Array, evaluate: Callable[[Array], float], lower_is_better: bool, steps: int = STEPS
+) -> Array:
+    """Weights `(C,)` that sum to one: at each step the candidate whose addition to the mean `(C, N, K)` scores best is
+    added once more; the best of all steps counts."""
+    sign = 1.0 if lower_is_better else -1.0
+    picks = np.zeros(len(predictions))
+    total = np.zeros(predictions.shape[1:])
+    best, found = np.inf, picks
+    since = 0
+    for step in range(1, steps + 1):
+        scores = [sign * evaluate((total + p) / step) for p in predictions]
+        place = int(np.argmin(scores))
+        picks[place] += 1
+        total = total + predictions[place]
+        since += 1
+        if scores[place] < best - 1e-12:
+            best, found, since = scores[place], picks.copy(), 0
+        if since >= 8:
+            break
+    return found / found.sum()
+
+
+def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
+    """Logistic regression on log probabilities, or ridge regression on values, of all candidates."""
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+
+    if setup.task == "regression":
+        log = _logarithmic(setup.metric)
+        fits = []
+        for column in range(truth.shape[1]):
+            y = np.log1p(truth[:, column]) if log else truth[:, column]
+            kept = rows[np.isfinite(y[rows])]
+            x = oof[:, kept, column].T
+            middle, scale = float(y[kept].mean()), float(y[kept].std()) or 1.0
+            model = RidgeCV(alphas=np.logspace(-2, 3, 11)).fit((x - middle) / scale, (y[kept] - middle) / scale)
+            fits.append((model, middle, scale))
+        return lambda p: np.column_stack(
+            [m.predict((p[:, :, c].T - middle) / scale) * scale + middle for c, (m, middle, scale) in enumerate(fits)]
+        )
+
+    def features(p: Array) -> Array:
+        logs = np.log(np.clip(p, 1e-4, 1))
+        if logs.shape[2] == 2:
+            logs = logs[:, :, 1:] - logs[:, :, :1]
+        return np.hstack(list(logs))
+
+    kept = rows[truth[rows] >= 0]
+    x, y = features(oof[:, kept]), truth[kept]
+    scale = x.std(axis=0).mean() or 1.0
+    with warnings.catch_warnings():  # where it has not converged the nested score says what it is worth
+        warnings.simplefilter("ignore")
+        weight = "balanced" if setup.metric == "balanced_logloss" else None
+        model = LogisticRegression(C=0.05, max_iter=200, class_weight=weight).fit(x / scale, y)
+
+    def apply(p: Array) -> Array:
+        out = np.zeros((p.shape[1], p.shape[2]))
+        out[:, model.classes_] = model.predict_proba(features(p) / scale)
+        return out
+
+    return apply
+
+
+# --- the choice -------------------------------------------------------------------------------------------------------
+
+
+def _choose(scorer: Scorer, smooth: Scorer, tried: dict[str, Array], scores: dict[str, float]) -> str:
+    """Of the ways no worse than the single best, the one of least smooth loss among those as good as the best."""
+    good = [kind for kind in tried if not scorer.better(scores["single"], scores[kind])]
+    top = min(good, key=lambda kind: scores[kind] if scorer.metric.lower_is_better else -scores[kind])
+    if smooth.metric.name == scorer.metric.name:
+        return top
+    level = [kind for kind in good if kind == top or share_better(scorer, tried[top], tried[kind]) < SURE]
+    sign = 1.0 if smooth.metric.lower_is_better else -1.0
+    return min(level, key=lambda kind: sign * smooth(tried[kind]))
+
+
+def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -> float:
+    """Share of bootstrap samples of the rows in which `one` scores better; ties count half."""
+    random = np.random.default_rng(0)
+    count = 0.0
+    for _ in range(samples):
+        rows = random.integers(0, len(one), min(len(one), DRAWN))
+        try:
+            here = scorer.on(rows)
+            a, b = here(one[rows]), here(other[rows])
+        except UserError:  # a sample of one class
+            a = b = 0.0
+        count += 0.5 if a == b else float(scorer.better(a, b))
+    return count / samples
+
+
+def _with_thresholds(
+    setup: Setup, scorer: Scorer, values: Array, fold: Array, plain: float
+) -> tuple[tuple[float, ...] | None, float]:
+    """Thresholds tuned on all rows, if tuning on the other folds makes a label metric clearly better on each fold."""
+    if scorer.metric.needs != "label" or setup.task == "regression":
+        return None, plain
+    scaled = np.zeros_like(values)
+    for number in np.unique(fold):
+        held, rest = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        thresholds = tune_thresholds(scorer, values, rest)
+        scaled[held] = _as_decided(setup, values[held], thresholds)
+    tuned = scorer(scaled)
+    if not scorer.better(tuned, plain) or share_better(scorer, scaled, values) < SURE:
+        return None, plain
+    return tune_thresholds(scorer, values, np.arange(len(values))), tuned
+
+
+def _as_decided(setup: Setup, values: Array, thresholds: tuple[float, ...]) -> Array:
+    """Decisions as probabilities of 0 and 1, so that rows decided by different thresholds can be scored together."""
+    from agentkd.agents.agent_k.scoring.scorer import decide
+
+    decided = decide(setup, values, thresholds)
+    return decided.astype(np.float64) if decided.ndim == 2 else np.eye(values.shape[1])[decided]
+
+
+def _logarithmic(metric: str) -> bool:
+    return metric in ("rmsle", "msle")
+
+
+def _bend(values: Array, log: bool) -> Array:
+    return np.log1p(np.maximum(values, 0)) if log else values
+
+
+def _unbend(values: Array, log: bool) -> Array:
+    return np.expm1(values) if log else values
+
+
+def _frame(setup: Setup, ids: pd.Series[Any], values: Array) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = {name: values[:, i] for i, name in enumerate(setup.predicted)}
+    return pd.DataFrame({"id": ids.astype(str).to_numpy()} | columns)

@@ -1,0 +1,122 @@
+"""Where to cut probabilities so that a metric of labels is best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.scoring.scorer import Scorer, class_numbers
+from agentkd.agents.agent_k.solvers.cross_fit import sampled
+
+Array = npt.NDArray[Any]
+Cut = Callable[[float], Array]
+"""A threshold -> decisions, codes (N,) or zeros and ones (N, L)."""
+_GRID = 50
+_CELLS = 400_000  # probabilities that are looked at
+_TRIALS = 2000  # decisions that are scored; with more classes than they reach, the rarest keep their threshold
+_WORK = 400_000_000  # numbers that scoring them goes through: all rows, and every pair of classes
+_LEAST = 5  # thresholds of a class
+
+
+def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[float, ...]:
+    """Thresholds as `scoring.labels` takes them, the best on (a sample of) `rows`.
+
+    Binary: the middle of the best cuts among quantiles of the positive class's probability. Multilabel and multiclass:
+    one threshold after the other, twice round. QWK: cuts of the expected rank, likewise."""
+    setup, width = scorer.setup, predictions.shape[1]
+    rows = sampled(rows, max(2000, _CELLS // width), 0, scorer.truth)
+    scorer, predictions = scorer.on(rows), predictions[rows]
+
+    def value(decided: Array) -> float:
+        found = scorer.decided(decided)
+        return -found if scorer.metric.lower_is_better else found
+
+    work = predictions.size if setup.task == "multilabel" else len(rows) + width**2
+    trials = min(_TRIALS, _WORK // work)
+    if setup.task == "binary" and scorer.metric.name != "qwk":
+        n, p = predictions.T
+        grid = np.unique(np.append(np.quantile(p, np.linspace(0.01, 0.99, 2 * _GRID)), 0.5)).clip(1e-6, 1 - 1e-6)
+        scores = np.array([value((p / t > n / (1 - t)).astype(np.int64)) for t in grid])
+        t = _middle(grid, scores)
+        return (1 - t, t)
+    if scorer.metric.name == "qwk":
+        order = np.argsort(class_numbers(setup))
+        rank = predictions[:, order] @ np.arange(width)
+        grid = np.unique(np.quantile(rank, np.linspace(0.005, 0.995, _GRID)))
+        start, grids = np.arange(width - 1) + 0.5, [grid] * (width - 1)
+        return _coordinates(
+            start, grids, lambda t, i: _by_rank(rank, order, t, i), value, trials, -np.abs(start - width / 2)
+        )
+    start = np.full(width, 0.5)
+    if setup.task == "multilabel":
+        grids = [np.unique(np.quantile(p, np.linspace(0.01, 0.99, _GRID))).clip(1e-6, 1) for p in predictions.T]
+        return _coordinates(
+            start, grids, lambda t, i: _by_label(predictions, t, i), value, trials, scorer.truth.sum(axis=0)
+        )
+    grids = [0.5 * np.exp(np.linspace(-2, 2, 25))] * width
+    count = np.bincount(scorer.truth[scorer.known], minlength=width)
+    return _coordinates(start, grids, lambda t, i: _by_class(predictions, t, i), value, trials, count)
+
+
+def _by_class(predictions: Array, thresholds: Array, i: int) -> Cut:
+    """The class with the largest p / threshold; all but the i-th class are compared once."""
+    scaled = predictions / thresholds
+    scaled[:, i] = -1
+    other = scaled.argmax(axis=1)
+    best, mine = scaled.max(axis=1), predictions[:, i]
+
+    def cut(t: float) -> Array:
+        own = mine / t
+        return np.where((own > best) | ((own == best) & (i < other)), i, other)
+
+    return cut
+
+
+def _by_label(predictions: Array, thresholds: Array, i: int) -> Cut:
+    decided = (predictions >= thresholds).astype(np.int64)
+
+    def cut(t: float) -> Array:
+        decided[:, i] = predictions[:, i] >= t
+        return decided
+
+    return cut
+
+
+def _by_rank(rank: Array, order: Array, cuts: Array, i: int) -> Cut:
+    rest = np.delete(cuts, i)
+    return lambda t: np.asarray(order[np.searchsorted(np.sort(np.append(rest, t)), rank, side="right")])
+
+
+def _coordinates(
+    start: Array,
+    grids: list[Array],
+    along: Callable[[Array, int], Cut],
+    value: Callable[[Array], float],
+    trials: int,
+    weight: Array,
+) -> tuple[float, ...]:
+    """One coordinate after the other, twice round; those of most `weight` where there are more than trials reach."""
+    places = np.sort(np.argsort(-weight, kind="stable")[: max(1, trials // (2 * _LEAST))])
+    points = max(_LEAST, trials // (2 * len(places)))
+    best, top = start.copy(), value(along(start, 0)(start[0]))
+    for _ in range(2):
+        for i in places:
+            grid = grids[i]
+            grid = grid[np.linspace(0, len(grid) - 1, min(points, len(grid))).round().astype(int)]
+            cut = along(best, int(i))
+            scores = [value(cut(t)) for t in grid]
+            place = int(np.argmax(scores))
+            if scores[place] > top + 1e-12:
+                best[i], top = grid[place], scores[place]
+    return tuple(float(t) for t in best)
+
+
+def _middle(grid: Array, scores: Array) -> float:
+    """The middle of the longest run of best scores: its edges are where luck ends."""
+    best = scores >= scores.max() - 1e-12
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], best.astype(int), [0]])))
+    start, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: grid[run[1] - 1] - grid[run[0]])
+    return float((grid[start] + grid[end - 1]) / 2)

@@ -1,5 +1,0 @@
-"""Solvers: a spec in, out-of-fold and test predictions out (`python -m agentkd.agents.agent_k.solve spec.json`)."""
-
-from agentkd.agents.agent_k.solve.portfolio import Candidate, portfolio
-
-__all__ = ["Candidate", "portfolio"]

@@ -1,0 +1,56 @@
+"""One candidate: `python -m agentkd.agents.agent_k.solvers spec.json`, run in the candidate's folder.
+
+spec.json: {"workspace": PATH, "kind": NAME, "params": {}, "seed": 0, "threads": 2, "seconds": null, "features": null}.
+Writes oof.csv and test.csv (each complete or absent) beside it, progress to stderr. The same spec gives the same files
+on the same machine, with any number of threads, unless it has `seconds`: a budget cuts where the clock says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from agentkd.errors import AgentkdError, UserError
+
+START = time.monotonic()  # what is loaded below takes seconds, and they are the candidate's
+
+
+def main(argv: list[str]) -> int:
+    try:
+        path = Path(argv[0])
+        run(read_spec(path), path.resolve().parent, START)
+    except AgentkdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    try:
+        spec = json.loads(path.read_text())
+        return {"params": {}, "seed": 0, "threads": 1, "seconds": None, "features": None} | spec
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is no spec ({error}): a JSON object with workspace and kind") from None
+
+
+def run(spec: dict[str, Any], folder: Path, start: float | None = None) -> None:
+    """`start`: on the monotonic clock, when the spec's `seconds` began; now without it."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when numpy is first imported
+        os.environ[name] = "1"  # folds run side by side
+    from agentkd.agents.agent_k.solvers.cross_fit import Clock
+    from agentkd.agents.agent_k.solvers.registry import solve
+    from agentkd.agents.agent_k.workspace.files import load, write_predictions
+
+    data = load(Path(spec["workspace"]), Path(spec["features"]) if spec["features"] else None)
+    clock = Clock(spec["seconds"], time.monotonic() if start is None else start)
+    oof, test = solve(data, spec, folder, clock)
+    write_predictions(folder / "test.csv", data.setup, data.test_ids, test)
+    write_predictions(folder / "oof.csv", data.setup, list(data.targets["id"]), oof)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""Texts and images as columns of a table, so that every model for tables takes all that a competition gives.
+
+Without the target: the first components of TF-IDF and of pixels. With it, from a fold's training rows alone: naive
+Bayes log-odds, which for a training row come from counts without that row (`text.naive_bayes`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, problems
+from agentkd.agents.agent_k.solvers.image import load_images, pixel_features
+from agentkd.agents.agent_k.solvers.ngrams import characters, tf_idf, words
+from agentkd.agents.agent_k.solvers.table_features import Table, describe, of_ids, target_means
+from agentkd.agents.agent_k.solvers.text import naive_bayes, style, texts_of, unbroken, views
+from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.errors import UserError
+
+Array = npt.NDArray[Any]
+COMPONENTS = 32
+ROOM = 0.9  # of the clock that texts may take: a model of a few trees is worth more than none
+
+
+def table_of(data: Data, run: Run) -> Table:
+    """The features of all modalities, of texts as many as the run's clock leaves time for. UserError where no column
+    says anything."""
+    table = describe(data.inputs("tab"))
+    told = of_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
+    blocks: dict[str, Array] = {name: values[:, None] for name, values in told.items()}
+    seen: list[tuple[Any, float]] = []
+    if data.setup.txt:
+        texts = texts_of(data)
+        blocks["text"] = components(tf_idf(characters(texts, 1, 3) if unbroken(texts) else words(texts, 1, 2)))
+        blocks["style"] = style(texts)
+        if data.setup.task != "regression":
+            jobs = len(problems(data.setup, data.y)) * len(np.unique(data.fold))
+            seen = views(texts, folds=-(-jobs // max(1, run.workers)), seconds=ROOM * run.clock.left)
+    if data.setup.img:
+        blocks["image"] = components(pixel_features(load_images(data)))
+    names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]
+    table = dataclasses.replace(
+        table,
+        numbers=np.hstack([table.numbers, *blocks.values()]),
+        names=(*table.names, *names),
+        views=tuple(seen),
+    )
+    if not table.numbers.shape[1] + table.categories.shape[1] + table.groups.shape[1] + len(seen):
+        raise UserError("no input column has two different values: there is nothing to learn from")
+    return table
+
+
+def components(x: Any) -> Array:
+    """The first principal directions `(N, at most COMPONENTS)` of dense or sparse rows."""
+    from sklearn.decomposition import TruncatedSVD
+
+    count = min(COMPONENTS, x.shape[1] - 1, x.shape[0] - 1)
+    if count < 1:
+        return np.zeros((x.shape[0], 0))
+    x = x - x.mean(axis=0) if isinstance(x, np.ndarray) else x
+    return np.asarray(TruncatedSVD(count, random_state=0).fit_transform(x), dtype=np.float64)
+
+
+def supervised(table: Table, problem: Problem, train: Array, seed: int) -> Array:
+    """What the training rows' target says about groups and texts, `(N, columns)`."""
+    out = [target_means(table.groups, problem.y, problem.classes, train, seed)]
+    if problem.classes:
+        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in table.views]
+        out += [o / np.maximum(o[train].std(), 1e-9) for o in odds]
+    return np.hstack(out)

@@ -1,0 +1,243 @@
+"""LightGBM (Ke et al. 2017), with the number of rounds chosen without the rows that are predicted.
+
+Each fold's model grows until its held-out loss has not fallen for a while. Held-out rows must not choose their own
+model's size, so a fold's number of rounds is where the mean loss of the OTHER folds is least, and the test rows' that
+of all folds. Nothing is held back from training for it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.scoring.scorer import known
+from agentkd.agents.agent_k.solvers.all_features import supervised, table_of
+from agentkd.agents.agent_k.solvers.cross_fit import Clock, Problem, Run, finish, problems, sampled, splits
+from agentkd.agents.agent_k.solvers.table_features import Table, target_means
+from agentkd.agents.agent_k.solvers.workers import run_all
+from agentkd.agents.agent_k.workspace.files import Data
+
+Array = npt.NDArray[Any]
+_OBJECTIVES = {"mae": "l1", "medae": "l1"}
+
+
+OWN = ("rounds", "patience", "seeds", "encode")  # parameters that are not LightGBM's
+
+
+PILOT = 5  # rounds that are timed before a training with a clock
+ENOUGH = 400  # rounds that a model with the default rate needs, about
+KEPT = 2e8  # numbers of four bytes
+CELLS = 80_000  # of a table that a second of one core is enough for, in five folds of a hundred rounds
+FEWEST = 20_000  # rows that are never made fewer
+RESERVE = 0.85  # of the time is for training, the rest for predicting
+
+
+def defaults(rows: int) -> dict[str, Any]:
+    """Few leaves and much shrinkage; fine bins where there are rows enough, because generated tables (Kaggle's
+    playground series) repeat exact values."""
+    shared = {"bagging_fraction": 0.8, "bagging_freq": 1}
+    if rows < 3000:
+        return shared | {"learning_rate": 0.03, "num_leaves": 12, "min_child_samples": 10, "feature_fraction": 0.5,
+                         "lambda_l2": 1.0, "max_bin": 127}  # fmt: skip
+    leaves = 14 if rows < 30_000 else 63
+    return shared | {"learning_rate": 0.05, "num_leaves": leaves, "min_child_samples": 10, "feature_fraction": 0.7,
+                     "lambda_l2": 10.0, "max_bin": 1023, "min_data_in_bin": 1}  # fmt: skip
+
+
+def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str) -> tuple[Array, list[int]]:
+    """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
+    if encode == "means":
+        means = target_means(table.categories, problem.y, problem.classes, train, seed)
+        return np.hstack([table.numbers, means, supervised(table, problem, train, seed)]), []
+    means = supervised(table, problem, train, seed)
+    only = [i for i, name in enumerate(table.category_names) if name not in table.names]  # the others are numbers too
+    categories = table.categories[:, only].astype(np.float64)
+    categories[categories < 0] = np.nan
+    x = np.hstack([table.numbers, means, categories])
+    return x, list(range(x.shape[1] - len(only), x.shape[1]))
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The models of one problem's folds, as text, the features of their held-out and test rows (for models that were
+    grown to be used), and their held-out losses by round `(folds, rounds)`."""
+
+    models: list[str]
+    rows: list[Array]
+    losses: Array
+
+    @property
+    def rounds(self) -> int:
+        return int(np.argmin(self.losses.mean(axis=0))) + 1
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean(axis=0).min())
+
+
+Inputs = Callable[[], tuple[Array, list[int]]]
+"""A fold's features and which of them are categories (`matrix`)."""
+
+
+def inputs_of(table: Table, data: Data, problem: Problem, encode: str, run: Run) -> list[Inputs]:
+    """Each fold's, made once for all the models that are grown on them; where that is too much to keep, made anew."""
+    folds = list(splits(data, problem))
+
+    def make(place: int) -> tuple[Array, list[int]]:
+        number, train, _, _ = folds[place]
+        x, categories = matrix(table, problem, train, run.seed + number, encode)
+        return x.astype(np.float32), categories
+
+    jobs = [partial(make, place) for place in range(len(folds))]
+    width = table.numbers.shape[1] + (1 + problem.width) * (table.categories.shape[1] + table.groups.shape[1])
+    if len(folds) * len(table.numbers) * width > KEPT:
+        return list(jobs)
+    return [partial(lambda kept: kept, kept) for kept in run_all(jobs, run.workers)]
+
+
+def grow(
+    inputs: list[Inputs], data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
+    some: slice | None = None,
+) -> Grown:  # fmt: skip
+    """Train the folds within the clock; `some` of them to see what they are worth."""
+    import lightgbm  # here, and not in every worker: it takes a second and a half
+
+    folds = list(zip(splits(data, problem), inputs, strict=True))[some or slice(None)]
+    settings = _settings(data, problem, params, seed)
+    limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
+
+    def ready(place: int) -> tuple[Array, Any, Any]:
+        (number, train, held, _), make = folds[place]
+        x, categories = make()
+        seen = held[known(problem.y[held])]
+        if clock.seconds is not None and some is None:  # rows that there is no time for
+            rows = max(
+                FEWEST, int(CELLS * clock.seconds / x.shape[1] / (problem.classes if problem.classes > 2 else 1))
+            )
+            kinds = problem.y if problem.classes else None
+            train, seen = (
+                sampled(some_rows, most, seed + number, kinds) for some_rows, most in ((train, rows), (seen, rows // 2))
+            )
+        sets = {"categorical_feature": categories, "free_raw_data": False}
+        fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)
+        return x, fitting, fitting.create_valid(x[seen], problem.y[seen])
+
+    def pilot(place: int) -> tuple[float, float]:
+        start = time.monotonic()
+        _, fitting, trying = ready(place)
+        lightgbm.train(settings, fitting, 1, valid_sets=[trying])
+        begun = time.monotonic()
+        lightgbm.train(settings, fitting, PILOT, valid_sets=[trying])
+        return begun - start, (time.monotonic() - begun) / PILOT
+
+    if clock.seconds is not None and some is None:
+        timed = run_all([partial(pilot, place) for place in range(min(run.workers, len(folds)))], run.workers)
+        first, each = np.max(timed, axis=0)
+        possible = max(20, int((0.9 * clock.share(0, len(folds), run.workers) - first) / each))
+        wanted = ENOUGH * defaults(data.n_train)["learning_rate"] / settings["learning_rate"]
+        if possible < wanted:  # fewer and larger steps: a model that is cut off is worth less
+            settings["learning_rate"] = min(0.3, settings["learning_rate"] * wanted / possible)
+            patience = max(10, int(patience * possible / wanted))
+            limit = min(limit, possible)
+
+    def train_fold(place: int) -> tuple[str, Array, Array]:
+        until = _until(max(1.0, clock.share(place, len(folds), run.workers)))
+        x, fitting, trying = ready(place)
+        record: dict[str, Any] = {}
+        calls = [lightgbm.record_evaluation(record), lightgbm.early_stopping(patience, verbose=False), until]
+        model = lightgbm.train(settings, fitting, limit, valid_sets=[trying], callbacks=calls)
+        _, _, held, rest = folds[place][0]
+        seen = x[np.concatenate([held, rest])] if some is None else x[:0]
+        return model.model_to_string(num_iteration=-1), seen, np.array(next(iter(record["valid_0"].values())))
+
+    grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
+    models, rows, curves = zip(*grown, strict=True)
+    return Grown(list(models), list(rows), levelled(curves))
+
+
+def levelled(curves: Sequence[Array]) -> Array:
+    """Loss curves `(folds, rounds)` of the longest one's length: a model that has ended keeps its last loss."""
+    length = max(len(curve) for curve in curves)
+    return np.array([np.append(curve, np.full(length - len(curve), curve[-1])) for curve in curves])
+
+
+def predict(data: Data, problem: Problem, run: Run, grown: Grown) -> tuple[Array, Array]:
+    """`(oof, test)` of all folds' models."""
+    folds = list(splits(data, problem))
+
+    def predict_fold(place: int) -> tuple[Array, Array]:
+        import lightgbm
+
+        others = int(np.argmin(np.delete(grown.losses, place, axis=0).mean(axis=0))) + 1
+        model = lightgbm.Booster(model_str=grown.models[place])
+        x, cut = grown.rows[place], len(folds[place][2])
+        return _predict(model, x[:cut], others, problem), _predict(model, x[cut:], grown.rounds, problem)
+
+    oof = np.zeros((data.n_train, problem.width))
+    test = np.zeros((len(data.test_ids), problem.width))
+    found = run_all([partial(predict_fold, place) for place in range(len(folds))], run.workers)
+    for (_, _, held, _), (ours, theirs) in zip(folds, found, strict=True):
+        oof[held] = ours
+        test += theirs / len(folds)
+    return oof, test
+
+
+def _settings(data: Data, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
+    settings = {"objective": _objective(data.setup.metric, problem), "num_threads": 1, "verbosity": -1}
+    settings |= {"seed": seed, "deterministic": True, "force_row_wise": True}
+    if problem.classes > 2:
+        settings["num_class"] = problem.classes
+    return settings | defaults(data.n_train) | {k: v for k, v in params.items() if k not in OWN}
+
+
+def _objective(metric: str, problem: Problem) -> str:
+    if problem.classes > 2:
+        return "multiclass"
+    return "binary" if problem.classes else _OBJECTIVES.get(metric, "l2")
+
+
+def _until(seconds: float) -> Any:
+    import lightgbm
+
+    end = time.monotonic() + seconds
+
+    def stop(env: Any) -> None:
+        if time.monotonic() > end:
+            raise lightgbm.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+
+    stop.order = 40  # type: ignore[attr-defined]  # after the loss is recorded
+    return stop
+
+
+def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
+    values = np.asarray(model.predict(x, num_iteration=rounds, num_threads=1))
+    if problem.classes == 2:
+        return np.column_stack([1 - values, values])
+    return values.reshape(len(x), -1)
+
+
+def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models
+    averaged)."""
+    table = table_of(data, run)
+    everything = problems(data.setup, data.y)
+    seeds = [run.seed + 100 * i for i in range(int(run.params.get("seeds", 1)))]
+    oof, test = [], []
+    for place, problem in enumerate(everything):
+        parts = []
+        inputs = inputs_of(table, data, problem, str(run.params.get("encode", "")), run)
+        for i, seed in enumerate(seeds):
+            left = Clock(None if run.clock.seconds is None else RESERVE * run.clock.left / (
+                len(seeds) * (len(everything) - place) - i))  # fmt: skip
+            grown = grow(inputs, data, problem, run.params, seed, run, left)
+            parts.append(predict(data, problem, run, grown))
+            print(f"loss {grown.loss:.5f} after {grown.rounds} rounds", file=sys.stderr, flush=True)
+        oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
+        test.append((problem, np.mean([t for _, t in parts], axis=0)))
+    return finish(data.setup, oof), finish(data.setup, test)

@@ -1,0 +1,88 @@
+"""A small convolutional network for small images, trained from scratch with shifts, turns and zooms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit, problems
+from agentkd.agents.agent_k.solvers.image import LARGEST, load_images
+from agentkd.agents.agent_k.solvers.torch_training import Shares, need_torch, predict, train
+from agentkd.agents.agent_k.workspace.files import Data
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Array = npt.NDArray[Any]
+SMALLEST = 16  # pixels a side: smaller images are scaled up, so that two poolings leave something
+BATCH = 64
+
+
+def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """`params`: epochs (30), width (16), flip (false: mirrored letters are others), views (4) at prediction.
+
+    A budget shortens the folds' training equally. UserError without torch."""
+    need_torch("cnn")
+    import torch
+
+    x = torch.from_numpy(load_images(data, int(run.params.get("size", LARGEST))))
+    if max(x.shape[2:]) < SMALLEST:
+        scale = SMALLEST / max(x.shape[2:])
+        x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
+    x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
+    shares = Shares(data, len(problems(data.setup, data.y)), run)
+    width, epochs, views = (int(run.params.get(k, v)) for k, v in (("width", 16), ("epochs", 30), ("views", 4)))
+    flip = bool(run.params.get("flip", False))
+
+    def learn(problem: Problem, rows: Array, rest: Array, seed: int) -> Array:
+        torch.set_num_threads(1)
+        torch.manual_seed(seed)
+        moves = torch.Generator().manual_seed(seed)
+        model = _network(x.shape[1], problem.width, width)
+        middle, spread = train(
+            model, lambda part: _moved(x[part], moves, flip), problem, rows, epochs=epochs, batch=BATCH, smoothing=0.05,
+            rate=float(run.params.get("lr", 4e-3)), decay=0.02, seed=seed, seconds=shares.take(),
+        )  # fmt: skip
+        total = predict(model, lambda part: x[part], problem, rest)
+        for _ in range(views - 1):
+            total += predict(model, lambda part: _moved(x[part], moves, flip, 0.5), problem, rest)
+        return total / views * spread + middle
+
+    return cross_fit(data, learn, run)
+
+
+def _network(channels: int, outputs: int, width: int) -> nn.Module:
+    from torch import nn
+
+    def block(a: int, b: int) -> list[nn.Module]:
+        return [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+
+    return nn.Sequential(
+        *block(channels, width),
+        *block(width, width),
+        nn.MaxPool2d(2),
+        *block(width, 2 * width),
+        *block(2 * width, 2 * width),
+        nn.MaxPool2d(2),
+        *block(2 * width, 4 * width),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(16 * width, outputs),
+    )
+
+
+def _moved(x: torch.Tensor, generator: torch.Generator, flip: bool, much: float = 1.0) -> torch.Tensor:
+    """Each image turned by up to 12 degrees, zoomed by 12 % and shifted by 10 %, all times `much`."""
+    import torch
+    from torch.nn import functional
+
+    u = (torch.rand(5, len(x), generator=generator) * 2 - 1) * much
+    angle, zoom = u[0] * 0.21, 1 + u[1] * 0.12
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    mirror = torch.where(u[4] > 0, 1.0, -1.0) if flip else torch.ones(len(x))
+    theta = torch.stack([cos * mirror, -sin, u[2] * 0.2, sin * mirror, cos, u[3] * 0.2], dim=1).view(-1, 2, 3)
+    grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,184 @@
+"""Cross-fitting: every training row is predicted by a model that has not seen it, the test rows by all folds'
+models."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.scoring.scorer import known
+from agentkd.agents.agent_k.solvers.workers import run_all
+from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.errors import UserError
+
+Array = npt.NDArray[Any]
+FEW = 50  # rows of a class that is rare
+_LOG_METRICS = ("rmsle", "msle", "mape", "smape", "rmspe")  # errors of ratios: the logarithm is the scale to learn on
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to predict: `y` are codes 0 … classes-1, or, where `classes` is 0, floats."""
+
+    y: Array
+    classes: int = 0
+    log: bool = False  # y is log1p of the target
+
+    @property
+    def width(self) -> int:
+        return max(1, self.classes)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds that may be used, from now; None: as many as it takes."""
+
+    seconds: float | None
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        return float("inf") if self.seconds is None else self.seconds - (time.monotonic() - self.start)
+
+    def share(self, place: int, jobs: int, workers: int) -> float:
+        """Seconds for the `place`-th of so many jobs: what is left, over the rounds that are."""
+        return max(self.left, 0.0) / -(-(jobs - place) // max(1, workers))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a candidate is run. `workers` are folds side by side; `folder` is where it may write."""
+
+    params: dict[str, Any]
+    seed: int
+    workers: int
+    clock: Clock
+    folder: Path
+
+
+Learn = Callable[[Problem, Array, Array, int], Array]
+"""(problem, training rows, rows to predict, seed) -> probabilities (rows, classes) or values (rows, 1)."""
+
+
+def problems(setup: Setup, y: Array) -> list[Problem]:
+    """One for each target; one for all the classes of a classification."""
+    if setup.task in ("binary", "multiclass"):
+        return [Problem(y, len(setup.classes))]
+    if setup.task == "multilabel":
+        return [Problem(y[:, i], 2) for i in range(y.shape[1])]
+    out = []
+    for column in y.T:
+        log = setup.metric in _LOG_METRICS and bool(np.nanmin(column) >= 0)
+        out.append(Problem(np.log1p(column) if log else column, 0, log))
+    return out
+
+
+def splits(data: Data, problem: Problem) -> Iterator[tuple[int, Array, Array, Array]]:
+    """(fold, rows to learn from, held-out rows, test rows) as indices into train + test. What has no true value of the
+    problem is not learned from."""
+    learnable = known(problem.y)
+    test = np.arange(data.n_train, data.n_train + len(data.test_ids))
+    for number in np.unique(data.fold):
+        held = data.fold == number
+        yield int(number), np.flatnonzero(~held & learnable), np.flatnonzero(held), test
+
+
+def sampled(rows: Array, most: int, seed: int, y: Array | None = None) -> Array:
+    """At most so many of the rows, in their order, and besides them FEW rows of each class of the codes `y` `(N,)`, or
+    what there is of them: 5,000 of 40,000 rows may hold none of eight positive ones."""
+    if len(rows) <= most:
+        return rows
+    random = np.random.default_rng(seed)
+    drawn = random.choice(rows, most, replace=False)
+    if y is not None and y.ndim == 1:
+        rest = np.setdiff1d(rows, drawn)
+        kinds, count = np.unique(y[rows], return_counts=True)
+        least = np.minimum(count, max(1, min(FEW, most // (2 * len(kinds)))))
+        for kind, lacking in zip(kinds, least - [(y[drawn] == kind).sum() for kind in kinds], strict=True):
+            if lacking > 0:
+                drawn = np.append(drawn, random.choice(rest[y[rest] == kind], lacking, replace=False))
+    return np.sort(drawn)
+
+
+def fit(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+    """`learn` on what is there: classes that no training row has get probability 0, a lone class 1, and a constant
+    target its value, without a model."""
+    if not len(train):
+        raise UserError("a fold has no training row with a true value: give more rows, or fewer folds")
+    y = problem.y[train]
+    if not problem.classes:
+        if np.ptp(y) == 0:
+            return np.full((len(rest), 1), y[0])
+        return np.clip(learn(problem, train, rest, seed), *_range(y))
+    present = np.unique(y)
+    out = np.zeros((len(rest), problem.classes))
+    if len(present) == 1:
+        out[:, present[0]] = 1.0
+        return out
+    compact = np.full(problem.classes, -1)
+    compact[present] = np.arange(len(present))
+    out[:, present] = learn(Problem(np.where(problem.y >= 0, compact[problem.y], -1), len(present)), train, rest, seed)
+    return out
+
+
+def _range(y: Array) -> tuple[float, float]:
+    """Half the range beyond the training values: further out a linear model is only lost."""
+    margin = 0.5 * float(np.ptp(y))
+    return float(y.min()) - margin, float(y.max()) + margin
+
+
+def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
+    """Predictions of all problems as the prediction file's columns."""
+    columns = []
+    for problem, values in parts:
+        if problem.classes:
+            if setup.metric == "balanced_logloss":  # every class counts as much: as if there were as many of each
+                values = values / np.maximum(np.bincount(problem.y[problem.y >= 0], minlength=problem.classes), 1)
+            columns.append(values if setup.task != "multilabel" else values[:, 1:])
+        else:
+            values = np.expm1(values) if problem.log else values
+            columns.append(np.maximum(values, 0) if problem.log else values)
+    out = np.hstack(columns)
+    if setup.task in ("binary", "multiclass"):
+        out = np.clip(out, 0, None)
+        total = out.sum(axis=1, keepdims=True)
+        out = np.where(total > 0, out / np.where(total > 0, total, 1), 1 / out.shape[1])
+    return np.clip(out, 0, 1) if setup.task != "regression" else out
+
+
+def cross_fit(data: Data, learn: Learn, run: Run) -> tuple[Array, Array]:
+    """`(oof, test)`; test is the mean over the folds' models (of logarithms where those are learned)."""
+    all_problems = problems(data.setup, data.y)
+    folds = [list(splits(data, problem)) for problem in all_problems]
+
+    def job(problem: Problem, number: int, train: Array, held: Array, rest: Array) -> Array:
+        values = fit(learn, problem, train, np.concatenate([held, rest]), run.seed + number)
+        say_fold(number, len(folds[0]), run.clock)
+        return values
+
+    jobs = [partial(job, problem, *fold) for problem, own in zip(all_problems, folds, strict=True) for fold in own]
+    found = iter(run_all(jobs, run.workers))
+    oofs, tests = [], []
+    for problem, own in zip(all_problems, folds, strict=True):
+        oof = np.zeros((data.n_train, problem.width))
+        test = np.zeros((len(data.test_ids), problem.width))
+        for _, _, held, _ in own:
+            values = next(found)
+            oof[held] = values[: len(held)]
+            test += values[len(held) :] / len(own)
+        oofs.append((problem, oof))
+        tests.append((problem, test))
+    return finish(data.setup, oofs), finish(data.setup, tests)
+
+
+def say_fold(number: int, total: int, clock: Clock) -> None:
+    print(f"fold {number + 1} of {total} after {time.monotonic() - clock.start:.1f} s", file=sys.stderr, flush=True)

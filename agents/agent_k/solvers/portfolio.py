@@ -1,0 +1,115 @@
+"""What to run, in which order, within a clock.
+
+Expected seconds are a start (imports) and core-seconds by thousand rows of a table of usual width, measured on two slow
+cores; they decide what is tried. A budget is what is allowed: most solvers keep to it, the others are ended."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentkd.agents.agent_k.contract import Setup
+
+START = 3.0  # seconds until a candidate's first fold
+SHARE = 0.8  # of the cores that folds side by side use
+WIDTH = 80  # columns of a table from which on what it takes grows with them
+PATIENCE = 4  # times as long as expected, or a quarter of the clock, is what a solver without a clock of its own gets
+
+MANY = 6_000  # rows from which on trees come before all else
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`seconds` is what it is expected to take, `budget` what it may (the spec's `seconds`). One that looks at its
+    clock makes do with what is left, and is not expected to need more than half."""
+
+    name: str
+    kind: str
+    params: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 10.0
+    budget: float | None = None  # as long as the run's clock allows
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """`cost`: core-seconds for a thousand rows (and output, where `by_output`); `most`: rows from which on it is not
+    worth its time; `budget`: share of the whole clock; `needs`: a package that may be absent."""
+
+    name: str
+    kind: str
+    cost: float
+    params: dict[str, Any] = field(default_factory=dict)
+    by_output: bool = False
+    most: float = float("inf")
+    budget: float | None = None
+    needs: str = ""
+
+
+_SLOW = {"seeds": 4, "num_leaves": 6, "feature_fraction": 0.25, "learning_rate": 0.02}
+_TABLE = [
+    _Plan("lightgbm", "lightgbm", 1.4, by_output=True, budget=0.35),
+    _Plan("linear", "linear", 1.0, most=300_000),
+    _Plan("svm", "svm", 1.5, most=6_000),
+    _Plan("lightgbm-means", "lightgbm", 2.0, {"encode": "means"}, by_output=True, budget=0.4),
+    _Plan("extra-trees", "extra-trees", 5.0, most=60_000),
+    _Plan("hist-gbm", "hist-gbm", 1.2, by_output=True, most=300_000),
+    _Plan("lightgbm-slow", "lightgbm", 7.0, _SLOW, by_output=True, most=6_000, budget=0.4),
+    _Plan("svm-rough", "svm", 1.5, {"C": 1.0, "gamma": 1.0}, most=6_000),
+    _Plan("knn", "knn", 0.5, most=20_000),
+    _Plan("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
+]
+_LASSO = _Plan("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
+_SPARSE = _Plan("sparse", "sparse", 1.2)
+_TEXT = [
+    _Plan("bayes-words", "bayes", 0.35, {"letters": False}),
+    _Plan("lightgbm", "lightgbm", 2.8, {"feature_fraction": 0.3}, budget=0.6),
+    _Plan("tfidf", "tfidf", 0.6),
+    _Plan("tfidf-char", "tfidf", 1.8, {"analyzer": "char"}),
+    _Plan("bayes", "bayes", 1.2),
+    _Plan("embeddings", "embeddings", 24.0, needs="sentence_transformers"),
+]
+_IMAGE = [
+    _Plan("pixels", "pixels", 2.5, most=8_000),
+    _Plan("cnn", "cnn", 60.0, budget=0.7, needs="torch"),
+    _Plan("pixels-knn", "pixels", 0.6, {"model": "knn"}, most=20_000),
+    _Plan("cnn-wide", "cnn", 250.0, {"width": 32, "epochs": 40}, budget=0.6, needs="torch"),
+    _Plan("cnn-mirrored", "cnn", 60.0, {"flip": True}, budget=0.4, needs="torch"),
+]
+
+
+def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[Candidate]:
+    """Candidates for `seconds` on `threads` cores: a quick sure one first, then by what they are worth. Those that a
+    quarter more than the clock could not hold are left out."""
+    plans: list[_Plan] = []
+    if setup.img:
+        plans += _IMAGE
+    if setup.txt:
+        plans += [plan for plan in _TEXT if setup.task != "regression" or plan.kind != "bayes"]
+    if setup.tab or not plans:
+        table = list(_TABLE)
+        if setup.task == "regression":
+            table.insert(2, _LASSO)
+        if setup.txt:
+            table.insert(1, _SPARSE)
+        if n_train > MANY:
+            table.sort(key=lambda plan: plan.kind != "lightgbm")
+        names = {plan.name for plan in table}
+        plans = table + [plan for plan in plans if plan.name not in names]
+    rows = n_train / 1000
+    cores = 1 + (threads - 1) * SHARE
+    wide = max(1.0, len(setup.tab) / WIDTH)
+    outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
+    out: list[Candidate] = []
+    for plan in plans:
+        if n_train > plan.most or (plan.needs and importlib.util.find_spec(plan.needs) is None):
+            continue
+        expected = START + plan.cost * rows * wide * (max(1.0, outputs * 0.4) if plan.by_output else 1.0) / cores
+        if plan.budget is None:
+            budget = min(max(PATIENCE * expected, seconds / 4), seconds)
+        else:
+            budget = plan.budget * seconds
+            expected = min(expected, budget / 2)
+        if expected <= 1.25 * seconds or not out:
+            out.append(Candidate(plan.name, plan.kind, plan.params, round(expected, 1), budget))
+    return out

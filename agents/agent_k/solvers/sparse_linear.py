@@ -1,0 +1,62 @@
+"""Words, levels and numbers side by side in one linear model: for rows whose texts and columns add up (a price is what
+brand, category and each word of the description are worth)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit
+from agentkd.agents.agent_k.solvers.ngrams import characters, present, tf_idf, words
+from agentkd.agents.agent_k.solvers.table_features import Table, describe
+from agentkd.agents.agent_k.solvers.text import logistic, ridge, texts_of, unbroken
+from agentkd.agents.agent_k.workspace.files import Data
+
+Array = npt.NDArray[Any]
+CLIP = 3.0  # standard deviations
+
+
+def sparse_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """Logistic or ridge regression on words that are there, TF-IDF of words and pairs, a column for each level, and
+    standardised numbers."""
+    from scipy.sparse import csr_matrix, hstack
+
+    texts = texts_of(data)
+    table = describe(data.inputs("tab"))
+    if unbroken(texts):
+        few, many = characters(texts, 1, 2), characters(texts, 1, 4)
+    else:
+        few, many = words(texts, 1, 1), words(texts, 1, 2)
+    blocks = [present(few), tf_idf(many), levels(table), csr_matrix(standard(table.numbers))]
+    x = hstack(blocks).tocsr().astype(np.float32)
+
+    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+        if problem.classes:
+            return logistic(x, problem.y, train, rest, 1.0, 100)
+        return ridge(x, problem.y, train, rest)
+
+    return cross_fit(data, learn, run)
+
+
+def levels(table: Table, least: int = 2) -> Any:
+    """Zeros and ones `(N, levels)` of all categories and groups: those of at least so many rows, and missing ones."""
+    from scipy.sparse import csr_matrix, hstack
+
+    rows = len(table.numbers)
+    blocks = [csr_matrix((rows, 0))]
+    for codes in np.hstack([table.categories, table.groups]).T:
+        hot = csr_matrix((np.ones(rows), (np.arange(rows), codes + 1)))
+        blocks.append(hot[:, np.flatnonzero(np.bincount(codes + 1) >= least)])
+    return hstack(blocks).tocsr()
+
+
+def standard(numbers: Array) -> Array:
+    """Logarithms of magnitude, of mean 0 and variance 1, medians for what is missing; no column of one value."""
+    bent = np.sign(numbers) * np.log1p(np.abs(numbers))
+    gone = np.isnan(bent)
+    bent[gone] = np.broadcast_to(np.nanmedian(bent, axis=0), bent.shape)[gone]
+    bent = bent[:, np.ptp(bent, axis=0) > 0]
+    spread = np.maximum(bent.std(axis=0), 1e-9)
+    return np.asarray(((bent - bent.mean(axis=0)) / spread).clip(-CLIP, CLIP))

@@ -1,0 +1,174 @@
+"""Texts: naive Bayes of many n-grams under a logistic regression, TF-IDF with linear models, sentence embeddings.
+
+N-grams are counted over train and test rows (no target is needed for that); all weights come from a fold's training
+rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit
+from agentkd.agents.agent_k.solvers.ngrams import characters, present, tf_idf, words
+from agentkd.agents.agent_k.solvers.workers import run_all
+from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.errors import UserError, WorldError
+
+Array = npt.NDArray[Any]
+_PARTS = 5
+LETTERS, LEARNING = 3.0, 2.6  # times as long as words: to count characters too, to learn from all in one fold
+
+
+def texts_of(data: Data) -> list[str]:
+    """All text columns of a row as one text."""
+    frame = data.inputs("txt")
+    return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
+
+
+def views(
+    texts: list[str], letters: bool = True, *, folds: int = 1, seconds: float = float("inf")
+) -> list[tuple[Any, float]]:
+    """(n-grams of the texts, smoothing of their naive Bayes): words and characters (`letters`), each present and
+    TF-IDF weighted. Words alone where the rest, learning from all in so many `folds` included, would take more than
+    `seconds`, as long as words took to count."""
+    start = time.monotonic()
+    one, two = words(texts, 1, 1), words(texts, 1, 2)
+    more = [two, words(texts, 1, 3, lower=False)]
+    if letters and (time.monotonic() - start) * (LETTERS + LEARNING * folds) < seconds:
+        more += [characters(texts, 2, 4), characters(texts, 3, 6)]
+    return [(present(x), 0.2) for x in (one, *more)] + [(tf_idf(x), 0.03) for x in more]
+
+
+def unbroken(texts: list[str]) -> bool:
+    """Whether the texts are not written in words, as Chinese and formulas are: only characters tell about them."""
+    return sum(map(len, texts)) > 12 * sum(len(text.split()) for text in texts)
+
+
+MARKS = ",.;:!?'\"-()"
+
+
+def style(texts: list[str]) -> Array:
+    """How a text is written `(N, 6 + marks)`: characters, words, letters a word, capitals, digits, lines, and marks."""
+    rows = []
+    for text in texts:
+        count = len(text.split())
+        row = [len(text), count, len(text) / max(count, 1), sum(map(str.isupper, text)), sum(map(str.isdigit, text))]
+        rows.append([*row, text.count("\n"), *(text.count(mark) for mark in MARKS)])
+    return np.array(rows, dtype=np.float64)
+
+
+def bayes_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """Log-odds of multinomial naive Bayes on word and character n-grams, present or TF-IDF weighted, each predicted for
+    a row by counts without it, joined by a logistic regression that may trust them differently in short and long texts.
+
+    `params`: letters (false: words alone, in a fifth of the time).
+    A row's own log-odds are centred over the classes: what all classes share is its length, and hides the rest."""
+    texts = texts_of(data)
+    seen = views(texts, bool(run.params.get("letters", True)) or unbroken(texts))
+    size = np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
+    size = (size - size.mean()) / (size.std() or 1.0)
+
+    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in seen]
+        z = np.hstack(odds)
+        z = z / np.maximum(z[train].std(axis=0), 1e-9)
+        return logistic(np.hstack([z, z * size, size]), problem.y, train, rest, 0.5)
+
+    return cross_fit(data, learn, run)
+
+
+def naive_bayes(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
+    """Centred log-odds `(N, classes)`: training rows' from the other inner parts, all others' from all training
+    rows."""
+    part = np.full(x.shape[0], -1)
+    part[train] = np.random.default_rng(seed).integers(0, _PARTS, len(train))
+    hot = np.zeros((x.shape[0], problem.classes), dtype=np.float32)
+    hot[train, problem.y[train]] = 1
+    counts = [x.T @ np.where((part == i)[:, None], hot, 0) for i in range(_PARTS)]
+    whole = np.sum(counts, axis=0)
+    out = np.zeros((x.shape[0], problem.classes))
+    for i in range(-1, _PARTS):
+        rows = np.flatnonzero(part == i)
+        seen = (whole if i < 0 else whole - counts[i]) + alpha
+        weights = np.log(seen) - np.log(seen.sum(axis=0))
+        out[rows] = x[rows] @ (weights - weights.mean(axis=1, keepdims=True))
+    return out
+
+
+def logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int = 300) -> Array:
+    """Probabilities of the rows `rest`."""
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():  # not converged is early stopping; cross-validation says what it is worth
+        warnings.simplefilter("ignore")
+        model = LogisticRegression(C=c, max_iter=rounds).fit(x[train], y[train])
+    return np.asarray(model.predict_proba(x[rest]))
+
+
+def linear_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
+    texts = texts_of(data)
+    if run.params.get("analyzer") == "char" or unbroken(texts):
+        x = tf_idf(characters(texts, 2, int(run.params.get("high", 5))))
+    else:
+        x = tf_idf(words(texts, 1, int(run.params.get("high", 2))))
+
+    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+        if problem.classes:
+            return logistic(x, problem.y, train, rest, float(run.params.get("C", 20.0)), 50)
+        return ridge(x, problem.y, train, rest)
+
+    return cross_fit(data, learn, run)
+
+
+def ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
+    """Values with the penalty that does best on a quarter of the training rows."""
+    from sklearn.linear_model import Ridge
+
+    held, kept = np.split(train, [len(train) // 4])
+    errors = {}
+    for alpha in (0.1, 0.3, 1.0, 3.0, 10.0):
+        model = Ridge(alpha=alpha).fit(x[kept], y[kept])
+        errors[alpha] = float(np.mean((model.predict(x[held]) - y[held]) ** 2))
+    best = min(errors, key=lambda alpha: errors[alpha])
+    return np.asarray(Ridge(alpha=best).fit(x[train], y[train]).predict(x[rest])).reshape(-1, 1)
+
+
+def embeddings_cv(data: Data, run: Run) -> tuple[Array, Array]:
+    """Sentence embeddings (all-MiniLM-L6-v2, as the dense retriever finds it) with logistic or ridge regression.
+
+    Encoding takes about 100 texts a second and core. UserError without the extra `dense`."""
+    texts = texts_of(data)
+    parts = np.array_split(np.arange(len(texts)), max(1, run.workers))
+    x = np.vstack(run_all([partial(_encode, [texts[i] for i in part]) for part in parts], run.workers))
+
+    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+        if problem.classes:
+            return logistic(x, problem.y, train, rest, float(run.params.get("C", 5.0)))
+        return ridge(x, problem.y, train, rest)
+
+    return cross_fit(data, learn, run)
+
+
+def _encode(texts: list[str]) -> Array:
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError(f"kind 'embeddings' needs the package {error.name}: pip install 'agentkd[dense]'") from None
+    from agentkd.retrievers.dense import encoder_name
+
+    torch.set_num_threads(1)
+    try:
+        model = SentenceTransformer(encoder_name(), device="cpu")
+    except Exception as error:  # missing files, no network: each raises its own kind
+        raise WorldError(
+            f"cannot load the sentence encoder ({str(error).splitlines()[0][:120]})", retry=False
+        ) from None
+    found = model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(found, dtype=np.float64) * np.sqrt(np.shape(found)[1])  # unit variance, for the penalty

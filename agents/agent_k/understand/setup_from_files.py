@@ -1,0 +1,308 @@
+"""Set-up without a model: ids, targets, task, metric, form and modalities, read off the files and the pages.
+
+All rules are about files in general (what a sample submission's columns say about a training table), none about one
+competition. What cannot be told apart is a UserError that names the option which settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.contract import Output, Setup, TaskKind
+from agentkd.agents.agent_k.scoring.metric_names import not_scored, top_k
+from agentkd.agents.agent_k.scoring.scorer import METRICS, find_metric
+from agentkd.agents.agent_k.understand.classes import read_classes, stem_match
+from agentkd.agents.agent_k.understand.file_roles import find_labels, name_tables
+from agentkd.agents.agent_k.understand.tables import (
+    IMAGES,
+    LABEL,
+    Files,
+    is_gap,
+    read_table,
+    training_table,
+    with_gaps,
+    with_id,
+)
+from agentkd.agents.agent_k.understand.task_kind import read_task, read_top, values
+from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORDS = 6  # mean words of a cell from which on a column is text
+LONG, UNBROKEN = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
+DEFAULTS: dict[tuple[TaskKind, Output], str] = {
+    ("binary", "label"): "accuracy",
+    ("binary", "probability"): "auc",
+    ("multiclass", "label"): "accuracy",
+    ("multiclass", "probability"): "multiclass_logloss",
+    ("multilabel", "probability"): "mean_columnwise_auc",
+    ("multilabel", "label"): "accuracy",
+    ("regression", "value"): "rmse",
+}
+IMG = "image"  # the column of image paths that the maps make
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """A Setup and what was not certain about it, one line each."""
+
+    setup: Setup
+    doubts: list[str] = field(default_factory=list)
+
+
+def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed:
+    """The set-up of the files in `data`, whose pages say `text`; `hint` is Kaggle's name of the metric. `fixed` holds
+    what the user has settled: id, target, task, metric, positive. Raises UserError for what is missing."""
+    files = Files(data)
+    named = name_tables(files)
+    unsure: list[str] = [*named.said]
+    doubts: list[str] = []  # about the metric
+    sample = read_table(data / named.sample, text=True)
+    train = read_table(data / named.train, text=True)
+    test = read_table(data / named.test, text=True) if named.test else sample.iloc[:, :1]
+    for name, frame in (("train", train), ("sample", sample), ("test", test)):
+        if frame.empty:
+            raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
+    key = _id(sample, test, fixed)
+    called = _called(key, sample, test)
+    train, test = with_id(train, key, called), with_id(test, key, called)
+    _check_id(key, sample, test)
+    empty = _empty(test, key)
+    outputs = _outputs(sample, test, key, _settled_targets(fixed))
+    if (data / named.train).is_dir():  # of images, which are named or sorted by their class
+        fixed = {"target": LABEL} | dict(fixed)
+    labels = find_labels(files, named, train, key, _settled_targets(fixed) or outputs)
+    if labels:
+        train = training_table(data, str(named.train), labels, key, called)
+    targets, by_class = _targets(train, test, empty, outputs, key, fixed)
+    test = test.drop(columns=empty)
+    if "id" in targets and key != "id":
+        raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
+    train = with_gaps(train, targets)
+    names = find_metric(text, hint)
+    likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
+    task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
+    classes: tuple[str, ...] = ()
+    if task in ("binary", "multiclass"):
+        classes = read_classes(train, targets[0], outputs, by_class, text=text, metric=likely,
+                               probability=output == "probability", fixed=fixed, doubts=unsure)  # fmt: skip
+    if fixed.get("positive") and len(classes) != 2:
+        raise UserError(f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
+                        f"{len(classes) or 'none'}: leave it out")  # fmt: skip
+    top = 1
+    if task == "multiclass" and output == "label":
+        top = read_top(sample, outputs, classes, top_k(text) if names[:1] == ["map@k"] else 1)
+    if task == "multilabel" and not _one_of(train, targets):
+        names = [name for name in names if name != "multiclass_logloss"]
+    metric = _metric(names, task, output, top, fixed, doubts)
+    _doubt(metric, names, text, hint, top, fixed, doubts)
+    inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
+    unsure += [f"column '{name}' has no value in the test rows, so it is no input" for name in empty
+               if name in train.columns and name not in targets]  # fmt: skip
+    txt = tuple(name for name in inputs if is_text(train[name]))
+    img = (IMG,) if images_by_id(files, train, key, "train") else ()
+    setup = Setup(
+        train=str(named.train),
+        labels=labels,
+        test=str(named.test or named.sample),
+        sample=str(named.sample),
+        id=key,
+        called=called,
+        targets=targets,
+        outputs=outputs,
+        task=task,
+        classes=classes,
+        output=output,
+        top=top,
+        metric=metric,
+        lower_is_better=METRICS[metric].lower_is_better,
+        tab=tuple(name for name in inputs if name not in txt),
+        txt=txt,
+        img=img,
+    )
+    return Sniffed(setup, [*unsure, *doubts])
+
+
+def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
+    """The sample submission's column that names a row."""
+    if (own := fixed.get("id")) is not None:
+        if own not in sample.columns:
+            raise UserError(f"id={own} is no column of the sample submission: choose of {', '.join(sample.columns)}")
+        return str(own)
+    unique = [str(name) for name in sample.columns if sample[name].is_unique]
+    shared = [name for name in unique if name in test.columns]
+    alike = [name for name in unique if _called(name, sample, test)]
+    return str([*shared, *alike, sample.columns[0]][0])
+
+
+def _called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
+    """What the test table calls the sample's column of ids: as that does but for case, or a column of its values."""
+    if key in test.columns:
+        return ""
+    ids = set(sample[key])
+    spelt = [str(name) for name in test.columns if str(name).lower() == key.lower()]
+    same = [str(name) for name in test.columns
+            if len(test) == len(ids) and test[name].iloc[0] in ids and set(test[name]) == ids]  # fmt: skip
+    return next((name for name in [*same, *spelt]), "")
+
+
+def _empty(test: pd.DataFrame, key: str) -> list[str]:
+    """Columns of the test table without a value: nothing can be learned for them, and a target may stand there so."""
+    columns = (name for name in test.columns if name != key and is_gap(test[name].head(100)).all())
+    return [str(name) for name in columns if is_gap(test[name]).all()]
+
+
+def _one_of(train: pd.DataFrame, targets: Sequence[str]) -> bool:
+    """Whether exactly one of the targets is 1 in each row: they are classes in columns of their own."""
+    cells = train[list(targets)].apply(lambda column: column.str.lower())
+    return bool(((cells != "").all(axis=1) & (cells.isin(["1", "1.0", "true"]).sum(axis=1) == 1)).all())
+
+
+def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
+    if len(sample.columns) < 2:
+        raise UserError(f"the sample submission has one column, '{key}': add the ids of the test rows as its first")
+    if not sample[key].is_unique:
+        raise UserError(f"the ids in column '{key}' of the sample submission repeat: set id=COLUMN")
+    if key in test.columns:
+        missing = set(sample[key]) ^ set(test[key])
+        if missing:
+            raise UserError(
+                f"{len(missing)} ids of column '{key}' stand in only one of test table and sample submission "
+                f"(such as {sorted(missing)[0]!r}): they must match; set id=COLUMN, or mend the files"
+            )
+    elif len(test) != len(sample):
+        raise UserError(
+            f"the sample submission has {len(sample)} rows and the test table {len(test)}, without a common id "
+            f"column: set id=COLUMN, or mend the files"
+        )
+
+
+def _outputs(sample: pd.DataFrame, test: pd.DataFrame, key: str, settled: Sequence[str]) -> tuple[str, ...]:
+    """The sample's columns that are to be filled: not the id, nor what it repeats of the test table."""
+    names = [str(name) for name in sample.columns if name != key]
+    shown = test.drop_duplicates(key).set_index(key).loc[list(sample[key])] if key in test.columns else test
+    rest = [name for name in names if name in settled or name not in shown.columns
+            or list(shown[name]) != list(sample[name])]  # fmt: skip
+    return tuple(rest or names)
+
+
+def _settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
+    own = fixed.get("target")
+    return tuple(part.strip() for part in str(own).split(",")) if own else ()
+
+
+def _targets(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    empty: list[str],
+    outputs: tuple[str, ...],
+    key: str,
+    fixed: Mapping[str, Any],
+) -> tuple[tuple[str, ...], bool]:
+    """The training table's target columns, and whether the outputs are the values of the one target. A column that is
+    `empty` in the test table may be one."""
+    if names := _settled_targets(fixed):
+        if absent := [name for name in names if name not in train.columns]:
+            raise UserError(
+                f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"
+            )
+        return names, len(names) == 1 and len(outputs) > 1
+    if all(name in train.columns for name in outputs):
+        return outputs, False
+    lower = {str(name).lower(): str(name) for name in train.columns}
+    if all(name.lower() in lower for name in outputs):
+        return tuple(lower[name.lower()] for name in outputs), False
+    absent = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
+    only_train = absent or [name for name in empty if name in train.columns]
+    if len(outputs) > 1:
+        for name in only_train:
+            if set(outputs) >= set(found := values(train[name])) or stem_match(outputs, found):
+                return (name,), True
+    if len(outputs) == 1 and len(only_train) == 1:
+        return (only_train[0],), False
+    raise UserError(
+        f"which of the training table's columns are to be predicted as {', '.join(outputs[:5])} is not clear "
+        f"(only there: {', '.join(only_train[:8]) or 'none'}): set target=COLUMN"
+    )
+
+
+def _metric(
+    names: list[str], task: TaskKind, output: Output, top: int, fixed: Mapping[str, Any], doubts: list[str]
+) -> str:
+    if own := fixed.get("metric"):
+        if own not in METRICS:
+            raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")
+        return str(own)
+    for name in names:
+        if fits(name, task, output):
+            return name
+    default = "map@k" if top > 1 else DEFAULTS[task, output]
+    said = f"'{names[0]}' does not fit a {task} task" if names else "no metric was recognised in the description"
+    doubts.append(f"{said}: scored by {default}; set metric=NAME ({', '.join(METRICS)})")
+    return default
+
+
+def fits(metric: str, task: TaskKind, output: Output) -> bool:
+    """Whether the metric can score such a submission."""
+    known = METRICS[metric]
+    return task in known.tasks and (known.needs != "probability" or (output == "probability") == (metric != "map@k"))
+
+
+def _doubt(
+    metric: str, names: list[str], text: str, hint: str, top: int, fixed: Mapping[str, Any], doubts: list[str]
+) -> None:
+    """A line where the pages ask for another metric than the one used."""
+    if doubts or fixed.get("metric"):
+        return
+    if said := not_scored(text, hint):
+        doubts.append(f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME")
+    elif names[:1] == ["map@k"] and top == 1 and top_k(text) > 1:
+        doubts.append(f"the pages speak of {top_k(text)} classes a row, the sample submission shows one: one is sent")
+
+
+def is_text(column: pd.Series[str]) -> bool:
+    """Sentences: cells of many words, most of them different; or long cells of a few more than a name has, or of few
+    blanks, as titles, Chinese and formulas are. No numbers, dates, paths of images, or ids, which are as long as each
+    other."""
+    cells = column[column != ""].head(2000)
+    if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:
+        return False
+    length, words = cells.str.len().mean(), cells.str.count(r"\s+").mean() + 1
+    if words >= WORDS:
+        return True
+    if length < LONG or WORDS - 1 > words > length / UNBROKEN:
+        return False
+    digits = cells.str.count(r"\d")
+    code = words == 1 and cells.str.len().nunique() == 1 and (digits > 0).mean() > 0.5
+    letters = cells.str.count(r"[^\W\d_]")
+    return bool(letters.mean() > digits.mean() and not code and not cells.str.lower().str.endswith(IMAGES).mean() > 0.5)
+
+
+def images_by_id(files: Files, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:
+    """The image of each row of a table (by its position): named by the id, with or without extension, or by a column
+    of file names."""
+    images = files.images
+    if not images:
+        return {}
+    by_name: dict[str, list[Path]] = {}
+    for path in images:  # also by the end of its path: train/cat/1.png, cat/1.png
+        for name in {path.stem, *("/".join(path.parts[place:]) for place in range(len(path.parts)))}:
+            by_name.setdefault(name, []).append(path)
+    for column in sorted(table.columns, key=lambda name: name != key):
+        found = (_of_split(by_name.get(cell, []), split) for cell in table[column])
+        hits = {row: path for row, path in enumerate(found) if path is not None}
+        if len(hits) >= 0.5 * len(table):
+            return hits
+    return {}
+
+
+def _of_split(paths: list[Path], split: str) -> Path | None:
+    """Of several images with one name the one in a folder that says the split."""
+    other = "test" if split == "train" else "train"
+    named = [path for path in paths if split in str(path).lower()]
+    neutral = [path for path in paths if other not in str(path).lower()]
+    return next(iter(named or neutral or paths), None)

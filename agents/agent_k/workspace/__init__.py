@@ -1,0 +1,3 @@
+"""What a solver is given and what it leaves: files, maps, folds, checks, the submission file. May import contract,
+scoring and understand.
+"""

@@ -1,0 +1,246 @@
+"""The unit tests that a stage must pass: hand-written, the same for every competition and for every author of a stage,
+model or code (the list follows the setup tests of Agent K, arXiv:2411.03562, and adds leaks and forms).
+
+A failure names the stage at fault, which is where the run goes back to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.understand.tables import IMAGES, read_table
+from agentkd.agents.agent_k.workspace.maps import read_targets
+from agentkd.agents.agent_k.workspace.submission_file import worded
+from agentkd.errors import UserError
+from agentkd.trace import Frozen, StageTest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 10  # ids in a message
+LEAK = 0.999  # share of rows whose target one column's value gives away
+LOOKED = 20_000  # rows that are looked at for a leak
+
+
+class Failure(Frozen):
+    """A unit test that was not passed: what was wrong, what would be right, and whose fault it is."""
+
+    test: str
+    stage: str  # at fault
+    message: str
+
+    @property
+    def evidence(self) -> StageTest:
+        return StageTest(name=self.test, passed=False, detail=self.message)
+
+
+def passed(name: str, detail: str = "") -> StageTest:
+    return StageTest(name=name, passed=True, detail=detail)
+
+
+def check_maps(setup: Setup, data: Path, workspace: Path) -> list[Failure]:
+    """The input and target maps: each by itself, then as a group."""
+    found = list(_each_map(setup, data, workspace))
+    return found or list(_group(setup, data, workspace))
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(path, dtype={"id": str}, low_memory=False)
+
+
+def _each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
+    held = {"tab": setup.tab, "txt": setup.txt, "img": setup.img}
+    paths = [map_file(workspace, split, name) for name in MODALITIES if held[name] for split in ("train", "test")]
+    if not paths:
+        yield Failure(test="inputs", stage="modalities", message="no modality has an input column")
+    for path in [*paths, workspace / "maps" / "train_target_map.csv"]:
+        name = path.name
+        if not path.exists():
+            yield Failure(test=f"{name} exists", stage="maps", message=f"{name} is missing")
+            continue
+        try:
+            frame = _frame(path)
+        except (ValueError, UserError) as error:
+            yield Failure(test=f"{name} is a table", stage="maps", message=f"{name}: {error}")
+            continue
+        doubled = [column for column in frame.columns if frame.columns.tolist().count(column) > 1]
+        if "id" not in frame.columns or frame.columns[0] != "id":
+            yield Failure(test=f"{name} has id", stage="maps", message=f"the first column of {name} is not `id`")
+        elif frame.empty or len(frame.columns) < 2:
+            yield Failure(test=f"{name} holds something", stage="maps", message=f"{name} has {frame.shape} cells")
+        elif doubled or not frame["id"].is_unique:
+            what = f"column {doubled[0]}" if doubled else f"id {frame['id'][frame['id'].duplicated()].iloc[0]}"
+            yield Failure(test=f"{name} has no doubles", stage="maps", message=f"{what} stands twice in {name}")
+        elif name.endswith("img_input_map.csv"):
+            yield from _images(frame, data, name)
+
+
+def _images(frame: pd.DataFrame, data: Path, name: str) -> Iterator[Failure]:
+    paths = [str(cell) for cell in frame.iloc[:, 1].dropna() if str(cell)]
+    root = data.resolve()
+    bad = [path for path in paths if not path.lower().endswith(IMAGES) or not (data / path).is_file()
+           or not (data / path).resolve().is_relative_to(root)]  # fmt: skip
+    if bad or not paths:
+        what = f"{len(bad)} paths are no images in data/, such as {bad[0]}" if bad else "it names no image"
+        yield Failure(test=f"{name} names images", stage="maps", message=f"{name}: {what}")
+
+
+def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
+    """Ids equal over the maps of a split, test ids those of the sample submission, columns alike, nothing leaks."""
+    targets = read_targets(workspace)
+    sample = read_table(data / setup.sample, text=True)
+    expected = {"train": list(targets["id"]), "test": list(sample[setup.id])}
+    for name in MODALITIES:
+        frames = {}
+        for split in ("train", "test"):
+            path = map_file(workspace, split, name)
+            if not path.exists():
+                continue
+            frame = frames[split] = _frame(path)
+            if list(frame["id"]) != expected[split]:
+                other = sorted(set(frame["id"]) ^ set(expected[split]))[:SHOWN]
+                why = f"these ids differ: {', '.join(other)}" if other else "the order of ids differs"
+                of = "the target map" if split == "train" else "the sample submission"
+                yield Failure(test="ids agree", stage="maps", message=f"{path.name} against {of}: {why}")
+            if shared := set(setup.targets) & set(frame.columns):
+                yield Failure(test="no target among inputs", stage="maps",
+                              message=f"{path.name} holds the target {', '.join(sorted(shared))}")  # fmt: skip
+        if len(frames) == 2 and list(frames["train"].columns) != list(frames["test"].columns):
+            odd = sorted(set(frames["train"].columns) ^ set(frames["test"].columns))[:SHOWN]
+            yield Failure(test="train and test columns agree", stage="maps",
+                          message=f"{name}: only one of them has {', '.join(odd) or 'this order'}")  # fmt: skip
+        elif len(frames) == 2 and name == "tab" and (leaks := leaking(frames["train"], targets, setup)):
+            yield Failure(test="no leak", stage="maps",
+                          message=f"column {leaks[0]} gives the target away: leave it out")  # fmt: skip
+    if setup.task in ("binary", "multiclass") and (unknown := set(targets[setup.targets[0]]) - set(setup.classes)):
+        yield Failure(test="targets are classes", stage="understand",
+                      message=f"targets {', '.join(sorted(unknown)[:SHOWN])} are not among the classes")  # fmt: skip
+
+
+def leaking(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> list[str]:
+    """Columns with few values each of which goes with one target value alone, or that equal a target. A column of
+    values that are all different tells nothing here; a missing value is a value."""
+    import numpy as np
+
+    found = []
+    if len(inputs) > LOOKED:  # what holds for nearly all rows holds for nearly all of these
+        inputs = inputs.sample(LOOKED, random_state=0).sort_index()
+        targets = targets.loc[inputs.index]
+    target = targets[setup.targets[0]].reset_index(drop=True)
+    code, kinds = target.factorize()
+    sure = len(kinds) > 1 and np.bincount(code).max() / len(code) < LEAK - 0.02
+    for name in inputs.columns[1:]:
+        column = inputs[name].reset_index(drop=True)
+        value, values = column.factorize(use_na_sentinel=False)  # wide tables: made text only where it may matter
+        if len(kinds) > 1 and len(values) <= len(kinds) + (1 - LEAK) * len(code) and _equal(column, target) >= LEAK:
+            found.append(str(name))
+        elif setup.task != "regression" and sure and len(values) <= len(code) / 5:
+            table = np.zeros((len(values), len(kinds)), dtype=np.int64)
+            np.add.at(table, (value, code), 1)
+            if table.max(axis=1).sum() / len(code) >= LEAK:
+                found.append(str(name))
+    return found
+
+
+def _equal(column: pd.Series[Any], target: pd.Series[str]) -> float:
+    """Share of rows whose cell is written as the target is; 0 where the first rows say that it is small."""
+    if (column.head(100).astype(str) == target.head(100)).mean() < 0.5:
+        return 0.0
+    return float((column.astype(str) == target).mean())
+
+
+def check_metric(
+    evaluate: Callable[[pd.DataFrame], float], perfect: pd.DataFrame, setup: Setup, seed: int
+) -> list[Failure]:
+    """A metric is a finite number, best where predictions are perfect, and worse where they are shuffled. `perfect` is
+    the prediction frame of the truth itself."""
+    best, other = evaluate(perfect), evaluate(shuffled(perfect, seed))
+    name = f"metric {setup.metric}"
+    if not (math.isfinite(best) and math.isfinite(other)):
+        return [Failure(test=f"{name} is finite", stage="metric", message=f"it gives {best} and {other}")]
+    if best == other or (best < other) != setup.lower_is_better:
+        way = "lower" if setup.lower_is_better else "higher"
+        return [Failure(test=f"{name} prefers the truth", stage="metric",
+                        message=f"perfect predictions give {best:.6g}, shuffled ones {other:.6g}, though {way} is "
+                                f"better")]  # fmt: skip
+    return []
+
+
+def shuffled(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The same predictions, given to other rows."""
+    moved = predictions.sample(frac=1.0, random_state=seed).reset_index(drop=True)
+    return moved.assign(id=predictions["id"])
+
+
+def check_submission(file: Path, setup: Setup, data: Path) -> list[Failure]:
+    """A file against the sample submission: columns, order, ids, cells."""
+    return [Failure(test=f"submission {test}", stage="format", message=message)
+            for test, message in _submission(file, setup, data)]  # fmt: skip
+
+
+def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str]]:
+    import pandas as pd
+
+    sample = read_table(data / setup.sample, text=True)
+    try:
+        frame = read_table(file, text=True)
+    except (UserError, OSError) as error:
+        yield "is a table", str(error)
+        return
+    if list(frame.columns) != list(sample.columns):
+        yield "has the sample's columns", f"{list(frame.columns)[:SHOWN]}, not {list(sample.columns)[:SHOWN]}"
+        return
+    if len(frame) != len(sample):
+        yield "has the sample's rows", f"{len(frame)} rows, not {len(sample)}"
+        return
+    if list(frame[setup.id]) != list(sample[setup.id]):
+        odd = sorted(set(frame[setup.id]) ^ set(sample[setup.id]))[:SHOWN]
+        yield "has the sample's ids", f"ids differ: {', '.join(odd) or 'their order'}"
+    cells = frame[list(setup.outputs)]
+    if (empty := int((cells == "").sum().sum())) or cells.isin(["nan", "NaN", "None", "inf", "-inf"]).any().any():
+        yield "has no gap", f"{empty or 'some'} cells are empty, NaN or infinite"
+        return
+    if setup.output == "label":
+        given = (str(item) for item in cells.to_numpy().ravel())
+        labels = {word for item in given for word in (item.split() if setup.top > 1 else [item])}
+        shown = {str(item) for item in sample[list(setup.outputs)].to_numpy().ravel()}
+        if setup.classes and (unknown := labels - {*setup.classes, *shown, *worded(setup.classes, list(shown))}):
+            yield "holds classes", f"{', '.join(sorted(unknown)[:SHOWN])} are no classes"
+        return
+    numbers = cells.apply(pd.to_numeric, errors="coerce")
+    if numbers.isna().any().any():
+        yield "holds numbers", "some cells are no numbers"
+    elif setup.output == "probability":
+        if ((numbers < 0) | (numbers > 1)).any().any():
+            yield "holds probabilities", f"they go from {numbers.min().min():.4g} to {numbers.max().max():.4g}"
+        elif setup.task == "multiclass" and len(setup.outputs) > 1 and (
+            (numbers.sum(axis=1) - 1).abs() > 1e-3
+        ).any():  # fmt: skip
+            yield "has rows that sum to 1", f"a row sums to {numbers.sum(axis=1).min():.4g}"
+
+
+def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: str) -> list[Failure]:
+    """A candidate's predictions: the contract's columns, ids and finite numbers."""
+    import numpy as np
+
+    name = f"{split} predictions"
+    if list(frame.columns) != ["id", *setup.predicted]:
+        message = f"columns {list(frame.columns)[:SHOWN]}, not {['id', *setup.predicted][:SHOWN]}"
+        return [Failure(test=name, stage="solve", message=message)]
+    if [str(item) for item in frame["id"]] != ids:
+        return [Failure(test=name, stage="solve", message=f"{len(frame)} rows whose ids are not the {len(ids)} asked")]
+    values = frame[list(setup.predicted)].apply(lambda column: np.asarray(column, dtype=object))
+    try:
+        numbers = values.to_numpy().astype(float)
+    except (TypeError, ValueError):
+        return [Failure(test=name, stage="solve", message="some predictions are no numbers")]
+    if not np.isfinite(numbers).all():
+        return [Failure(test=name, stage="solve", message="some predictions are NaN or infinite")]
+    if setup.task != "regression" and ((numbers < -1e-9) | (numbers > 1 + 1e-9)).any():
+        return [Failure(test=name, stage="solve", message="some probabilities are outside 0 … 1")]
+    return []

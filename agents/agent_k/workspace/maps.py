@@ -1,0 +1,101 @@
+"""The maps (setup.py's files), written without a model from what the set-up says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.understand.setup_from_files import IMG, images_by_id
+from agentkd.agents.agent_k.understand.tables import Files, read_table, training_table, with_gaps, with_id
+from agentkd.agents.agent_k.workspace.files import read_csv
+from agentkd.runs.shard import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INFINITE = ("inf", "-inf", "+inf", "Inf", "-Inf", "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity")
+
+
+OTHER = "id (column)"  # an input column that is called id and is not the id
+
+
+def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
+    """All maps that hold something, setup.json last. Training rows without any (finite) target are left out.
+
+    Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
+    belong into one fold."""
+    train = training_table(data, setup.train, setup.labels, setup.id, setup.called)
+    train = with_gaps(train, setup.targets)
+    test = with_id(read_table(data / setup.test, text=True), setup.id, setup.called)
+    sample = read_table(data / setup.sample, text=True)
+    known = (train[list(setup.targets)] != "").any(axis=1)
+    if setup.task == "regression":
+        known &= ~train[list(setup.targets)].isin(INFINITE).any(axis=1)
+    train = train[known].reset_index(drop=True)
+    if setup.id not in train.columns:
+        train.insert(0, setup.id, [f"train-{row}" for row in range(len(train))])
+    groups = None
+    if not train[setup.id].is_unique:
+        groups = train[setup.id].copy()
+        train[setup.id] = [f"{name}#{row}" for row, name in enumerate(groups)]
+    if setup.id in test.columns:
+        test = test.set_index(setup.id).loc[list(sample[setup.id])].reset_index()
+    else:
+        test.insert(0, setup.id, list(sample[setup.id]))
+    files = Files(data)
+    folder = workspace / "maps"
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = {"train": train, "test": test}
+    for name, frame in frames.items():
+        split = "train" if name == "train" else "test"
+        frame = frame.rename(columns={"id": OTHER} | {setup.id: "id"})
+        for modality, names in (("tab", setup.tab), ("txt", setup.txt)):
+            if names:
+                columns = ["id", *(OTHER if column == "id" else column for column in names)]
+                save(frame[columns], map_file(workspace, split, modality))
+        if setup.img:
+            named = frame if name == "test" or groups is None else frame.assign(id=groups)
+            found = images_by_id(files, named, "id", name)
+            frame[IMG] = [str(found.get(row, "")) for row in range(len(frame))]
+            save(frame[["id", IMG]], map_file(workspace, split, "img"))
+    targets = train.rename(columns={"id": OTHER} | {setup.id: "id"})[["id", *setup.targets]]
+    save(targets, folder / "train_target_map.csv")
+    save_setup(setup, workspace)
+    return groups
+
+
+def save(frame: pd.DataFrame, path: Path) -> None:
+    """Whole or not at all."""
+    write_atomically(path, frame.to_csv(index=False))
+
+
+def save_setup(setup: Setup, workspace: Path) -> None:
+    write_atomically(workspace / "maps" / "setup.json", setup.model_dump_json(indent=1) + "\n")
+
+
+def maps_hash(workspace: Path) -> str:
+    """What every candidate depends on: the content of all maps, in 8 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted((workspace / "maps").glob("*")):
+        if not path.name.startswith("."):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:8]
+
+
+def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
+    """All input maps of a split side by side, typed as pandas reads them; ids stay strings."""
+    import pandas as pd
+
+    frames = [
+        read_csv(path).set_index("id")
+        for modality in MODALITIES
+        if (path := map_file(workspace, split, modality)).exists()
+    ]
+    return pd.concat(frames, axis=1).reset_index()
+
+
+def read_targets(workspace: Path) -> pd.DataFrame:
+    """The target map, `id` and targets as strings in the words of the training table."""
+    return read_csv(workspace / "maps" / "train_target_map.csv", text=True)

@@ -1,0 +1,102 @@
+"""From predictions to a file in the sample submission's form, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.scoring.scorer import decide
+from agentkd.agents.agent_k.understand.classes import names_class
+from agentkd.agents.agent_k.understand.tables import read_table
+from agentkd.agents.agent_k.workspace.maps import save
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def submission(
+    predictions: pd.DataFrame, setup: Setup, data: Path, thresholds: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
+    `thresholds`, see scoring.labels), in the words of the training table, or of the sample, where that writes 0.0 for 0
+    or True for 1."""
+    import numpy as np
+
+    sample = read_table(data / setup.sample, text=True)
+    out = sample[[*sample.columns]].copy()
+    values = predictions.set_index("id").loc[list(sample[setup.id])].rename(columns=dict(_names(setup)))
+    if setup.output == "value":
+        for target, column in zip(setup.targets, setup.outputs, strict=True):
+            found = values[target].to_numpy()
+            out[column] = np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found  # Kaggle refuses less
+    elif setup.task == "multilabel" and setup.output == "label":
+        chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
+        for place, column in enumerate(setup.outputs):
+            no, yes = worded(("0", "1"), list(sample[column]))
+            out[column] = [yes if flag else no for flag in chosen[:, place]]
+    elif setup.task == "multilabel":
+        for target, column in zip(setup.targets, setup.outputs, strict=True):
+            out[column] = values[target].to_numpy()
+    elif setup.output == "label" and setup.top > 1:
+        order = np.argsort(-values[list(setup.classes)].to_numpy(), axis=1, kind="stable")[:, : setup.top]
+        shown = [word for cell in sample[setup.outputs[0]] for word in cell.split()]
+        names = np.array(worded(setup.classes, shown), dtype=object)
+        out[setup.outputs[0]] = [" ".join(row) for row in names[order]]
+    elif setup.output == "label":
+        chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
+        labels = worded(setup.classes, list(sample[setup.outputs[0]]))
+        out[setup.outputs[0]] = [labels[place] for place in chosen]
+    elif len(setup.outputs) == 1:  # the probability of the positive class
+        out[setup.outputs[0]] = values[setup.classes[-1]].to_numpy()
+    else:
+        for column in setup.outputs:
+            out[column] = values[class_of(column, setup.classes)].to_numpy()
+    return out
+
+
+def _names(setup: Setup) -> Iterable[tuple[str, str]]:
+    return zip(setup.predicted, setup.classes or setup.targets, strict=True)
+
+
+def class_of(column: str, classes: tuple[str, ...]) -> str:
+    """The class that an output column such as `EAP`, `Class_1` or `winner_a` stands for."""
+    if column in classes:
+        return column
+    return next((name for name in classes if names_class(column, name)), classes[-1])
+
+
+def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
+    """The classes in the sample submission's words: `1.0` becomes `1`, `1` becomes `True`, where the sample says so."""
+    words = set(shown)
+    if words <= set(classes):
+        return list(classes)
+    for spell in (_whole, _truth, lambda name: _truth(name).lower(), _decimal):
+        spelt = [spell(name) for name in classes]
+        if words <= set(spelt):
+            return spelt
+    numbers = [str(place) for place in range(len(classes))]
+    if words <= set(numbers) and not any(name.isdigit() for name in classes):
+        return numbers  # the classes of image folders, by their order
+    return list(classes)
+
+
+def _whole(name: str) -> str:
+    return name.removesuffix(".0")
+
+
+def _decimal(name: str) -> str:
+    return name if "." in name else f"{name}.0"
+
+
+def _truth(name: str) -> str:
+    return {"0": "False", "1": "True", "0.0": "False", "1.0": "True"}.get(name, name)
+
+
+def write_submission(
+    predictions: pd.DataFrame, setup: Setup, data: Path, file: Path, thresholds: Sequence[float] | None = None
+) -> None:
+    """The submission as a CSV, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save(submission(predictions, setup, data, thresholds), file)

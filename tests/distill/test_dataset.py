@@ -1,0 +1,192 @@
+"""Traces into examples: only what is verified and readable, nothing twice, nothing cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkd.agents.base import Option, survey_step
+from agentkd.config import GenerateConfig
+from agentkd.distill.data.dataset import IGNORED, Dataset, build, load, row, tokenise
+from agentkd.distill.data.forms import Example, dialogue_examples, one_call_examples
+from agentkd.errors import UserError
+from agentkd.models import find_weights
+from agentkd.runs.store import Run
+from agentkd.trace import Step, Trace, Verdict
+
+CAPITAL = (("capital", 1),)
+
+
+def make(
+    name: str, *, question: str | None = None, verified: bool = True, shown: bool = True, sample: int = 0
+) -> Trace:
+    options = [Option(CAPITAL if shown else (("river", 1),), "capital" if shown else "river", ("Paris",))]
+    gold = Step(kind="gold", verdict=Verdict(ok=True, rung="gold"), reward=1.0)
+    fields: dict[str, Any] = {"answers": ("Paris",), "provenance": {"path": CAPITAL, "topics": ["France"]}}
+    return Trace.close(
+        id=name,
+        sample=sample,
+        task="geo",
+        question=question or f"What is the capital of {name}?",
+        steps=(survey_step(options, ["France"]), gold),
+        verified=verified,
+        verdict=Verdict(ok=verified, rung="gold"),
+        teacher="t",
+        **fields,
+    )
+
+
+def write_run(path: Path, traces: list[Trace]) -> Path:
+    with Run(path, "generate", GenerateConfig(task="geo"), {}) as run:
+        for trace in traces:
+            run.append(trace)
+        run.finish({})
+    return path
+
+
+def test_what_is_left_out_is_counted() -> None:
+    traces = [
+        make("a"),
+        make("b", verified=False),
+        make("c", question="what is THE capital of a"),
+        make("d", shown=False),
+        make("a", sample=1),
+    ]
+    found = build(traces)
+    assert [example.id for example in found.examples] == ["a"]
+    assert found.left_out == {"not verified": 1, "question seen before": 2, "path not in the survey": 1}
+
+
+def test_the_hash_knows_the_content_and_not_the_order() -> None:
+    assert build([make("a"), make("b")]).hash == build([make("b"), make("a")]).hash != build([make("a")]).hash
+
+
+def test_an_example_holds_the_survey_and_the_proven_path_and_no_gold() -> None:
+    (example,) = one_call_examples(make("a"))
+    assert example.target.splitlines()[0].endswith("capital") and example.target.splitlines()[-1] == "Paris"
+    assert "Paris" in example.prompt[-1].content  # type: ignore[union-attr]  # from the survey
+    assert not any("gold" in message.content.lower() for message in example.prompt)  # type: ignore[union-attr]
+
+
+def test_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing to learn from.*2 traces, 2 not verified; generate more"):
+        load(write_run(tmp_path / "run", [make("a", verified=False), make("b", verified=False)]))
+
+
+def test_what_is_asked_at_evaluation_is_left_out() -> None:
+    found = build([make("a"), make("b")], held_out=lambda trace: trace.id == "b")
+    assert [example.id for example in found.examples] == ["a"] and found.left_out == {"asked at evaluation": 1}
+
+
+def several_paths(name: str) -> list[Trace]:
+    """A question's samples: one is proven, one holds half of the answers, two are worth nothing."""
+    followed = [("capital", True, 1.0), ("river", False, 0.0), ("mayor", False, 0.5), ("border", False, 0.0)]
+    leads = {"capital": ("Paris",)}
+    options = [Option(((relation, 1),), relation, leads.get(relation, (relation,))) for relation, _, _ in followed]
+    return [
+        Trace.close(
+            id=name,
+            sample=sample,
+            task="geo",
+            question=f"What is the capital of {name}?",
+            steps=(survey_step(options, ["France"]), Step(kind="gold", reward=worth)),
+            answers=leads.get(relation, (relation,)),
+            verified=verified,
+            verdict=Verdict(ok=verified, rung="gold"),
+            teacher="t",
+            provenance={"path": ((relation, 1),), "topics": ["France"]},
+        )
+        for sample, (relation, verified, worth) in enumerate(followed)
+    ]
+
+
+def test_refused_paths_stand_beside_the_verified_one() -> None:
+    traces = several_paths("a")
+    (example,) = build(traces, "path").examples
+    assert (example.target, example.rejected) == ("capital", ("river", "border"))  # half right is not refused
+    (control,) = build(traces[1:], "path", verified=False).examples
+    assert control.target == "river"
+
+
+def test_a_path_with_the_same_answers_is_a_target_too() -> None:
+    trace = make("a")
+    shown = [Option(CAPITAL, "capital", ("Paris",)), Option((("seat", -1),), "inverse seat", ("Paris",))]
+    more = [*shown, Option((("city", 1),), "city", ("Paris", "Lyon"))]
+    seen = trace.model_copy(update={"steps": (survey_step(more, ["France"]), *trace.steps[1:])})
+    assert [example.target for example in build([seen], "path").examples] == ["capital", "inverse seat"]
+
+
+def several(*targets: str) -> Dataset:
+    made = [
+        Example(id=f"{n}", trace=f"t{n}", prompt=f"Question {n}", target=target) for n, target in enumerate(targets)
+    ]
+    return Dataset("path", made)
+
+
+def test_a_limit_keeps_rare_targets() -> None:
+    dataset = several(*["common"] * 20, "rare", "rarer")
+    kept = dataset.limited(4, seed=0)
+    assert {"rare", "rarer"} < {example.target for example in kept.examples} and len(kept.examples) == 4
+    assert kept.left_out == {"over the limit": 18} and dataset.limited(22, seed=0) is dataset
+    assert kept.hash == dataset.limited(4, seed=0).hash
+
+
+def test_the_shuffled_control_moves_targets_and_keeps_tokens() -> None:
+    dataset = several("a", "b", "c", "d", "e", "f")
+    mixed = dataset.shuffled(seed=1)
+    assert [e.prompt for e in mixed.examples] == [e.prompt for e in dataset.examples]
+    assert sorted(e.target for e in mixed.examples) == ["a", "b", "c", "d", "e", "f"]
+    assert [e.target for e in mixed.examples] != ["a", "b", "c", "d", "e", "f"]
+
+
+def test_saved_as_jsonl_and_as_a_datasets_folder(tmp_path: Path) -> None:
+    from datasets import load_from_disk
+
+    for form in ("path", "one-call", "dialogue"):
+        dataset = build([make("a"), make("b")], form)
+        folder = tmp_path / form
+        folder.mkdir()
+        dataset.save(folder)
+        lines = [json.loads(line) for line in (folder / "dataset.jsonl").read_text().splitlines()]
+        assert lines == [row(example) for example in dataset.examples] == load_from_disk(folder / "dataset").to_list()
+        assert ("messages" in lines[0]) == (form != "path")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
+
+
+def test_only_the_target_is_learned_and_it_ends(tokenizer: Any) -> None:
+    (example,) = one_call_examples(make("a"))
+    found = tokenise(example, tokenizer)
+    start = sum(label == IGNORED for label in found["labels"])
+    assert found["labels"] == [IGNORED] * start + found["input_ids"][start:]
+    assert tokenizer.decode(found["input_ids"][start:-1]) == example.target
+    assert found["input_ids"][-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(found["input_ids"][:start]).endswith("<|im_start|>assistant\n")
+
+
+def test_a_path_is_learned_as_the_text_that_a_server_is_made_to_write(tokenizer: Any) -> None:
+    (example,) = build([make("a")], "path").examples
+    found = tokenise(example, tokenizer)
+    text = tokenizer.decode(found["input_ids"])
+    assert text == 'Question: What is the capital of a?\nPath:\n"capital"<|im_end|>'
+    assert tokenizer.decode([i for i, label in zip(*found.values(), strict=True) if label != IGNORED]) == (
+        '"capital"<|im_end|>'
+    )
+
+
+def test_every_turn_of_a_dialogue_is_learned_and_nothing_else(tokenizer: Any) -> None:
+    (example,) = dialogue_examples(make("a"))
+    found = tokenise(example, tokenizer)
+    learned = tokenizer.decode([i for i, label in zip(*found.values(), strict=True) if label != IGNORED])
+    assert learned == "Action: Path[capital]<|im_end|>Action: Finish[Paris]<|im_end|>"
+    from agentkd.teacher.in_process import chat_text
+
+    assert tokenizer.decode(found["input_ids"]) == chat_text(tokenizer, example.prompt) + example.target + "<|im_end|>"

@@ -1,0 +1,162 @@
+"""A training run that ends before its time: weights that are no numbers, a full disk, kill -9."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkd.distill import checkpoints as module
+from agentkd.distill.stages import distill
+from agentkd.errors import UserError, WorldError
+from tests.distill.test_dataset import make, write_run
+from tests.distill.test_distill import config, weights
+from tests.support.commands import words
+from tests.support.little import little
+
+pytestmark = pytest.mark.xdist_group("torch")
+torch = pytest.importorskip("torch")
+ROOT = Path(__file__).parents[2]
+COMMANDS = "tests.support.commands"
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return little(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of more than a megabyte."""
+    return little(tmp_path_factory.mktemp("heavy"), width=256)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return little(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(8)])
+
+
+@pytest.fixture
+def after_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Any], None]], None]:
+    """Let something happen after the n-th step of the optimizer, with a checkpoint saved at every step."""
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    step = torch.optim.AdamW.step
+
+    def arrange(number: int, what: Callable[[Any], None]) -> None:
+        count = 0
+
+        def stepping(self: Any, *args: Any, **options: Any) -> Any:
+            nonlocal count
+            result = step(self, *args, **options)
+            count += 1
+            if count == number:
+                what(self)
+            return result
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
+
+    return arrange
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[..., None]]:
+    """Let no file grow past 1 MB, or `limit`: to the writer the same as a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda *_, limit=10**6: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def free(limit: int = resource.RLIM_INFINITY) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def checkpoints(out: Path) -> list[str]:
+    return [folder.name for folder in (out / "checkpoints").glob("checkpoint-*")]
+
+
+def test_what_diverges_stops_and_the_last_good_checkpoint_stays(
+    student: Path, traces: Path, tmp_path: Path, after_steps: Any
+) -> None:
+    def spoil(optimizer: Any) -> None:
+        optimizer.param_groups[0]["params"][0].data[0, 0] = float("nan")
+
+    after_steps(6, spoil)
+    remedy = r"choose a smaller lr=… \(it is 0.01\) and another --out; checkpoint-5 is kept"
+    with pytest.raises(UserError, match=f"weights are no longer finite after step 6: {remedy}"):
+        distill(config(student, traces, tmp_path / "out"))
+    assert checkpoints(tmp_path / "out") == ["checkpoint-5"] and not (tmp_path / "out" / "manifest.json").exists()
+    assert all(
+        weight.isfinite().all() for weight in weights(tmp_path / "out" / "checkpoints" / "checkpoint-5").values()
+    )
+
+
+def test_a_loss_that_is_no_number_names_its_step(student: Path, traces: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the (loss|gradient) is (nan|inf) at step \d+: choose a smaller lr=…"):
+        distill(config(student, traces, tmp_path / "out", lr=1e25))
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_full_disk_at_a_checkpoint(
+    heavy: Path, traces: Path, tmp_path: Path, after_steps: Any, small_disk: Any
+) -> None:
+    out = tmp_path / "out"
+    after_steps(4, small_disk)
+    message = r"cannot write .*checkpoint-4.*; make room and run the same command again; checkpoint-3 is kept"
+    with pytest.raises(WorldError, match=message) as refused:
+        distill(config(heavy, traces, out))
+    assert "\n" not in str(refused.value)
+    assert checkpoints(out) == ["checkpoint-3"], "nothing half written takes room"
+    free()
+    assert distill(config(heavy, traces, out))["steps"] == 12
+
+
+def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small_disk: Any) -> None:
+    """A checkpoint of adapters still has room, the merged weights have none."""
+    wanted = config(heavy, traces, tmp_path / "out", lora=2)
+    out = Path(str(wanted.out))
+    small_disk()
+    with pytest.raises(WorldError, match=r"cannot write .*out/model.safetensors.*; make room and run the same command"):
+        distill(wanted)
+    assert not (out / "model.safetensors").exists() and checkpoints(out) == ["checkpoint-12"]
+    free()
+    assert distill(wanted)["steps"] == 12
+    assert (out / "manifest.json").exists() and (out / "model.safetensors").exists()
+
+
+def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, traces: Path, tmp_path: Path) -> None:
+    """kill -9, with all that may be resumed: a teacher's scores, adapters, optimizer, order of the examples."""
+    changes = {"method": "logits", "teacher": str(teacher), "top_k": 8, "lora": 4}
+    calm, killed = (config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed"))
+    line = " ".join(["distill", *words(killed)])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
+    out = Path(str(killed.out))
+    process = subprocess.Popen(
+        [sys.executable, "-m", COMMANDS, line],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    distill(calm)
+    while process.poll() is None and not module.last_checkpoint(out / "checkpoints"):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said
+    assert not (out / "manifest.json").exists()
+    assert distill(killed)["steps"] == 24
+    before, after = weights(tmp_path / "calm"), weights(out)
+    assert max((before[name] - after[name]).abs().max().item() for name in before) < 1e-5

@@ -1,0 +1,48 @@
+"""Several command lines in one process: `python -m tests.support.commands 'distill …' 'distill …'`. Checkpoints are
+saved at every step where CHECKPOINTS is set. Where FSDP is asked for, it is used on CPUs, too."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Any
+
+from agentkd.cli.main import app, guarded
+from agentkd.config import DistillConfig
+from agentkd.distill import checkpoints
+
+
+def words(config: DistillConfig) -> list[str]:
+    """A config as it is typed."""
+    values = config.model_dump(exclude_none=True)
+    return [
+        f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in values.items()
+    ]
+
+
+def shard_on_cpus() -> None:
+    """accelerate passes FSDP over, without a word, where there are no GPUs; torch's FSDP2 itself runs over gloo."""
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedType
+
+    before, plugins = AcceleratorState.__init__, []
+
+    def after(self: Any, *args: Any, fsdp_plugin: Any = None, **options: Any) -> None:
+        before(self, *args, fsdp_plugin=fsdp_plugin, **options)
+        if fsdp_plugin is not None:
+            plugins[:] = [fsdp_plugin]
+        if plugins and self.distributed_type is DistributedType.MULTI_CPU:  # as every call sets it again
+            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, plugins[0]
+
+    AcceleratorState.__init__ = after
+
+
+if __name__ == "__main__":
+    if os.environ.get("ACCELERATE_USE_FSDP"):
+        shard_on_cpus()
+    if os.environ.get("CHECKPOINTS"):
+        checkpoints.CHECKPOINT_SECONDS = 0.0
+    for line in sys.argv[1:]:
+        if code := guarded(lambda line=line: app(shlex.split(line), standalone_mode=False)):
+            sys.exit(code)

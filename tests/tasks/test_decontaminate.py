@@ -1,0 +1,38 @@
+"""What an evaluation asks is not learned from: by text, by the root of an id, and only across splits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agentkd.tasks.decontaminate import evaluation_questions
+from tests.distill.test_dataset import make
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> dict[str, str]:
+    rows = [
+        {"id": "t-1", "question": "What is the capital of France?", "split": "train"},
+        {"id": "t-2", "question": "What is the capital of Spain?", "split": "train"},
+        {"id": "e-1", "question": "what is THE capital of france", "split": "test"},
+        {"id": "WebQTest-7_0123456789abcdef0123", "question": "A composed one?", "split": "test"},
+    ]
+    shared = {"topic_entities": ["France"], "answers": ["Paris"]}
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps({**row, **shared}) + "\n" for row in rows))
+    (tmp_path / "kb.tsv").write_text("France\tcapital\tParis\n")
+    return {"task": str(tmp_path / "own.jsonl"), "kb": str(tmp_path / "kb.tsv"), "split": "train"}
+
+
+def test_by_text_and_by_the_root_of_the_id(source: dict[str, str]) -> None:
+    asked = evaluation_questions(source)
+    assert asked(make("t-1", question="What is the capital of France?"))
+    assert not asked(make("t-2", question="What is the capital of Spain?"))
+    assert asked(make("WebQTest-7", question="The original one?"))
+
+
+def test_files_that_are_gone_are_told(source: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    asked = evaluation_questions({**source, "task": "gone.jsonl"})
+    assert not asked(make("t-1", question="What is the capital of France?"))
+    assert "not checked against evaluation questions" in capsys.readouterr().err
