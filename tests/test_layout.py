@@ -1,16 +1,98 @@
-"""The house: four folders shipped inside the package, and never imported past it."""
+"""The house: rooms that can be read, imports that go upward only, and four folders shipped inside the package.
+
+`LAYERS` is the one table of what may import what; docs/architecture.md shows the same in a picture.
+"""
 
 from __future__ import annotations
 
 import ast
 import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 FOLDERS = ("agents", "retrievers", "prompts", "eval")
 SOURCES = [path for folder in ("agentkd", *FOLDERS, "scripts", "tests") for path in (ROOT / folder).rglob("*.py")]
+SHIPPED = [path for folder in ("agentkd", *FOLDERS) for path in (ROOT / folder).rglob("*.py")]
+
+K = "agents.agent_k"
+# Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("", "errors"),
+    ("trace", "matching", "prompts", "stats"),
+    ("config",),
+    ("runs",),
+    ("models", "sandbox"),
+    ("serving",),
+    ("teacher", "retrievers"),
+    ("tasks",),
+    ("verify", "report", "machine"),
+    ("agents",),
+    ("world",),
+    ("answering",),
+    ("generate",),
+    (f"{K}.contract", f"{K}.clock", f"{K}.memory"),
+    (f"{K}.scoring", f"{K}.competition"),
+    (f"{K}.understand",),
+    (f"{K}.workspace",),
+    (f"{K}.solvers",),
+    (f"{K}.context",),
+    (f"{K}.model",),
+    (f"{K}.stages",),
+    (f"{K}.graph",),
+    (f"{K}.run",),
+    ("distill.losses", "distill.checkpoints", "distill.processes"),
+    ("distill.data", "distill.health", "distill.student", "distill.lora"),
+    ("distill.lessons", "distill.publish"),
+    ("distill",),
+    ("eval",),
+    ("eval.bench",),
+    ("cli",),
+    ("__main__",),
+)
+FLOORS = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
+
+
+def module_of(path: Path) -> str:
+    """The dotted name below `agentkd`: `agents.kd_cot`; the package itself is ''."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "agentkd" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    """The longest entry of LAYERS that the module begins with."""
+    return max((r for r in FLOORS if module == r or module.startswith(f"{r}.") or not r), key=len)
+
+
+@cache
+def imports() -> dict[str, dict[str, int]]:
+    """Module → the modules of this package that it imports when it runs, lazily too, with the line."""
+    modules = {module_of(path): path for path in SHIPPED}
+    return {module: dict(imported(path, modules)) for module, path in modules.items()}
+
+
+def imported(path: Path, modules: dict[str, Path]) -> Iterator[tuple[str, int]]:
+    nodes = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        nodes += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [n if n.removeprefix("agentkd.") in modules else str(node.module) for n in names]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "agentkd":
+                yield name.removeprefix("agentkd").removeprefix("."), node.lineno
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -18,15 +100,43 @@ def test_the_links_are_relative(name: str) -> None:
     assert os.readlink(ROOT / "agentkd" / name) == f"../{name}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
-def test_no_bare_imports(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-        bare = [name for name in names if name.split(".")[0] in FOLDERS]
-        assert not bare, f"{path}:{node.lineno} imports {bare}: a module would exist twice"
+def test_no_bare_imports() -> None:
+    offenders = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            offenders += [f"{path}:{node.lineno} {name}" for name in names if name.split(".")[0] in FOLDERS]
+    assert not offenders, "a module would exist twice"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.stat().st_size and "tests" not in p.parts], ids=str)
-def test_every_module_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), path
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [path for path in SHIPPED if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert not silent
+
+
+def test_imports_go_upward_only() -> None:
+    broken = [
+        f"{module or 'agentkd'} → {other}, line {line}"
+        for module, others in imports().items()
+        for other, line in others.items()
+        if room_of(module) != room_of(other) and FLOORS[room_of(other)] >= FLOORS[room_of(module)]
+    ]
+    assert not broken, "\n".join(sorted(broken))
+
+
+def test_no_circles() -> None:
+    """Between modules, lazy imports included: what is left when all that import nothing more are taken away."""
+    left = {module: {other for other in others if other != module} for module, others in imports().items()}
+    while free := [module for module, others in left.items() if not others & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left, f"each of these imports another, and one of them itself in the end: {sorted(left)}"
+
+
+def test_rooms_and_files_can_be_read() -> None:
+    crowded = {str(room): n for room, n in Counter(path.parent for path in SHIPPED).items() if n > 20}
+    long = {str(path): n for path in SOURCES if (n := len(path.read_text(encoding="utf-8").splitlines())) > 500}
+    unused = [room for room in FLOORS if room and not any(room_of(module) == room for module in imports())]
+    assert not crowded and not unused
+    assert not {path: n for path, n in long.items() if "tests" not in Path(path).parts}

@@ -148,7 +148,7 @@ print(json.dumps({{
 
 
 def module_file() -> str:
-    return os.path.realpath(sys.modules["agentkd.agents.agent_k"].__path__[0] + "/contract.py")
+    return os.path.realpath(Path(agentkd.__file__).parent / "agents/agent_k/contract.py")
 
 
 def test_bubblewrap_shows_a_small_world(tmp_path: Path) -> None:
