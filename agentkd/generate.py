@@ -27,8 +27,8 @@ from agentkd.runs.engine import run_items
 from agentkd.runs.interrupt import Drain
 from agentkd.runs.progress import Progress, say
 from agentkd.runs.store import Run, is_complete, read_config, read_lines, read_traces
+from agentkd.serving.server import LOCAL_SLOTS
 from agentkd.teacher.open import (
-    LOCAL_SLOTS,
     NO_TEACHER,
     Cache,
     NoTeacher,

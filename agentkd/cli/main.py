@@ -92,7 +92,7 @@ def generate(
     """Agent traces, verified. The same command resumes a run that was stopped."""
     from agentkd.config import GenerateConfig, load_config
     from agentkd.generate import generate as run
-    from agentkd.teacher.prices import money
+    from agentkd.runs.progress import format_usd
 
     options = given(locals(), GenerateConfig.model_fields)
     config = load_config(GenerateConfig, recipe=recipe, options=options, overrides=overrides or [])
@@ -103,7 +103,7 @@ def generate(
     say(
         f"{result['traces']} traces of {result['questions']} questions, {result['verified']} verified · "
         f"{result['calls']:.1f} calls and {result['tokens']:.0f} tokens a trace"
-        + (f" · {money(result['usd'])} in all" if result["usd"] else "")
+        + (f" · {format_usd(result['usd'])} in all" if result["usd"] else "")
     )
     if result["rationalised"]:
         say(f"{result['rationalised']} more questions are proven with a hint from gold (flagged as rationalised)")

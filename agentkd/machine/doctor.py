@@ -18,10 +18,10 @@ from agentkd.machine.cost import costs, price_of_api, try_measure
 from agentkd.machine.memory_needs import SERVED, SERVED_TOKENS, Memory, fits, memory
 from agentkd.models import PACKAGED, find_gguf, home
 from agentkd.retrievers import default_retriever
+from agentkd.runs.progress import format_usd
 from agentkd.sandbox.sandbox import open_sandbox
 from agentkd.serving.llama_server import cores
 from agentkd.serving.server import find_vllm
-from agentkd.teacher.prices import money
 
 EXTRAS = {
     "local": ("xllamacpp",),
@@ -109,6 +109,6 @@ def show(result: dict[str, Any]) -> None:
     console.print(f"\nKD-CoT on {first['questions']:,} questions: {first['calls']:,} calls, {first['tokens']:,} tokens")
     for row in result["cost"]:
         hours = "? hours" if row["hours"] is None else f"{row['hours']:.2f} hours"
-        batch = f" ({money(row['usd_batch'])} with --batch)" if row["usd_batch"] is not None else ""
-        usd = money(row["usd"]) if row["usd"] else "no dollars"
+        batch = f" ({format_usd(row['usd_batch'])} with --batch)" if row["usd_batch"] is not None else ""
+        usd = format_usd(row["usd"]) if row["usd"] else "no dollars"
         console.print(f"  --teacher {row['teacher']}: {hours}, {usd}{batch} · {row['basis']}")

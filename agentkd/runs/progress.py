@@ -13,13 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from agentkd.teacher.prices import money
 from agentkd.trace import Usage
 
 console = Console(stderr=True, highlight=False)
 LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
 
 T = TypeVar("T")
+
+
+def format_usd(usd: float) -> str:
+    """Format a sum of money: cents from a dollar up, four digits below."""
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
 
 
 def say(text: str) -> None:
@@ -95,7 +99,7 @@ class Progress:
         if self.usage.tokens:
             parts.append(f"{self.usage.tokens:,} tokens")
         if self.usage.usd:
-            parts.append(money(self.usage.usd))
+            parts.append(format_usd(self.usage.usd))
         if self.errors:
             parts.append(f"{self.errors} failed")
         return " · ".join(parts)

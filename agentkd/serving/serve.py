@@ -20,14 +20,15 @@ from agentkd.errors import UserError
 from agentkd.models import PACKAGED, find_gguf, find_weights, home, is_hub_name
 from agentkd.runs.progress import say
 from agentkd.serving.server import (
+    LOCAL_SLOTS,
     LOOPBACK,
     ManagedServer,
     check_port,
     llama_server,
+    make_wait_reporter,
     reachable,
     vllm_server,
 )
-from agentkd.teacher.open import LOCAL_SLOTS, waiting
 
 CONTEXT = 4096  # tokens of a llama.cpp slot, prompt and answer, as the local teacher has it
 
@@ -60,7 +61,7 @@ def choose(model: str, *, host: str, port: int, slots: int | None, vllm_args: st
     log = home() / "logs" / f"serve-{slug(gguf.stem if gguf else spec)}-{place}.log"
     with contextlib.suppress(OSError):
         log.unlink()  # of the server that had the port before
-    shared: dict[str, Any] = {"log": log, "host": host, "port": port or None, "on_wait": waiting(say)}
+    shared: dict[str, Any] = {"log": log, "host": host, "port": port or None, "on_wait": make_wait_reporter(say)}
     if gguf is not None:
         # The packaged model keeps its name, by which agents know how it is to be asked.
         name = PACKAGED if spec == PACKAGED else None

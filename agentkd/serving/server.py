@@ -26,8 +26,11 @@ from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights, is_hub_name
 from agentkd.serving.supervisor import GRACE_SECONDS
 
+LOCAL_SLOTS = 4  # requests in flight of the local teacher
 LOOPBACK = "127.0.0.1"
 OnWait = Callable[[float, str], None]
+
+WAIT_LINES = 15  # seconds between two lines while a server starts
 
 _HERE = Path(__file__).parent
 _PORT_TRIES = 3
@@ -192,6 +195,19 @@ class ManagedServer:
         lines = self._lines()
         errors = [line for line in lines if _ERROR.search(line)]
         return (errors or lines or ["it wrote nothing"])[-1][:300]
+
+
+def make_wait_reporter(say: Callable[[str], None]) -> OnWait:
+    """An `on_wait` that says every WAIT_LINES seconds that the server is still starting, with its last log line."""
+    reported = 0
+
+    def on_wait(seconds: float, last_line: str) -> None:
+        nonlocal reported
+        if seconds >= (reported + 1) * WAIT_LINES:
+            reported = int(seconds // WAIT_LINES)
+            say(f"still starting after {seconds:.0f} s: {last_line[:100]}")
+
+    return on_wait
 
 
 def llama_server(

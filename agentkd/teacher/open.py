@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError
+from agentkd.serving.server import LOCAL_SLOTS, llama_server, make_wait_reporter, vllm_server
 from agentkd.teacher.budget import BudgetLimit, TokenLimit
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import TOKEN_TIMEOUT, Chat, Reply, Teacher
@@ -20,24 +21,9 @@ from agentkd.trace import Message
 
 __all__ = ["BudgetLimit", "Cache", "Chat", "NoTeacher", "Reply", "Teacher", "TokenLimit", "open_teacher"]
 
-LOCAL_SLOTS = 4
 NO_TEACHER = "none"
 
 Progress = Callable[[str], None]
-WAIT_LINES = 15  # seconds between two lines while a server starts
-
-
-def waiting(say: Progress) -> Callable[[float, str], None]:
-    """Tell the user every WAIT_LINES seconds that a server is still starting, and what it said last."""
-    told = 0
-
-    def on_wait(seconds: float, last_line: str) -> None:
-        nonlocal told
-        if seconds >= (told + 1) * WAIT_LINES:
-            told = int(seconds // WAIT_LINES)
-            say(f"still starting after {seconds:.0f} s: {last_line[:100]}")
-
-    return on_wait
 
 
 class NoTeacher:
@@ -115,7 +101,6 @@ async def open_teacher(
     `run`/cache. With `batch` nothing is sent or started: requests go into files there (`batch.py`). Raises UserError
     for a spec that names none of these."""
     from agentkd.models import PACKAGED, find_gguf
-    from agentkd.serving.server import llama_server, vllm_server
 
     if spec == NO_TEACHER:
         yield NoTeacher()
@@ -135,10 +120,11 @@ async def open_teacher(
     elif batch is not None and kind == "vllm" and rest:
         pass
     elif kind == "local":
-        logs = run / "logs" / "llama.log"
-        server = llama_server(find_gguf(rest or PACKAGED), slots=slots, context=4096, log=logs, on_wait=waiting(say))
+        log = run / "logs" / "llama.log"
+        gguf = find_gguf(rest or PACKAGED)
+        server = llama_server(gguf, slots=slots, context=4096, log=log, on_wait=make_wait_reporter(say))
     elif kind == "vllm" and rest:
-        server = vllm_server(rest, args=vllm_args, log=run / "logs" / "vllm.log", on_wait=waiting(say))
+        server = vllm_server(rest, args=vllm_args, log=run / "logs" / "vllm.log", on_wait=make_wait_reporter(say))
     else:
         raise UserError(f"unknown teacher '{spec}': use local, vllm:MODEL, openai:MODEL or URL#MODEL")
     options: dict[str, Any] = {

@@ -56,8 +56,3 @@ def read_table(path: Path) -> dict[str, Price]:
                         f"{form}") from None  # fmt: skip
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no price table: {form}") from None
-
-
-def money(usd: float) -> str:
-    """An amount for people: cents where there are dollars, more digits where there are not."""
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentkd.errors import UserError
-from agentkd.teacher.prices import PACKAGED, Price, money, price_of, read_table
+from agentkd.runs.progress import format_usd
+from agentkd.teacher.prices import PACKAGED, Price, price_of, read_table
 
 
 def test_the_packaged_table_is_whole() -> None:
@@ -51,4 +52,4 @@ def test_a_file_that_is_no_table(text: str, words: str, tmp_path: Path) -> None:
 
 
 def test_amounts_for_people() -> None:
-    assert [money(usd) for usd in (0.00123, 0.5, 12.345, 1234.5)] == ["$0.0012", "$0.5000", "$12.35", "$1,234.50"]
+    assert [format_usd(usd) for usd in (0.00123, 0.5, 12.345, 1234.5)] == ["$0.0012", "$0.5000", "$12.35", "$1,234.50"]
