@@ -1,0 +1,114 @@
+"""The docs say what is there: commands, options, files and links exist, and each folder has its line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from agentkd.cli.main import app
+from agentkd.config import DistillConfig, EvalConfig, FeedbackConfig, GenerateConfig, KaggleConfig
+from tests.test_layout import LAYERS, ROOT, SHIPPED
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
+ARCHITECTURE = ROOT / "docs/architecture.md"
+CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, KaggleConfig)
+FIELDS = {name for config in CONFIGS for name in config.model_fields}
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def code_lines(text: str) -> Iterator[str]:
+    """Lines of indented code, with continued lines joined."""
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("    "):
+            yield " ".join(line.split())
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each `agentkd …` command in a page, in code blocks and in running text."""
+    text = read(page)
+    for line in [*code_lines(text), *re.findall(r"`(agentkd [^`]*)`", " ".join(text.split()))]:
+        if line.startswith("agentkd "):
+            yield shlex.split(line.split(" # ")[0].split(" · ")[0], posix=True)[1:]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", read(page), flags=re.MULTILINE)}
+
+
+def test_the_readme_shows_the_commands_of_the_demo() -> None:
+    script = read(ROOT / "scripts/demo.sh").replace("\\\n", " ")
+    steps = re.findall(r"^step (.*)$", script, flags=re.MULTILINE)
+    shown = set(code_lines(read(ROOT / "README.md")))
+    for step in steps:
+        command = " ".join(step.replace("$seed", "0").replace("$name", "demo").replace('"', "").split())
+        assert command in shown, "README.md and scripts/demo.sh show different commands"
+    assert len(steps) == 3
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(read(ROOT / "README.md").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    for words in commands(page):
+        command: Any = typer.main.get_command(app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        names = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        unknown = [word for word in words if word.startswith("--") and word.split("=")[0] not in {*names, "--help"}]
+        fields = [match[1] for word in words if (match := re.match(r"([a-z_]+)=", word))]
+        unknown += [field for field in fields if field not in FIELDS]
+        assert not unknown, f"agentkd {command.name} {words}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", read(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{page.name} links {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name} links {target}, which has no such heading"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")], ids=str)
+def test_named_files_exist(page: Path) -> None:
+    folders = "agentkd|agents|retrievers|prompts|eval|tests|scripts|recipes|docs"
+    for name in re.findall(rf"`((?:{folders})/[\w/.-]+)`", read(page)):
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_index_lists_every_page() -> None:
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", read(ROOT / "docs/index.md")))
+    assert {page.name for page in DOCS} - {"index.md"} == listed
+
+
+def test_every_folder_has_its_line() -> None:
+    folders = {f"{path.parent.relative_to(ROOT)}/" for path in SHIPPED} | {"scripts/", "tests/"}
+    named = set(re.findall(r"^\| `([\w/]+/)` \|", read(ARCHITECTURE), flags=re.MULTILINE))
+    assert named == folders | {"recipes/", "docs/"}
+
+
+def test_the_floors_are_those_that_are_enforced() -> None:
+    block = re.search(r"^## Floors\n.*?```text\n(.*?)```", read(ARCHITECTURE), flags=re.DOTALL | re.MULTILINE)
+    assert block
+    shown = [set(line.split()) for line in block[1].splitlines()]
+    expected = [{room or "agentkd" for room in rooms} for rooms in LAYERS]
+    assert shown == expected, "docs/architecture.md should say:\n" + "\n".join(" ".join(sorted(f)) for f in expected)
