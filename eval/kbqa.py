@@ -11,11 +11,12 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
+from agentkd.answering import client_options, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
 from agentkd.distill.data.forms import AGENTS
 from agentkd.distill.publish.card import add_results, student_of
@@ -31,7 +32,6 @@ from agentkd.eval.metrics import (
     read_predictions,
     score_predictions,
 )
-from agentkd.generate import World, client_options, close, collect, derive, outstanding
 from agentkd.matching import strict_hits
 from agentkd.models import find_weights
 from agentkd.report.write import write_report
@@ -40,6 +40,7 @@ from agentkd.runs.store import Run, is_complete, read_config, read_traces, write
 from agentkd.teacher.in_process import BATCH, open_student, weights_identity
 from agentkd.teacher.open import NO_TEACHER, open_teacher, split_specs
 from agentkd.trace import Trace, Usage
+from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
     from agentkd.tasks.task import Gold, Question
@@ -70,11 +71,11 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     if config.batch:
         raise UserError(f"batch={config.batch} is for generate: eval asks its teachers directly")
     matchers = chosen(config.matchers)
-    world = World.load(config)
+    world = TaskWorld.load(config)
     task = world.task
-    config = derive(config, split=task.default_split("eval"), out=f"runs/{slug(task_label(config.task))}-eval")
-    config = config.model_copy(update={"hops": config.hops or task.max_hops})
-    world.config = config
+    default_out = f"runs/{slug(task_label(config.task))}-eval"
+    config = derive_config(config, split=task.default_split("eval"), out=default_out, hops=task.max_hops)
+    world = replace(world, config=config)
     questions = task.pick(str(config.split), config.limit, config.seed)
     if not questions:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose another --split")
@@ -155,7 +156,7 @@ def chosen(text: str) -> list[str]:
     return names
 
 
-def answer(world: World, system: System, questions: Sequence[Question], out: Path) -> dict[str, Trace]:
+def answer(world: TaskWorld, system: System, questions: Sequence[Question], out: Path) -> dict[str, Trace]:
     """The system's traces by question id, read from its directory, made first where they are missing."""
     shared = {name: getattr(world.config, name) for name in GenerateConfig.model_fields}
     shared |= {"agent": system.agent, "teacher": system.model, "samples": 1, "out": str(out / system.folder)}
@@ -163,15 +164,15 @@ def answer(world: World, system: System, questions: Sequence[Question], out: Pat
     identity = {**world.identity, "hash_weights": system.identity}
     path = out / system.folder
     with Run(path, "answers", config, identity) as run:
-        missing = outstanding(questions, 1, run)
+        missing = list_outstanding(questions, 1, run)
         if missing:
             asyncio.run(_answer(world, run, system, missing))
         if not is_complete(path) or missing:
-            close(run, {"questions": len(questions)}, missing=len(outstanding(questions, 1, run)))
+            close_run(run, {"questions": len(questions)}, missing=len(list_outstanding(questions, 1, run)))
     return {trace.id: trace for trace in read_traces(path) if trace.sample == 0}
 
 
-async def _answer(world: World, run: Run, system: System, missing: Sequence[tuple[Question, int]]) -> None:
+async def _answer(world: TaskWorld, run: Run, system: System, missing: Sequence[tuple[Question, int]]) -> None:
     config = world.config
     model: AbstractAsyncContextManager[Chat]
     concurrency = config.concurrency or 1
@@ -190,11 +191,11 @@ async def _answer(world: World, run: Run, system: System, missing: Sequence[tupl
         concurrency = 2 * BATCH  # one batch answers while the next gathers
     async with model as chat:
         agent = world.agent(system.agent, chat)
-        await collect(world, run, agent, chat, missing, label=system.name, concurrency=concurrency)
+        await collect_traces(world, run, agent, chat, missing, label=system.name, concurrency=concurrency)
 
 
 def build_report(
-    world: World,
+    world: TaskWorld,
     questions: Sequence[Question],
     traces: Mapping[str, Mapping[str, Trace]],
     matchers: Sequence[str],

@@ -112,10 +112,10 @@ def feedback(config: FeedbackConfig) -> dict[str, Any]:
         f"{len(tried)} questions from {config.traces}: {len(learned)} with a proven path to learn from, "
         f"{len(held_out)} held out → {out}"
     )
-    from agentkd.generate import World
+    from agentkd.world import TaskWorld
 
     shared = {name: source[name] for name in GenerateConfig.model_fields if name in source}
-    world = World.load(GenerateConfig.model_validate(shared))
+    world = TaskWorld.load(GenerateConfig.model_validate(shared))
     identity = {"hash_kb": world.kb.sha256, "task": str(source["task"])}
     with Run(out, "feedback", config, identity) as run:
         if is_complete(out):

@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import AgentkdError, UserError
-from agentkd.runs.store import (
-    is_complete,
-    read_config,
-    read_lines,
-    read_traces,
-    write_atomically,
-)
+from agentkd.runs.store import is_complete, read_config, read_lines, read_traces, write_atomically
+from agentkd.runs.summary import summarise_run
 
 if TYPE_CHECKING:
     from agentkd.trace import Trace
@@ -63,7 +58,6 @@ def _metrics(path: Path) -> dict[str, Any]:
 
 
 def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
-    from agentkd.generate import summarise
     from agentkd.report import page
     from agentkd.trace import Usage
 
@@ -78,7 +72,7 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
         unfinished = not is_complete(path)
         counted = {key[0] for key in done}
         own = config["stage"] == "generate" and not unfinished
-        metrics = _metrics(path) if own else summarise(path, counted, int(config["samples"]))
+        metrics = _metrics(path) if own else summarise_run(path, counted, int(config["samples"]))
     shown = heapq.nsmallest(TRACES, read_traces(path), key=lambda trace: (trace.sample, trace.id))
     failures = {(row["id"], row["sample"]): row for row in read_lines(path, "failures")}
     lost = [row for key, row in sorted(failures.items()) if key not in done]

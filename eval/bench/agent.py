@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from agentkd.agents.kd_cot import KDCoT
 from agentkd.config import GenerateConfig
 from agentkd.eval.bench.mock import MODEL, World, mock_server
-from agentkd.generate import World as TaskWorld
 from agentkd.runs.progress import say
 from agentkd.runs.store import write_atomically
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher
+from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Surroundings

@@ -25,7 +25,6 @@ from agentkd.agents.kd_cot import KDCoT
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench.mock import MODEL, World, request_key
-from agentkd.generate import World as TaskWorld
 from agentkd.runs.engine import run_items
 from agentkd.runs.progress import say
 from agentkd.runs.store import write_atomically
@@ -33,6 +32,7 @@ from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Reply, Teacher
 from agentkd.teacher.open import open_teacher
 from agentkd.trace import Message, Usage
+from agentkd.world import TaskWorld
 
 TIMEOUT = 600.0  # seconds for one answer
 

@@ -10,8 +10,9 @@ import pytest
 
 from agentkd.config import GenerateConfig
 from agentkd.distill.data.dataset import load
-from agentkd.generate import RATIONALISED, generate
+from agentkd.generate import generate
 from agentkd.runs.store import read_traces
+from agentkd.runs.summary import RATIONALISED_SAMPLE
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_gold_chooses_only_where_nothing_was_proven(files: dict[str, str]) -> No
     assert made(files)["rationalised"] == 0 and {t.id for t in read_traces(run) if t.verified} == {"easy"}
     metrics = made(files, rationalise=True)
     assert metrics["rationalised"] == 1 and metrics["verified"] == 1, "the flagged ones are counted apart"
-    second = {trace.id: trace for trace in read_traces(run) if trace.sample == RATIONALISED}
+    second = {trace.id: trace for trace in read_traces(run) if trace.sample == RATIONALISED_SAMPLE}
     assert set(second) == {"hard", "lost"} and not second["lost"].verified and not second["lost"].answers
     hard = second["hard"]
     assert hard.verified and set(hard.answers) == {"Rome", "Bonn"} and hard.provenance["rationalised"] is True

@@ -1,0 +1,146 @@
+"""Questions through an agent and a model into a run directory; shared by `generate` and `eval`.
+
+Gold is joined here and nowhere earlier: after an agent has handed over its draft and the verifier has judged it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agentkd.agents import MODEL_FREE
+from agentkd.config import GenerateConfig, default_teacher
+from agentkd.errors import AgentkdError, PutOff, WorldError
+from agentkd.matching import strict_f1
+from agentkd.retrievers import default_retriever
+from agentkd.runs.engine import run_items
+from agentkd.runs.interrupt import Drain
+from agentkd.runs.progress import Progress
+from agentkd.runs.store import Run, is_complete, read_lines
+from agentkd.serving.server import LOCAL_SLOTS
+from agentkd.teacher.open import NO_TEACHER, Teacher, TokenLimit
+from agentkd.trace import Draft, Step, Trace, Verdict
+from agentkd.verify import check_draft, join_gold
+
+if TYPE_CHECKING:
+    from agentkd.agents.base import Agent
+    from agentkd.retrievers.graph import Graph
+    from agentkd.tasks.task import Gold, Question
+    from agentkd.teacher.open import Chat
+    from agentkd.world import TaskWorld
+
+Config = TypeVar("Config", bound=GenerateConfig)
+GIVE_UP = 8  # errors of the world in a row, after which a run stops instead of failing sample after sample
+
+
+def derive_config(config: Config, *, split: str, out: str, hops: int) -> Config:
+    """Fill in what the user left open; the caller prints it. `split`, `out` and `hops` are the task's defaults."""
+    teacher = config.teacher or (NO_TEACHER if config.agent in MODEL_FREE else default_teacher())
+    concurrency = config.concurrency or (LOCAL_SLOTS if teacher.startswith(("local", NO_TEACHER)) else 32)
+    return config.model_copy(
+        update={
+            "teacher": teacher,
+            "split": config.split or split,
+            "hops": config.hops or hops,
+            "retriever": config.retriever or default_retriever(),
+            "temperature": (0.0 if config.samples == 1 else 0.7) if config.temperature is None else config.temperature,
+            "concurrency": concurrency,
+            "out": config.out or out,
+        }
+    )
+
+
+def client_options(config: GenerateConfig) -> dict[str, Any]:
+    """The options of `open_teacher` that the config holds, the same for `generate` and `eval`."""
+    names = ("timeout", "token_timeout", "max_tokens", "max_usd")
+    paths = {name: Path(value) if (value := getattr(config, name)) else None for name in ("prices", "batch")}
+    return {**{name: getattr(config, name) for name in names}, **paths}
+
+
+def list_outstanding(questions: Sequence[Question], samples: int, run: Run) -> list[tuple[Question, int]]:
+    """The (question, sample) pairs not on disk yet, sample by sample, so that a stopped run has all questions early."""
+    return [
+        (question, sample)
+        for sample in range(samples)
+        for question in questions
+        if (question.id, sample) not in run.done
+    ]
+
+
+async def collect_traces(
+    world: TaskWorld,
+    run: Run,
+    agent: Agent,
+    model: Chat,
+    missing: Sequence[tuple[Question, int]],
+    *,
+    label: str,
+    concurrency: int,
+) -> None:
+    """Solve the missing (question, sample) pairs; each finished one is on disk before the next is counted.
+
+    A sample's own error is recorded and the run goes on. GIVE_UP errors of the world in a row, a limit or a full disk
+    end it with a WorldError, ctrl-C with a KeyboardInterrupt (see `Drain`). What is done stays done."""
+    gold = world.task.gold(str(world.config.split))
+    in_a_row = 0
+    limit: TokenLimit | None = None
+    stop = model.stop if isinstance(model, Teacher) else lambda: None
+    with Progress(label, total=len(missing)) as progress, Drain(stop) as drain:
+        begun = takewhile(lambda item: limit is None and not drain.asked, missing)
+        jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
+        async for (question, sample), result in jobs:
+            if isinstance(result, PutOff):
+                continue
+            if isinstance(result, AgentkdError):
+                retry = getattr(result, "retry", False)
+                run.fail((question.id, sample), str(result), retry=retry)
+                if isinstance(result, TokenLimit):
+                    limit = limit or result  # others may still finish with what they have
+                    continue
+                in_a_row += 1
+                if in_a_row >= GIVE_UP:
+                    raise result
+                progress.failed()
+                continue
+            if isinstance(result, Exception):
+                raise result
+            in_a_row = 0
+            draft, verdict = judge_draft(world.kb, result, gold.get(question.id))
+            trace = Trace.close(
+                **{name: getattr(draft, name) for name in type(draft).model_fields},
+                id=question.id,
+                sample=sample,
+                task=world.task.name,
+                question=question.question,
+                verified=verdict.ok,
+                verdict=verdict,
+                teacher=model.name,
+            )
+            run.append(trace)
+            progress.advance(trace.usage, good=trace.verified)
+    if limit is not None:
+        raise limit
+
+
+def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:
+    """Check a closed draft. Gold, where it exists, joins as a last step whose reward is the strict F1."""
+    verdict = check_draft(kb, draft)
+    if gold is None:
+        return draft, verdict
+    final = join_gold(verdict, draft.answers, gold.answers)
+    step = Step(kind="gold", verdict=final, reward=round(strict_f1(draft.answers, gold.answers), 4))
+    return draft.model_copy(update={"steps": (*draft.steps, step)}), final
+
+
+def close_run(run: Run, metrics: Mapping[str, Any], *, missing: int) -> None:
+    """Declare the run complete, or raise WorldError with the number of samples that are left."""
+    if missing:
+        errors = [row["error"] for row in read_lines(run.path, "failures") if row["retry"]]
+        raise WorldError(
+            f"{missing} samples of {run.path} failed, last: {errors[-1] if errors else 'unknown'}; "
+            f"run the same command again to retry them"
+        )
+    if not is_complete(run.path):
+        run.finish(metrics)

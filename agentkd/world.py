@@ -1,0 +1,133 @@
+"""A task with its knowledge base, retriever and worked examples, loaded once and used by every agent of a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.config import GenerateConfig
+from agentkd.errors import UserError
+from agentkd.models import PACKAGED
+from agentkd.prompts import prompts_hash
+from agentkd.retrievers import default_retriever, make_retriever
+from agentkd.retrievers.graph import in_memory
+from agentkd.runs.store import read_config, read_traces
+from agentkd.trace import content_hash
+
+if TYPE_CHECKING:
+    from agentkd.agents.base import Agent, Surroundings
+    from agentkd.agents.memory import Memory
+    from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
+    from agentkd.retrievers.graph import Graph
+    from agentkd.tasks.task import Task
+    from agentkd.teacher.open import Chat
+
+PATHS = 5
+PATHS_BY_AGENT = {"path-writer": 12}  # a path costs a student some four tokens, and is not shown with its answers
+VOTES = 8
+TRUST_IN_STUDENT = 3.0  # nats that the vote of a student which was taught to write paths adds
+
+
+@dataclass(frozen=True)
+class TaskWorld:
+    """Everything that the agents of a command share. Gold is in the task and is never handed to an agent."""
+
+    task: Task
+    kb: Graph
+    config: GenerateConfig
+
+    @classmethod
+    def load(cls, config: GenerateConfig) -> TaskWorld:
+        from agentkd.tasks.task import load_task
+
+        task = load_task(config.task, data=Path(config.data) if config.data else None, kb=config.kb)
+        kb = task.knowledge_base()
+        return cls(task, in_memory(kb, "shuffle=true").shuffled(config.seed) if config.shuffle else kb, config)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes that may not change in a run directory besides the config: data, KB, prompts, encoder, examples."""
+        data = content_hash(self.task.hashes(self.config.split))
+        identity = {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
+        if (folder := Path(str(self.config.retriever))).is_dir():
+            from agentkd.retrievers.dense import encoder_hash
+
+            identity["hash_retriever"] = encoder_hash(folder)
+        if self.config.demos:
+            identity["hash_demos"] = content_hash(self.memory.examples)
+        return identity
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The worked examples: from the runs that `demos` names, else the packaged ones."""
+        from agentkd.agents.memory import Memory, from_traces, packaged
+
+        folders = [Path(name.strip()) for name in (self.config.demos or "").split(",") if name.strip()]
+        for folder in folders:
+            read_config(folder)  # raises where a folder is no run
+        examples = from_traces(trace for folder in folders for trace in read_traces(folder)) if folders else packaged()
+        if not examples:
+            raise UserError(f"no verified trace in {self.config.demos}: generate some, or leave demos= out")
+        return Memory(examples, getattr(self.retriever, "encoder", None))
+
+    @cached_property
+    def retriever(self) -> PathRetriever:
+        return make_retriever(self.config.retriever or default_retriever(), self.kb)
+
+    @cached_property
+    def passages(self) -> BM25Passages:
+        """An index of the whole KB as text, for the agent `rag`. Raises UserError for a KB behind an endpoint."""
+        from agentkd.retrievers.bm25 import BM25Passages
+
+        return BM25Passages(in_memory(self.kb, "agent rag"))
+
+    def agent(self, name: str, model: Chat) -> Agent:
+        """Make the agent of that name over this world. Raises UserError for an unknown one."""
+        from agentkd.agents import make_agent
+        from agentkd.agents.judge import Judged
+
+        around = self.surroundings(model, name)
+        agent = make_agent(name, around)
+        return Judged(agent, around) if self.config.judge else agent
+
+    def surroundings(self, model: Chat, agent: str = "") -> Surroundings:
+        """All that the agent may use."""
+        from agentkd.agents.base import Surroundings
+
+        return Surroundings(
+            kb=self.kb,
+            retriever=self.retriever,
+            model=model,
+            paths=path_count(self.config, agent),
+            hops=self.config.hops or self.task.max_hops,
+            rounds=self.config.rounds,
+            temperature=self.config.temperature or 0.0,
+            passages=self.passages if agent == "rag" else None,
+            memory=self.memory,
+            examples=self.config.examples,
+            constrain=self.config.constrain or "kb",
+            **reading(self.config, model.name, agent),
+        )
+
+
+def path_count(config: GenerateConfig, agent: str) -> int:
+    """The number of relation paths that the agent chooses from."""
+    return config.paths or PATHS_BY_AGENT.get(agent, PATHS)
+
+
+def reading(config: GenerateConfig, model: str, agent: str = "") -> dict[str, Any]:
+    """Choose how a model reads, where the user left it open (docs/kd-cot.md).
+
+    The packaged 135M model continues a pattern, and its choice is worth about one nat; any other model is instructed
+    and decides alone. A server that shares the prompt answers eight votes at hardly more than the cost of one; the
+    embedded server reads the prompt again for each. A student that writes paths votes as often, and its votes count
+    for more, since it was taught to."""
+    if agent == "path-writer":
+        return {"votes": config.votes or VOTES, "trust": TRUST_IN_STUDENT if config.trust is None else config.trust}
+    small = model == "local" or model.endswith(PACKAGED)
+    reader = config.reader or ("complete" if small else "choose")
+    votes = config.votes or (VOTES if reader == "complete" and model != "local" else 1)
+    trust = (1.0 if small else 20.0) if config.trust is None else config.trust
+    return {"reader": reader, "votes": votes, "trust": trust}
