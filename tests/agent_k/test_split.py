@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.contract import Setup, read_setup  # noqa: E402
-from agentkd.agents.agent_k.stages.set_up import make_maps  # noqa: E402
 from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
 from agentkd.agents.agent_k.understand.split import parting  # noqa: E402
+from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 
@@ -141,8 +140,7 @@ def written(folder: Path, **columns: Any) -> tuple[Setup, list[str]]:
     train.assign(y=[i // 5 % 2 for i in range(TRAIN)]).to_csv(data / "train.csv", index=False)
     test.to_csv(data / "test.csv", index=False)
     test[["id"]].assign(y=0).to_csv(data / "sample_submission.csv", index=False)
-    around: Any = SimpleNamespace(workspace=folder, source=SimpleNamespace(data=data), config=SimpleNamespace(seed=0))
-    said = make_maps(around, sniff(data, "accuracy", "", {}).setup)
+    said = build_maps(sniff(data, "accuracy", "", {}).setup, data, folder, seed=0)
     found = read_setup(folder)
     assert check_maps(found, data, folder) == []
     return found, said

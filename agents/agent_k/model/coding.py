@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +30,6 @@ from agentkd.trace import Step, Verdict
 TRIES = 5  # of code for a stage
 BACK = 2  # times that a stage is sent back to
 ERROR = 1500  # characters of an error shown to the model
-HARNESS = "agentkd.agents.agent_k.model.harness"
-CODE_SECONDS = 60.0  # for code that is called once; a solution has its own limit
 
 
 @dataclass
@@ -188,17 +185,6 @@ async def analysed(
     return clipped(str(said.get("cause", "")), 400), fault
 
 
-def fresh(folder: Path, name: str = "work") -> Path:
-    """An empty work folder beside code.py, with a copy of it: the sandbox may write there and nowhere else, and what an
-    earlier run of the code left behind, links included, is gone before we write into it."""
-    work = folder / name
-    if work.exists():
-        shutil.rmtree(work)
-    work.mkdir(parents=True)
-    shutil.copy(folder / "code.py", work / "code.py")
-    return work
-
-
 def stage_of(part: str) -> str:
     """The stage that a part belongs to: features and solutions are written while solving."""
     return "solve" if part in ("features", "solution") else part
@@ -208,17 +194,3 @@ def may_go_back(state: State, stage: str) -> bool:
     """A stage is worth going back to where the model made its result, and has not been sent back to it too often."""
     made = state.get("accepted", {}).get(stage) == MODEL
     return made and state.get("sent_back", {}).get(stage, 0) < BACK
-
-
-def failure_of(outcome: Outcome, stage: str) -> list[Failure]:
-    """What the sandbox says of code that did not end well, in the test's words."""
-    if outcome.ok:
-        return []
-    lines = outcome.output.strip().splitlines()
-    what = f"ended with code {outcome.code}"
-    if outcome.stopped:  # the sandbox's last line says at which limit
-        what = lines.pop().strip("[]") if lines else f"stopped, over its limit of {outcome.stopped}"
-    lines = lines or ["it printed nothing"]
-    before = " | ".join(lines[-12:-1])[-700:]
-    message = f"{what}: {lines[-1][:400]}" + (f" (before it: {before})" if before else "")
-    return [Failure(test=f"{stage} code runs", stage=stage, message=message)]

@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.context import Around, State
 from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
-from agentkd.agents.agent_k.model.coding import CODE_SECONDS, HARNESS, failure_of, fresh
-from agentkd.agents.agent_k.stages.candidates import by_fold, formed, measured, read_left
+from agentkd.agents.agent_k.model.run_code import (
+    CODE_SECONDS,
+    HARNESS,
+    format_predictions,
+    make_work_folder,
+    measure_predictions,
+    read_output,
+    run_failures,
+)
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_predictions, shuffled
+from agentkd.agents.agent_k.workspace.files import rows_by_fold
 from agentkd.agents.agent_k.workspace.maps import read_inputs, read_targets, save, save_setup
 from agentkd.errors import UserError
 from agentkd.sandbox.sandbox import Outcome
@@ -31,9 +39,9 @@ MOST_FEATURES = 300
 async def try_maps(around: Around, folder: Path) -> tuple[list[Failure], Outcome | None]:
     """Run the code on the data and test its maps in a workspace of their own, beside the accepted target map."""
     data = around.source.data
-    outcome = await around.in_sandbox(HARNESS, "maps", str(data), work=fresh(folder), read=[data],
+    outcome = await around.in_sandbox(HARNESS, "maps", str(data), work=make_work_folder(folder), read=[data],
                                       seconds=CODE_SECONDS)  # fmt: skip
-    if failures := failure_of(outcome, "maps"):
+    if failures := run_failures(outcome, "maps"):
         return failures, outcome
     try:
         setup = staged(around, folder)
@@ -52,7 +60,7 @@ def staged(around: Around, folder: Path) -> Setup:
         for name in MODALITIES:
             file = map_file(folder / "trial", split, name)
             if os.path.lexists(folder / "work" / file.name):
-                frame = read_left(folder / "work", file.name)
+                frame = read_output(folder / "work", file.name)
                 save(frame, file)
                 held[name] = tuple(str(column) for column in frame.columns[1:])
     for name in ("train_target_map.csv", "folds.csv"):
@@ -73,8 +81,8 @@ async def try_metric(
 ) -> tuple[list[Failure], Outcome | None]:
     """The code's metric of perfect and of shuffled predictions: two different finite numbers; the better one of the
     truth says which direction is better."""
-    values, outcome = await measured(around, folder, truth, [perfect, shuffled(perfect, around.config.seed)])
-    if failures := failure_of(outcome, "metric"):
+    values, outcome = await measure_predictions(around, folder, truth, [perfect, shuffled(perfect, around.config.seed)])
+    if failures := run_failures(outcome, "metric"):
         return failures, outcome
     if len(values) != 2 or values[0] == values[1]:
         message = f"perfect and shuffled predictions give {values}: a metric tells them apart"
@@ -93,7 +101,7 @@ async def try_form(around: Around, folder: Path, predictions: pd.DataFrame) -> t
     other = pretended(around.setup, around.source.data, seed=1)
     contents = []
     for frame in (predictions, other):
-        failures, outcome = await formed(around, folder, frame, folder / "checked.csv")
+        failures, outcome = await format_predictions(around, folder, frame, folder / "checked.csv")
         if failures:
             return failures, outcome
         contents.append((folder / "checked.csv").read_bytes())
@@ -118,12 +126,12 @@ def pretended(setup: Setup, data: Path, seed: int = 0) -> pd.DataFrame:
 
 async def try_features(around: Around, folder: Path) -> tuple[list[Failure], Outcome | None]:
     """Run the code on all inputs without targets; its columns, read as files, go to FOLDER/kept."""
-    work = fresh(folder)
+    work = make_work_folder(folder)
     given = {split: read_inputs(around.workspace, split) for split in ("train", "test")}
     for split, frame in given.items():
         save(frame, work / f"{split}.csv")
     outcome = await around.in_sandbox(HARNESS, "features", work=work, read=[], seconds=CODE_SECONDS)
-    if failures := failure_of(outcome, "features"):
+    if failures := run_failures(outcome, "features"):
         return failures, outcome
 
     def wrong(message: str) -> tuple[list[Failure], Outcome]:
@@ -132,7 +140,7 @@ async def try_features(around: Around, folder: Path) -> tuple[list[Failure], Out
     made: dict[str, pd.DataFrame] = {}
     for split, frame in given.items():
         try:
-            made[split] = read_left(work, f"{split}_features.csv")
+            made[split] = read_output(work, f"{split}_features.csv")
         except (UserError, OSError, ValueError) as error:
             return wrong(f"{split}_features.csv: {error}")
         if list(made[split]["id"]) != list(frame["id"]):
@@ -161,11 +169,11 @@ async def try_solution(
 
     setup, truth = around.setup, read_targets(around.workspace)
     inputs, test = read_inputs(around.workspace, "train"), read_inputs(around.workspace, "test")
-    parts = [(rows, inputs.iloc[rows]) for rows in by_fold(around)]
+    parts = [(rows, inputs.iloc[rows]) for rows in rows_by_fold(around.workspace)]
     oof, outcome = [], None
     for number, (rows, asked) in enumerate([*parts, (None, test)]):
         held = inputs.index.difference(rows) if rows is not None else inputs.index
-        work = fresh(folder, f"fold-{number}")
+        work = make_work_folder(folder, f"fold-{number}")
         save(inputs.loc[held], work / "train.csv")
         save(truth.loc[held], work / "target.csv")
         save(asked, work / "test.csv")
@@ -173,10 +181,10 @@ async def try_solution(
             json.dumps({"task": setup.task, "targets": setup.targets, "predicted": setup.predicted})
         )
         outcome = await around.in_sandbox(HARNESS, "solution", work=work, read=image_folders(around), seconds=seconds)
-        if failures := failure_of(outcome, "solution"):
+        if failures := run_failures(outcome, "solution"):
             return failures, outcome
         try:
-            frame = read_left(work, "predictions.csv")
+            frame = read_output(work, "predictions.csv")
         except (UserError, OSError, ValueError) as error:
             return [Failure(test="predictions are a file", stage="solution", message=str(error)[:500])], outcome
         split = "oof" if rows is not None else "test"

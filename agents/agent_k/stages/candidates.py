@@ -3,9 +3,7 @@ print. The best one with a valid file is always in submission.csv."""
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.context import CODE, Around, State
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.model.coding import CODE_SECONDS, HARNESS, Work, failure_of, fresh
+from agentkd.agents.agent_k.model.coding import Work
+from agentkd.agents.agent_k.model.run_code import format_predictions, measure_predictions, read_output, run_failures
 from agentkd.agents.agent_k.scoring.scorer import known, score, true_values
 from agentkd.agents.agent_k.solvers import Candidate, portfolio
-from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.checks import Failure, check_predictions, check_submission
-from agentkd.agents.agent_k.workspace.files import load
+from agentkd.agents.agent_k.workspace.files import load, rows_by_fold
 from agentkd.agents.agent_k.workspace.maps import maps_hash, read_targets, save
 from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
 from agentkd.runs.shard import write_atomically
-from agentkd.sandbox.sandbox import Outcome, open_inside
 from agentkd.trace import Score, StageTest, Step, Verdict
 
 if TYPE_CHECKING:
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 SOLVE = "agentkd.agents.agent_k.solvers"
 GRACE = 5.0  # seconds, and a quarter more than its budget: a solver that keeps to it may still be busy writing
 LATE = 0.85  # of the longest that a solver may take is what it is told: stopped for being late, it leaves nothing
-BYTES = 1 << 31  # of a file that is read
 
 
 def plan(around: Around, setup: Setup) -> list[Candidate]:
@@ -73,7 +69,7 @@ async def run_candidate(
                                           read=[path.absolute() for path in read if path.exists()],
                                           seconds=1.25 * seconds + GRACE)  # fmt: skip
         (folder / "log.txt").write_text(outcome.output)
-        if failures := failure_of(outcome, "solve"):
+        if failures := run_failures(outcome, "solve"):
             return name, found | {"error": failures[0].message}
     scored = await score_folder(around, state, folder)
     return name, found | scored | {"seconds": round(time.monotonic() - start, 1)}
@@ -83,13 +79,6 @@ def complete(folder: Path) -> bool:
     return (folder / "oof.csv").is_file() and (folder / "test.csv").is_file()
 
 
-def read_left(folder: Path, file: str) -> pd.DataFrame:
-    """A table that code has left in its folder, read without following links. Raises UserError, OSError, ValueError."""
-    import pandas as pd
-
-    return pd.read_csv(io.BytesIO(open_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
-
-
 async def score_folder(around: Around, state: State, folder: Path) -> dict[str, Any]:
     """Our own score of a candidate's out-of-fold predictions, in all and fold by fold; {error} where a file fails."""
     setup, truth = around.setup, read_targets(around.workspace)
@@ -97,31 +86,23 @@ async def score_folder(around: Around, state: State, folder: Path) -> dict[str, 
     frames = {}
     for split in ("oof", "test"):
         try:
-            frames[split] = read_left(folder, f"{split}.csv")
+            frames[split] = read_output(folder, f"{split}.csv")
         except (UserError, OSError, ValueError) as error:
             return {"error": f"{split}.csv: {error}"}
         if failures := check_predictions(frames[split], setup, ids[split], split):
             return {"error": failures[0].message}
     if code := state.get("metric_code"):
-        values, _ = await measured(around, around.workspace / "code" / code, truth, [frames["oof"]])
+        values, _ = await measure_predictions(around, around.workspace / "code" / code, truth, [frames["oof"]])
         if not values:
             return {"error": "the metric's code gave no number"}
         return {"score": values[0], "folds": []}
     each: list[float | None] = []
-    for rows in by_fold(around):
+    for rows in rows_by_fold(around.workspace):
         try:
             each.append(round(score(setup, truth.iloc[rows], frames["oof"].iloc[rows]), 6))
         except UserError:  # a fold of one class has no AUC
             each.append(None)
     return {"score": score(setup, truth, frames["oof"]), "folds": each}
-
-
-def by_fold(around: Around) -> list[Any]:
-    """The training rows of each fold, as positions."""
-    import numpy as np
-
-    fold = load(around.workspace).fold
-    return [np.flatnonzero(fold == number) for number in np.unique(fold)]
 
 
 async def constant(around: Around, state: State) -> dict[str, Any]:
@@ -169,7 +150,7 @@ async def better(
     best = dict(state.get("best", {}))
     if "error" in found or not is_better(around.setup, found["score"], best.get("score")):
         return best, None
-    test = read_left(around.workspace / "candidates" / found["folder"], "test.csv")
+    test = read_output(around.workspace / "candidates" / found["folder"], "test.csv")
     file = around.workspace / "submissions" / f"{found['folder']}.csv"
     failures = await write_checked(around, state, test, file, thresholds)
     if failures:
@@ -185,7 +166,7 @@ async def write_checked(
     """Test predictions as a checked submission file, by the accepted form."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if code := state.get("format_code"):
-        failures, _ = await formed(around, around.workspace / "code" / code, test, file)
+        failures, _ = await format_predictions(around, around.workspace / "code" / code, test, file)
         return failures
     write_submission(test, around.setup, around.source.data, file, thresholds)
     return check_submission(file, around.setup, around.source.data)
@@ -211,36 +192,3 @@ def note_score(
     work.note(Step(kind=f"{stage}.score", output=name, evidence=(score,), verdict=verdict, reward=reward))
     around.say(f"{name}: {setup.metric} {found['score']:.5f} by cross-validation in {found['seconds']:.0f} s{mark}"
                f" · {max(around.clock.left, 0):.0f} s left")  # fmt: skip
-
-
-async def measured(
-    around: Around, folder: Path, truth: pd.DataFrame, predictions: Sequence[pd.DataFrame]
-) -> tuple[list[float], Outcome]:
-    """The metric code in `folder` on prediction frames, one number each; none where it fails."""
-    work = fresh(folder)
-    save(truth, work / "truth.csv")
-    for number, frame in enumerate(predictions):
-        save(frame, work / f"predictions-{number:03d}.csv")
-    outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
-    try:
-        values = json.loads(open_inside(work, "values.json", 1 << 20)) if outcome.ok else []
-    except (UserError, ValueError, OSError):
-        values = []
-    good = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return (good if len(good) == len(predictions) else []), outcome
-
-
-async def formed(around: Around, folder: Path, predictions: pd.DataFrame, file: Path) -> tuple[list[Failure], Outcome]:
-    """The form code in `folder` on predictions, checked, into `file`."""
-    setup, data = around.setup, around.source.data
-    work = fresh(folder)
-    save(predictions, work / "predictions.csv")
-    save(read_table(data / setup.sample, text=True), work / "sample.csv")
-    outcome = await around.in_sandbox(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
-    if failures := failure_of(outcome, "format"):
-        return failures, outcome
-    try:
-        file.write_bytes(open_inside(work, "submission.csv", BYTES))
-    except (UserError, OSError) as error:
-        return [Failure(test="submission is a file", stage="format", message=str(error))], outcome
-    return check_submission(file, setup, data), outcome

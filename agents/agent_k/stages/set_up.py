@@ -3,7 +3,6 @@ decide. What the model says against what the files and pages show does not pass.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,26 +10,23 @@ from typing import TYPE_CHECKING, Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.context import CODE, MODEL, Around, State
-from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.contract import MODALITIES, Setup
 from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.model.ask import Silent, choices, object_schema, parse_json
 from agentkd.agents.agent_k.model.coding import Work, write_code
 from agentkd.agents.agent_k.model.trials import adopt_maps, lower, pretended, try_form, try_maps, try_metric
 from agentkd.agents.agent_k.scoring.scorer import METRICS, find_metric, known, score, true_values
 from agentkd.agents.agent_k.understand.setup_from_files import Sniffed, fits, sniff
-from agentkd.agents.agent_k.understand.split import parting
 from agentkd.agents.agent_k.understand.tables import Files, columns, read_table
+from agentkd.agents.agent_k.workspace.build import build_maps
 from agentkd.agents.agent_k.workspace.checks import (
     Failure,
     check_maps,
     check_metric,
     check_submission,
-    leaking,
     passed,
 )
-from agentkd.agents.agent_k.workspace.files import read_csv
-from agentkd.agents.agent_k.workspace.folds import make_folds
-from agentkd.agents.agent_k.workspace.maps import read_targets, save, save_setup, write_maps
+from agentkd.agents.agent_k.workspace.maps import read_targets, save, save_setup
 from agentkd.agents.agent_k.workspace.submission_file import submission
 from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIRMS = 2  # answers that may correct the facts before they stay as sniffed
-FOLDS = 5
 ROWS = 3  # of a table shown to the model
 PLURAL = {"label": "labels", "probability": "probabilities", "value": "values"}
 
@@ -49,7 +44,7 @@ async def fetch(around: Around, state: State) -> Command[str]:
     work = Work.on(state)
     source = around.source
     found = sniff(source.data, source.text, source.metric, around.config.settled())
-    said = make_maps(around, found.setup)
+    said = rebuild_maps(around, found.setup)
     found = Sniffed(around.setup, [*found.doubts, *said])
     for doubt in found.doubts:
         around.say(doubt)
@@ -68,30 +63,8 @@ async def fetch(around: Around, state: State) -> Command[str]:
     return Command(goto="draft", update=work.update(accepted={"fetch": CODE}))
 
 
-def make_maps(around: Around, setup: Setup) -> list[str]:
-    """Maps and folds of a set-up, in place of those before, and what was decided for them, one line each: columns that
-    give the target away are no inputs, and folds are parted as the test rows are."""
-    folder, data = around.workspace / "maps", around.source.data
-    if folder.exists():
-        shutil.rmtree(folder)
-    groups = write_maps(setup, data, around.workspace)
-    targets = read_targets(around.workspace)
-    if not setup.tab:
-        save(make_folds(setup, targets, FOLDS, around.config.seed, groups), folder / "folds.csv")
-        return []
-    train, test = (read_csv(map_file(around.workspace, split, "tab")) for split in ("train", "test"))
-    parted = parting(train, test)
-    leaks = set(leaking(train, targets, setup))
-    kept = tuple(name for name in setup.tab if name not in leaks)
-    said = list(parted.said)
-    if leaks and (kept or setup.txt or setup.img):
-        shutil.rmtree(folder)
-        write_maps(setup.model_copy(update={"tab": kept}), data, around.workspace)
-        said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
-    if parted.groups is not None and (groups is None or parted.groups.groupby(groups).nunique().max() == 1):
-        groups = parted.groups  # which hold the rows of an id together, too
-    save(make_folds(setup, targets, FOLDS, around.config.seed, groups, parted.order), folder / "folds.csv")
-    return said
+def rebuild_maps(around: Around, setup: Setup) -> list[str]:
+    return build_maps(setup, around.source.data, around.workspace, around.config.seed)
 
 
 async def understand(around: Around, state: State) -> Command[str]:
@@ -170,7 +143,7 @@ def try_facts(around: Around, setup: Setup, wanted: Setup) -> list[Failure]:
     """Maps and metric of corrected facts, tested before they count; those of `setup` again where they fail."""
     said: list[str] = []
     try:
-        said = make_maps(around, wanted)
+        said = rebuild_maps(around, wanted)
         wanted, truth = around.setup, read_targets(around.workspace)
         failures = check_maps(wanted, around.source.data, around.workspace) or check_metric(
             lambda frame: score(wanted, truth, frame), perfect_predictions(wanted, truth), wanted, around.config.seed
@@ -178,7 +151,7 @@ def try_facts(around: Around, setup: Setup, wanted: Setup) -> list[Failure]:
     except (UserError, ValueError) as error:
         failures = [fault(str(error))]
     if failures:
-        make_maps(around, setup)
+        rebuild_maps(around, setup)
     else:
         for line in said:
             around.say(line)
@@ -203,7 +176,7 @@ async def modalities(around: Around, state: State) -> Command[str]:
         wanted, failures = moved(setup, parse_json(answer), around.source.data)
         work.note(verdict_step("modalities.test", "modalities", failures))
         if not failures and wanted != setup:
-            make_maps(around, wanted)
+            rebuild_maps(around, wanted)
             author = MODEL
     except Silent:
         pass
@@ -243,7 +216,7 @@ async def maps(around: Around, state: State) -> Command[str]:
     except Silent:
         own = False
     if asked:  # what the model had written before is at fault
-        make_maps(around, sniff_again(around))
+        rebuild_maps(around, sniff_again(around))
     if own:
         written = await write_code(around, state, work, "maps", lambda folder: try_maps(around, folder),
                                    setup=True, number=asked)  # fmt: skip

@@ -18,6 +18,7 @@ from agentkd.agents.agent_k.context import CODE, MODEL, Around, State
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.model.coding import Work, may_go_back, write_code
+from agentkd.agents.agent_k.model.run_code import read_output
 from agentkd.agents.agent_k.model.trials import try_features, try_solution
 from agentkd.agents.agent_k.scoring.blend import best_blend
 from agentkd.agents.agent_k.scoring.scorer import METRICS
@@ -30,7 +31,6 @@ from agentkd.agents.agent_k.stages.candidates import (
     gain,
     note_score,
     plan,
-    read_left,
     run_candidate,
     score_folder,
 )
@@ -230,8 +230,8 @@ async def ensemble(around: Around, state: State) -> Command[str]:
     if len(good) < (1 if cuts else 2) or state.get("metric_code"):
         return Command(goto="validate", update=work.update(best=best))
     root = around.workspace / "candidates"
-    frames = {name: (read_left(root / item["folder"], "oof.csv"),
-                     read_left(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
+    frames = {name: (read_output(root / item["folder"], "oof.csv"),
+                     read_output(root / item["folder"], "test.csv")) for name, item in good.items()}  # fmt: skip
     folds = read_csv(around.workspace / "maps" / "folds.csv")
     start = time.monotonic()
     job = asyncio.ensure_future(asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=around.config.seed))

@@ -121,3 +121,9 @@ def load(workspace: Path, features: Path | None = None) -> Data:
     except FileNotFoundError:
         raise UserError(f"{workspace} is no workspace: it has no maps/setup.json") from None
     return Data(workspace, setup, features)
+
+
+def rows_by_fold(workspace: Path) -> list[Array]:
+    """The training rows of each fold, as positions."""
+    fold = load(workspace).fold
+    return [np.flatnonzero(fold == number) for number in np.unique(fold)]

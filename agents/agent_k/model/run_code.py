@@ -1,0 +1,92 @@
+"""Run the code of a folder in the sandbox, in a fresh work folder below it, and read back what it wrote."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.context import Around
+from agentkd.agents.agent_k.understand.tables import read_table
+from agentkd.agents.agent_k.workspace.checks import Failure, check_submission
+from agentkd.agents.agent_k.workspace.maps import save
+from agentkd.errors import UserError
+from agentkd.sandbox.sandbox import Outcome, open_inside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HARNESS = "agentkd.agents.agent_k.model.harness"
+CODE_SECONDS = 60.0  # for code that is called once; a solution has its own limit
+BYTES = 1 << 31  # of a file that is read
+
+
+def make_work_folder(folder: Path, name: str = "work") -> Path:
+    """An empty work folder beside code.py, with a copy of it: the sandbox may write there and nowhere else, and what an
+    earlier run of the code left behind, links included, is gone before we write into it."""
+    work = folder / name
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    shutil.copy(folder / "code.py", work / "code.py")
+    return work
+
+
+def run_failures(outcome: Outcome, stage: str) -> list[Failure]:
+    """What the sandbox says of code that did not end well, in the test's words."""
+    if outcome.ok:
+        return []
+    lines = outcome.output.strip().splitlines()
+    what = f"ended with code {outcome.code}"
+    if outcome.stopped:  # the sandbox's last line says at which limit
+        what = lines.pop().strip("[]") if lines else f"stopped, over its limit of {outcome.stopped}"
+    lines = lines or ["it printed nothing"]
+    before = " | ".join(lines[-12:-1])[-700:]
+    message = f"{what}: {lines[-1][:400]}" + (f" (before it: {before})" if before else "")
+    return [Failure(test=f"{stage} code runs", stage=stage, message=message)]
+
+
+def read_output(folder: Path, file: str) -> pd.DataFrame:
+    """A table that code has left in its folder, read without following links. Raises UserError, OSError, ValueError."""
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(open_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
+
+
+async def measure_predictions(
+    around: Around, folder: Path, truth: pd.DataFrame, predictions: Sequence[pd.DataFrame]
+) -> tuple[list[float], Outcome]:
+    """The metric code in `folder` on prediction frames, one number each; none where it fails."""
+    work = make_work_folder(folder)
+    save(truth, work / "truth.csv")
+    for number, frame in enumerate(predictions):
+        save(frame, work / f"predictions-{number:03d}.csv")
+    outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
+    try:
+        values = json.loads(open_inside(work, "values.json", 1 << 20)) if outcome.ok else []
+    except (UserError, ValueError, OSError):
+        values = []
+    good = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return (good if len(good) == len(predictions) else []), outcome
+
+
+async def format_predictions(
+    around: Around, folder: Path, predictions: pd.DataFrame, file: Path
+) -> tuple[list[Failure], Outcome]:
+    """The form code in `folder` on predictions, checked, into `file`."""
+    setup, data = around.setup, around.source.data
+    work = make_work_folder(folder)
+    save(predictions, work / "predictions.csv")
+    save(read_table(data / setup.sample, text=True), work / "sample.csv")
+    outcome = await around.in_sandbox(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
+    if failures := run_failures(outcome, "format"):
+        return failures, outcome
+    try:
+        file.write_bytes(open_inside(work, "submission.csv", BYTES))
+    except (UserError, OSError) as error:
+        return [Failure(test="submission is a file", stage="format", message=str(error))], outcome
+    return check_submission(file, setup, data), outcome

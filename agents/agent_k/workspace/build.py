@@ -1,0 +1,43 @@
+"""Build a workspace's maps and folds from a set-up, without a model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from agentkd.agents.agent_k.contract import Setup, map_file
+from agentkd.agents.agent_k.understand.split import parting
+from agentkd.agents.agent_k.workspace.checks import leaking
+from agentkd.agents.agent_k.workspace.files import read_csv
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from agentkd.agents.agent_k.workspace.maps import read_targets, save, write_maps
+
+FOLDS = 5
+
+
+def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str]:
+    """Replace a workspace's maps and folds by those of a set-up; returns what was decided, one line each.
+
+    Columns that give the target away are left out of the inputs, and the training rows are split into folds as the test
+    rows were split off."""
+    folder = workspace / "maps"
+    if folder.exists():
+        shutil.rmtree(folder)
+    groups = write_maps(setup, data, workspace)
+    targets = read_targets(workspace)
+    if not setup.tab:
+        save(make_folds(setup, targets, FOLDS, seed, groups), folder / "folds.csv")
+        return []
+    train, test = (read_csv(map_file(workspace, split, "tab")) for split in ("train", "test"))
+    parted = parting(train, test)
+    leaks = set(leaking(train, targets, setup))
+    kept = tuple(name for name in setup.tab if name not in leaks)
+    said = list(parted.said)
+    if leaks and (kept or setup.txt or setup.img):
+        shutil.rmtree(folder)
+        write_maps(setup.model_copy(update={"tab": kept}), data, workspace)
+        said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
+    if parted.groups is not None and (groups is None or parted.groups.groupby(groups).nunique().max() == 1):
+        groups = parted.groups  # which also keep the rows of an id together
+    save(make_folds(setup, targets, FOLDS, seed, groups, parted.order), folder / "folds.csv")
+    return said
