@@ -1,7 +1,10 @@
-"""One flat, frozen config a stage, and the recipes that fill it.
+"""One flat, frozen config per stage, and the recipes that fill it.
 
-Precedence: field default < recipe (flat YAML) < option or `key=value` on the command line. What the user leaves
-open (`None`) is derived by `derive_*` and printed, so that config.yaml holds every value that was used.
+Precedence: field default < recipe (flat YAML) < option or `key=value` on the command line. A stage derives the values
+that the user leaves open (`None`) and prints them, so config.yaml holds every value that was used.
+
+A field's description is its only documentation: `--help` prints it. It ends with `[default: …]` where the default is
+derived; other defaults are added by `--help` itself.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ from agentkd.errors import UserError
 
 
 class StageConfig(BaseModel):
-    """Common to all stages. Fields in `EXTENT` may grow when a directory is resumed, all others identify it."""
+    """Fields of every stage. Those in `EXTENT` may grow when a directory is resumed, all others identify it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     EXTENT: ClassVar[frozenset[str]] = frozenset()
 
-    out: str | None = None
-    seed: int = 0
+    out: str | None = Field(None, description="directory to write, and to resume [default: derived and printed]")
+    seed: int = Field(0, description="seed of every random choice")
 
 
 class GenerateConfig(StageConfig):
@@ -48,41 +51,70 @@ class GenerateConfig(StageConfig):
         }
     )
 
-    task: str = "geo"
-    data: str | None = None
-    kb: str | None = None
-    split: str | None = None
-    limit: int | None = Field(None, ge=1)
-    agent: str = "kd-cot"
-    teacher: str | None = None
-    vllm_args: str = ""
-    retriever: str | None = None
-    paths: int | None = Field(None, ge=1, description="relation paths that a model chooses from [5; path-writer: 12]")
-    hops: int | None = Field(None, ge=1, description="longest relation path, in KB edges; default: the task's")
-    rounds: int = Field(4, ge=1, description="rounds of KD-CoT at most")
-    demos: str | None = Field(None, description="run directories of verified traces to take examples from")
+    task: str = Field("geo", description="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file of questions")
+    data: str | None = Field(None, description="folder with the task's files [default: the hub; geo is packaged]")
+    kb: str | None = Field(
+        None, description="a TSV of head, relation, tail; a SPARQL URL; or wikidata [default: the task's own]"
+    )
+    split: str | None = Field(None, description="split of the task [default: generate: train; eval: test, else dev]")
+    limit: int | None = Field(None, ge=1, description="a seeded subset of so many questions [default: all]")
+    agent: str = Field("kd-cot", description="{agents}")
+    teacher: str | None = Field(
+        None,
+        description="local, vllm:MODEL, openai:MODEL, URL#MODEL or none [default: $AGENTKD_TEACHER, else vLLM where a "
+        "GPU is seen, else local]",
+    )
+    vllm_args: str = Field("", description="arguments for the vLLM server that agentkd starts")
+    retriever: str | None = Field(
+        None,
+        description="bm25, dense, hybrid, or a folder from `feedback` [default: hybrid where installed, else bm25]",
+    )
+    paths: int | None = Field(
+        None, ge=1, description="relation paths that a model chooses from [default: 5; path-writer: 12]"
+    )
+    hops: int | None = Field(None, ge=1, description="longest relation path in KB edges [default: by the task]")
+    rounds: int = Field(4, ge=1, description="most rounds of KD-CoT per question")
+    demos: str | None = Field(
+        None, description="run directories whose verified traces are the worked examples [default: packaged ones]"
+    )
     examples: int = Field(6, ge=0, description="worked examples shown to the reader")
-    shuffle: bool = Field(False, description="a control: the tails of each of the KB's relations are permuted")
-    reader: str | None = Field(None, description="complete (a pattern, for small models) or choose (instructed)")
-    trust: float | None = Field(None, ge=0, description="nats that the model's choice adds; default: by the model")
-    votes: int | None = Field(None, ge=1, description="readings of the reader `complete`; default: by the server")
-    constrain: Literal["kb", "none"] | None = Field(None, description="path-writer: only paths that the KB holds [kb]")
-    judge: bool = Field(False, description="the teacher judges what is proven, before gold does")
-    rationalise: bool = Field(False, description="a second chance, hinted by gold and flagged, for what stays unproven")
-    samples: int = Field(1, ge=1)
-    until_verified: bool = Field(False, description="no more samples for a question that has a verified one")
-    temperature: float | None = Field(None, ge=0, description="default: 0 for one sample, 0.7 for more")
-    concurrency: int | None = Field(None, ge=1)
-    max_tokens: int | None = Field(None, ge=1, description="prompt and completion tokens for the whole run")
-    max_usd: float | None = Field(None, gt=0, description="US dollars for the whole run")
+    shuffle: bool = Field(False, description="control: permute the tails of each relation of the KB")
+    reader: str | None = Field(
+        None, description="complete (continue a pattern) or choose (follow an instruction) [default: by the model]"
+    )
+    trust: float | None = Field(None, ge=0, description="nats that the model's choice adds [default: by the model]")
+    votes: int | None = Field(
+        None, ge=1, description="readings per question of the reader `complete` [default: by the server]"
+    )
+    constrain: Literal["kb", "none"] | None = Field(
+        None, description="kb: a path-writer writes only paths that the KB holds; none: anything [default: kb]"
+    )
+    judge: bool = Field(False, description="let the teacher judge what is proven, before gold does")
+    rationalise: bool = Field(
+        False, description="a second chance, hinted by gold and flagged, for questions that stay unproven"
+    )
+    samples: int = Field(1, ge=1, description="traces per question")
+    until_verified: bool = Field(False, description="stop sampling a question once a sample is verified")
+    temperature: float | None = Field(
+        None, ge=0, description="sampling temperature [default: 0 for one sample, 0.7 for more]"
+    )
+    concurrency: int | None = Field(None, ge=1, description="questions in flight [default: 4 local, 32 served]")
+    max_tokens: int | None = Field(
+        None, ge=1, description="stop before the run has used so many prompt and completion tokens [default: no limit]"
+    )
+    max_usd: float | None = Field(
+        None, gt=0, description="stop before the run has cost so many US dollars [default: no limit]"
+    )
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one response")
-    token_timeout: float = Field(0.05, ge=0, description="seconds more for each token that a request asks for")
-    batch: str | None = Field(None, description="folder of batch files: requests out, answers in")
+    token_timeout: float = Field(0.05, ge=0, description="more seconds for each token that a request asks for")
+    batch: str | None = Field(
+        None, description="ask offline: requests and answers as OpenAI batch files in this folder"
+    )
 
 
 def per_stage(value: Any) -> Any:
-    """`3,1` on the command line is one number for each stage of `--method a,b`."""
+    """Split `3,1` from the command line into one number per stage of `--method a,b`."""
     parts = value.split(",") if isinstance(value, str) else value
     return parts if isinstance(parts, list | tuple) or parts is None else [parts]
 
@@ -93,42 +125,64 @@ PerStage = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], .
 class DistillConfig(StageConfig):
     """`agentkd distill`: verified traces into a student."""
 
-    traces: str | None = None
-    student: str = "smollm2-135m"
-    method: str = "sft"
-    form: Literal["path", "one-call", "dialogue"] = Field("path", description="what the student reads and writes")
+    traces: str | None = Field(None, description="a run directory [default: the newest complete one in runs/]")
+    student: str = Field("smollm2-135m", description="smollm2-135m, a directory or a hub name")
+    method: str = Field("sft", description="{methods}; a,b trains one stage after another")
+    form: Literal["path", "one-call", "dialogue"] = Field(
+        "path", description="what the student reads and writes: path, one-call or dialogue"
+    )
     control: Literal["unverified", "shuffled"] | None = Field(
-        None, description="train on what is not proven, to compare"
+        None, description="control: train on unverified or on shuffled traces"
     )
-    layers: int | None = Field(None, ge=1, description="keep so many of the student's layers, evenly spaced")
-    teacher: str | None = Field(None, description="a model; for multi-teacher several, separated by commas")
-    teachers: Literal["mix", "route"] = Field("mix", description="multi-teacher: mean of all, or one an example")
-    weights: str | None = Field(None, description="multi-teacher: of the mean, one a teacher; default: equal")
-    uld: Literal["plain", "hybrid"] = Field("plain", description="cross-tokenizer: hybrid compares equal tokens by id")
+    layers: int | None = Field(
+        None, ge=1, description="keep so many of the student's layers, evenly spaced [default: all]"
+    )
+    teacher: str | None = Field(
+        None, description="model that a method learns from; for multi-teacher several, comma-separated"
+    )
+    teachers: Literal["mix", "route"] = Field(
+        "mix", description="multi-teacher: mix (mean of all) or route (one per example)"
+    )
+    weights: str | None = Field(
+        None, description="multi-teacher: weights of the mean, comma-separated [default: equal]"
+    )
+    uld: Literal["plain", "hybrid"] = Field(
+        "plain", description="cross-tokenizer: plain, or hybrid, which compares equal tokens by id"
+    )
     divergence: Literal["forward", "reverse", "jsd", "skew", "skew-reverse"] | None = Field(
-        None, description="from teacher to student [forward, on-policy: reverse]"
+        None,
+        description="forward, reverse, jsd, skew or skew-reverse, from teacher to student "
+        "[default: forward; on-policy: reverse]",
     )
-    beta: float = Field(0.5, ge=0, le=1, description="of jsd: 0 is forward KL, 1 is reverse KL")
-    alpha: float = Field(0.1, ge=0, lt=1, description="of skew")
-    top_k: int = Field(64, ge=1, description="logits: tokens of the teacher that are kept at each position")
-    rest: Literal["bucket", "renormalise"] = Field("bucket", description="logits: the mass of all other tokens")
+    beta: float = Field(0.5, ge=0, le=1, description="jsd: 0 is forward KL, 1 is reverse KL")
+    alpha: float = Field(0.1, ge=0, lt=1, description="skew: share of the other distribution")
+    top_k: int = Field(64, ge=1, description="logits: teacher tokens kept per position")
+    rest: Literal["bucket", "renormalise"] = Field(
+        "bucket", description="logits: the mass outside the top k goes into a bucket, or renormalise"
+    )
     nll: float = Field(0.5, ge=0, le=1, description="logits, preference: weight of the trace's own tokens")
     dpo_beta: float = Field(0.1, gt=0, description="preference: how closely the student stays to its start")
-    rejected: int = Field(2, ge=1, description="preference: refused paths a verified one is compared with")
-    rollout_tokens: int = Field(64, ge=1, description="on-policy: tokens that the student writes at most")
-    rollout_temperature: float = Field(1.0, gt=0, description="on-policy: temperature of what the student writes")
-    epochs: PerStage = Field(None, description="one number, or one for each stage [3; preference and on-policy: 1]")
+    rejected: int = Field(2, ge=1, description="preference: refused paths compared with each verified one")
+    rollout_tokens: int = Field(64, ge=1, description="on-policy: most tokens per rollout")
+    rollout_temperature: float = Field(1.0, gt=0, description="on-policy: sampling temperature of the rollouts")
+    epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
     lr: PerStage = Field(
-        None, description="peak, cosine decay after a short warm-up [2e-4; preference, on-policy: 2e-5]"
+        None,
+        description="peak learning rate, cosine decay after a short warm-up, one number or one per stage "
+        "[default: 2e-4; preference and on-policy: 2e-5]",
     )
-    batch: int | None = Field(None, ge=1, description="examples a process has in memory at once [path: 16, else 4]")
-    accumulate: int = Field(1, ge=1, description="batches a step: its gradient is that of batch x accumulate examples")
+    batch: int | None = Field(None, ge=1, description="examples in memory per process [default: path: 16, else 4]")
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
-    lora: int | None = Field(None, ge=1, description="train adapters of this rank, and merge them into the weights")
-    limit: int | None = Field(None, ge=1, description="traces at most, those of rare targets first")
-    rationalised: bool = Field(True, description="learn from traces that gold has hinted, too")
-    max_length: int | None = Field(None, ge=1, description="tokens; longer examples are left out and counted")
-    precision: str = "auto"
+    lora: int | None = Field(
+        None, ge=1, description="train adapters of this rank and merge them into the weights [default: all weights]"
+    )
+    limit: int | None = Field(None, ge=1, description="most traces, those of rare targets first [default: all]")
+    rationalised: bool = Field(True, description="also learn from traces that gold has hinted")
+    max_length: int | None = Field(
+        None, ge=1, description="tokens; longer examples are left out and counted [default: the student's context]"
+    )
+    precision: str = Field("auto", description="auto, bf16 or fp32")
 
     @property
     def half(self) -> bool:
@@ -143,31 +197,40 @@ class DistillConfig(StageConfig):
 
 
 class FeedbackConfig(StageConfig):
-    """`agentkd feedback`: what traces say about relation paths, into the dense retriever."""
+    """`agentkd feedback`: train the dense retriever on what traces say about relation paths."""
 
-    traces: str | None = None
-    base: str | None = Field(None, description="encoder to start from; default: all-MiniLM-L6-v2")
-    epochs: float = Field(2.0, gt=0)
-    lr: float = Field(5e-5, gt=0)
-    batch: int = Field(16, ge=1, description="questions a step")
-    candidates: int = Field(20, ge=2, description="paths a question")
-    precision: str = "auto"
+    traces: str | None = Field(
+        None, description="run directories, comma-separated [default: the newest complete one in runs/]"
+    )
+    base: str | None = Field(None, description="encoder to start from [default: all-MiniLM-L6-v2]")
+    epochs: float = Field(2.0, gt=0, description="passes over the questions")
+    lr: float = Field(5e-5, gt=0, description="peak learning rate")
+    batch: int = Field(16, ge=1, description="questions per step")
+    candidates: int = Field(20, ge=2, description="paths per question")
+    precision: str = Field("auto", description="auto, bf16 or fp32")
 
 
 class EvalConfig(GenerateConfig):
-    """`agentkd eval`: agents and students on held-out questions. `agent` and `teacher` take comma-separated lists,
-    `model` too; every combination gets rows."""
+    """`agentkd eval`: agents and students on held-out questions. `agent`, `teacher` and `model` take comma-separated
+    lists; every combination gets rows."""
 
-    agent: str = "none"
-    model: str | None = None
-    form: Literal["path", "one-call", "dialogue"] | None = Field(None, description="of students; default: as taught")
-    predictions: str | None = None
-    matchers: str = "strict,rog"
-    baseline: str | None = Field(None, description="name of the row that the others are compared with, in pairs")
+    agent: str = Field("none", description="comma-separated: {agents}, or none")
+    model: str | None = Field(None, description="students, comma-separated: a directory, hub name or URL#MODEL")
+    form: Literal["path", "one-call", "dialogue"] | None = Field(
+        None, description="of the students: path, one-call or dialogue [default: as they were taught]"
+    )
+    predictions: str | None = Field(
+        None, description="score this JSONL of {id, question, prediction, ground_truth} instead"
+    )
+    matchers: str = Field("strict,rog", description="comma-separated: strict, rog, webqsp_official, tog_em")
+    baseline: str | None = Field(None, description="row to compare the others with, paired by question")
 
 
 class KaggleConfig(StageConfig):
-    """`agentkd kaggle run`: a competition to a submission."""
+    """`agentkd kaggle run`: from a competition to a submission. `FACTS` are the fields with which the user settles what
+    files and pages leave open."""
+
+    FACTS: ClassVar[tuple[str, ...]] = ("id", "target", "task", "metric", "positive")
 
     EXTENT: ClassVar[frozenset[str]] = frozenset(
         {
@@ -183,9 +246,9 @@ class KaggleConfig(StageConfig):
             "timeout",
             "prices",
             "vllm_args",
-            "teacher",  # to or from `none`: what one model has said is not passed off as another's (run.go_on)
+            "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.go_on)
             "threads",
-            "id",  # settled later than the first run, these begin the run anew on the same files
+            "id",  # these five, given on a resume, begin the run anew on the same files
             "target",
             "task",
             "metric",
@@ -193,32 +256,44 @@ class KaggleConfig(StageConfig):
         }
     )
 
-    competition: str = ""
-    teacher: str | None = None
-    vllm_args: str = ""
-    submit: Literal["ask", "auto", "never"] = "ask"
-    max_hours: float = Field(1.0, gt=0, description="of work, over all resumes")
-    max_usd: float | None = Field(None, gt=0)
-    max_tokens: int | None = Field(None, ge=1)
-    max_submissions: int = Field(1, ge=0, description="files that the run may send")
-    candidates: int | None = Field(None, ge=1, description="solutions tried at most")
-    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
-    memory_mb: int = Field(4096, ge=256, description="of one run in the sandbox")
-    disk_mb: int = Field(4096, ge=16, description="that one run in the sandbox may write")
-    threads: int | None = Field(None, ge=1, description="of the solvers; default: all cores")
-    id: str | None = Field(None, description="the column of ids, where it is not found")
-    target: str | None = Field(None, description="the column, or columns a,b, to be predicted")
-    task: Literal["binary", "multiclass", "multilabel", "regression"] | None = None
-    metric: str | None = Field(None, description="the metric's name, where the pages do not tell")
-    positive: str | None = Field(None, description="of two classes the one whose probability, or F1, is asked for")
+    competition: str = Field("", description="a Kaggle URL or name, or a folder with the same files")
+    teacher: str | None = Field(
+        None,
+        description="local, vllm:MODEL, openai:MODEL, URL#MODEL, or none: without a model [default: $AGENTKD_TEACHER, "
+        "else vLLM where a GPU is seen, else local]",
+    )
+    vllm_args: str = Field("", description="arguments for the vLLM server that agentkd starts")
+    submit: Literal["ask", "auto", "never"] = Field(
+        "ask", description="send the file to Kaggle: ask, auto or never; without a terminal, ask is never"
+    )
+    max_hours: float = Field(1.0, gt=0, description="hours of work, over all resumes")
+    max_usd: float | None = Field(
+        None, gt=0, description="stop asking the model before it has cost so many US dollars [default: no limit]"
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="stop asking the model before it has used so many tokens [default: no limit]"
+    )
+    max_submissions: int = Field(1, ge=0, description="most files that the run may send")
+    candidates: int | None = Field(None, ge=1, description="most solutions to try [default: as time allows]")
+    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = Field(
+        "auto", description="isolation of model-written code: auto, bubblewrap, landlock or none"
+    )
+    memory_mb: int = Field(4096, ge=256, description="memory of one run in the sandbox, MB")
+    disk_mb: int = Field(4096, ge=16, description="disk that one run in the sandbox may write, MB")
+    threads: int | None = Field(None, ge=1, description="threads of the solvers [default: all cores]")
+    id: str | None = Field(None, description="column of ids")
+    target: str | None = Field(None, description="column to predict, or several: a,b")
+    task: Literal["binary", "multiclass", "multilabel", "regression"] | None = Field(
+        None, description="binary, multiclass, multilabel or regression"
+    )
+    metric: str | None = Field(None, description="name of the metric")
+    positive: str | None = Field(None, description="of two classes, the one whose probability or F1 counts")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
 
     def settled(self) -> dict[str, str]:
         """The facts that the user has fixed."""
-        named = {"id": self.id, "target": self.target, "task": self.task, "metric": self.metric,
-                 "positive": self.positive}  # fmt: skip
-        return {name: value for name, value in named.items() if value}
+        return {name: value for name in self.FACTS if (value := getattr(self, name))}
 
 
 Config = TypeVar("Config", bound=StageConfig)
@@ -227,7 +302,7 @@ Config = TypeVar("Config", bound=StageConfig)
 def load_config(
     kind: type[Config], *, recipe: Path | None, options: Mapping[str, Any], overrides: Sequence[str]
 ) -> Config:
-    """Merge a recipe, the command line's options (None = not given) and `key=value` words into a config.
+    """Merge a recipe, the options of the command line (None: not given) and `key=value` words into a config.
 
     Raises UserError with the field, the value and what was expected."""
     values: dict[str, Any] = {}
@@ -250,11 +325,12 @@ def load_config(
 
 
 def fields_of(kind: type[StageConfig]) -> str:
+    """The names of a config's fields, for an error message."""
     return ", ".join(kind.model_fields)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """A flat YAML mapping; nested values are refused, for a recipe is a command line written down."""
+    """Read a flat YAML mapping. Nested values are refused: a recipe is a command line written down."""
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -274,23 +350,23 @@ def default_teacher() -> str:
 
 
 def has_gpu() -> bool:
-    """True where an NVIDIA driver is loaded; asked without importing torch, which takes seconds."""
+    """Whether an NVIDIA driver is loaded. Does not import torch, which takes seconds."""
     return shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia/version").exists()
 
 
 def task_label(task: str) -> str:
-    """The task's name as it stands in a run directory's name: a user's JSONL gives its stem."""
+    """The task's name as it appears in the name of a run directory: the stem of a user's JSONL."""
     return Path(task).stem
 
 
 def slug(text: str) -> str:
-    """A text made fit for a folder's name."""
+    """The text with every character that does not fit a folder's name replaced by a dash."""
     return "".join(char if char.isalnum() or char in "-_." else "-" for char in text).strip("-")
 
 
 def has_bf16() -> bool:
-    """True where bfloat16 is computed in hardware. A CPU without AVX512-BF16 or AMX emulates it, ten times slower
-    than float32."""
+    """Whether bfloat16 is computed in hardware. A CPU without AVX512-BF16 or AMX emulates it, ten times slower than
+    float32."""
     if has_gpu():
         return True
     try:

@@ -7,7 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from agentkd.cli.help import Index, page
 from agentkd.cli.options import (
+    LIMITS,
+    MODEL,
+    OUTPUT,
     Json,
     MaxTokens,
     MaxUsd,
@@ -15,44 +19,50 @@ from agentkd.cli.options import (
     Overrides,
     Recipe,
     Seed,
+    Teacher,
     VllmArgs,
-    give,
+    print_result,
     say,
 )
 
-kaggle = typer.Typer(help="Agent K: from a competition to a submission.", no_args_is_help=True, add_completion=False)
+kaggle = typer.Typer(
+    cls=Index,
+    help="Agent K: from a competition to a submission.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
-@kaggle.command()
+@kaggle.command(cls=page("KaggleConfig", "agentkd kaggle run titanic/ target=Survived metric=accuracy --teacher none"))
 def run(
     competition: Annotated[str, typer.Argument(help="a Kaggle URL or name, or a folder with the same files")],
     overrides: Overrides = None,
     recipe: Recipe = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="as of generate, or none: without a model [$AGENTKD_TEACHER, else by the machine]"),
-    ] = None,
-    submit: Annotated[str | None, typer.Option(help="ask, auto or never [ask; never without a terminal]")] = None,
-    max_hours: Annotated[float | None, typer.Option(help="of work, over all resumes [1]")] = None,
+    teacher: Teacher = None,
+    submit: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
+    max_hours: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
-    max_submissions: Annotated[int | None, typer.Option(help="files that the run may send [1]")] = None,
-    sandbox: Annotated[str | None, typer.Option(help="auto, bubblewrap, landlock or none (docs/sandbox.md)")] = None,
+    max_submissions: Annotated[int | None, typer.Option(rich_help_panel=LIMITS)] = None,
+    sandbox: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     seed: Seed = None,
     vllm_args: VllmArgs = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """A competition to a submission. The same command resumes a run that was stopped."""
+    """Work on a competition, from its files and pages to a submission.
+
+    The same command resumes a run that was stopped.
+    """
     from agentkd.agents.agent_k.run import run as start
     from agentkd.config import KaggleConfig, load_config
 
     options = {name: value for name, value in locals().items() if name in KaggleConfig.model_fields}
     config = load_config(KaggleConfig, recipe=recipe, options=options, overrides=overrides or [])
-    give(start(config), show, as_json)
+    print_result(start(config), print_run, as_json)
 
 
-def show(result: dict[str, Any]) -> None:
+def print_run(result: dict[str, Any]) -> None:
     say(
         f"{result['best']}: {result['metric']} {result['score']:.5f} by cross-validation, of "
         f"{len(result['candidates'])} candidates in {result['seconds']:.0f} s · {result['tokens']} tokens of the model"
@@ -63,21 +73,24 @@ def show(result: dict[str, Any]) -> None:
     say(f"wrote {result['out']}/submission.csv and report.html")
 
 
-@kaggle.command()
+@kaggle.command(cls=page(example="agentkd kaggle grade runs/titanic/submission.csv competitions/titanic"))
 def grade(
     submission: Annotated[Path, typer.Argument(help="a submission's CSV")],
     competition: Annotated[Path, typer.Argument(help="a folder with competition.json and private/solution.csv")],
-    log: Annotated[Path | None, typer.Option(help="where gradings are counted [runs/gradings.jsonl]")] = None,
+    log: Annotated[Path | None, typer.Option(help="where gradings are counted [default: runs/gradings.jsonl]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a file against private labels: public and private score, percentile, medal. Every grading is logged."""
+    """Score a submission against a competition's private labels.
+
+    Prints public and private score, percentile and medal. Every grading is logged.
+    """
     from dataclasses import asdict
 
     from agentkd.eval.competition import grade as run_grade
 
     result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl")))
-    give(result, show_grade, as_json)
+    print_result(result, print_grade, as_json)
 
 
-def show_grade(result: dict[str, Any]) -> None:
+def print_grade(result: dict[str, Any]) -> None:
     say(" · ".join(f"{name} {value}" for name, value in result.items() if value not in (None, "")))

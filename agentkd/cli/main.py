@@ -16,8 +16,13 @@ import typer
 
 from agentkd import __version__
 from agentkd.cli.bench import measure
+from agentkd.cli.help import Index, complete_from, method_names, page
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.options import (
+    MODEL,
+    OUTPUT,
+    TASK,
+    Agent,
     Concurrency,
     Data,
     Json,
@@ -34,27 +39,31 @@ from agentkd.cli.options import (
     Task,
     Teacher,
     VllmArgs,
-    give,
+    print_result,
     say,
 )
 from agentkd.errors import AgentkdError, WorldError
 
+ROAD, STUDENTS, MACHINE, MORE = "The road", "Students", "This machine", "Competitions and benchmarks"
+
 app = typer.Typer(
+    cls=Index,
     help="Distil the verified reasoning of agents into small open models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-STOPPED = 130
+STOPPED = 130  # exit code of ctrl-C
+FORMS = ("path", "one-call", "dialogue")
 
 
 @app.callback()
 def root(
-    debug: Annotated[bool, typer.Option(help="show tracebacks")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
 ) -> None:
+    """Distil the verified reasoning of agents into small open models."""
     if debug:
         os.environ["AGENTKD_DEBUG"] = "1"
     if version:
@@ -62,7 +71,7 @@ def root(
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=page("GenerateConfig", "agentkd generate --task webqsp --limit 200 --samples 4"), rich_help_panel=ROAD)
 def generate(
     overrides: Overrides = None,
     recipe: Recipe = None,
@@ -73,23 +82,22 @@ def generate(
     limit: Limit = None,
     seed: Seed = None,
     teacher: Teacher = None,
-    agent: Annotated[str | None, typer.Option(help="kd-cot, cot, rag or one-call [kd-cot]")] = None,
+    agent: Agent = None,
     retriever: Retriever = None,
-    samples: Annotated[int | None, typer.Option(help="traces a question [1]")] = None,
-    rationalise: Annotated[
-        bool | None, typer.Option("--rationalise", help="gold chooses the path where no sample is proven; flagged")
-    ] = None,
+    samples: Annotated[int | None, typer.Option(rich_help_panel=MODEL)] = None,
+    rationalise: Annotated[bool | None, typer.Option("--rationalise", rich_help_panel=MODEL)] = None,
     concurrency: Concurrency = None,
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
-    batch: Annotated[
-        str | None, typer.Option(help="ask offline: requests and answers as OpenAI batch files in this folder")
-    ] = None,
+    batch: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     vllm_args: VllmArgs = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Agent traces, verified. The same command resumes a run that was stopped."""
+    """Let an agent answer a task's questions; verify and store its traces.
+
+    The same command resumes a run that was stopped.
+    """
     from agentkd.config import GenerateConfig, load_config
     from agentkd.generate import generate as run
     from agentkd.runs.progress import format_usd
@@ -110,16 +118,16 @@ def generate(
     say(f"wrote {result['out']}; next: agentkd distill --traces {result['out']}")
 
 
-@app.command()
+@app.command(cls=page("FeedbackConfig", "agentkd feedback --traces runs/geo-kd-cot"), rich_help_panel=STUDENTS)
 def feedback(
     overrides: Overrides = None,
     recipe: Recipe = None,
-    traces: Annotated[str | None, typer.Option(help="run directories, comma-separated [the newest in runs/]")] = None,
+    traces: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
     seed: Seed = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """What traces say about relation paths, into the dense retriever."""
+    """Train the dense retriever on what traces say about relation paths."""
     from agentkd.config import FeedbackConfig, load_config
     from agentkd.distill.retriever import feedback as run
 
@@ -137,25 +145,37 @@ def feedback(
     say(f"wrote {result['out']}; use it with --retriever {result['out']}")
 
 
-@app.command()
+@app.command(cls=page("DistillConfig", "agentkd distill --traces runs/geo-kd-cot --method sft"), rich_help_panel=ROAD)
 def distill(
     overrides: Overrides = None,
     recipe: Recipe = None,
-    traces: Annotated[str | None, typer.Option(help="a run directory [the newest complete one in runs/]")] = None,
-    student: Annotated[str | None, typer.Option(help="smollm2-135m, a directory or a hub name")] = None,
+    traces: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
+    limit: Limit = None,
+    student: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     method: Annotated[
-        str | None, typer.Option(help="sft, logits, on-policy, preference …; a,b: stages (docs/distill.md) [sft]")
+        str | None, typer.Option(autocompletion=complete_from(method_names), rich_help_panel=MODEL)
     ] = None,
-    form: Annotated[str | None, typer.Option(help="path, one-call or dialogue (docs/distill.md) [path]")] = None,
-    limit: Annotated[int | None, typer.Option(help="traces at most, rare paths first [all]")] = None,
+    form: Annotated[
+        str | None, typer.Option(autocompletion=complete_from(lambda: list(FORMS)), rich_help_panel=MODEL)
+    ] = None,
+    teacher: Teacher = None,
     seed: Seed = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="what it would take: memory, disk, steps and, measured, time; then stop")
+        bool,
+        typer.Option(
+            "--plan",
+            help="print the memory, disk, steps and measured time that it takes; then stop",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Verified traces into a small student, with TRL."""
+    """Distil verified traces into a small student, with TRL.
+
+    The stages of --method sft,on-policy are trained one after another.
+    The same command resumes a run that was stopped.
+    """
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import processes
     from agentkd.distill.plan import plan as make_plan
@@ -178,7 +198,7 @@ def distill(
     say(f"wrote {result['out']}; next: agentkd eval --model {result['out']}")
 
 
-@app.command("eval")
+@app.command("eval", cls=page("EvalConfig", "agentkd eval --model students/geo-sft"), rich_help_panel=ROAD)
 def evaluate(
     overrides: Overrides = None,
     recipe: Recipe = None,
@@ -189,21 +209,21 @@ def evaluate(
     limit: Limit = None,
     seed: Seed = None,
     teacher: Teacher = None,
-    agent: Annotated[str | None, typer.Option(help="agents, comma-separated, or none [kd-cot]")] = None,
-    model: Annotated[str | None, typer.Option(help="students, comma-separated: directory, hub name, URL#MODEL")] = None,
+    agent: Agent = None,
+    model: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     retriever: Retriever = None,
     concurrency: Concurrency = None,
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
     vllm_args: VllmArgs = None,
-    constrain: Annotated[str | None, typer.Option(help="kb: a student writes paths of the KB only; none [kb]")] = None,
-    matchers: Annotated[str | None, typer.Option(help="strict, rog, webqsp_official, tog_em [strict,rog]")] = None,
-    baseline: Annotated[str | None, typer.Option(help="the row to compare the others with, in pairs")] = None,
-    predictions: Annotated[str | None, typer.Option(help="score this JSONL of predictions instead")] = None,
+    constrain: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
+    matchers: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
+    baseline: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
+    predictions: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Agents and students on held-out questions: scores with intervals, faithfulness and cost."""
+    """Score agents and students on held-out questions, with intervals and cost."""
     from agentkd.config import EvalConfig, load_config
     from agentkd.eval.kbqa import evaluate as run
     from agentkd.eval.table import show
@@ -219,26 +239,29 @@ def evaluate(
         say(f"wrote {result['out']} (report.html, metrics.json and each system's answers)")
 
 
-@app.command()
+@app.command(cls=page(example="agentkd report runs/geo-kd-cot"), rich_help_panel=ROAD)
 def report(
     run: Annotated[Path, typer.Argument(help="the directory of a run, an evaluation or a student")],
     as_json: Json = False,
 ) -> None:
-    """One self-contained page, report.html, in the directory. Every stage writes it at its end."""
+    """Write report.html, one self-contained page, into a run's directory.
+
+    Every stage writes it at its end; this command writes it again.
+    """
     from agentkd.report.write import write_report
 
     path = write_report(run)
     print(json.dumps({"out": str(path)}) if as_json else path)
 
 
-@app.command()
+@app.command(cls=page(example="agentkd export students/geo-sft --dtype f16"), rich_help_panel=STUDENTS)
 def export(
     student: Annotated[str, typer.Argument(help="a student's directory, smollm2-135m or a hub name")],
-    dtype: Annotated[str, typer.Option(help="f32 or f16, of the matrices")] = "f32",
-    out: Annotated[Path | None, typer.Option(help="the file to write [STUDENT/model-DTYPE.gguf]")] = None,
+    dtype: Annotated[str, typer.Option(help="f32 or f16, for the matrices")] = "f32",
+    out: Annotated[Path | None, typer.Option(help="the file to write [default: STUDENT/model-DTYPE.gguf]")] = None,
     as_json: Json = False,
 ) -> None:
-    """A student as one GGUF file, for llama.cpp and --teacher local:FILE.gguf."""
+    """Export a student as GGUF, for llama.cpp and --teacher local:FILE.gguf."""
     from agentkd.distill.publish.gguf import export as run
 
     result = run(student, dtype=dtype, out=out)
@@ -248,14 +271,17 @@ def export(
     say(f"wrote {result['out']} ({result['bytes'] / 1e6:.0f} MB); use it with --teacher local:{result['out']}")
 
 
-@app.command()
+@app.command(cls=page(example="agentkd push students/geo-sft me/geo-student --private"), rich_help_panel=STUDENTS)
 def push(
     student: Annotated[Path, typer.Argument(help="a directory that distill wrote")],
-    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; made where it is missing")],
-    private: Annotated[bool, typer.Option("--private", help="a new repository is seen by its owner alone")] = False,
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; created where it is missing")],
+    private: Annotated[bool, typer.Option("--private", help="create the repository as private")] = False,
     as_json: Json = False,
 ) -> None:
-    """A finished student onto the Hugging Face hub: weights, card, metrics and GGUF, in one commit."""
+    """Push a finished student to the Hugging Face hub.
+
+    Weights, card, metrics and GGUF files go up in one commit.
+    """
     from agentkd.distill.publish.push import push as run
 
     result = run(student, repo, private=private)
@@ -265,16 +291,16 @@ def push(
     say(f"wrote {result['out']} ({len(result['files'])} files); next: agentkd eval --model {repo}")
 
 
-@app.command()
+@app.command(cls=page(example="agentkd serve smollm2-135m --port 8000 --slots 4"), rich_help_panel=MACHINE)
 def serve(
     model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 for all")] = "127.0.0.1",
-    slots: Annotated[int | None, typer.Option(min=1, help="requests in flight [4, or vLLM's own]")] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="requests in flight [default: 4, or vLLM's own]")] = None,
     vllm_args: VllmArgs = None,
     as_json: Json = False,
 ) -> None:
-    """A model server in the foreground, for other commands' --teacher. Ctrl-C ends it."""
+    """Serve a model for the --teacher of other commands, until ctrl-C."""
     from agentkd.serving.serve import describe
     from agentkd.serving.serve import serve as run
 
@@ -284,26 +310,26 @@ def serve(
     run(model, host=host, port=port, slots=slots, vllm_args=vllm_args or "", on_up=on_up)
 
 
-@app.command()
+@app.command(cls=page(example="agentkd doctor --api gpt-4o-mini"), rich_help_panel=MACHINE)
 def doctor(
-    measure: Annotated[bool, typer.Option(help="measure the local teacher's speed, about 10 s")] = True,
-    api: Annotated[str, typer.Option(help="the API model whose price is shown beside it")] = "gpt-4o-mini",
-    prices: Annotated[Path | None, typer.Option(help="your price table [the packaged one]")] = None,
+    measure: Annotated[bool, typer.Option(help="measure the speed of the local teacher, about 10 s")] = True,
+    api: Annotated[str, typer.Option(help="API model whose price is shown for comparison")] = "gpt-4o-mini",
+    prices: Annotated[Path | None, typer.Option(help="a price table of your own [default: the packaged one]")] = None,
     as_json: Json = False,
 ) -> None:
-    """What this machine can run, what is missing and how to get it, and what a run would cost."""
+    """Check what this machine can run, what is missing, and what a run costs."""
     from agentkd.machine.doctor import diagnose, show
 
     result = diagnose(measure=measure, api=api, prices=prices)
-    give(result, show, as_json)
+    print_result(result, show, as_json)
 
 
-app.add_typer(measure, name="bench")
-app.add_typer(kaggle, name="kaggle")
+app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
+app.add_typer(measure, name="bench", rich_help_panel=MORE)
 
 
 def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:
-    """The options of a command that are fields of its config."""
+    """Pick the options of a command that are fields of its config."""
     return {name: value for name, value in values.items() if name in fields}
 
 
@@ -313,6 +339,7 @@ def main() -> None:
 
 
 def guarded(command: Callable[[], Any]) -> int:
+    """Run a command and return its exit code; an error is printed in one line, or raised with --debug."""
     debug = "--debug" in sys.argv
     try:
         result = command()

@@ -1,4 +1,7 @@
-"""Options that several commands have, spelt and explained once, and how a command gives its result."""
+"""Options that several commands have, and how a command gives its result.
+
+Their texts are the descriptions of the config's fields, which `help.Page` fills in.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,40 @@ from typing import Annotated, Any
 
 import typer
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="any config field")]
-Recipe = Annotated[Path | None, typer.Option(help="a flat YAML file of options; the command line wins")]
-Task = Annotated[str | None, typer.Option(help="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file [geo]")]
-Data = Annotated[str | None, typer.Option(help="folder with the task's files [hub, or the package for geo]")]
-Kb = Annotated[
-    str | None, typer.Option("--kb", help="knowledge base: a TSV of head, relation, tail; a SPARQL URL; wikidata")
+from agentkd.cli.help import OUTPUT, agent_names, complete_from
+
+TASK, MODEL, LIMITS = "Task", "Model", "Limits"
+TASKS = ("geo", "webqsp", "cwq", "metaqa", "pathquestion")
+RETRIEVERS = ("bm25", "dense", "hybrid")
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="any field of the config")]
+Recipe = Annotated[
+    Path | None,
+    typer.Option(help="a flat YAML file of options; the command line wins", rich_help_panel=OUTPUT),
 ]
-Split = Annotated[str | None, typer.Option(help="[generate: train, eval: test, else dev]")]
-Limit = Annotated[int | None, typer.Option(help="a seeded subset of this many questions [all]")]
-Seed = Annotated[int | None, typer.Option(help="[0]")]
-Teacher = Annotated[
-    str | None,
-    typer.Option(help="local, vllm:MODEL, openai:MODEL or URL#MODEL [$AGENTKD_TEACHER, else by the machine]"),
-]
+Task = Annotated[str | None, typer.Option(autocompletion=complete_from(lambda: list(TASKS)), rich_help_panel=TASK)]
+Data = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
+Kb = Annotated[str | None, typer.Option("--kb", rich_help_panel=TASK)]
+Split = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
+Limit = Annotated[int | None, typer.Option(rich_help_panel=TASK)]
+Agent = Annotated[str | None, typer.Option(autocompletion=complete_from(agent_names), rich_help_panel=MODEL)]
+Teacher = Annotated[str | None, typer.Option(rich_help_panel=MODEL)]
 Retriever = Annotated[
-    str | None,
-    typer.Option(help="bm25, dense, hybrid or a folder made by feedback [hybrid where installed]"),
+    str | None, typer.Option(autocompletion=complete_from(lambda: list(RETRIEVERS)), rich_help_panel=MODEL)
 ]
-Concurrency = Annotated[int | None, typer.Option(help="questions in flight [4 local, 32 served]")]
-MaxTokens = Annotated[int | None, typer.Option(help="stop before so many tokens, prompt and completion")]
-MaxUsd = Annotated[float | None, typer.Option(help="stop before so many US dollars (docs/teachers.md)")]
-VllmArgs = Annotated[str | None, typer.Option(help="passed to the vLLM server that agentkd starts")]
-Out = Annotated[str | None, typer.Option(help="the directory to write and to resume [runs/… or students/…]")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout, all else on stderr")]
+VllmArgs = Annotated[str | None, typer.Option(rich_help_panel=MODEL)]
+Concurrency = Annotated[int | None, typer.Option(rich_help_panel=LIMITS)]
+MaxTokens = Annotated[int | None, typer.Option(rich_help_panel=LIMITS)]
+MaxUsd = Annotated[float | None, typer.Option(rich_help_panel=LIMITS)]
+Out = Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)]
+Seed = Annotated[int | None, typer.Option(rich_help_panel=OUTPUT)]
+Json = Annotated[
+    bool, typer.Option("--json", help="one JSON object on stdout, all else on stderr", rich_help_panel=OUTPUT)
+]
 
 
-def give(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
-    """A command's result, for a program or for a reader."""
+def print_result(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
+    """Print a command's result as JSON for a program, or with `show` for a reader."""
     if as_json:
         print(json.dumps(result))
     else:
@@ -44,6 +53,7 @@ def give(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json
 
 
 def say(text: str) -> None:
+    """Print a line to stderr."""
     from agentkd.runs.progress import say as print_line
 
     print_line(text)
