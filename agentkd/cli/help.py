@@ -28,8 +28,9 @@ class Page(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         fields = config_fields(self.config)
+        param: Any
         for param in self.get_params(ctx):
-            if param.name in fields and not getattr(param, "help", None):
+            if param.name in fields and not param.help:
                 param.help, param.show_default = fields[param.name], False
             record = param.get_help_record(ctx)
             if record is not None and param.name != "overrides":  # they have sections of their own

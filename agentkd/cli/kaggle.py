@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from agentkd.cli.help import Index, page
+from agentkd.cli.help import OUTPUT, Index, page
 from agentkd.cli.options import (
     LIMITS,
     MODEL,
-    OUTPUT,
     Json,
     MaxTokens,
     MaxUsd,

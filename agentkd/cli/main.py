@@ -16,11 +16,10 @@ import typer
 
 from agentkd import __version__
 from agentkd.cli.bench import measure
-from agentkd.cli.help import Index, complete_from, method_names, page
+from agentkd.cli.help import OUTPUT, Index, complete_from, method_names, page
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.options import (
     MODEL,
-    OUTPUT,
     TASK,
     Agent,
     Concurrency,
