@@ -3,6 +3,7 @@
 # answers questions over a knowledge base of world geography, its verified traces distil the same small model (TRL),
 # and the evaluation compares teacher agent, student before and student after on held-out questions.
 # Stopped half-way, the same command goes on from there; remove runs/demo* and students/demo* to start anew.
+# README.md shows the same commands, and a test compares the two.
 # usage: scripts/demo.sh [SEED]
 set -euo pipefail
 seed=${1:-0}
