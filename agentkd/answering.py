@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkd.agents import MODEL_FREE
@@ -20,7 +19,9 @@ from agentkd.runs.interrupt import Drain
 from agentkd.runs.progress import Progress
 from agentkd.runs.store import Run, is_complete, read_lines
 from agentkd.serving.server import LOCAL_SLOTS
-from agentkd.teacher.open import NO_TEACHER, Teacher, TokenLimit
+from agentkd.teacher.budget import TokenLimit
+from agentkd.teacher.chat import NO_TEACHER
+from agentkd.teacher.client import Teacher
 from agentkd.trace import Draft, Step, Trace, Verdict
 from agentkd.verify import check_draft, join_gold
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from agentkd.agents.base import Agent
     from agentkd.retrievers.graph import Graph
     from agentkd.tasks.task import Gold, Question
-    from agentkd.teacher.open import Chat
+    from agentkd.teacher.chat import Chat
     from agentkd.world import TaskWorld
 
 Config = TypeVar("Config", bound=GenerateConfig)
@@ -50,13 +51,6 @@ def derive_config(config: Config, *, split: str, out: str, hops: int) -> Config:
             "out": config.out or out,
         }
     )
-
-
-def client_options(config: GenerateConfig) -> dict[str, Any]:
-    """The options of `open_teacher` that the config holds, the same for `generate` and `eval`."""
-    names = ("timeout", "token_timeout", "max_tokens", "max_usd")
-    paths = {name: Path(value) if (value := getattr(config, name)) else None for name in ("prices", "batch")}
-    return {**{name: getattr(config, name) for name in names}, **paths}
 
 
 def list_outstanding(questions: Sequence[Question], samples: int, run: Run) -> list[tuple[Question, int]]:

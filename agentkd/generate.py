@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.answering import client_options, close_run, collect_traces, derive_config, list_outstanding
+from agentkd.answering import close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
 from agentkd.errors import UserError
 from agentkd.report.write import write_report
@@ -17,7 +16,10 @@ from agentkd.runs.progress import say
 from agentkd.runs.store import Run, is_complete
 from agentkd.runs.summary import RATIONALISED_SAMPLE, summarise_run, verified_ids
 from agentkd.serving.server import LOCAL_SLOTS
-from agentkd.teacher.open import Cache, NoTeacher, open_teacher
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.chat import NoTeacher
+from agentkd.teacher.open import open_teacher
+from agentkd.teacher.options import TeacherOptions
 from agentkd.world import TaskWorld, path_count
 
 if TYPE_CHECKING:
@@ -59,9 +61,7 @@ async def _generate(world: TaskWorld, run: Run, missing: Sequence[tuple[Question
     async with open_teacher(
         str(config.teacher),
         run=run.path,
-        **client_options(config),
-        vllm_args=shlex.split(config.vllm_args),
-        slots=config.concurrency or LOCAL_SLOTS,
+        options=TeacherOptions.from_config(config, slots=config.concurrency or LOCAL_SLOTS),
         say=say,
     ) as teacher:
         agent = world.agent(config.agent, teacher)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.retrievers.graph import Graph
     from agentkd.tasks.task import Task
-    from agentkd.teacher.open import Chat
+    from agentkd.teacher.chat import Chat
 
 PATHS = 5
 PATHS_BY_AGENT = {"path-writer": 12}  # a path costs a student some four tokens, and is not shown with its answers

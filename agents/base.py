@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentkd.agents.memory import Example, Memory
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.tasks.task import Question
-    from agentkd.teacher.open import Chat
+    from agentkd.teacher.chat import Chat
 
 PREVIEW = 10  # answers of a path that a model is shown; a student can write no more than it saw
 AND = " + "  # between the labels of paths whose answers are given together

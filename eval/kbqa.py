@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
-from agentkd.answering import client_options, close_run, collect_traces, derive_config, list_outstanding
+from agentkd.answering import close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
 from agentkd.distill.data.forms import AGENTS
 from agentkd.distill.publish.card import add_results, student_of
@@ -37,14 +36,16 @@ from agentkd.models import find_weights
 from agentkd.report.write import write_report
 from agentkd.runs.progress import say
 from agentkd.runs.store import Run, is_complete, read_config, read_traces, write_atomically
+from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.in_process import BATCH, open_student, weights_identity
-from agentkd.teacher.open import NO_TEACHER, open_teacher, split_specs
+from agentkd.teacher.open import open_teacher, split_specs
+from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Trace, Usage
 from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
     from agentkd.tasks.task import Gold, Question
-    from agentkd.teacher.open import Chat
+    from agentkd.teacher.chat import Chat
 
 SERVED = ("http:", "https:", "vllm:", "openai:", "local")
 
@@ -178,12 +179,7 @@ async def _answer(world: TaskWorld, run: Run, system: System, missing: Sequence[
     concurrency = config.concurrency or 1
     if system.served:
         model = open_teacher(
-            system.model,
-            run=run.path,
-            **client_options(config),
-            vllm_args=shlex.split(config.vllm_args),
-            slots=concurrency,
-            say=say,
+            system.model, run=run.path, options=TeacherOptions.from_config(config, slots=concurrency), say=say
         )
     else:
         say(f"loading {system.model}")

@@ -25,8 +25,7 @@ from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.models import PACKAGED, find_gguf
 from agentkd.runs.progress import say
 from agentkd.serving.server import llama_server
-from agentkd.teacher.prices import BATCH_SHARE, Price, price_of, read_table
-from agentkd.teacher.prices import PACKAGED as PRICES
+from agentkd.teacher.prices import BATCH_SHARE, PRICE_TABLE, Price, find_price, read_price_table
 
 QUESTIONS = 1000
 API_SECONDS, API_IN_FLIGHT = 2.0, 32  # a call, assumed: nothing is asked of an API to find out
@@ -121,9 +120,11 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def price_of_api(model: str, prices: Path | None) -> Price:
     """A model's price in the user's table or the packaged one; UserError where neither has it."""
-    price = price_of(model, prices)
+    price = find_price(model, prices)
     if price is None:
-        raise UserError(f"no price known for {model!r}: give --prices FILE, or one of {', '.join(read_table(PRICES))}")
+        raise UserError(
+            f"no price known for {model!r}: give --prices FILE, or one of {', '.join(read_price_table(PRICE_TABLE))}"
+        )
     return price
 
 

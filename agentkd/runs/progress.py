@@ -18,6 +18,7 @@ from agentkd.trace import Usage
 console = Console(stderr=True, highlight=False)
 LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
 
+Say = Callable[[str], None]  # takes a line for the user
 T = TypeVar("T")
 
 
@@ -31,7 +32,7 @@ def say(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-async def heartbeat(job: asyncio.Future[T], line: Callable[[float], str], say: Callable[[str], None]) -> T:
+async def heartbeat(job: asyncio.Future[T], line: Callable[[float], str], say: Say) -> T:
     """What `job` gives; while it works, a line, made of the seconds so far, every LOG_EVERY seconds. Cancelled, it
     cancels the job and waits until that has tidied up."""
     start = time.monotonic()

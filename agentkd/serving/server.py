@@ -24,6 +24,7 @@ from pathlib import Path
 from agentkd.config import has_bf16
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights, is_hub_name
+from agentkd.runs.progress import Say
 from agentkd.serving.supervisor import GRACE_SECONDS
 
 LOCAL_SLOTS = 4  # requests in flight of the local teacher
@@ -197,7 +198,7 @@ class ManagedServer:
         return (errors or lines or ["it wrote nothing"])[-1][:300]
 
 
-def make_wait_reporter(say: Callable[[str], None]) -> OnWait:
+def make_wait_reporter(say: Say) -> OnWait:
     """An `on_wait` that says every WAIT_LINES seconds that the server is still starting, with its last log line."""
     reported = 0
 

@@ -14,15 +14,20 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.runs.progress import Say
 from agentkd.runs.shard import write_atomically
 from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
-from agentkd.teacher.client import Teacher, Waiting, read_reply
+from agentkd.teacher.client import Teacher
+from agentkd.teacher.exchange import AwaitsBatch
+from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.prices import BATCH_SHARE, Price
+from agentkd.teacher.reply import read_reply
 
 LINES, BYTES = 50_000, 190_000_000  # of a file at most: OpenAI takes 50,000 requests and 200 MB
 REQUESTS = re.compile(r"requests-(\d+)\.jsonl")
@@ -30,7 +35,7 @@ REQUESTS = re.compile(r"requests-(\d+)\.jsonl")
 T = TypeVar("T")
 
 
-class Desk:
+class BatchFolder:
     """Takes requests down instead of sending them. `waiting` holds those that were written and have not come back, by
     key, with the file they stand in; `refused` what was said of those that nobody will answer."""
 
@@ -51,7 +56,7 @@ class Desk:
     async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> NoReturn:
         head = json.dumps({"custom_id": key, "method": "POST", "url": f"/v1{path}"})
         self._new.setdefault(path, {})[key] = head[:-1].encode() + b', "body": ' + data + b"}\n"
-        raise Waiting("its answer comes with a batch")
+        raise AwaitsBatch("its answer comes with a batch")
 
     async def check(self, model: str) -> list[str]:
         return []
@@ -134,33 +139,26 @@ class Desk:
 
 @asynccontextmanager
 async def open_batch(
-    model: str,
-    *,
-    identity: str,
-    folder: Path,
-    api: BatchApi | None,
-    cache: Cache,
-    price: Price | None,
-    say: Callable[[str], None],
-    **options: Any,
+    endpoint: Endpoint, *, folder: Path, api: BatchApi | None, cache: Cache, options: TeacherOptions, say: Say
 ) -> AsyncIterator[Teacher]:
     """A teacher whose requests go into batch files. With `api` they are submitted, and fetched when they are done.
 
     Leaving the block raises WorldError as long as answers are missing: the run is not complete."""
+    price = endpoint.price
     folder.mkdir(parents=True, exist_ok=True)
     if api is not None:
         await api.fetch(folder, say)
     if price is not None:
         cached = None if price.cached is None else price.cached * BATCH_SHARE
         price = Price(prompt=price.prompt * BATCH_SHARE, completion=price.completion * BATCH_SHARE, cached=cached)
-    desk = Desk(folder)
+    desk = BatchFolder(folder)
     before = len(cache)
     bodies = desk.take_in(cache, price)
     say(f"batch {folder}: {len(cache) - before} answers taken in, {len(bodies)} awaited")
-    teacher = Teacher((), model, identity=identity, cache=cache, price=price, wire=desk, say=say, **options)
+    unaddressed = replace(endpoint, urls=(), price=price)
+    teacher = Teacher(unaddressed, cache=cache, options=options, wire=desk, say=say)
     for body in bodies:  # they may be paid for any moment
-        size, messages = len(json.dumps(body)), len(body.get("messages", "1"))
-        teacher.budget.expect(teacher.estimate(body, size, messages))
+        teacher.exchange.budget.expect(teacher.exchange.estimate(body, len(json.dumps(body))))
     try:
         yield teacher
     finally:

@@ -7,7 +7,7 @@ but for the moment between the API's answer and that note.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from agentkd.errors import UserError, WorldError
+from agentkd.runs.progress import Say
 from agentkd.runs.shard import write_atomically
 from agentkd.teacher.transport import complaint, proxy_for, reason
 
@@ -28,7 +29,7 @@ class BatchApi:
     def __init__(self, url: str, key: str) -> None:
         self.url, self._key = url.rstrip("/"), key
 
-    async def submit(self, folder: Path, say: Callable[[str], None]) -> None:
+    async def submit(self, folder: Path, say: Say) -> None:
         """Submit the request files that were not. Raises WorldError where the API does not take one."""
         async with self._session() as session:
             for path in sorted(folder.glob("requests-*.jsonl")):
@@ -46,7 +47,7 @@ class BatchApi:
                 write_atomically(note, json.dumps({"id": batch["id"], "fetched": False}) + "\n")
                 say(f"submitted {path} as {batch['id']}")
 
-    async def fetch(self, folder: Path, say: Callable[[str], None]) -> None:
+    async def fetch(self, folder: Path, say: Say) -> None:
         """Fetch the outputs of the batches that are over. Raises UserError for a batch that failed as a whole."""
         async with self._session() as session:
             for path in sorted(folder.glob("requests-*.jsonl")):

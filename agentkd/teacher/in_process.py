@@ -1,6 +1,6 @@
 """A transformers model that answers in this process, in batches: how `eval` runs a student without a server.
 
-Same `chat` as `teacher.Teacher`, so every agent runs on either. On a GPU, or for many questions, serve the student
+Same `chat` as `client.Teacher`, so every agent runs on either. On a GPU, or for many questions, serve the student
 with `vllm:DIR` instead.
 """
 
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.teacher.client import COMPLETE_TOKENS, Reply, as_cached, written
-from agentkd.teacher.open import Cache
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.chat import COMPLETE_TOKENS, Reply
+from agentkd.teacher.reply import mark_cached, read_string
 from agentkd.teacher.trie import Trie, log_likelihoods
 from agentkd.trace import Message, Usage, content_hash
 
@@ -95,13 +96,13 @@ class InProcess:
         weighed exactly (`trie.py`): `log_p` has their log-likelihoods, `texts` the likeliest, or n drawn ones."""
         future = asyncio.get_running_loop().create_future()
         reply = await self._ask(_Job(prompt, COMPLETE_TOKENS, temperature, sample, future, tuple(choices), n))
-        return reply if choices else reply.model_copy(update={"texts": tuple(map(written, reply.texts))})
+        return reply if choices else reply.model_copy(update={"texts": tuple(map(read_string, reply.texts))})
 
     async def _ask(self, job: _Job) -> Reply:
         """From the cache, else from a batch."""
         key = content_hash([self.identity, job.prompt, job.choices, *job.settings])
         if self.cache is not None and (hit := self.cache.get(key)) is not None:
-            return as_cached(Reply.model_validate(hit))
+            return mark_cached(Reply.model_validate(hit))
         await self._queue.put(job)
         reply = await job.done
         if self.cache is not None:

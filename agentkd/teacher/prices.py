@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from agentkd.errors import UserError
 from agentkd.trace import Frozen
 
-PACKAGED = Path(__file__).with_name("prices.yaml")
+PRICE_TABLE = Path(__file__).with_name("prices.yaml")
 BATCH_SHARE = 0.5  # of the price, for what is answered offline
 DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")  # gpt-4o-2024-08-06 costs what gpt-4o does, if not listed itself
 
@@ -31,11 +31,11 @@ class Price(Frozen):
         return (fresh * self.prompt + cached_tokens * cached + completion_tokens * self.completion) / 1e6
 
 
-def price_of(model: str, own: Path | None = None, *, packaged: bool = True) -> Price | None:
+def find_price(model: str, own: Path | None = None, *, packaged: bool = True) -> Price | None:
     """The price of a model: in the user's file, else (with `packaged`) in our table; None where neither knows it.
 
     Raises UserError for a file that is no price table."""
-    tables = [read_table(path) for path in (own, PACKAGED if packaged else None) if path is not None]
+    tables = [read_price_table(path) for path in (own, PRICE_TABLE if packaged else None) if path is not None]
     for name in (model, DATE.sub("", model)):
         for table in tables:
             if name in table:
@@ -43,7 +43,7 @@ def price_of(model: str, own: Path | None = None, *, packaged: bool = True) -> P
     return None
 
 
-def read_table(path: Path) -> dict[str, Price]:
+def read_price_table(path: Path) -> dict[str, Price]:
     form = "write `models:` and below it lines like `my-model: {prompt: 0.1, completion: 0.4}`, USD per million tokens"
     try:
         content: Any = yaml.safe_load(path.read_text())

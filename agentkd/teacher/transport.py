@@ -101,10 +101,10 @@ class Address:
 class Transport:
     """Posts to the address with the least in flight among those that are well."""
 
-    def __init__(self, urls: Sequence[str], *, api_key: str | None = None) -> None:
+    def __init__(self, urls: Sequence[str]) -> None:
         self.addresses = [Address(url) for url in urls]
         self.name = ", ".join(address.url for address in self.addresses)
-        self._key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
+        self._key = os.environ.get("OPENAI_API_KEY") or "none"
         self._open: aiohttp.ClientSession | None = None
         self._stopped = asyncio.Event()
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import sqlite3
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,14 +29,16 @@ from agentkd.runs.progress import say
 from agentkd.runs.shard import disk_error, write_atomically
 from agentkd.runs.store import Run, is_complete, without_address
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
-from agentkd.teacher.open import NO_TEACHER, Cache, open_teacher
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.chat import NO_TEACHER
+from agentkd.teacher.open import open_teacher
+from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Step, Trace, Usage, Verdict
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     from agentkd.agents.agent_k.competition.kaggle import Kaggle
-    from agentkd.teacher.open import Chat
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
 MORE = 0.05  # share of the clock that has to be left for a finished run to go on
@@ -136,10 +137,13 @@ async def _run(
 
     clock = Clock(store.path, config.max_hours * 3600)
     submissions = Submissions(store.path, kaggle, source.slug, config.submit, config.max_submissions, say)
+    options = TeacherOptions.from_config(config, slots=1)
     async with AsyncExitStack() as stack:
         asker = Asker(
             str(config.teacher),
-            lambda: stack.enter_async_context(opened_teacher(config, store.path)),
+            lambda: stack.enter_async_context(
+                open_teacher(str(config.teacher), run=store.path, options=options, say=say)
+            ),
             clock,
             say,
             stop,
@@ -158,15 +162,6 @@ async def _run(
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
         metrics = outcome(around, state) | asked
         return finish(store, around, state, metrics)
-
-
-def opened_teacher(config: KaggleConfig, run: Path) -> AbstractAsyncContextManager[Chat]:
-    """The teacher with the run's limits."""
-    return open_teacher(
-        str(config.teacher), run=run, timeout=config.timeout, max_tokens=config.max_tokens, max_usd=config.max_usd,
-        prices=Path(config.prices) if config.prices else None, vllm_args=shlex.split(config.vllm_args), slots=1,
-        say=say,
-    )  # fmt: skip
 
 
 def say_settled(config: KaggleConfig) -> str:

@@ -27,6 +27,7 @@ from agentkd.runs.progress import say
 from agentkd.runs.store import write_atomically
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher
+from agentkd.teacher.options import Endpoint
 from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def one_pass(url: str, folder: Path, count: int, seed: int) -> Clock:
     """All questions, one after the other, after a warm-up on others; its clock."""
     world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
     questions = world.task.pick("train", count + WARM_UP, seed)
-    teacher = Teacher(url, MODEL, identity=MODEL, cache=Cache(folder / "cache"))
+    teacher = Teacher(Endpoint((url,), MODEL), cache=Cache(folder / "cache"))
     clock = Clock()
     try:
         await solve(KDCoT(world.surroundings(teacher)), questions[:WARM_UP])

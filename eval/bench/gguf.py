@@ -251,7 +251,7 @@ async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]
     from agentkd.agents.base import survey_step
     from agentkd.agents.one_call import prompt, target
     from agentkd.config import GenerateConfig
-    from agentkd.teacher.open import NoTeacher
+    from agentkd.teacher.chat import NoTeacher
     from agentkd.world import TaskWorld
 
     world = TaskWorld.load(GenerateConfig(task="geo", retriever="bm25", agent="one-call", seed=seed))

@@ -29,8 +29,10 @@ from agentkd.runs.engine import run_items
 from agentkd.runs.progress import say
 from agentkd.runs.store import write_atomically
 from agentkd.teacher.cache import Cache
-from agentkd.teacher.client import Reply, Teacher
+from agentkd.teacher.chat import Reply
+from agentkd.teacher.client import Teacher
 from agentkd.teacher.open import open_teacher
+from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.trace import Message, Usage
 from agentkd.world import TaskWorld
 
@@ -131,7 +133,7 @@ class Measured:
 
 async def ours(url: str, model: str, block: Sequence[Request], in_flight: int, folder: Path) -> Measured:
     """Our client as `generate` uses it, with a fresh cache on disk."""
-    teacher = Teacher(url, model, identity=model, cache=Cache(folder), timeout=TIMEOUT)
+    teacher = Teacher(Endpoint((url,), model), cache=Cache(folder), options=TeacherOptions(timeout=TIMEOUT))
 
     async def one(request: Request) -> Reply:
         return await teacher.chat(request.messages, max_tokens=request.max_tokens, schema=request.schema)
@@ -184,12 +186,11 @@ async def _bench(
     done: dict[str, list[Measured]] = {"agentkd": [], "aiohttp": []}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        async with open_teacher(
-            spec, run=out or place, vllm_args=shlex.split(vllm_args), slots=in_flight, say=say
-        ) as opened:
+        options = TeacherOptions(vllm_args=tuple(shlex.split(vllm_args)), slots=in_flight)
+        async with open_teacher(spec, run=out or place, options=options, say=say) as opened:
             if not isinstance(opened, Teacher):
                 raise UserError(f"--teacher {spec} is no server: use vllm:MODEL, local or URL#MODEL")
-            url, model = opened.urls[0], opened.model
+            url, model = opened.endpoint.urls[0], opened.endpoint.model
             await raw(url, model, warm[::2], in_flight)
             await ours(url, model, warm[1::2], in_flight, place / "cache-warm")
             for number, block in enumerate(work):

@@ -23,7 +23,7 @@ from agentkd.agents.agent_k.workspace.checks import Failure
 from agentkd.errors import PutOff, WorldError
 from agentkd.prompts import render
 from agentkd.runs import progress
-from agentkd.teacher.open import Reply
+from agentkd.teacher.chat import Reply
 from agentkd.trace import Usage
 
 CODE = "def f():\n    return 1"

@@ -26,6 +26,7 @@ from agentkd.eval.bench import gguf as bench
 from agentkd.models import find_weights
 from agentkd.teacher.in_process import chat_text
 from agentkd.teacher.open import open_teacher
+from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Message
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -110,7 +111,7 @@ def test_the_command_writes_a_file_that_a_teacher_runs(students: dict[str, Path]
     messages = [Message(role="system", content="Be short."), Message(role="user", content="Name  3 rivers.")]
 
     async def asked() -> Any:
-        async with open_teacher(f"local:{file}", run=student / "run", slots=1) as teacher:
+        async with open_teacher(f"local:{file}", run=student / "run", options=TeacherOptions(slots=1)) as teacher:
             return await teacher.chat(messages, max_tokens=4)
 
     reply = asyncio.run(asked())

@@ -14,7 +14,7 @@ from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.constraints import Constraint, Wish, apply, constrain, date, number, wishes
 from agentkd.retrievers.joins import endpoints
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.teacher.open import NoTeacher
+from agentkd.teacher.chat import NoTeacher
 from agentkd.trace import Draft, Step
 from agentkd.verify import check_draft, check_step
 

@@ -16,7 +16,7 @@ from agentkd.retrievers.guided import GuidedPassages
 from agentkd.retrievers.joins import endpoints, join
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks.task import Question
-from agentkd.teacher.open import NoTeacher
+from agentkd.teacher.chat import NoTeacher
 from agentkd.trace import Draft, Trace
 from agentkd.verify import check_draft
 

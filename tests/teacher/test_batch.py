@@ -19,8 +19,8 @@ from agentkd.eval.kbqa import evaluate
 from agentkd.generate import generate
 from agentkd.runs.store import is_complete, read_lines, read_traces
 from agentkd.teacher import batch as module
+from agentkd.teacher.budget import BudgetLimit
 from agentkd.teacher.cache import Cache
-from agentkd.teacher.open import BudgetLimit
 from tests.support.mock_server import MODEL, answer, mock_server
 
 QUESTIONS = 6

@@ -8,20 +8,20 @@ import pytest
 
 from agentkd.errors import UserError
 from agentkd.runs.progress import format_usd
-from agentkd.teacher.prices import PACKAGED, Price, price_of, read_table
+from agentkd.teacher.prices import PRICE_TABLE, Price, find_price, read_price_table
 
 
 def test_the_packaged_table_is_whole() -> None:
-    table = read_table(PACKAGED)
+    table = read_price_table(PRICE_TABLE)
     assert {"gpt-4o-mini", "gpt-4.1", "o3"} <= set(table)
     assert all(0 < price.prompt <= price.completion for price in table.values())
     assert all(price.cached is None or price.cached < price.prompt for price in table.values())
 
 
 def test_a_dated_name_costs_what_its_model_does() -> None:
-    assert price_of("gpt-4o-2024-08-06") == price_of("gpt-4o") == Price(prompt=2.5, completion=10, cached=1.25)
-    assert price_of("claude-haiku-4-5-20251001") == price_of("claude-haiku-4-5")
-    assert price_of("gpt-4o-audio") is None and price_of("mock-1") is None
+    assert find_price("gpt-4o-2024-08-06") == find_price("gpt-4o") == Price(prompt=2.5, completion=10, cached=1.25)
+    assert find_price("claude-haiku-4-5-20251001") == find_price("claude-haiku-4-5")
+    assert find_price("gpt-4o-audio") is None and find_price("mock-1") is None
 
 
 def test_tokens_by_kind() -> None:
@@ -46,9 +46,9 @@ def test_a_file_that_is_no_table(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=rf"own.yaml.*{words}"):
-        price_of("m", file)
+        find_price("m", file)
     with pytest.raises(UserError, match=r"no price table at .*nowhere\.yaml"):
-        price_of("m", tmp_path / "nowhere.yaml")
+        find_price("m", tmp_path / "nowhere.yaml")
 
 
 def test_amounts_for_people() -> None:

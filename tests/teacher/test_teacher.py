@@ -13,18 +13,14 @@ import pytest
 
 from agentkd.errors import UserError, WorldError
 from agentkd.teacher import transport
-from agentkd.teacher.client import chosen, split_thoughts
-from agentkd.teacher.open import (
-    BudgetLimit,
-    Cache,
-    Reply,
-    Teacher,
-    TokenLimit,
-    open_teacher,
-    price_for,
-    split_specs,
-)
+from agentkd.teacher.budget import BudgetLimit, TokenLimit
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.chat import Reply
+from agentkd.teacher.client import Teacher
+from agentkd.teacher.open import find_teacher_price, open_teacher, parse_spec, split_specs
+from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.prices import Price
+from agentkd.teacher.reply import match_choice, split_thoughts
 from agentkd.trace import Message
 from tests.support.mock_server import HANG, MODEL, Fault, Server, mock_server
 
@@ -38,9 +34,19 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "FIRST_PAUSE", 0.001)
 
 
-def use(server: Server, work: Work, *, cache: Cache | None = None, **options: Any) -> Any:
+def use(
+    server: Server,
+    work: Work,
+    *,
+    cache: Cache | None = None,
+    price: Price | None = None,
+    together: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> Any:
     async def run() -> Any:
-        teacher = Teacher(server.url, MODEL, identity=MODEL, cache=cache, **{"timeout": 10.0, **options})
+        endpoint = Endpoint((server.url,), MODEL, price=price, together=together)
+        teacher = Teacher(endpoint, cache=cache, options=TeacherOptions(**{"timeout": 10.0, **options}), say=say)
         try:
             return await work(teacher)
         finally:
@@ -66,10 +72,10 @@ def body(text: str | None = "hi", *, finish: str | None = "stop", usage: Any = "
     (name, False) for name in ("openai:gpt-4o-mini", "openai:omni", "gpt-5-mini", "vllm:o1")])  # fmt: skip
 def test_openais_reasoning_models_are_asked_as_they_want(identity: str, thinks: bool) -> None:
     async def run(url: str) -> int:
-        teacher = Teacher(url, MODEL, identity=identity, cache=None)
+        teacher = Teacher(Endpoint((url,), MODEL, identity=identity), cache=None)
         try:
             await teacher.chat(HELLO, max_tokens=8)
-            return teacher.estimate(server.requests[0], 0, 1).tokens
+            return teacher.exchange.estimate(server.requests[0], 0).tokens
         finally:
             await teacher.close()
 
@@ -311,8 +317,8 @@ def test_a_request_that_is_cut_on_its_way_costs_the_most(tmp_path: Path) -> None
     async def work(teacher: Teacher) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
-        assert teacher.budget.spent.tokens > 8 and teacher.budget.reserved.tokens == 0
-        assert teacher.budget.spent.usd > 0.016
+        assert teacher.exchange.budget.spent.tokens > 8 and teacher.exchange.budget.reserved.tokens == 0
+        assert teacher.exchange.budget.spent.usd > 0.016
 
     cache = Cache(tmp_path)
     with mock_server(faults=[HANG]) as server:
@@ -328,11 +334,11 @@ def test_a_request_that_is_cut_before_it_was_sent_costs_nothing() -> None:
     """The server's queue of connections is full: none is made, and nothing is sent."""
 
     async def work(listener: socket.socket) -> None:
-        teacher = Teacher(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", MODEL, identity=MODEL, cache=None)
+        teacher = Teacher(Endpoint((f"http://127.0.0.1:{listener.getsockname()[1]}/v1",), MODEL), cache=None)
         try:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
-            assert teacher.budget.spent.tokens == teacher.budget.reserved.tokens == 0
+            assert teacher.exchange.budget.spent.tokens == teacher.exchange.budget.reserved.tokens == 0
         finally:
             await teacher.close()
 
@@ -363,7 +369,7 @@ def test_a_request_may_take_longer_the_more_it_asks_for() -> None:
     seen: list[float] = []
 
     async def work(teacher: Teacher) -> None:
-        wire = teacher.wire
+        wire = teacher.exchange.wire
 
         async def post(path: str, data: bytes, *, key: str, seconds: float, read: Any) -> Any:
             seen.append(seconds)
@@ -391,7 +397,7 @@ def test_a_request_may_take_longer_the_more_it_asks_for() -> None:
     ],
 )
 def test_the_chosen_one(text: str, choice: str) -> None:
-    assert chosen(text, ["capital of", "capital of state"]) == choice
+    assert match_choice(text, ["capital of", "capital of state"]) == choice
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -411,7 +417,7 @@ def run_open(spec: str, folder: Path, work: Work | None = None, **options: Any) 
     said: list[str] = []
 
     async def run() -> None:
-        async with open_teacher(spec, run=folder, say=said.append, **options) as teacher:
+        async with open_teacher(spec, run=folder, options=TeacherOptions(**options), say=said.append) as teacher:
             assert isinstance(teacher, Teacher) and work is not None, "opened"
             await work(teacher)
 
@@ -468,16 +474,20 @@ def test_lists_of_teachers(text: str, specs: Sequence[str]) -> None:
 
 def test_an_unknown_price_is_said_and_a_limit_that_cannot_be_kept_refused(tmp_path: Path) -> None:
     said: list[str] = []
-    assert price_for("vllm:gpt-4o", "gpt-4o", None, None, said.append) is None and not said, "one's own machine"
-    assert price_for("openai:gpt-4o", "gpt-4o", None, 1.0, said.append) == Price(prompt=2.5, completion=10, cached=1.25)
+
+    def find(spec: str, **options: Any) -> Price | None:
+        return find_teacher_price(parse_spec(spec), TeacherOptions(**options), said.append)
+
+    assert find("vllm:gpt-4o") is None and not said, "one's own machine"
+    assert find("openai:gpt-4o", max_usd=1.0) == Price(prompt=2.5, completion=10, cached=1.25)
     assert not said
-    assert price_for("http://a/v1#my", "my", None, 2.0, said.append) is None
+    assert find("http://a/v1#my", max_usd=2.0) is None
     assert "'my': it counts as $0, so --max-usd cannot stop it" in said.pop()
     with pytest.raises(UserError, match=r"no price is known for .my.: give prices=FILE\.yaml"):
-        price_for("openai:my", "my", None, 2.0, said.append)
+        find("openai:my", max_usd=2.0)
     own = tmp_path / "prices.yaml"
     own.write_text("models: {my: {prompt: 1, completion: 2}, gpt-4o: {prompt: 3, completion: 4}}")
-    for spec, model, prompt in (("openai:my", "my", 1), ("vllm:my", "my", 1), ("openai:gpt-4o", "gpt-4o", 3)):
-        price = price_for(spec, model, own, 2.0, said.append)
+    for spec, prompt in (("openai:my", 1), ("vllm:my", 1), ("openai:gpt-4o", 3)):
+        price = find(spec, prices=own, max_usd=2.0)
         assert price is not None and price.prompt == prompt
     assert not said

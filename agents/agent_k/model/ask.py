@@ -17,12 +17,14 @@ from agentkd.agents.agent_k.memory import action_kind
 from agentkd.errors import PutOff, WorldError
 from agentkd.prompts import render
 from agentkd.runs.progress import heartbeat
-from agentkd.teacher.client import split_thoughts
-from agentkd.teacher.open import NO_TEACHER, Teacher, TokenLimit
+from agentkd.teacher.budget import TokenLimit
+from agentkd.teacher.chat import NO_TEACHER
+from agentkd.teacher.client import Teacher
+from agentkd.teacher.reply import split_thoughts
 from agentkd.trace import Message, Step
 
 if TYPE_CHECKING:
-    from agentkd.teacher.open import Chat, Reply
+    from agentkd.teacher.chat import Chat, Reply
 
 LENGTHS = {"summarise": 160, "choose": 400, "plan": 200, "code": 1400, "analyse": 200}
 SLOW = "raise timeout= or --max-hours, or take a faster teacher"

@@ -12,13 +12,15 @@ from typing import Any
 from agentkd import __version__
 from agentkd.runs.engine import run_items
 from agentkd.teacher.cache import Cache
-from agentkd.teacher.client import Reply, Teacher
+from agentkd.teacher.chat import Reply
+from agentkd.teacher.client import Teacher
+from agentkd.teacher.options import Endpoint
 from agentkd.trace import Message
 
 
 async def ask(job: dict[str, Any]) -> int:
     cache = Cache(Path(job["folder"]) / "cache") if job["folder"] else None
-    teacher = Teacher(job["url"], job["model"], identity=job["model"], cache=cache)
+    teacher = Teacher(Endpoint((job["url"],), job["model"]), cache=cache)
 
     async def one(prompt: str) -> Reply:
         return await teacher.chat([Message(role="user", content=prompt)], max_tokens=64)

@@ -1,0 +1,66 @@
+"""What an agent needs of a model: the `Chat` protocol, its `Reply`, and the stand-in for agents without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from agentkd.errors import UserError
+from agentkd.trace import Frozen, Message, Usage
+
+NO_TEACHER = "none"
+COMPLETE_TOKENS = 96  # a relation path
+
+
+class Reply(Frozen):
+    """A model's answer.
+
+    `finish_reason` is the server's; `length` means that the answer, or one of several, was cut at `max_tokens`.
+    `texts` holds all answers of a request that asked for several, `text` is the first. `reasoning` is what the model
+    thought before it answered, sent apart or in <think> at the head of its text. `log_p` holds the log-likelihood of
+    each choice of `complete` in nats, where the model can tell."""
+
+    texts: tuple[str, ...]
+    finish_reason: str
+    usage: Usage
+    reasoning: str = ""
+    log_p: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return self.texts[0]
+
+
+class Chat(Protocol):
+    """A model as an agent sees it. `name` stands in traces and tables. A model that `weighs` gives the exact
+    log-likelihood of each choice of `complete`; any other samples from the choices."""
+
+    name: str
+    weighs: bool
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.0,
+        sample: int = 0,
+    ) -> Reply: ...
+
+    async def complete(
+        self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
+    ) -> Reply: ...
+
+
+class NoTeacher:
+    """Takes the place of a model for agents that ask none; UserError when one does."""
+
+    name = NO_TEACHER
+    weighs = False
+
+    async def chat(self, messages: Sequence[Message], **_: Any) -> Reply:
+        raise UserError("this agent asks a model: give --teacher (local, vllm:MODEL, openai:MODEL or URL#MODEL)")
+
+    async def complete(self, prompt: str, **_: Any) -> Reply:
+        return await self.chat([])

@@ -1,0 +1,143 @@
+"""Requests and their answers: each request is paid for once, and all of them stay within the run's limits.
+
+An answer comes from the cache on disk (also after `kill -9`), from an equal request that is in flight, or from the
+server. `transport.py` sends, `cache.py` keeps, `budget.py` limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from agentkd.errors import AgentkdError, PutOff
+from agentkd.teacher.budget import Budget, Cost
+from agentkd.teacher.cache import Cache
+from agentkd.teacher.chat import Reply
+from agentkd.teacher.options import Endpoint, TeacherOptions
+from agentkd.teacher.reply import mark_cached, read_reply
+from agentkd.teacher.transport import Cut
+
+T = TypeVar("T")
+
+
+class Wire(Protocol):
+    """What carries requests: a `Transport`, or a `BatchFolder`."""
+
+    def admit(self, key: str) -> None: ...
+
+    async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> T: ...
+
+    async def check(self, model: str) -> list[str]: ...
+
+    def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class AwaitsBatch(PutOff):
+    """The answer comes with a batch; until then what it may cost stays reserved."""
+
+
+class Exchange:
+    """Answers requests to one endpoint from the cache, from an equal request in flight, or over the wire."""
+
+    def __init__(self, endpoint: Endpoint, *, cache: Cache | None, options: TeacherOptions, wire: Wire) -> None:
+        self.endpoint, self.cache, self.options, self.wire = endpoint, cache, options, wire
+        spent = Cost(cache.tokens, cache.usd) if cache is not None else Cost(0, 0.0)
+        self.budget = Budget(max_tokens=options.max_tokens, max_usd=options.max_usd, spent=spent)
+        self._in_flight: dict[str, asyncio.Future[Reply | AgentkdError | None]] = {}
+
+    def is_cached(self, path: str, request: dict[str, Any]) -> bool:
+        """Whether the answer to a request is in the cache."""
+        return self.cache is not None and self._key(path, json.dumps(request).encode()) in self.cache
+
+    async def ask(self, path: str, request: dict[str, Any]) -> Reply:
+        """The answer to a request: from the cache, from an equal request in flight, or from the server.
+
+        Raises WorldError (with `retry`) when the server does not answer, TokenLimit or BudgetLimit at the run's limits,
+        PutOff when the run is stopping."""
+        data = json.dumps(request).encode()
+        key = self._key(path, data)
+        while True:
+            if self.cache is not None and (hit := self.cache.get(key)) is not None:
+                return mark_cached(Reply.model_validate(hit))
+            if (shared := self._in_flight.get(key)) is None:
+                break
+            outcome = await asyncio.shield(shared)
+            if isinstance(outcome, AgentkdError):
+                raise outcome
+            if outcome is not None:  # None: the other was cancelled, and we ask ourselves
+                return mark_cached(outcome)
+        own = asyncio.get_running_loop().create_future()
+        self._in_flight[key] = own
+        result: Reply | AgentkdError | None = None
+        try:
+            return (result := await self._pay(key, path, request, data))
+        except AgentkdError as error:
+            result = error
+            raise
+        finally:
+            del self._in_flight[key]
+            own.set_result(result)
+
+    async def _pay(self, key: str, path: str, request: dict[str, Any], data: bytes) -> Reply:
+        """Send a request within the budget; its answer is on disk before anybody sees it."""
+        cost = self.estimate(request, len(data))
+        seconds = self.options.timeout + self.options.token_timeout * answer_tokens(request)
+
+        def read(content: Any) -> Reply:
+            return read_reply(content, self.endpoint.price, seconds=time.monotonic() - start)
+
+        self.wire.admit(key)
+        await self.budget.reserve(cost)
+        start = time.monotonic()
+        try:
+            reply = await self.wire.post(path, data, key=key, seconds=seconds, read=read)
+        except AwaitsBatch:
+            self.budget.hold()
+            raise
+        except Cut:  # nobody has read what the server may bill: it counts as the most, on disk too
+            self.budget.settle(cost, cost)
+            if self.cache is not None:
+                other = hashlib.sha256(f"cut {key}".encode()).hexdigest()  # the request itself is still to be answered
+                self.cache.put(other, {"cut": key}, tokens=cost.tokens, usd=cost.usd)
+            raise asyncio.CancelledError from None
+        except BaseException:
+            self.budget.settle(cost, Cost(0, 0.0))
+            raise
+        usage = reply.usage
+        paid = Cost(usage.tokens, usage.usd) if usage.tokens else cost  # a server that counts nothing costs the most
+        self.budget.settle(cost, paid)
+        self.budget.learn(len(data), count_messages(request), usage.prompt_tokens)
+        if self.cache is not None:
+            self.cache.put(key, reply.model_dump(mode="json"), tokens=paid.tokens, usd=paid.usd)
+        return reply
+
+    def estimate(self, request: dict[str, Any], size: int) -> Cost:
+        """An upper estimate of what a request of `size` bytes costs."""
+        prompt = self.budget.prompt_tokens(size, count_messages(request))
+        completion = answer_tokens(request) * request.get("n", 1)
+        price = self.endpoint.price
+        return Cost(prompt + completion, price.usd(prompt, completion) if price else 0.0)
+
+    async def close(self) -> None:
+        await self.wire.close()
+        if self.cache is not None:
+            self.cache.close()
+
+    def _key(self, path: str, data: bytes) -> str:
+        return hashlib.sha256(f"{self.endpoint.name}\n{path}\n".encode() + data).hexdigest()
+
+
+def count_messages(request: dict[str, Any]) -> int:
+    """The number of messages of a chat request; 1 for a text to be completed."""
+    return len(request["messages"]) if "messages" in request else 1
+
+
+def answer_tokens(request: dict[str, Any]) -> int:
+    """The number of tokens that an answer may have."""
+    return int(request.get("max_completion_tokens") or request["max_tokens"])
