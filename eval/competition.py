@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.scorer import METRICS, codes, score
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.scorer import codes, score
 from agentkd.errors import UserError
 from agentkd.runs.store import file_hash
 

@@ -27,7 +27,7 @@ import pandas as pd
 from filelock import FileLock
 
 from agentkd.agents.agent_k.competition.source import local_source
-from agentkd.agents.agent_k.scoring.scorer import METRICS
+from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.understand.setup_from_files import sniff
 from agentkd.agents.agent_k.workspace.files import Data, load
 from agentkd.agents.agent_k.workspace.maps import write_maps

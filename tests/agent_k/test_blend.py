@@ -12,7 +12,8 @@ pytest.importorskip("sklearn")
 
 from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
 from agentkd.agents.agent_k.scoring.blend import Blend, best_blend, hill_climb  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import METRICS, labels, score  # noqa: E402
+from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
+from agentkd.agents.agent_k.scoring.scorer import labels, score  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 

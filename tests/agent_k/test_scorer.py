@@ -15,8 +15,9 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
-from agentkd.agents.agent_k.scoring.metric_names import not_scored  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import METRICS, Scorer, find_metric, labels, score  # noqa: E402
+from agentkd.agents.agent_k.scoring.metric_names import find_metric, not_scored  # noqa: E402
+from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
+from agentkd.agents.agent_k.scoring.scorer import Scorer, labels, score  # noqa: E402
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402

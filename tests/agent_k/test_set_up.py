@@ -25,7 +25,8 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
 from agentkd.agents.agent_k.model.ask import clipped, parse_code, parse_json  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.agents.agent_k.stages.set_up import perfect_predictions  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import is_text, sniff  # noqa: E402
+from agentkd.agents.agent_k.understand.cells import is_text  # noqa: E402
+from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission, leaking  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.workspace.maps import read_targets, save, write_maps  # noqa: E402

@@ -21,22 +21,18 @@ pytest.importorskip("lightgbm")
 
 
 from agentkd.agents.agent_k.contract import Setup, TaskKind, map_file  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import METRICS, score  # noqa: E402
+from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
+from agentkd.agents.agent_k.scoring.sampling import sample_rows  # noqa: E402
+from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.agents.agent_k.solvers import boosting, portfolio, text  # noqa: E402
 from agentkd.agents.agent_k.solvers.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, fit, problems, sampled, splits  # noqa: E402
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, fit, problems, splits  # noqa: E402
 from agentkd.agents.agent_k.solvers.image import _load_column  # noqa: E402
 from agentkd.agents.agent_k.solvers.ngrams import characters, words  # noqa: E402
-from agentkd.agents.agent_k.solvers.table_features import (  # noqa: E402
-    as_dates,
-    as_numbers,
-    describe,
-    of_ids,
-    one_hot,
-    target_means,
-)
+from agentkd.agents.agent_k.solvers.table_features import describe, of_ids, one_hot, target_means  # noqa: E402
 from agentkd.agents.agent_k.solvers.text import naive_bayes  # noqa: E402
 from agentkd.agents.agent_k.solvers.workers import run_all  # noqa: E402
+from agentkd.agents.agent_k.understand.cells import as_dates, as_numbers  # noqa: E402
 from agentkd.agents.agent_k.workspace.files import load  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.errors import UserError, WorldError  # noqa: E402
@@ -511,10 +507,10 @@ def test_a_sample_holds_what_is_rare() -> None:
     y = np.zeros(4000, dtype=int)
     y[[5, 6, 3999]] = 1
     rows = np.arange(1, 4000)
-    found = sampled(rows, 100, 0, y)
+    found = sample_rows(rows, 100, 0, y)
     assert {5, 6, 3999} <= set(found) and len(found) <= 103 and np.array_equal(found, np.unique(found))
-    assert np.array_equal(sampled(rows, 100, 0), sampled(rows, 100, 0, np.arange(4000) % 2))  # none is rare
-    assert np.array_equal(sampled(rows, 4000, 0, y), rows)
+    assert np.array_equal(sample_rows(rows, 100, 0), sample_rows(rows, 100, 0, np.arange(4000) % 2))  # none is rare
+    assert np.array_equal(sample_rows(rows, 4000, 0, y), rows)
 
 
 def test_fewer_rows_are_learned_from_where_time_is_short(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 
+from agentkd.agents.agent_k.understand.cells import with_gaps  # noqa: E402
+from agentkd.agents.agent_k.understand.data_files import DataFiles  # noqa: E402
 from agentkd.agents.agent_k.understand.file_roles import Named, find_labels, name_tables  # noqa: E402
 from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
-from agentkd.agents.agent_k.understand.tables import Files, read_table, separator, with_gaps  # noqa: E402
+from agentkd.agents.agent_k.understand.tables import read_table, separator  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 
 ROWS = 12
@@ -35,7 +37,7 @@ def folder(path: Path, tables: dict[str, Any], **options: Any) -> Path:
 
 
 def named(path: Path, tables: dict[str, Any]) -> Named:
-    return name_tables(Files(folder(path, tables)))
+    return name_tables(DataFiles(folder(path, tables)))
 
 
 def names(found: Named) -> tuple[str, str, str]:
@@ -66,7 +68,7 @@ def test_the_labels_of_images_named_by_hashes(key: str, ending: str, tmp_path: P
         "labels.csv", ("breed",), tuple(BREEDS), ("image",),
     )  # fmt: skip
     one = folder(tmp_path / "one", {"labels.csv": labels, "sample_submission.csv": only(sample, "id") | {"breed": ""}})
-    assert names(name_tables(Files(one))) == ("labels.csv", "None", "sample_submission.csv")
+    assert names(name_tables(DataFiles(one))) == ("labels.csv", "None", "sample_submission.csv")
 
 
 def test_letters_that_begin_a_hash_are_no_class(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_letters_that_begin_a_hash_are_no_class(tmp_path: Path) -> None:
     assert list(read_table(tmp_path / "named" / "train")["label"]) == ["", "big dog", "cat", "cat", "eel"]
     folder(tmp_path / "hashes", {"sample_submission.csv": {"id": HASHES["test"], "y": 0}})
     with pytest.raises(UserError, match="no training table"):
-        name_tables(Files(tmp_path / "hashes"))
+        name_tables(DataFiles(tmp_path / "hashes"))
 
 
 def test_a_list_of_the_classes_is_no_training_table(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_the_training_table_is_the_one_most_like_the_test_table(tmp_path: Path) 
     found = named(tmp_path / "data", tables | {"sample_submission.csv": SAMPLE})
     assert names(found) == ("train_features.csv", "test_features.csv", "sample_submission.csv")
     train = read_table(tmp_path / "data" / found.train, text=True)
-    assert find_labels(Files(tmp_path / "data"), found, train, "id", ["y"]) == "train_target.csv"
+    assert find_labels(DataFiles(tmp_path / "data"), found, train, "id", ["y"]) == "train_target.csv"
 
 
 def test_a_table_of_targets_whose_values_are_the_samples_columns(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def packed(path: Path, *members: str, frame: Any = TRAIN, sep: str = ",") -> Non
 def test_a_table_in_a_zip(name: str, members: list[str], tmp_path: Path) -> None:
     data = folder(tmp_path / "data", {"test.csv": TEST, "sample_submission.csv": SAMPLE})
     packed(data / name, *members, sep="\t" if any("tsv" in part for part in (name, *members)) else ",")
-    found = name_tables(Files(data))
+    found = name_tables(DataFiles(data))
     assert names(found) == (name, "test.csv", "sample_submission.csv")
     assert list(read_table(data / found.train, text=True)) == list(TRAIN)
 
@@ -142,7 +144,7 @@ def test_zips_that_are_no_table(tmp_path: Path) -> None:
     packed(data / "images.zip", "1.png", "2.png")
     packed(data / "train.zip", "1.png")
     (data / "test.zip").write_bytes(b"no zip")
-    assert [str(path) for path in Files(data).tables] == sorted(USUAL)
+    assert [str(path) for path in DataFiles(data).tables] == sorted(USUAL)
     packed(data / "two.csv.zip", "a.csv", "b.csv")
     with pytest.raises(UserError, match=r"two.csv.zip holds a.csv, b.csv, .*unpack it"):
         read_table(data / "two.csv.zip", text=True)
@@ -156,7 +158,7 @@ def test_a_test_table_by_its_ids(tmp_path: Path) -> None:
     assert named(tmp_path / "called", tables | {"holdout.csv": called}).test == Path("holdout.csv")
     (tmp_path / "data" / "holdout.csv").unlink()
     (tmp_path / "data" / "notes.json").write_text('{"a": [1], "b": [1, 2]}')
-    assert name_tables(Files(tmp_path / "data")).test is None
+    assert name_tables(DataFiles(tmp_path / "data")).test is None
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.scorer import METRICS, Scorer, matrix
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.sampling import sample_rows
+from agentkd.agents.agent_k.scoring.scorer import Scorer, matrix
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
-from agentkd.agents.agent_k.solvers.cross_fit import sampled
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _ways(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, 
 
 
 def _drawn(scorer: Scorer, rows: Array, seed: int) -> Array:
-    return sampled(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
+    return sample_rows(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
 
 
 def _weighted(weights: Array) -> Apply:

@@ -11,14 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.metric_names import find_metric
-from agentkd.agents.agent_k.scoring.metrics import EPS, METRICS, Metric, map_at
+from agentkd.agents.agent_k.scoring.metrics import EPS, METRICS, map_at
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["METRICS", "Metric", "Scorer", "find_metric", "labels", "score"]
 
 Array = npt.NDArray[Any]
 

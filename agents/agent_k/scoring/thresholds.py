@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.scoring.sampling import sample_rows
 from agentkd.agents.agent_k.scoring.scorer import Scorer, class_numbers
-from agentkd.agents.agent_k.solvers.cross_fit import sampled
 
 Array = npt.NDArray[Any]
 Cut = Callable[[float], Array]
@@ -27,7 +27,7 @@ def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[fl
     Binary: the middle of the best cuts among quantiles of the positive class's probability. Multilabel and multiclass:
     one threshold after the other, twice round. QWK: cuts of the expected rank, likewise."""
     setup, width = scorer.setup, predictions.shape[1]
-    rows = sampled(rows, max(2000, _CELLS // width), 0, scorer.truth)
+    rows = sample_rows(rows, max(2000, _CELLS // width), 0, scorer.truth)
     scorer, predictions = scorer.on(rows), predictions[rows]
 
     def value(decided: Array) -> float:

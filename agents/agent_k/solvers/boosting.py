@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.scoring.sampling import sample_rows
 from agentkd.agents.agent_k.scoring.scorer import known
 from agentkd.agents.agent_k.solvers.all_features import supervised, table_of
-from agentkd.agents.agent_k.solvers.cross_fit import Clock, Problem, Run, finish, problems, sampled, splits
+from agentkd.agents.agent_k.solvers.cross_fit import Clock, Problem, Run, finish, problems, splits
 from agentkd.agents.agent_k.solvers.table_features import Table, target_means
 from agentkd.agents.agent_k.solvers.workers import run_all
 from agentkd.agents.agent_k.workspace.files import Data
@@ -122,7 +123,8 @@ def grow(
             )
             kinds = problem.y if problem.classes else None
             train, seen = (
-                sampled(some_rows, most, seed + number, kinds) for some_rows, most in ((train, rows), (seen, rows // 2))
+                sample_rows(some_rows, most, seed + number, kinds)
+                for some_rows, most in ((train, rows), (seen, rows // 2))
             )
         sets = {"categorical_feature": categories, "free_raw_data": False}
         fitting = lightgbm.Dataset(x[train], problem.y[train], params=settings, **sets)

@@ -21,7 +21,6 @@ from agentkd.agents.agent_k.workspace.files import Data
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
-FEW = 50  # rows of a class that is rare
 _LOG_METRICS = ("rmsle", "msle", "mape", "smape", "rmspe")  # errors of ratios: the logarithm is the scale to learn on
 
 
@@ -90,23 +89,6 @@ def splits(data: Data, problem: Problem) -> Iterator[tuple[int, Array, Array, Ar
     for number in np.unique(data.fold):
         held = data.fold == number
         yield int(number), np.flatnonzero(~held & learnable), np.flatnonzero(held), test
-
-
-def sampled(rows: Array, most: int, seed: int, y: Array | None = None) -> Array:
-    """At most so many of the rows, in their order, and besides them FEW rows of each class of the codes `y` `(N,)`, or
-    what there is of them: 5,000 of 40,000 rows may hold none of eight positive ones."""
-    if len(rows) <= most:
-        return rows
-    random = np.random.default_rng(seed)
-    drawn = random.choice(rows, most, replace=False)
-    if y is not None and y.ndim == 1:
-        rest = np.setdiff1d(rows, drawn)
-        kinds, count = np.unique(y[rows], return_counts=True)
-        least = np.minimum(count, max(1, min(FEW, most // (2 * len(kinds)))))
-        for kind, lacking in zip(kinds, least - [(y[drawn] == kind).sum() for kind in kinds], strict=True):
-            if lacking > 0:
-                drawn = np.append(drawn, random.choice(rest[y[rest] == kind], lacking, replace=False))
-    return np.sort(drawn)
 
 
 def fit(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:

@@ -16,7 +16,6 @@ fitted on a fold's training rows.
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.understand.cells import as_dates, as_numbers
+
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
 FEW = 40  # levels that are one-hot encoded
-MOST_VALUE = 1e30  # beyond it trees' single precision, and cubes in double, are infinite
 WORDS = 30  # common words of a column of many texts
 
 
@@ -109,49 +109,6 @@ def describe(frame: pd.DataFrame) -> Table:
             else:
                 _add_texts(out, name, text)
     return out.table()
-
-
-def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return _finite(column)
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return None
-    text = column.dropna().astype(str).str.strip()
-    if text.str.match(r"-?0,\d").any():  # no thousands begin so: a decimal comma, if 0,1 and 0,10 are not both there
-        points = text.str.replace(",", ".", regex=False)
-        text = points if pd.to_numeric(points, errors="coerce").nunique() == text.nunique() else text
-    plain = text.str.replace(r"^[$€£]\s*|\s*%$|(?<=\d),(?=\d{3}\b)", "", regex=True)
-    number = pd.to_numeric(plain, errors="coerce")
-    if number.notna().mean() < 0.95:
-        return None
-    return _finite(number.reindex(column.index))
-
-
-def _finite(number: pd.Series[Any]) -> pd.Series[Any]:
-    return number.astype(np.float64).replace([np.inf, -np.inf], np.nan).clip(-MOST_VALUE, MOST_VALUE)
-
-
-def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
-    """The dates of a column of dates, else None. 03/04/2021 is the fourth of March unless the column as a whole says
-    otherwise: a first part above 12 somewhere, and no second one."""
-    import pandas as pd
-
-    text = column.dropna().astype(str)
-    if (
-        text.str.match(
-            r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\s*[A-Za-z]{3,9} \d{1,2},? \d{4}|\s*\d{1,2} [A-Za-z]{3}"
-        ).mean()
-        < 0.95
-    ):
-        return None
-    pieces = text.str.extract(r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.]").apply(pd.to_numeric)
-    day_first = bool((pieces[0] > 12).any() and not (pieces[1] > 12).any())
-    with warnings.catch_warnings():  # about formats that it has to guess
-        warnings.simplefilter("ignore")
-        date = pd.to_datetime(column, errors="coerce", format="mixed", utc=True, dayfirst=day_first)
-    return date if date.notna().sum() >= 0.95 * column.notna().sum() else None
 
 
 def _add_number(out: _Columns, name: str, column: pd.Series[Any]) -> None:

@@ -15,9 +15,12 @@ from agentkd.agents.agent_k.memory import remember
 from agentkd.agents.agent_k.model.ask import Silent, choices, object_schema, parse_json
 from agentkd.agents.agent_k.model.coding import Work, write_code
 from agentkd.agents.agent_k.model.trials import adopt_maps, lower, pretended, try_form, try_maps, try_metric
-from agentkd.agents.agent_k.scoring.scorer import METRICS, find_metric, known, score, true_values
+from agentkd.agents.agent_k.scoring.metric_names import find_metric
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.scorer import known, score, true_values
+from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.setup_from_files import Sniffed, fits, sniff
-from agentkd.agents.agent_k.understand.tables import Files, columns, read_table
+from agentkd.agents.agent_k.understand.tables import columns, read_table
 from agentkd.agents.agent_k.workspace.build import build_maps
 from agentkd.agents.agent_k.workspace.checks import (
     Failure,
@@ -53,7 +56,7 @@ async def fetch(around: Around, state: State) -> Command[str]:
         raise UserError(f"{failures[0].message} ({failures[0].test}): mend the files, or set id=, target= or task=")
     work.note(Step(kind="fetch.sniff", output=found.setup.model_dump_json(), evidence=(passed("maps"),),
                    verdict=Verdict(ok=True, rung="fetch", reason="; ".join(found.doubts))))  # fmt: skip
-    memory = remember(work.memory, files_view(Files(source.data)), "view", "fetch")
+    memory = remember(work.memory, files_view(DataFiles(source.data)), "view", "fetch")
     memory = remember(memory, tables_view(found.setup, source.data), "view", "fetch")
     memory = remember(memory, facts_line(found.setup), "facts")
     for doubt in found.doubts:
@@ -336,7 +339,7 @@ def facts_line(setup: Setup) -> str:
            f"submit {PLURAL[setup.output]} · inputs: {columns}"  # fmt: skip
 
 
-def files_view(files: Files) -> str:
+def files_view(files: DataFiles) -> str:
     """The file tree, tables with sizes, images counted by folder."""
     lines = [f"{path} ({(files.data / path).stat().st_size:,} bytes)" for path in files.tables[:20]]
     folders: dict[str, int] = {}

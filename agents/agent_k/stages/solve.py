@@ -21,7 +21,7 @@ from agentkd.agents.agent_k.model.coding import Work, may_go_back, write_code
 from agentkd.agents.agent_k.model.run_code import read_output
 from agentkd.agents.agent_k.model.trials import try_features, try_solution
 from agentkd.agents.agent_k.scoring.blend import best_blend
-from agentkd.agents.agent_k.scoring.scorer import METRICS
+from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.solvers import Candidate
 from agentkd.agents.agent_k.stages.candidates import (
     basis,

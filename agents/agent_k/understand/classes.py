@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring.metrics import Metric
-from agentkd.agents.agent_k.understand.task_kind import values
+from agentkd.agents.agent_k.understand.cells import values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.understand.tables import IMAGES, LABEL, Files, columns, image_table, read_table
+from agentkd.agents.agent_k.understand.data_files import IMAGES, DataFiles
+from agentkd.agents.agent_k.understand.images import LABEL, image_table
+from agentkd.agents.agent_k.understand.tables import columns, read_table
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Named:
     said: tuple[str, ...] = ()
 
 
-def name_tables(files: Files) -> Named:
+def name_tables(files: DataFiles) -> Named:
     """Which table is train, test and sample submission, by names first, by shared columns and ids where names do not
     tell. Raises UserError for what is missing, with the remedy."""
     tables = files.tables
@@ -75,7 +77,7 @@ def _best(paths: list[Path], word: str) -> Path | None:
     return next(iter(_ranked(paths, word)), None)
 
 
-def _training(files: Files, paths: list[Path], test: Path | None) -> Path | None:
+def _training(files: DataFiles, paths: list[Path], test: Path | None) -> Path | None:
     """Of the tables that say train the one that shares most columns with the test table: another holds the targets."""
     named = _ranked(paths, r"train", r"test|valid|extra|label")
     if len(named) < 2 or test is None or _head(files.data / named[0]).empty:  # what that lacks is said where it is read
@@ -84,7 +86,7 @@ def _training(files: Files, paths: list[Path], test: Path | None) -> Path | None
     return max(named, key=lambda path: len(inputs.intersection(_head(files.data / path).columns)))
 
 
-def _unused(files: Files, paths: list[Path], train: Path) -> tuple[str, ...]:
+def _unused(files: DataFiles, paths: list[Path], train: Path) -> tuple[str, ...]:
     """A line about training tables beside the one that is used, which are no copies of it written in another way."""
     if train not in paths:
         return ()
@@ -102,7 +104,7 @@ def _bare(path: Path) -> Path:
     return path.with_name(re.sub(r"(\.(csv|tsv|zip|gz|parquet|jsonl?))+$", "", path.name, flags=re.IGNORECASE))
 
 
-def _of_ids(files: Files, paths: list[Path], sample: Path) -> Path | None:
+def _of_ids(files: DataFiles, paths: list[Path], sample: Path) -> Path | None:
     """A table that says more about the sample submission's ids, whatever its name."""
     asked = read_table(files.data / sample, text=True)
     keys = [set(asked[name]) for name in asked.columns if asked[name].is_unique]
@@ -116,7 +118,7 @@ def _of_ids(files: Files, paths: list[Path], sample: Path) -> Path | None:
     return None
 
 
-def _labelled(files: Files, paths: list[Path], sample: Path) -> Path | None:
+def _labelled(files: DataFiles, paths: list[Path], sample: Path) -> Path | None:
     """A table without a telling name, of other ids than the sample submission's, that holds what that asks for."""
     asked = read_table(files.data / sample, text=True)
     key = next((name for name in asked.columns if asked[name].is_unique), asked.columns[0])
@@ -152,7 +154,7 @@ def _holds(head: pd.DataFrame, outputs: set[str]) -> bool:
     return any(not cells.is_unique or pd.to_numeric(cells, errors="coerce").notna().all() for cells in found)
 
 
-def _sorted_images(files: Files) -> Path | None:
+def _sorted_images(files: DataFiles) -> Path | None:
     """A folder of training images whose names, or whose folders' names, are at least two classes, for most of them."""
     folders = {Path(*path.parts[: place + 1]) for path in files.images for place, part in enumerate(path.parts[:-1])
                if "train" in part.lower()}  # fmt: skip
@@ -163,7 +165,7 @@ def _sorted_images(files: Files) -> Path | None:
     return None
 
 
-def find_labels(files: Files, named: Named, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
+def find_labels(files: DataFiles, named: Named, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
     """The table that holds the targets `wanted` of the training rows, or whose one column has them as values, where the
     training table itself does not."""
     if key not in train.columns or all(name in train.columns for name in wanted):
@@ -183,7 +185,7 @@ def find_labels(files: Files, named: Named, train: pd.DataFrame, key: str, wante
     return ""
 
 
-def _sample(files: Files) -> Path:
+def _sample(files: DataFiles) -> Path:
     """The sample submission: a name with one of SAMPLE_WORDS. `sample_train` is a piece of the training table, and so
     is `submission_train` where there is another submission."""
     named = [path for path in files.tables if _says(path, SAMPLE_WORDS)]

@@ -12,28 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.contract import Output, Setup, TaskKind
-from agentkd.agents.agent_k.scoring.metric_names import not_scored, top_k
-from agentkd.agents.agent_k.scoring.scorer import METRICS, find_metric
+from agentkd.agents.agent_k.scoring.metric_names import find_metric, not_scored, top_k
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.understand.cells import is_gap, is_text, values, with_gaps
 from agentkd.agents.agent_k.understand.classes import read_classes, stem_match
+from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.file_roles import find_labels, name_tables
-from agentkd.agents.agent_k.understand.tables import (
-    IMAGES,
-    LABEL,
-    Files,
-    is_gap,
-    read_table,
-    training_table,
-    with_gaps,
-    with_id,
-)
-from agentkd.agents.agent_k.understand.task_kind import read_task, read_top, values
+from agentkd.agents.agent_k.understand.images import IMG, LABEL, images_by_id
+from agentkd.agents.agent_k.understand.tables import read_table, training_table, with_id
+from agentkd.agents.agent_k.understand.task_kind import read_task, read_top
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WORDS = 6  # mean words of a cell from which on a column is text
-LONG, UNBROKEN = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
 DEFAULTS: dict[tuple[TaskKind, Output], str] = {
     ("binary", "label"): "accuracy",
     ("binary", "probability"): "auc",
@@ -43,7 +35,6 @@ DEFAULTS: dict[tuple[TaskKind, Output], str] = {
     ("multilabel", "label"): "accuracy",
     ("regression", "value"): "rmse",
 }
-IMG = "image"  # the column of image paths that the maps make
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class Sniffed:
 def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed:
     """The set-up of the files in `data`, whose pages say `text`; `hint` is Kaggle's name of the metric. `fixed` holds
     what the user has settled: id, target, task, metric, positive. Raises UserError for what is missing."""
-    files = Files(data)
+    files = DataFiles(data)
     named = name_tables(files)
     unsure: list[str] = [*named.said]
     doubts: list[str] = []  # about the metric
@@ -262,47 +253,3 @@ def _doubt(
         doubts.append(f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME")
     elif names[:1] == ["map@k"] and top == 1 and top_k(text) > 1:
         doubts.append(f"the pages speak of {top_k(text)} classes a row, the sample submission shows one: one is sent")
-
-
-def is_text(column: pd.Series[str]) -> bool:
-    """Sentences: cells of many words, most of them different; or long cells of a few more than a name has, or of few
-    blanks, as titles, Chinese and formulas are. No numbers, dates, paths of images, or ids, which are as long as each
-    other."""
-    cells = column[column != ""].head(2000)
-    if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:
-        return False
-    length, words = cells.str.len().mean(), cells.str.count(r"\s+").mean() + 1
-    if words >= WORDS:
-        return True
-    if length < LONG or WORDS - 1 > words > length / UNBROKEN:
-        return False
-    digits = cells.str.count(r"\d")
-    code = words == 1 and cells.str.len().nunique() == 1 and (digits > 0).mean() > 0.5
-    letters = cells.str.count(r"[^\W\d_]")
-    return bool(letters.mean() > digits.mean() and not code and not cells.str.lower().str.endswith(IMAGES).mean() > 0.5)
-
-
-def images_by_id(files: Files, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:
-    """The image of each row of a table (by its position): named by the id, with or without extension, or by a column
-    of file names."""
-    images = files.images
-    if not images:
-        return {}
-    by_name: dict[str, list[Path]] = {}
-    for path in images:  # also by the end of its path: train/cat/1.png, cat/1.png
-        for name in {path.stem, *("/".join(path.parts[place:]) for place in range(len(path.parts)))}:
-            by_name.setdefault(name, []).append(path)
-    for column in sorted(table.columns, key=lambda name: name != key):
-        found = (_of_split(by_name.get(cell, []), split) for cell in table[column])
-        hits = {row: path for row, path in enumerate(found) if path is not None}
-        if len(hits) >= 0.5 * len(table):
-            return hits
-    return {}
-
-
-def _of_split(paths: list[Path], split: str) -> Path | None:
-    """Of several images with one name the one in a folder that says the split."""
-    other = "test" if split == "train" else "train"
-    named = [path for path in paths if split in str(path).lower()]
-    neutral = [path for path in paths if other not in str(path).lower()]
-    return next(iter(named or neutral or paths), None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.table_features import as_dates, as_numbers
+from agentkd.agents.agent_k.understand.cells import as_dates, as_numbers
 
 if TYPE_CHECKING:
     import pandas as pd

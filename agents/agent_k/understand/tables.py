@@ -6,59 +6,23 @@ import codecs
 import gzip
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.solvers.table_features import as_numbers
+from agentkd.agents.agent_k.understand.cells import is_gap
+from agentkd.agents.agent_k.understand.data_files import zip_members
+from agentkd.agents.agent_k.understand.images import image_table
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SEEN = 100_000  # bytes that tell how a table is written
 KEPT = 200_000_000  # bytes of a table's file that is kept in memory
 MARKS = ",;\t|"  # what may stand between cells
-MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf", "?", "-", "--", "."}  # among numbers, lower case
-FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
-FEW = 10  # values such as 5% that are classes where they repeat
-DEEP = 3  # folders below data/ that are searched
-
-
-@dataclass(frozen=True)
-class Files:
-    """What lies in data/: tables and images, as paths relative to it."""
-
-    data: Path
-
-    @cached_property
-    def all(self) -> list[Path]:
-        found = []
-        stack = [(self.data, 0)]
-        while stack:
-            folder, depth = stack.pop()
-            for path in sorted(folder.iterdir()):
-                if path.name.startswith((".", "__MACOSX")):
-                    continue
-                if path.is_dir():
-                    if depth < DEEP:
-                        stack.append((path, depth + 1))
-                elif path.is_file():
-                    found.append(path.relative_to(self.data))
-        return sorted(found)
-
-    @cached_property
-    def tables(self) -> list[Path]:
-        return [path for path in self.all if path.name.lower().endswith(TABLES) or _packed(self.data / path)]
-
-    @property
-    def images(self) -> list[Path]:
-        return [path for path in self.all if path.suffix.lower() in IMAGES]
 
 
 def read_table(path: Path, *, rows: int | None = None, text: bool = False) -> pd.DataFrame:
@@ -120,23 +84,6 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(str).where(frame.notna(), "")
 
 
-FILE, LABEL = "file", "label"  # the columns of an image table
-_CLASS = re.compile(r"([A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]*\d+")
-
-
-def image_table(folder: Path) -> pd.DataFrame:
-    """The images below a folder of training images, with the class that the folder inside it (`train/cat/1.png`) or
-    a name of letters and a number (`train/cat.1.png`) says, "" where neither does: letters that begin a hash do not."""
-    import pandas as pd
-
-    rows = []
-    for path in Files(folder).images:
-        named = _CLASS.fullmatch(path.stem)
-        label = path.parts[0] if len(path.parts) > 1 else named[1] if named else ""
-        rows.append((f"{folder.name}/{path.as_posix()}", label))
-    return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
-
-
 def training_table(data: Path, train: str, labels: str, key: str, called: str = "") -> pd.DataFrame:
     """The training table as text, joined by `key` (which it may have `called` otherwise) with the table of its targets,
     where those have their own."""
@@ -153,34 +100,6 @@ def with_id(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
     if not called or key in frame.columns:
         return frame
     return frame.rename(columns={name: key for name in frame.columns if name == called})
-
-
-def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
-    """A training table as text whose unknown targets are "" (among numbers a word such as NA is no class), and whose
-    targets such as $1,234.50 are plain numbers."""
-    return train.assign(**{name: _cleaned(train[name]) for name in targets})
-
-
-def is_gap(cells: pd.Series[str]) -> pd.Series[bool]:
-    """Where a cell of numbers says nothing."""
-    return cells.str.strip().str.lower().isin({"", *MISSING})
-
-
-def _cleaned(column: pd.Series[str]) -> pd.Series[str]:
-    import pandas as pd
-
-    bare = column.str.strip()
-    gone = is_gap(column)
-    rest = bare[~gone]
-    plain = pd.to_numeric(rest, errors="coerce").notna()
-    if (plain | rest.str.lower().isin(FLAGS)).all():
-        return bare.mask(gone, "")
-    if rest.nunique() > min(FEW, len(rest) // 2):
-        numbers = as_numbers(rest)
-        if numbers is not None and numbers.notna().sum() > plain.sum():
-            known = numbers.dropna().map(lambda number: str(number).removesuffix(".0"))
-            return known.reindex(column.index, fill_value="").astype(column.dtype)
-    return bare if bare.nunique() < column.nunique() else column  # blanks that part `yes ` from `yes`
 
 
 # What stands in quotes: marks and ends of lines there are text. A quote within a cell (`5" pipe`) is a letter.
@@ -223,29 +142,13 @@ def _start(path: Path, size: int) -> bytes:
         return bytes(file.read(size))
 
 
-def _members(path: Path) -> list[str]:
-    """The files in a zip, without those that a Mac adds."""
-    with zipfile.ZipFile(path) as held:
-        names = [name for name in held.namelist() if not name.endswith("/")]
-    return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)]
-
-
 def _member(path: Path) -> str:
     """The one table in a zip."""
-    names = _members(path)
+    names = zip_members(path)
     if len(names) != 1:
         some = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise UserError(f"{path} holds {some or 'no file'}, not one table: unpack it into its folder")
     return names[0]
-
-
-def _packed(path: Path) -> bool:
-    """Whether a zip that is not named as a table is one: `train.zip` may hold train.csv, or images."""
-    try:
-        names = _members(path) if path.suffix.lower() == ".zip" else []
-    except (OSError, zipfile.BadZipFile):
-        return False
-    return len(names) == 1 and names[0].lower().endswith((".csv", ".tsv"))
 
 
 def _is_latin(raw: bytes) -> bool:

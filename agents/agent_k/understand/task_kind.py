@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.contract import Output, TaskKind
 from agentkd.agents.agent_k.scoring.metrics import Metric
-from agentkd.agents.agent_k.understand.tables import FLAGS
+from agentkd.agents.agent_k.understand.cells import FLAGS, known, values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -128,14 +128,6 @@ def _output(
         return "label"
     fractional = bool((numbers % 1 != 0).any() and numbers.between(0, 1).all())
     return "probability" if fractional or needs == "probability" else "label"
-
-
-def known(column: pd.Series[str]) -> pd.Series[str]:
-    return column[column != ""]
-
-
-def values(column: pd.Series[str]) -> list[str]:
-    return list(known(column).unique())
 
 
 def _no_number(column: pd.Series[str]) -> str | None:

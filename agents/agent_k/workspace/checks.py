@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
-from agentkd.agents.agent_k.understand.tables import IMAGES, read_table
+from agentkd.agents.agent_k.understand.data_files import IMAGES
+from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.maps import read_targets
 from agentkd.agents.agent_k.workspace.submission_file import worded
 from agentkd.errors import UserError

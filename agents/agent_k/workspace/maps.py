@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
-from agentkd.agents.agent_k.understand.setup_from_files import IMG, images_by_id
-from agentkd.agents.agent_k.understand.tables import Files, read_table, training_table, with_gaps, with_id
+from agentkd.agents.agent_k.understand.cells import with_gaps
+from agentkd.agents.agent_k.understand.data_files import DataFiles
+from agentkd.agents.agent_k.understand.images import IMG, images_by_id
+from agentkd.agents.agent_k.understand.tables import read_table, training_table, with_id
 from agentkd.agents.agent_k.workspace.files import read_csv
 from agentkd.runs.shard import write_atomically
 
@@ -44,7 +46,7 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
         test = test.set_index(setup.id).loc[list(sample[setup.id])].reset_index()
     else:
         test.insert(0, setup.id, list(sample[setup.id]))
-    files = Files(data)
+    files = DataFiles(data)
     folder = workspace / "maps"
     folder.mkdir(parents=True, exist_ok=True)
     frames = {"train": train, "test": test}

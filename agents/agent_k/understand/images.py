@@ -1,0 +1,55 @@
+"""Find the images of a competition: those of a training folder with their classes, and those of a table's rows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkd.agents.agent_k.understand.data_files import DataFiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMG = "image"  # the column of image paths that the maps make
+FILE, LABEL = "file", "label"  # the columns of an image table
+_CLASS = re.compile(r"([A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]*\d+")
+
+
+def image_table(folder: Path) -> pd.DataFrame:
+    """The images below a folder of training images, with the class that the folder inside it (`train/cat/1.png`) or
+    a name of letters and a number (`train/cat.1.png`) says, "" where neither does: letters that begin a hash do not."""
+    import pandas as pd
+
+    rows = []
+    for path in DataFiles(folder).images:
+        named = _CLASS.fullmatch(path.stem)
+        label = path.parts[0] if len(path.parts) > 1 else named[1] if named else ""
+        rows.append((f"{folder.name}/{path.as_posix()}", label))
+    return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
+
+
+def images_by_id(files: DataFiles, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:
+    """The image of each row of a table (by its position): named by the id, with or without extension, or by a column
+    of file names."""
+    images = files.images
+    if not images:
+        return {}
+    by_name: dict[str, list[Path]] = {}
+    for path in images:  # also by the end of its path: train/cat/1.png, cat/1.png
+        for name in {path.stem, *("/".join(path.parts[place:]) for place in range(len(path.parts)))}:
+            by_name.setdefault(name, []).append(path)
+    for column in sorted(table.columns, key=lambda name: name != key):
+        found = (_of_split(by_name.get(cell, []), split) for cell in table[column])
+        hits = {row: path for row, path in enumerate(found) if path is not None}
+        if len(hits) >= 0.5 * len(table):
+            return hits
+    return {}
+
+
+def _of_split(paths: list[Path], split: str) -> Path | None:
+    """Of several images with one name the one in a folder that says the split."""
+    other = "test" if split == "train" else "train"
+    named = [path for path in paths if split in str(path).lower()]
+    neutral = [path for path in paths if other not in str(path).lower()]
+    return next(iter(named or neutral or paths), None)
