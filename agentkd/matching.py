@@ -57,6 +57,17 @@ def strict_hits(predicted: Iterable[str], answers: Iterable[str]) -> list[str]:
     return list(first_spelling.values())
 
 
+def strict_precision_recall(predicted: frozenset[str], gold: frozenset[str]) -> tuple[float, float]:
+    """Return precision and recall of two sets of strict keys, 0 to 1. Where both are empty, both are 1."""
+    right, common = float(predicted == gold), len(predicted & gold)
+    return common / len(predicted) if predicted else right, common / len(gold) if gold else right
+
+
+def f1_of(precision: float, recall: float) -> float:
+    """Return the harmonic mean of precision and recall; 0 where both are 0."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
 def strict_f1(predicted: Iterable[str], answers: Iterable[str]) -> float:
     """F1 of two sets of names, 0 to 1; 0 where nothing is shared."""
     found, wanted = strict_set(predicted), strict_set(answers)

@@ -26,8 +26,6 @@ from agentkd.eval.metrics import (
     MISSED,
     Scores,
     aggregate,
-    bootstrap_interval,
-    paired_difference,
     read_predictions,
     score_predictions,
 )
@@ -36,6 +34,7 @@ from agentkd.models import find_weights
 from agentkd.report.write import write_report
 from agentkd.runs.progress import say
 from agentkd.runs.store import Run, is_complete, read_config, read_traces, write_atomically
+from agentkd.stats import bootstrap_interval, paired_difference
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.in_process import BATCH, open_student, weights_identity
 from agentkd.teacher.open import open_teacher, split_specs

@@ -1,9 +1,9 @@
-"""How good are the answers? The matchers, their averages, and the intervals around them.
+"""Matchers: score one question's prediction against its gold answers, and average the scores.
 
 A matcher is a pure function from one question's prediction and gold answers to `Scores`. They differ by up to six
 points on the same outputs, so a figure is never printed without its matcher's name. The headline is `strict`.
 
-Units: `Scores` are fractions of one question; `aggregate` gives percent; intervals have the unit of their values.
+Units: `Scores` are fractions of one question; `aggregate` gives percent.
 """
 
 import json
@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from agentkd.errors import UserError
-from agentkd.matching import normalize, split_prediction, strict_key, strict_set
+from agentkd.matching import f1_of, normalize, split_prediction, strict_key, strict_precision_recall, strict_set
 
 Parse = Mapping[str, Any]  # one entry of WebQSP's "Parses": {"AnnotatorComment": {...}, "Answers": [...], ...}
 
@@ -51,10 +50,6 @@ class PredictionRow(TypedDict):
     ground_truth: list[str]
 
 
-def _f1(precision: float, recall: float) -> float:
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
 def strict(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores:
     """Sets of normalised names must be equal, member by member; no substrings. Duplicates count once.
 
@@ -63,12 +58,10 @@ def strict(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()
     """
     lines = split_prediction(prediction)
     predicted, gold = strict_set(lines), strict_set(answers)
-    right = predicted == gold
-    common = len(predicted & gold)
-    precision = common / len(predicted) if predicted else float(right)
-    recall = common / len(gold) if gold else float(right)
+    precision, recall = strict_precision_recall(predicted, gold)
     hits1 = bool(lines) and strict_key(lines[0]) in gold
-    return Scores(float(common > 0), float(hits1), precision, recall, _f1(precision, recall), float(right))
+    f1 = f1_of(precision, recall)
+    return Scores(float(bool(predicted & gold)), float(hits1), precision, recall, f1, float(predicted == gold))
 
 
 def rog(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores:
@@ -91,7 +84,7 @@ def rog(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -
     recall = matched / len(gold) if gold else 0.0
     hits1 = any(name in first_line for name in gold)
     exact = matched == len(gold) == len(lines)
-    return Scores(float(matched > 0), float(hits1), precision, recall, _f1(precision, recall), float(exact))
+    return Scores(float(matched > 0), float(hits1), precision, recall, f1_of(precision, recall), float(exact))
 
 
 def webqsp_official(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores | None:
@@ -136,7 +129,7 @@ def _list_prf1(predicted: Sequence[str], gold: Sequence[str]) -> tuple[float, fl
     false_positives = sum(name not in gold for name in predicted)
     precision = true_positives / (true_positives + false_positives) if true_positives else 0.0
     recall = true_positives / len(gold)
-    return precision, recall, _f1(precision, recall)
+    return precision, recall, f1_of(precision, recall)
 
 
 def tog_em(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores:
@@ -154,7 +147,7 @@ def tog_em(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()
     recall = sum(_overlap(response, name) for name in gold) / len(gold) if gold else 0.0
     precision = sum(any(_overlap(line, name) for name in gold) for line in lines) / len(lines) if lines else 0.0
     hit = float(recall > 0)
-    return Scores(hit, hit, precision, recall, _f1(precision, recall), hit)
+    return Scores(hit, hit, precision, recall, f1_of(precision, recall), hit)
 
 
 def _squeeze(text: str) -> str:
@@ -181,44 +174,6 @@ def aggregate(scores: Iterable[Scores]) -> dict[str, float]:
     if not table.size:
         raise UserError("no scores to average (0 questions): give at least one answered question")
     return {field.name: float(mean) for field, mean in zip(fields(Scores), 100 * table.mean(axis=0), strict=True)}
-
-
-def bootstrap_interval(
-    values: npt.ArrayLike, *, level: float = 0.95, samples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean of per-question values (Efron & Tibshirani 1993, ch. 13).
-
-    The spread it shows is that of the choice of questions, not of training seeds or of sampling.
-    """
-    values_Q = np.asarray(values, dtype=np.float64)
-    if values_Q.ndim != 1 or not values_Q.size or not np.isfinite(values_Q).all():
-        raise UserError(f"cannot bootstrap values of shape {values_Q.shape}: give one finite number a question")
-    if not 0 < level < 1 or samples < 1:
-        raise UserError(f"bad bootstrap level={level}, samples={samples}: take a level in (0, 1) and samples >= 1")
-    rng = np.random.default_rng(seed)
-    means = np.empty(samples)
-    block = max(1, 2_000_000 // values_Q.size)  # 16 MB of indices at a time, however many the questions
-    for start in range(0, samples, block):
-        rows = min(block, samples - start)
-        picks = rng.integers(values_Q.size, size=(rows, values_Q.size))
-        means[start : start + rows] = values_Q[picks].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def paired_difference(
-    a: npt.ArrayLike, b: npt.ArrayLike, *, level: float = 0.95, samples: int = 10_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """The mean of a - b and its bootstrap interval (low, high) over the questions that both systems answered.
-
-    `a[i]` and `b[i]` belong to the same question: pairing removes the spread that both share. 0 outside the interval
-    says that the difference is not just the choice of questions.
-    """
-    a_Q, b_Q = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a_Q.shape != b_Q.shape:
-        raise UserError(f"cannot pair {a_Q.size} with {b_Q.size} values: compare scores of the same questions")
-    low, high = bootstrap_interval(a_Q - b_Q, level=level, samples=samples, seed=seed)
-    return float((a_Q - b_Q).mean()), low, high
 
 
 def score_predictions(

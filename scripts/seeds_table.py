@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from agentkd.agents.base import reward
-from agentkd.eval.metrics import bootstrap_interval, paired_difference
 from agentkd.runs.store import read_config, read_traces
+from agentkd.stats import bootstrap_interval, paired_difference
 
 
 def main() -> None:

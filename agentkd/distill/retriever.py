@@ -146,8 +146,8 @@ def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequenc
         from transformers import PrinterCallback
     except ImportError as error:
         raise UserError(f"feedback needs {error.name}: pip install 'agentkd[dense,train]'") from None
-    from agentkd.eval.metrics import paired_difference
     from agentkd.retrievers.dense import SCALE, encoder_name
+    from agentkd.stats import paired_difference
 
     disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

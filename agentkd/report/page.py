@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from agentkd.eval.metrics import strict
+from agentkd.matching import f1_of, split_prediction, strict_precision_recall, strict_set
 from agentkd.trace import Step, Trace, Triple, Usage
 
 LADDER = {
@@ -200,10 +200,16 @@ def marked(
     found = []
     for name, by_id in answers.items():
         given = by_id[key].answers if key in by_id else ()
-        f1 = strict("\n".join(given), gold[key]).f1 if gold is not None and key in by_id else 0.0
+        f1 = strict_line_f1(given, gold[key]) if gold is not None and key in by_id else 0.0
         mark = "" if gold is None else "right" if f1 == 1 else "partly" if f1 > 0 else "wrong"
         found.append({"name": name, "answers": given, "mark": mark, "f1": f1, "missing": key not in by_id})
     return found
+
+
+def strict_line_f1(given: Sequence[str], gold: Sequence[str]) -> float:
+    """Return the strict F1 of one question, 0 to 1; an answer of several lines counts as several answers."""
+    lines = split_prediction("\n".join(given))
+    return f1_of(*strict_precision_recall(strict_set(lines), strict_set(gold)))
 
 
 def curve(losses: Sequence[float]) -> dict[str, Any] | None:

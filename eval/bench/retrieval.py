@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.eval.metrics import bootstrap_interval, paired_difference
 from agentkd.matching import strict_f1
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.bm25 import BM25Passages
@@ -22,6 +21,7 @@ from agentkd.retrievers.graph import in_memory
 from agentkd.retrievers.guided import GuidedPassages
 from agentkd.retrievers.joins import EACH
 from agentkd.runs.progress import Progress
+from agentkd.stats import bootstrap_interval, paired_difference
 from agentkd.tasks.task import load_task
 from agentkd.trace import Usage
 
