@@ -15,9 +15,10 @@ from agentkd.errors import AgentkdError, PutOff, WorldError
 from agentkd.matching import strict_f1
 from agentkd.retrievers import default_retriever
 from agentkd.runs.engine import run_items
-from agentkd.runs.interrupt import Drain
+from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
-from agentkd.runs.store import Run, is_complete, read_lines
+from agentkd.runs.read import is_complete, read_lines
+from agentkd.runs.store import RunDirectory
 from agentkd.serving.server import LOCAL_SLOTS
 from agentkd.teacher.budget import TokenLimit
 from agentkd.teacher.chat import NO_TEACHER
@@ -53,7 +54,7 @@ def derive_config(config: Config, *, split: str, out: str, hops: int) -> Config:
     )
 
 
-def list_outstanding(questions: Sequence[Question], samples: int, run: Run) -> list[tuple[Question, int]]:
+def list_outstanding(questions: Sequence[Question], samples: int, run: RunDirectory) -> list[tuple[Question, int]]:
     """The (question, sample) pairs not on disk yet, sample by sample, so that a stopped run has all questions early."""
     return [
         (question, sample)
@@ -65,7 +66,7 @@ def list_outstanding(questions: Sequence[Question], samples: int, run: Run) -> l
 
 async def collect_traces(
     world: TaskWorld,
-    run: Run,
+    run: RunDirectory,
     agent: Agent,
     model: Chat,
     missing: Sequence[tuple[Question, int]],
@@ -76,13 +77,13 @@ async def collect_traces(
     """Solve the missing (question, sample) pairs; each finished one is on disk before the next is counted.
 
     A sample's own error is recorded and the run goes on. GIVE_UP errors of the world in a row, a limit or a full disk
-    end it with a WorldError, ctrl-C with a KeyboardInterrupt (see `Drain`). What is done stays done."""
+    end it with a WorldError, ctrl-C with a KeyboardInterrupt (see `Interrupt`). What is done stays done."""
     gold = world.task.gold(str(world.config.split))
     in_a_row = 0
     limit: TokenLimit | None = None
     stop = model.stop if isinstance(model, Teacher) else lambda: None
-    with Progress(label, total=len(missing)) as progress, Drain(stop) as drain:
-        begun = takewhile(lambda item: limit is None and not drain.asked, missing)
+    with Progress(label, total=len(missing)) as progress, Interrupt(stop) as interrupt:
+        begun = takewhile(lambda item: limit is None and not interrupt.requested, missing)
         jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
         async for (question, sample), result in jobs:
             if isinstance(result, PutOff):
@@ -96,7 +97,7 @@ async def collect_traces(
                 in_a_row += 1
                 if in_a_row >= GIVE_UP:
                     raise result
-                progress.failed()
+                progress.count_failure()
                 continue
             if isinstance(result, Exception):
                 raise result
@@ -128,7 +129,7 @@ def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verd
     return draft.model_copy(update={"steps": (*draft.steps, step)}), final
 
 
-def close_run(run: Run, metrics: Mapping[str, Any], *, missing: int) -> None:
+def close_run(run: RunDirectory, metrics: Mapping[str, Any], *, missing: int) -> None:
     """Declare the run complete, or raise WorldError with the number of samples that are left."""
     if missing:
         errors = [row["error"] for row in read_lines(run.path, "failures") if row["retry"]]

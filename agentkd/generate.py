@@ -13,7 +13,8 @@ from agentkd.config import GenerateConfig, slug, task_label
 from agentkd.errors import UserError
 from agentkd.report.write import write_report
 from agentkd.runs.progress import say
-from agentkd.runs.store import Run, is_complete
+from agentkd.runs.read import is_complete
+from agentkd.runs.store import RunDirectory
 from agentkd.runs.summary import RATIONALISED_SAMPLE, summarise_run, verified_ids
 from agentkd.serving.server import LOCAL_SLOTS
 from agentkd.teacher.cache import Cache
@@ -36,7 +37,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     out = Path(str(config.out))
     questions = task.pick(str(config.split), config.limit, config.seed)
     say(describe_run(config, len(questions), task))
-    with Run(out, "generate", config, world.identity) as run:
+    with RunDirectory(out, "generate", config, world.identity) as run:
         missing = list_unsolved(questions, config, run)
         if missing:
             asyncio.run(_generate(world, run, missing))
@@ -50,13 +51,15 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     return {"out": str(out), **metrics}
 
 
-def list_unsolved(questions: Sequence[Question], config: GenerateConfig, run: Run) -> list[tuple[Question, int]]:
+def list_unsolved(
+    questions: Sequence[Question], config: GenerateConfig, run: RunDirectory
+) -> list[tuple[Question, int]]:
     """The outstanding (question, sample) pairs; with `until_verified` only those of questions that nothing proves."""
     proven = verified_ids(run.path) if config.until_verified else set()
     return [item for item in list_outstanding(questions, config.samples, run) if item[0].id not in proven]
 
 
-async def _generate(world: TaskWorld, run: Run, missing: Sequence[tuple[Question, int]]) -> None:
+async def _generate(world: TaskWorld, run: RunDirectory, missing: Sequence[tuple[Question, int]]) -> None:
     config = world.config
     async with open_teacher(
         str(config.teacher),
@@ -78,7 +81,7 @@ async def _generate(world: TaskWorld, run: Run, missing: Sequence[tuple[Question
                 await collect_traces(world, run, agent, teacher, some, **shared)
 
 
-async def _rationalise(world: TaskWorld, run: Run, questions: Sequence[Question]) -> None:
+async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[Question]) -> None:
     """Collect one more sample, hinted by gold, for each question that has gold and no verified trace."""
     from agentkd.agents.rationalise import Rationalise
 

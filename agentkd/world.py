@@ -13,7 +13,7 @@ from agentkd.models import PACKAGED
 from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.retrievers.graph import in_memory
-from agentkd.runs.store import read_config, read_traces
+from agentkd.runs.read import read_config, read_traces
 from agentkd.trace import content_hash
 
 if TYPE_CHECKING:

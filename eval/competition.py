@@ -22,7 +22,7 @@ from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.scoring.scorer import codes, score
 from agentkd.errors import UserError
-from agentkd.runs.store import file_hash
+from agentkd.runs.disk import hash_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def grade(competition: Path, submission: Path, log: Path) -> Grade:
     except Invalid as error:
         result = Grade(facts["slug"], False, invalid=str(error))
     row = {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "file": submission.name}
-    row |= {"sha256": file_hash(submission) if submission.is_file() else ""}
+    row |= {"sha256": hash_file(submission) if submission.is_file() else ""}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         file.write(json.dumps(row | asdict(result)) + "\n")

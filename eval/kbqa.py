@@ -32,11 +32,13 @@ from agentkd.eval.metrics import (
 from agentkd.matching import strict_hits
 from agentkd.models import find_weights
 from agentkd.report.write import write_report
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.store import Run, is_complete, read_config, read_traces, write_atomically
+from agentkd.runs.read import is_complete, read_config, read_traces
+from agentkd.runs.store import RunDirectory
 from agentkd.stats import bootstrap_interval, paired_difference
 from agentkd.teacher.chat import NO_TEACHER
-from agentkd.teacher.in_process import BATCH, open_student, weights_identity
+from agentkd.teacher.in_process import BATCH, identify_weights, open_in_process
 from agentkd.teacher.open import open_teacher, split_specs
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Trace, Usage
@@ -127,7 +129,7 @@ def systems(config: EvalConfig) -> list[System]:
     default = next(iter(taught.values()), "path")
     for model in models:
         served = model.startswith(SERVED)
-        identity = "" if served else weights_identity(find_weights(model))
+        identity = "" if served else identify_weights(find_weights(model))
         form: str = config.form or taught.get(model, default)
         if config.constrain == "kb" and form != "path":
             raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
@@ -163,7 +165,7 @@ def answer(world: TaskWorld, system: System, questions: Sequence[Question], out:
     config = GenerateConfig.model_validate(shared)
     identity = {**world.identity, "hash_weights": system.identity}
     path = out / system.folder
-    with Run(path, "answers", config, identity) as run:
+    with RunDirectory(path, "answers", config, identity) as run:
         missing = list_outstanding(questions, 1, run)
         if missing:
             asyncio.run(_answer(world, run, system, missing))
@@ -172,7 +174,7 @@ def answer(world: TaskWorld, system: System, questions: Sequence[Question], out:
     return {trace.id: trace for trace in read_traces(path) if trace.sample == 0}
 
 
-async def _answer(world: TaskWorld, run: Run, system: System, missing: Sequence[tuple[Question, int]]) -> None:
+async def _answer(world: TaskWorld, run: RunDirectory, system: System, missing: Sequence[tuple[Question, int]]) -> None:
     config = world.config
     model: AbstractAsyncContextManager[Chat]
     concurrency = config.concurrency or 1
@@ -182,7 +184,7 @@ async def _answer(world: TaskWorld, run: Run, system: System, missing: Sequence[
         )
     else:
         say(f"loading {system.model}")
-        model = open_student(system.model, name=system.name, run=run.path)
+        model = open_in_process(system.model, name=system.name, run=run.path)
         concurrency = 2 * BATCH  # one batch answers while the next gathers
     async with model as chat:
         agent = world.agent(system.agent, chat)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from agentkd.agents.base import reward
-from agentkd.runs.store import read_config, read_traces
+from agentkd.runs.read import read_config, read_traces
 from agentkd.stats import bootstrap_interval, paired_difference
 
 

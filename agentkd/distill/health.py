@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from agentkd.distill.checkpoints import is_whole, last_checkpoint
 from agentkd.errors import UserError, WorldError
-from agentkd.runs.shard import disk_error
+from agentkd.runs.disk import disk_error
 
 
 def guarded(trainer: Any) -> Any:

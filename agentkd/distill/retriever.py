@@ -28,7 +28,8 @@ from agentkd.distill.checkpoints import last_checkpoint, reporter
 from agentkd.errors import UserError
 from agentkd.retrievers.bm25 import mask_topics
 from agentkd.runs.progress import say
-from agentkd.runs.store import Run, is_complete, newest_run, read_config, read_lines
+from agentkd.runs.read import find_newest_run, is_complete, read_config, read_lines
+from agentkd.runs.store import RunDirectory
 from agentkd.trace import Trace
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def rows(tried: Sequence[Tried], kb: Graph, *, candidates: int, hops: int, seed:
 
 def feedback(config: FeedbackConfig) -> dict[str, Any]:
     """Run the stage and return its metrics."""
-    folders = [Path(name) for name in config.traces.split(",")] if config.traces else [newest_run(Path("runs"))]
+    folders = [Path(name) for name in config.traces.split(",")] if config.traces else [find_newest_run(Path("runs"))]
     source = read_config(folders[0])
     out = Path(config.out or f"students/{slug(task_label(source['task']))}-retriever")
     config = config.model_copy(update={"traces": ",".join(map(str, folders)), "out": str(out)})
@@ -117,7 +118,7 @@ def feedback(config: FeedbackConfig) -> dict[str, Any]:
     shared = {name: source[name] for name in GenerateConfig.model_fields if name in source}
     world = TaskWorld.load(GenerateConfig.model_validate(shared))
     identity = {"hash_kb": world.kb.sha256, "task": str(source["task"])}
-    with Run(out, "feedback", config, identity) as run:
+    with RunDirectory(out, "feedback", config, identity) as run:
         if is_complete(out):
             say(f"{out} is complete: nothing to do")
             return {"out": str(out), **json.loads((out / "metrics.json").read_text())}

@@ -21,7 +21,8 @@ from agentkd.distill.publish.card import write_card
 from agentkd.distill.train import prepare, train
 from agentkd.errors import UserError
 from agentkd.runs.progress import say
-from agentkd.runs.store import Run, is_complete, newest_run, read_config
+from agentkd.runs.read import find_newest_run, is_complete, read_config
+from agentkd.runs.store import RunDirectory
 from agentkd.tasks.decontaminate import evaluation_questions
 
 METHODS = {  # and what teacher= is to name
@@ -53,7 +54,7 @@ def choose(config: DistillConfig) -> tuple[list[DistillConfig], dict[str, Any], 
     methods = config.method.split(",")
     if unknown := [method for method in methods if method not in METHODS]:
         raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(METHODS)}")
-    traces = Path(config.traces) if config.traces else newest_run(Path("runs"))
+    traces = Path(config.traces) if config.traces else find_newest_run(Path("runs"))
     source = read_config(traces)
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")
@@ -123,7 +124,7 @@ def run_stage(config: DistillConfig, source: Mapping[str, Any], dataset: Dataset
         ready = prepare(config, dataset)
         processes.first(lambda: check(config, ready))
     with ExitStack() as stack:
-        run = Run(out, "distill", config, identity)
+        run = RunDirectory(out, "distill", config, identity)
         if processes.first(lambda: is_complete(stack.enter_context(run).path)):
             metrics: dict[str, Any] = processes.first(lambda: json.loads((out / "metrics.json").read_text()))
             say(f"{out} is complete: nothing to do")

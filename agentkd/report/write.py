@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import AgentkdError, UserError
-from agentkd.runs.store import is_complete, read_config, read_lines, read_traces, write_atomically
+from agentkd.runs.disk import write_atomically
+from agentkd.runs.read import is_complete, read_config, read_lines, read_traces
 from agentkd.runs.summary import summarise_run
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""ctrl-C lets a run end in order: nothing new is sent, what is in flight may end, what is finished is stored."""
+"""ctrl-C ends a run in order: nothing new is sent, requests in flight may end, finished samples are stored."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from agentkd.runs.progress import say
 DRAIN_SECONDS = 30.0
 
 
-class Drain:
-    """A block in whose course the first ctrl-C calls `stop` and sets `asked`; the second one, or DRAIN_SECONDS,
-    cancels the task that entered it. The block then ends in a KeyboardInterrupt (exit code 130).
+class Interrupt:
+    """Context manager: the first ctrl-C calls `stop` and sets `requested`. The second one, or DRAIN_SECONDS, cancels
+    the task that entered the block. The block then ends in a KeyboardInterrupt (exit code 130).
 
-    Outside the main thread it changes nothing: signals do not arrive there."""
+    Outside the main thread it does nothing: signals do not arrive there."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
-        self.asked = False
+        self.requested = False
         self._stop = stop
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         with suppress(RuntimeError, ValueError, NotImplementedError):
-            self._loop.add_signal_handler(signal.SIGINT, self.interrupt)
+            self._loop.add_signal_handler(signal.SIGINT, self._handle)
         return self
 
-    def interrupt(self) -> None:
+    def _handle(self) -> None:
         assert self._task is not None
-        if self.asked:
+        if self.requested:
             self._task.cancel()
             return
-        self.asked = True
+        self.requested = True
         say(f"stopping: what is in flight may end, for at most {DRAIN_SECONDS:.0f} s; ctrl-C again stops at once")
         self._stop()
         self._timer = self._loop.call_later(DRAIN_SECONDS, self._task.cancel)
@@ -48,5 +48,5 @@ class Drain:
             self._timer.cancel()
         with suppress(RuntimeError, ValueError, NotImplementedError):
             self._loop.remove_signal_handler(signal.SIGINT)
-        if self.asked and (error is None or isinstance(error, asyncio.CancelledError)):
+        if self.requested and (error is None or isinstance(error, asyncio.CancelledError)):
             raise KeyboardInterrupt from None

@@ -87,7 +87,8 @@ class Progress:
         self.usage += usage
         self._show()
 
-    def failed(self) -> None:
+    def count_failure(self) -> None:
+        """Count one more that ended in an error."""
         self.count += 1
         self.errors += 1
         self._show()

@@ -6,9 +6,7 @@ SYNC_SECONDS, so that the writer, often an event loop with 64 requests in flight
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import itertools
 import json
 import os
 import threading
@@ -16,14 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agentkd.errors import WorldError
+from agentkd.runs.disk import disk_error, sync_folder, write_atomically
 
 # What a power cut may take, beside the fsync that is under way. 3 KB lines on ext4, two busy cores, median of 5 rounds:
 # 430 a second with an fsync each, 20,000 with one for all that came in 50 ms (docs/serving.md).
 SYNC_SECONDS = 0.05
-_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
-_numbers = itertools.count()
 
 
 class Shard:
@@ -107,11 +102,11 @@ class Shard:
                 self._fsync()
 
 
-def repair(path: Path) -> int:
+def repair_shard(path: Path) -> int:
     """Take lines out of a shard that are no records (a write that was cut off, a block that a power cut left as zeros),
     keep them beside it in `SHARD.torn`, and return how many there were. All others stay as they are, in order."""
     with path.open("rb") as file:
-        if all(line.endswith(b"\n") and record(line) is not None for line in file):
+        if all(line.endswith(b"\n") and parse_record(line) is not None for line in file):
             return 0
     good: list[bytes] = []
     torn: list[bytes] = []
@@ -119,7 +114,7 @@ def repair(path: Path) -> int:
         for line in file:
             content = line.rstrip(b"\n")
             body = content.strip(b"\0")  # zeros before or behind a whole line take nothing from it
-            if record(body) is None:
+            if parse_record(body) is None:
                 torn.append(content + b"\n")
             else:
                 good.append(body + b"\n")
@@ -134,7 +129,7 @@ def repair(path: Path) -> int:
     return len(torn)
 
 
-def record(line: bytes) -> dict[str, Any] | None:
+def parse_record(line: bytes) -> dict[str, Any] | None:
     """The JSON object of a line that names its sample, None for anything else."""
     try:
         value = json.loads(line.decode())
@@ -144,46 +139,7 @@ def record(line: bytes) -> dict[str, Any] | None:
     return value if named else None
 
 
-def records(path: Path) -> Iterator[dict[str, Any]]:
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a repaired shard."""
     with path.open("rb") as file:
-        yield from filter(None, map(record, file))
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one, never a half."""
-    path = path.resolve() if path.is_symlink() else path  # a file that was moved to another disk stays there
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise disk_error(path, error) from None
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk: a new file that is synced itself may still lose its name."""
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every file system can
-            raise
-    finally:
-        os.close(file)
-
-
-def disk_error(path: Path, error: OSError) -> WorldError:
-    """One line with the path, what the system said and the remedy."""
-    if error.errno in _ROOM:
-        remedy = "make room and run the same command again"
-    elif error.errno in _RIGHTS:
-        remedy = "check its rights, or choose another --out"
-    else:
-        remedy = "see that the directory and its disk are there, then run the same command again"
-    return WorldError(f"cannot write {path}: {error.strerror or error}; {remedy}")
+        yield from filter(None, map(parse_record, file))

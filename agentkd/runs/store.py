@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
-from pydantic import ValidationError
 
 from agentkd.config import StageConfig
 from agentkd.errors import UserError, WorldError
-from agentkd.runs.shard import Shard, disk_error, records, repair, write_atomically
+from agentkd.runs.disk import disk_error, hash_file, write_atomically
+from agentkd.runs.read import is_complete, read_config, strip_address
+from agentkd.runs.shard import Shard, read_records, repair_shard
 from agentkd.trace import Trace
-
-__all__ = ["Run", "file_hash", "is_complete", "newest_run", "read_config", "read_lines", "read_traces",
-           "write_atomically"]  # fmt: skip
 
 Key = tuple[str, int]
 _SHARDS = ("traces", "failures")
 _REWRITTEN = ("config.yaml", "metrics.json", "manifest.json", *(f"{name}-0.jsonl" for name in _SHARDS))
 
 
-class Run:
+class RunDirectory:
     """A run directory opened for writing by exactly one process.
 
     `identity` holds what else may not change in the directory: hashes of data, KB and prompts. Opening raises UserError
@@ -63,9 +59,9 @@ class Run:
                 write_atomically(self.path / "config.yaml", yaml.safe_dump(self.values, sort_keys=False))
             for name in _SHARDS:
                 if (shard := self.path / f"{name}-0.jsonl").exists():
-                    self.repaired += repair(shard)
+                    self.repaired += repair_shard(shard)
                     self.done |= {
-                        (row["id"], row["sample"]) for row in records(shard) if not row.get("retry", False)
+                        (row["id"], row["sample"]) for row in read_records(shard) if not row.get("retry", False)
                     }  # fmt: skip
             self._distrust_manifest()
         except OSError as error:
@@ -126,7 +122,7 @@ class Run:
             return None
         before = read_config(self.path)
         for key, value in self.values.items():
-            if key not in self.extent and without_address(before.get(key)) != without_address(value):
+            if key not in self.extent and strip_address(before.get(key)) != strip_address(value):
                 raise UserError(
                     f"{self.path} was made with {key} = {before.get(key)!r}, not {value!r}: "
                     f"choose another --out, or remove the directory"
@@ -173,7 +169,7 @@ class Run:
         found = {}
         for shard in sorted(self.path.glob("*-0.jsonl")):
             with shard.open("rb") as file:
-                found[shard.name] = {"sha256": file_hash(shard), "lines": sum(1 for _ in file)}
+                found[shard.name] = {"sha256": hash_file(shard), "lines": sum(1 for _ in file)}
         return found
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
@@ -194,75 +190,3 @@ def _make_newest(manifest: Path) -> None:
         own = manifest.stat()
         if own.st_mtime_ns < (newest := max(others, default=0)):
             os.utime(manifest, ns=(own.st_atime_ns, newest + 1_000_000))
-
-
-def without_address(value: Any) -> Any:
-    """A teacher `URL[,URL]#MODEL` as its model: a server may move, or get a second address, during a run, and the cache
-    of answers goes by the model, too. Anything else as it is."""
-    return value.rpartition("#")[2] if isinstance(value, str) and re.match(r"https?://.*#", value) else value
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The values in a directory's config.yaml."""
-    try:
-        values = yaml.safe_load((path / "config.yaml").read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is not a run directory: it has no config.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        values = None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}/config.yaml is damaged: remove the directory, or restore the file")
-    return values
-
-
-def is_complete(path: Path) -> bool:
-    return (path / "manifest.json").exists()
-
-
-def newest_run(root: Path, stage: str = "generate") -> Path:
-    """The complete run of a stage that was finished last, among `root`'s folders. A damaged folder is passed over."""
-    found = []
-    for manifest in root.glob("*/manifest.json"):
-        with contextlib.suppress(UserError, OSError):
-            if read_config(manifest.parent).get("stage") == stage:
-                found.append((manifest.stat().st_mtime_ns, manifest.parent))
-    if not found:
-        raise UserError(
-            f"no complete {stage} run under {root}/: run `agentkd {stage} --task geo`, or give --traces DIR"
-        )
-    return max(found)[1]
-
-
-def read_traces(path: Path) -> Iterator[Trace]:
-    """All traces of a run directory, in the order of their shards. UserError names a line that is none."""
-    for number, row in enumerate(read_lines(path, "traces"), 1):
-        try:
-            yield Trace.model_validate(row)
-        except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}"
-            raise UserError(
-                f"line {number} of {path}/traces-*.jsonl is no trace ({what}): remove the line, or generate again"
-            ) from None
-
-
-def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The rows of a directory's shards, also while another process writes them: a last line without its end is a sample
-    that is not finished. UserError names any other line that is not JSON."""
-    for shard in sorted(path.glob(f"{name}-*.jsonl")):
-        with shard.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except (ValueError, RecursionError):
-                    if not line.endswith(b"\n"):
-                        return
-                    raise UserError(
-                        f"{shard}:{number} is not JSON ({line[:40]!r}…): "
-                        f"run the command that wrote the directory again, it repairs the shard"
-                    ) from None
-
-
-def file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

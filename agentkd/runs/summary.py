@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from agentkd.runs.store import read_lines, read_traces
+from agentkd.runs.read import read_lines, read_traces
 from agentkd.trace import Usage
 
 RATIONALISED_SAMPLE = 1_000_000  # the sample number of traces that gold has hinted: beyond all that --samples may ask

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
-from agentkd.runs.shard import write_atomically
 from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 
 from agentkd.errors import UserError, WorldError
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
-from agentkd.runs.shard import write_atomically
 from agentkd.teacher.transport import complaint, proxy_for, reason
 
 TIMEOUT = 600.0  # seconds for one file of up to 200 MB

@@ -15,7 +15,8 @@ import re
 from pathlib import Path
 from typing import IO, Any
 
-from agentkd.runs.shard import Shard, disk_error
+from agentkd.runs.disk import disk_error
+from agentkd.runs.shard import Shard
 
 HEAD = re.compile(rb'\{"key": "([0-9a-f]{64})", "tokens": (\d+), "usd": ([0-9.e+-]+), "value": (?=\{)')
 Place = tuple[int, int, int]  # number of the shard, offset and length in bytes

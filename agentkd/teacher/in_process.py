@@ -46,7 +46,7 @@ class _Job:
         return bool(self.choices), self.max_tokens, self.temperature, self.sample, self.n
 
 
-class InProcess:
+class InProcessModel:
     """Chat over `model.generate`. Requests that wait together run as one left-padded batch, at most BATCH of them."""
 
     weighs = True
@@ -63,7 +63,7 @@ class InProcess:
         disable_progress_bar()
         folder = find_weights(spec)
         self.name, self.cache = name, cache
-        self.identity = weights_identity(folder)
+        self.identity = identify_weights(folder)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
@@ -84,7 +84,7 @@ class InProcess:
         """One completion. A JSON schema cannot be enforced here: UserError names the ways that can."""
         if schema is not None:
             raise UserError(f"{self.name} runs in-process, without constrained output: give it as --teacher vllm:DIR")
-        prompt = chat_text(self.tokenizer, messages)
+        prompt = format_chat(self.tokenizer, messages)
         return await self._ask(
             _Job(prompt, max_tokens, temperature, sample, asyncio.get_running_loop().create_future())
         )
@@ -175,7 +175,7 @@ class InProcess:
 
         start = time.monotonic()
         tries = [
-            Trie.build(self._ids(job.prompt), [continuation(self.tokenizer, choice) for choice in job.choices])
+            Trie.build(self._ids(job.prompt), [continuation_ids(self.tokenizer, choice) for choice in job.choices])
             for job in batch
         ]
         with torch.inference_mode():
@@ -203,29 +203,29 @@ class InProcess:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def continuation(tokenizer: Any, choice: str) -> list[int]:
+def continuation_ids(tokenizer: Any, choice: str) -> list[int]:
     """The tokens with which a text goes on to a choice, as a JSON string, and ends. Training uses the same function."""
     ids = tokenizer(json.dumps(choice, ensure_ascii=False), add_special_tokens=False)["input_ids"]
     return [*ids, tokenizer.eos_token_id]
 
 
-def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
+def format_chat(tokenizer: Any, messages: Sequence[Message]) -> str:
     """The prompt as the student's template writes it, open for the assistant. Training uses the same function, so
     that the student meets at evaluation the very tokens it was trained on."""
     plain = [message.model_dump() for message in messages]
     return str(tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
 
 
-def weights_identity(folder: Path) -> str:
+def identify_weights(folder: Path) -> str:
     """What the cache knows a student by: its path, and when and how large its weights were written."""
     files = sorted(folder.glob("*.safetensors"))
     return content_hash([[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 
 @asynccontextmanager
-async def open_student(spec: str, *, name: str, run: Path) -> AsyncIterator[InProcess]:
+async def open_in_process(spec: str, *, name: str, run: Path) -> AsyncIterator[InProcessModel]:
     """A student ready to answer; its batches stop with the context."""
-    student = InProcess(spec, name=name, cache=Cache(run / "cache"))
+    student = InProcessModel(spec, name=name, cache=Cache(run / "cache"))
     server = asyncio.create_task(student.serve())
     try:
         yield student

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from agentkd.runs.shard import write_atomically
+from agentkd.runs.disk import write_atomically
 
 SETUP_SHARE = 0.3  # of the run's time that the model may take before the solvers start
 SOLVE_SHARE = 0.5  # and in all; the rest is the deterministic solvers'

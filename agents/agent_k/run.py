@@ -24,10 +24,11 @@ from agentkd.agents.agent_k.model.ask import Asker
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.prompts import prompts_hash
-from agentkd.runs.interrupt import Drain
+from agentkd.runs.disk import disk_error, write_atomically
+from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
-from agentkd.runs.shard import disk_error, write_atomically
-from agentkd.runs.store import Run, is_complete, without_address
+from agentkd.runs.read import is_complete, strip_address
+from agentkd.runs.store import RunDirectory
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NO_TEACHER
@@ -65,7 +66,7 @@ def run(config: KaggleConfig) -> dict[str, Any]:
     sandbox = open_sandbox(config.sandbox, say)
     out = Path(str(config.out))
     say(describe(config, sandbox))
-    with Run(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
+    with RunDirectory(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
         if is_complete(out):
             done = json.loads((out / "metrics.json").read_text())
             if not asks_more(config, done):
@@ -128,7 +129,12 @@ def describe(config: KaggleConfig, sandbox: Sandbox) -> str:
 
 
 async def _run(
-    config: KaggleConfig, store: Run, source: Source, kaggle: Kaggle | None, sandbox: Sandbox, stop: threading.Event
+    config: KaggleConfig,
+    store: RunDirectory,
+    source: Source,
+    kaggle: Kaggle | None,
+    sandbox: Sandbox,
+    stop: threading.Event,
 ) -> dict[str, Any]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -157,7 +163,7 @@ async def _run(
 
         async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
             graph = build(around, saver)
-            with Drain(asker.stop), suppress(PutOff):  # what was put off: the block ends in a KeyboardInterrupt
+            with Interrupt(asker.stop), suppress(PutOff):  # what was put off: the block ends in a KeyboardInterrupt
                 state = await go_on(graph, around, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
         metrics = outcome(around, state) | asked
@@ -174,7 +180,7 @@ async def go_on(graph: Any, around: Around, saver: AsyncSqliteSaver) -> State:
     it has cost and recorded stays. UserError where another model has answered in it."""
     before = await graph.aget_state(THREAD)
     config, said = around.config, before.values.get("teacher", "")
-    if said and NO_TEACHER not in (said, config.teacher) and without_address(said) != without_address(config.teacher):
+    if said and NO_TEACHER not in (said, config.teacher) and strip_address(said) != strip_address(config.teacher):
         raise UserError(f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose "
                         f"another --out")  # fmt: skip
     start: Any = None
@@ -193,7 +199,7 @@ async def go_on(graph: Any, around: Around, saver: AsyncSqliteSaver) -> State:
     return state
 
 
-def finish(store: Run, around: Around, state: State, metrics: dict[str, Any]) -> dict[str, Any]:
+def finish(store: RunDirectory, around: Around, state: State, metrics: dict[str, Any]) -> dict[str, Any]:
     """Close the trace, write metrics and report, declare the run complete."""
     steps = tuple(Step.model_validate(step) for step in state["steps"])
     usage = Usage.total(Usage.model_validate(item) for item in state["usage"])

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from agentkd.agents.kd_cot import KDCoT
 from agentkd.config import GenerateConfig
 from agentkd.eval.bench.mock import MODEL, World, mock_server
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.store import write_atomically
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher
 from agentkd.teacher.options import Endpoint

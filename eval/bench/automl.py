@@ -34,8 +34,8 @@ from agentkd.agents.agent_k.workspace.maps import write_maps
 from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
 from agentkd.eval.competition import LOG, grade
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.shard import write_atomically
 from agentkd.stats import paired_difference
 
 OURS = {"agentkd": "none", "agentkd-local": "local"}  # a system of ours: its teacher

@@ -26,8 +26,8 @@ from typing import Any
 
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench.mock import LATENCIES, MODEL, OK, Mock, World, mock_server
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
-from agentkd.runs.store import write_atomically
 from agentkd.trace import Usage
 
 FLOOR = "aiohttp"  # what the others are divided by

@@ -24,8 +24,9 @@ from typing import Any
 
 from agentkd.errors import WorldError
 from agentkd.eval.bench.mock import CUT, FAULTS, OK, Entry, Mock, World, mock_server
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
-from agentkd.runs.store import read_lines, read_traces, write_atomically
+from agentkd.runs.read import read_lines, read_traces
 from agentkd.trace import Trace, Usage
 
 LATENCY = 0.1  # seconds, the mean: a kill lands among open requests, and the run takes less than a minute

@@ -15,7 +15,7 @@ from typing import Any
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB, Triple
-from agentkd.runs.store import read_config, read_traces
+from agentkd.runs.read import read_config, read_traces
 from agentkd.tasks.task import load_task
 from agentkd.trace import Trace
 

@@ -35,8 +35,8 @@ from agentkd.distill.data.forms import Example
 from agentkd.distill.publish.gguf import export
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
-from agentkd.runs.store import write_atomically
 from agentkd.serving.server import llama_server
 from agentkd.trace import Usage
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.store import write_atomically
 
 IMPLEMENTATIONS = ("dense", "agentkd", "trl")
 BETA = 0.5

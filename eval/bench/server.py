@@ -25,9 +25,9 @@ from agentkd.agents.kd_cot import KDCoT
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench.mock import MODEL, World, request_key
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.engine import run_items
 from agentkd.runs.progress import say
-from agentkd.runs.store import write_atomically
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import Reply
 from agentkd.teacher.client import Teacher

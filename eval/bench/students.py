@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.retrievers.graph import in_memory
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.shard import write_atomically
 from agentkd.tasks.task import load_task
-from agentkd.teacher.in_process import InProcess
+from agentkd.teacher.in_process import InProcessModel
 from agentkd.trace import Message
 
 PATHS, WRITTEN = 12, 32
@@ -60,7 +60,7 @@ async def measured(
     names: Sequence[str], asked: Sequence[str], paths: Sequence[tuple[str, ...]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
     """Seconds a question (weigh) or a token (write) of each round, by student; a round before them warms up."""
-    models = {name: InProcess(name, name=name, cache=None) for name in names}
+    models = {name: InProcessModel(name, name=name, cache=None) for name in names}
     servers = [asyncio.create_task(model.serve()) for model in models.values()]
     found: dict[str, dict[str, list[float]]] = {work: {name: [] for name in names} for work in ("weigh", "write")}
     try:

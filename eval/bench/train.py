@@ -29,8 +29,8 @@ from agentkd.errors import UserError
 from agentkd.eval.bench.losses import memory
 from agentkd.generate import generate
 from agentkd.models import find_weights
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.store import write_atomically
 
 PLAIN = "trl"
 FORM = "one-call"  # its examples have the length of what is usually distilled

@@ -18,7 +18,7 @@ pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 from agentkd.agents.agent_k.run import run
 from agentkd.config import KaggleConfig
 from agentkd.errors import UserError
-from agentkd.runs.store import read_traces
+from agentkd.runs.read import read_traces
 from agentkd.sandbox.sandbox import open_sandbox
 from agentkd.trace import Trace
 from tests.support.little_competition import DESCRIPTION, make

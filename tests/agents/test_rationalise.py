@@ -11,7 +11,7 @@ import pytest
 from agentkd.config import GenerateConfig
 from agentkd.distill.data.dataset import load
 from agentkd.generate import generate
-from agentkd.runs.store import read_traces
+from agentkd.runs.read import read_traces
 from agentkd.runs.summary import RATIONALISED_SAMPLE
 
 

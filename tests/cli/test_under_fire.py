@@ -21,7 +21,7 @@ import pytest
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.generate import generate
-from agentkd.runs.store import is_complete, read_traces
+from agentkd.runs.read import is_complete, read_traces
 from agentkd.teacher.cache import Cache
 from agentkd.trace import content_hash
 from tests.runs.test_store import make_trace, opened

@@ -13,7 +13,7 @@ from agentkd.distill.data.dataset import Dataset, build
 from agentkd.distill.publish.card import CLOSE, OPEN, add_results, base_model, student_of, write_card
 from agentkd.distill.stages import resolve
 from agentkd.eval.kbqa import evaluate
-from agentkd.runs.store import Run
+from agentkd.runs.store import RunDirectory
 from tests.distill.test_dataset import make, write_run
 
 SOURCE = {
@@ -35,7 +35,7 @@ def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **
         {"student": student, "traces": str(out.parent / "run"), "out": str(out), **changes}
     )
     config = resolve(config, ["sft"])[0]
-    with Run(out, "distill", config, {"hash_dataset": "1"}):
+    with RunDirectory(out, "distill", config, {"hash_dataset": "1"}):
         write_card(out, config, source, dataset(), {**METRICS, "nll": [2.0, 0.4]})
     return ModelCard.load(out / "README.md")
 

@@ -14,7 +14,7 @@ from agentkd.distill.data.dataset import IGNORED, Dataset, build, load, row, tok
 from agentkd.distill.data.forms import Example, dialogue_examples, one_call_examples
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.runs.store import Run
+from agentkd.runs.store import RunDirectory
 from agentkd.trace import Step, Trace, Verdict
 
 CAPITAL = (("capital", 1),)
@@ -40,7 +40,7 @@ def make(
 
 
 def write_run(path: Path, traces: list[Trace]) -> Path:
-    with Run(path, "generate", GenerateConfig(task="geo"), {}) as run:
+    with RunDirectory(path, "generate", GenerateConfig(task="geo"), {}) as run:
         for trace in traces:
             run.append(trace)
         run.finish({})
@@ -187,6 +187,8 @@ def test_every_turn_of_a_dialogue_is_learned_and_nothing_else(tokenizer: Any) ->
     found = tokenise(example, tokenizer)
     learned = tokenizer.decode([i for i, label in zip(*found.values(), strict=True) if label != IGNORED])
     assert learned == "Action: Path[capital]<|im_end|>Action: Finish[Paris]<|im_end|>"
-    from agentkd.teacher.in_process import chat_text
+    from agentkd.teacher.in_process import format_chat
 
-    assert tokenizer.decode(found["input_ids"]) == chat_text(tokenizer, example.prompt) + example.target + "<|im_end|>"
+    assert (
+        tokenizer.decode(found["input_ids"]) == format_chat(tokenizer, example.prompt) + example.target + "<|im_end|>"
+    )

@@ -24,7 +24,7 @@ from agentkd.distill.publish.gguf import (
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench import gguf as bench
 from agentkd.models import find_weights
-from agentkd.teacher.in_process import chat_text
+from agentkd.teacher.in_process import format_chat
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Message
@@ -115,7 +115,7 @@ def test_the_command_writes_a_file_that_a_teacher_runs(students: dict[str, Path]
             return await teacher.chat(messages, max_tokens=4)
 
     reply = asyncio.run(asked())
-    prompt = AutoTokenizer.from_pretrained(student)(chat_text(AutoTokenizer.from_pretrained(student), messages))
+    prompt = AutoTokenizer.from_pretrained(student)(format_chat(AutoTokenizer.from_pretrained(student), messages))
     assert reply.usage.prompt_tokens == len(prompt["input_ids"])  # the template, and no token put before it
 
 

@@ -23,7 +23,7 @@ from agentkd.cli.main import app
 from agentkd.config import DistillConfig
 from agentkd.distill.publish.push import push
 from agentkd.errors import UserError
-from agentkd.runs.store import Run
+from agentkd.runs.store import RunDirectory
 
 
 class Hub:
@@ -152,7 +152,7 @@ def student(tmp_path: Path) -> Path:
     from safetensors.numpy import save_file
 
     out = tmp_path / "geo-sft"
-    with Run(out, "distill", DistillConfig(traces="runs/x", out=str(out)), {"hash_dataset": "1"}) as run:
+    with RunDirectory(out, "distill", DistillConfig(traces="runs/x", out=str(out)), {"hash_dataset": "1"}) as run:
         save_file({"w": np.zeros(1000, np.float32)}, out / "model.safetensors")
         for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
             (out / name).write_text(json.dumps({"file": name}))

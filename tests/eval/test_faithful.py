@@ -211,7 +211,7 @@ def test_a_checker_that_believes_everything_is_found_out(tmp_path: Path) -> None
     from agentkd.config import GenerateConfig
     from agentkd.eval.bench.faithful import corrupt
     from agentkd.generate import generate
-    from agentkd.runs.store import read_traces
+    from agentkd.runs.read import read_traces
     from agentkd.tasks.task import load_task
 
     class Credulous(RawKB):

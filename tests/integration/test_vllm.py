@@ -137,7 +137,7 @@ def test_a_path_student_writes_within_the_knowledge_base(server: Held, tmp_path:
     """`eval --constrain kb` through structured outputs: every vote of the server is a path that the KB holds."""
     from agentkd.config import EvalConfig
     from agentkd.eval.kbqa import evaluate
-    from agentkd.runs.store import read_traces
+    from agentkd.runs.read import read_traces
 
     model = f"{server.url}#smollm2-135m"
     asked = EvalConfig(task="geo", limit=6, model=model, retriever="bm25", constrain="kb", out=str(tmp_path / "run"))

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentkd.errors import WorldError
-from agentkd.runs.shard import SYNC_SECONDS, Shard, disk_error, record, records, repair
+from agentkd.runs.disk import disk_error
+from agentkd.runs.shard import SYNC_SECONDS, Shard, parse_record, read_records, repair_shard
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,20 +58,20 @@ TORN = {
 def test_torn(content: bytes, left: list[int], torn: int, tmp_path: Path) -> None:
     path, beside = tmp_path / "traces-0.jsonl", tmp_path / "traces-0.jsonl.torn"
     path.write_bytes(content)
-    assert repair(path) == torn
+    assert repair_shard(path) == torn
     whole = b"".join(LINES[number] + b"\n" for number in left)
     assert path.read_bytes() == whole
     assert (beside.read_bytes().count(b"\n") if torn else beside.exists()) == torn
-    assert repair(path) == 0 and path.read_bytes() == whole, "repaired once is repaired"
+    assert repair_shard(path) == 0 and path.read_bytes() == whole, "repaired once is repaired"
     write(path, [line(7)])
-    assert [row["id"] for row in records(path)] == [f"q{number}" for number in [*left, 7]]
+    assert [row["id"] for row in read_records(path)] == [f"q{number}" for number in [*left, 7]]
 
 
 def test_a_whole_shard_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "traces-0.jsonl"
     write(path, LINES)
     before = path.stat()
-    assert repair(path) == 0 and path.stat() == before
+    assert repair_shard(path) == 0 and path.stat() == before
 
 
 CUT, APPEND = st.integers(0, 400), st.sampled_from(["", "Ä🙂", "\n\r\0", "x" * 50])
@@ -95,12 +96,12 @@ def test_any_sequence(steps: list[str | int | None], tmp_path_factory: pytest.Te
             kept = whole[: max(0, len(whole) - step)]
             os.truncate(path, len(kept))
             last = kept.rpartition(b"\n")[2]
-            expected = expected[: kept.count(b"\n") + (record(last) is not None)]  # whole, but for its newline
-        repair(path)
+            expected = expected[: kept.count(b"\n") + (parse_record(last) is not None)]  # whole, but for its newline
+        repair_shard(path)
         assert path.read_bytes() == b"".join(item + b"\n" for item in expected)
         shard = Shard(path)
     shard.close()
-    ids = [row["id"] for row in records(path)]
+    ids = [row["id"] for row in read_records(path)]
     assert len(ids) == len(set(ids)) == len(expected)
 
 
@@ -127,8 +128,8 @@ def test_what_append_returned_for_survives_sigkill(acknowledged: int, tmp_path: 
         writer.send_signal(signal.SIGKILL)
         rest = writer.stdout.read().splitlines(keepends=True)
     told = int(([last] + [word for word in rest if word.endswith(b"\n")])[-1])
-    repair(path)
-    numbers = [int(row["id"][1:]) for row in records(path)]
+    repair_shard(path)
+    numbers = [int(row["id"][1:]) for row in read_records(path)]
     assert numbers == list(range(len(numbers))) and len(numbers) >= told + 1 >= acknowledged
 
 
@@ -172,7 +173,7 @@ def test_after_a_failed_fsync_nothing_more_is_appended(tmp_path: Path, monkeypat
         with pytest.raises(WorldError, match="Input/output error"):
             action()
     shard.close()  # it is closed, and says so once
-    assert [row["id"] for row in records(path)] == ["q0"]
+    assert [row["id"] for row in read_records(path)] == ["q0"]
 
 
 @pytest.mark.parametrize(("number", "remedy"), [(28, "make room"), (30, "another --out"), (5, "its disk are there")])
@@ -206,4 +207,4 @@ def test_a_line_that_cannot_be_taken_back_is_the_last(tmp_path: Path, monkeypatc
         shard.append(LINES[2])
     with pytest.raises(WorldError, match="Input/output error"):
         shard.close()
-    assert repair(path) == 1 and path.read_bytes() == FIRST
+    assert repair_shard(path) == 1 and path.read_bytes() == FIRST

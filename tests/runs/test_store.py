@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
-from agentkd.runs.store import (
-    Run,
-    file_hash,
-    is_complete,
-    newest_run,
-    read_config,
-    read_traces,
-    write_atomically,
-)
+from agentkd.runs.disk import hash_file, write_atomically
+from agentkd.runs.read import find_newest_run, is_complete, read_config, read_traces
+from agentkd.runs.store import RunDirectory
 from agentkd.trace import Trace, Verdict
 
 
@@ -33,9 +27,9 @@ def make_trace(name: str, sample: int = 0) -> Trace:
     return Trace.close(id=name, sample=sample, question=f"{name}?", verified=True, **fields)
 
 
-def opened(path: Path, **changes: Any) -> Run:
+def opened(path: Path, **changes: Any) -> RunDirectory:
     identity = {"hash_data": changes.pop("hash_data", "d")}
-    return Run(path, changes.pop("stage", "generate"), GenerateConfig(task="geo", **changes), identity)
+    return RunDirectory(path, changes.pop("stage", "generate"), GenerateConfig(task="geo", **changes), identity)
 
 
 def full(*_: object) -> None:
@@ -168,7 +162,7 @@ def test_the_manifest_stands_for_completeness(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
         run.finish({"traces": 2})
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["shards"][shard.name] == {"sha256": file_hash(shard), "lines": 2}
+    assert manifest["shards"][shard.name] == {"sha256": hash_file(shard), "lines": 2}
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"traces": 2}
     with opened(tmp_path) as run:
         run.append(make_trace("q2"))
@@ -241,15 +235,15 @@ def test_a_failure_is_paid_for_again_only_if_it_may_pass(tmp_path: Path) -> None
 
 def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no complete generate run.*run `agentkd generate.*give --traces DIR"):
-        newest_run(tmp_path)
+        find_newest_run(tmp_path)
     for age, (name, stage) in enumerate([("other", "distill"), ("new", "generate"), ("old", "generate")]):
         with opened(tmp_path / name, stage=stage) as run:
             run.finish({})
         os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
     filled(tmp_path / "unfinished", 1)
-    assert newest_run(tmp_path).name == "new"
+    assert find_newest_run(tmp_path).name == "new"
     (tmp_path / "new" / "config.yaml").write_bytes(b"\0")
-    assert newest_run(tmp_path).name == "old", "a damaged folder does not stand in the way of the others"
+    assert find_newest_run(tmp_path).name == "old", "a damaged folder does not stand in the way of the others"
 
 
 @pytest.mark.parametrize("clock", [-86_400, 0, 86_400], ids=["a day back", "steady", "a day on"])
@@ -258,7 +252,7 @@ def test_the_newest_run_is_the_last_finished_whatever_the_clock_did(clock: int, 
         with opened(tmp_path / name) as run:
             run.finish({})
         manifest = tmp_path / name / "manifest.json"
-        assert newest_run(tmp_path).name == name
+        assert find_newest_run(tmp_path).name == name
         if number == 0:  # what the clock said when it was finished; then it jumped to what it says now
             date = manifest.stat().st_mtime - clock
             os.utime(manifest, (date, date))

@@ -17,7 +17,7 @@ from agentkd.config import EvalConfig, GenerateConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.kbqa import evaluate
 from agentkd.generate import generate
-from agentkd.runs.store import is_complete, read_lines, read_traces
+from agentkd.runs.read import is_complete, read_lines, read_traces
 from agentkd.teacher import batch as module
 from agentkd.teacher.budget import BudgetLimit
 from agentkd.teacher.cache import Cache

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkd.teacher.in_process import continuation, open_student
+from agentkd.teacher.in_process import continuation_ids, open_in_process
 from agentkd.teacher.trie import Trie, log_likelihoods
 from tests.distill.test_distill import tiny
 
@@ -67,7 +67,7 @@ def test_a_student_weighs_its_choices_and_writes_none_but_them(folder: Path, mod
     labels = ["country capital", "country capital > city mayor", "river"]
 
     async def ask() -> tuple[Any, Any, Any, Any]:
-        async with open_student(str(folder), name="s", run=tmp_path) as student:
+        async with open_in_process(str(folder), name="s", run=tmp_path) as student:
             likeliest = await student.complete("Question: x\nPath:\n", choices=labels)
             drawn = await student.complete("Question: x\nPath:\n", choices=labels, n=5, temperature=1.0)
             again = await student.complete("Question: x\nPath:\n", choices=labels)
@@ -76,7 +76,7 @@ def test_a_student_weighs_its_choices_and_writes_none_but_them(folder: Path, mod
 
     likeliest, drawn, again, freely = asyncio.run(ask())
     prompt = tokenizer("Question: x\nPath:\n")["input_ids"]
-    expected = one_by_one(model, prompt, [continuation(tokenizer, label) for label in labels])
+    expected = one_by_one(model, prompt, [continuation_ids(tokenizer, label) for label in labels])
     assert likeliest.log_p == pytest.approx(expected, abs=1e-3)
     assert likeliest.text == labels[expected.index(max(expected))]
     assert len(drawn.texts) == 5 and set(drawn.texts) <= set(labels)
@@ -91,5 +91,5 @@ def test_the_continuation_is_the_json_string_that_servers_are_held_to() -> None:
     from agentkd.models import find_weights
 
     tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
-    ids = continuation(tokenizer, 'a "b" > ü')
+    ids = continuation_ids(tokenizer, 'a "b" > ü')
     assert json.loads(tokenizer.decode(ids[:-1])) == 'a "b" > ü' and ids[-1] == tokenizer.eos_token_id

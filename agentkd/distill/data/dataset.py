@@ -17,7 +17,8 @@ from agentkd.agents.base import followed_label, reward
 from agentkd.distill.data.forms import FORMS, Example
 from agentkd.errors import UserError
 from agentkd.matching import normalize
-from agentkd.runs.store import read_traces, write_atomically
+from agentkd.runs.disk import write_atomically
+from agentkd.runs.read import read_traces
 from agentkd.trace import Message, Trace, content_hash
 
 IGNORED = -100  # the label of a token that is not to be learned
@@ -158,18 +159,18 @@ def tokenise(example: Example, tokenizer: Any) -> dict[str, list[int]]:
 
     Prompt and target are tokenised apart and joined, as they will be at generation, and the target ends with the
     end-of-turn token, so that the student learns to stop. Raises UserError for a chat without a template."""
-    from agentkd.teacher.in_process import chat_text, continuation
+    from agentkd.teacher.in_process import continuation_ids, format_chat
 
     if isinstance(example.prompt, str):
         prompt = list(tokenizer(example.prompt, add_special_tokens=False)["input_ids"])
-        return joined([(prompt, continuation(tokenizer, example.target))])
+        return joined([(prompt, continuation_ids(tokenizer, example.target))])
     if tokenizer.chat_template is None:
         raise UserError("the student has no chat template: choose an instruction-tuned model, or form=path")
     parts, written = [], ""
     for place, message in enumerate([*example.prompt, Message(role="assistant", content=example.target)]):
         if message.role != "assistant":
             continue
-        text = chat_text(tokenizer, example.prompt[:place])
+        text = format_chat(tokenizer, example.prompt[:place])
         if not text.startswith(written):
             raise UserError("the student's chat template rewrites earlier turns: choose form=path or form=one-call")
         between = tokenizer(text[len(written) :], add_special_tokens=False)["input_ids"]

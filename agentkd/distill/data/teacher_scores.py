@@ -18,9 +18,9 @@ import numpy.typing as npt
 from agentkd.distill.data.dataset import IGNORED
 from agentkd.errors import UserError
 from agentkd.models import find_weights
+from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress
-from agentkd.runs.store import file_hash
-from agentkd.teacher.in_process import weights_identity
+from agentkd.teacher.in_process import identify_weights
 from agentkd.trace import Usage, content_hash
 
 BATCH = 8  # rows a forward pass
@@ -136,7 +136,7 @@ def teacher_identity(teachers: Sequence[str]) -> str:
     parts = []
     for folder in map(find_weights, teachers):
         files = sorted({*folder.glob("*token*.json"), *folder.glob("*.jinja"), *folder.glob("tokenizer.model")})
-        parts.append([weights_identity(folder), [[file.name, file_hash(file)] for file in files]])
+        parts.append([identify_weights(folder), [[file.name, hash_file(file)] for file in files]])
     return content_hash(parts)
 
 

@@ -38,7 +38,7 @@ from agentkd.distill.lessons.logits import BatchLoss, Lesson, Terms
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from agentkd.runs.progress import say
-from agentkd.teacher.in_process import chat_text
+from agentkd.teacher.in_process import format_chat
 from agentkd.trace import Message
 
 Row = dict[str, list[int]]
@@ -109,7 +109,7 @@ def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     else:
         try:
-            text, begin = chat_text(tokenizer, example.prompt), []
+            text, begin = format_chat(tokenizer, example.prompt), []
         except TemplateError as error:  # mostly for a system message
             raise UserError(
                 f"the chat template of {name} refuses a prompt of roles "

@@ -19,7 +19,8 @@ from agentkd.distill.data.dataset import Dataset
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
-from agentkd.runs.store import read_config, write_atomically
+from agentkd.runs.disk import write_atomically
+from agentkd.runs.read import read_config
 from agentkd.tasks.task import licence
 
 BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights

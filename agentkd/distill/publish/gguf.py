@@ -28,8 +28,8 @@ import numpy.typing as npt
 from agentkd.config import slug
 from agentkd.errors import UserError
 from agentkd.models import find_weights, weight_files
+from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
-from agentkd.runs.shard import disk_error
 
 DTYPES = ("f32", "f16")
 _REMEDY = "convert it with llama.cpp's convert_hf_to_gguf.py, or serve it as --teacher vllm:DIR"

@@ -14,7 +14,7 @@ from agentkd.distill.publish.card import is_student
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
 from agentkd.runs.progress import say
-from agentkd.runs.store import is_complete
+from agentkd.runs.read import is_complete
 
 FILES = (
     "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",

@@ -23,8 +23,8 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bar
 
 from agentkd.errors import WorldError
+from agentkd.runs.disk import disk_error, sync_folder
 from agentkd.runs.progress import LOG_EVERY, console
-from agentkd.runs.shard import disk_error, sync_folder
 
 RESERVE = 1 << 28  # bytes of the disk that are left to the run
 CHUNK = 1 << 16  # bytes: the client loses a chunk that is cut off, and its own 1 MiB may never come through

@@ -28,9 +28,9 @@ from typing import Any, Literal
 
 from agentkd.agents.agent_k.competition.kaggle import Kaggle, Unanswered
 from agentkd.errors import AgentkdError, PutOff, UserError, WorldError
+from agentkd.runs.disk import disk_error, hash_file, write_atomically
 from agentkd.runs.progress import console, say
-from agentkd.runs.shard import Shard, disk_error, write_atomically
-from agentkd.runs.store import file_hash
+from agentkd.runs.shard import Shard
 
 Mode = Literal["ask", "auto", "never"]
 SETTLE = 30.0  # seconds after which what was sent stands in Kaggle's list, if it arrived
@@ -54,8 +54,8 @@ class Submitted:
 
 
 class Submissions:
-    """The submissions of one run. The caller holds the run directory's lock (`runs.store.Run`), or two processes
-    with one journal could both send."""
+    """The submissions of one run. The caller holds the run directory's lock (`runs.store.RunDirectory`), or two
+    processes with one journal could both send."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Submissions:
         UserError or WorldError where Kaggle refuses or cannot be reached, PutOff where the run is stopping; the same
         call again goes on from there."""
         try:
-            digest = file_hash(file)
+            digest = hash_file(file)
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror}") from None
         known = self._known.get(digest)

@@ -20,7 +20,7 @@ from agentkd.agents.agent_k.workspace.files import load, rows_by_fold
 from agentkd.agents.agent_k.workspace.maps import maps_hash, read_targets, save
 from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
-from agentkd.runs.shard import write_atomically
+from agentkd.runs.disk import write_atomically
 from agentkd.trace import Score, StageTest, Step, Verdict
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from agentkd.agents.agent_k.stages.set_up import go_back, verdict_step
 from agentkd.agents.agent_k.stages.solve import next_move
 from agentkd.agents.agent_k.workspace.checks import check_submission
 from agentkd.errors import AgentkdError, PutOff, WorldError
-from agentkd.runs.shard import write_atomically
+from agentkd.runs.disk import write_atomically
 from agentkd.trace import Score, Step, Verdict
 
 

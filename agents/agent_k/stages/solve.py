@@ -37,8 +37,8 @@ from agentkd.agents.agent_k.stages.candidates import (
 from agentkd.agents.agent_k.stages.set_up import go_back
 from agentkd.agents.agent_k.workspace.files import read_csv
 from agentkd.agents.agent_k.workspace.maps import maps_hash, read_targets, save
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import heartbeat
-from agentkd.runs.shard import write_atomically
 from agentkd.trace import StageTest, Step, Verdict
 
 DRAFT_SECONDS = 40.0  # for the first candidate: a valid file within a minute, whatever comes later

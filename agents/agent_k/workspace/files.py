@@ -13,7 +13,7 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.contract import Setup, map_file, read_setup
 from agentkd.agents.agent_k.scoring.scorer import true_values
 from agentkd.errors import UserError, WorldError
-from agentkd.runs.shard import write_atomically
+from agentkd.runs.disk import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.images import IMG, images_by_id
 from agentkd.agents.agent_k.understand.tables import read_table, training_table, with_id
 from agentkd.agents.agent_k.workspace.files import read_csv
-from agentkd.runs.shard import write_atomically
+from agentkd.runs.disk import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
