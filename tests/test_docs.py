@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import typer
 
 from agentkd.cli.main import app
 from agentkd.config import DistillConfig, EvalConfig, FeedbackConfig, GenerateConfig, KaggleConfig
-from tests.test_layout import LAYERS, ROOT, SHIPPED
+from tests.test_layout import LAYERS, ROOT, SHIPPED, imports, module_of
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
@@ -71,6 +72,16 @@ def test_the_readme_is_one_page() -> None:
     assert len(read(ROOT / "README.md").splitlines()) <= 150
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "docs/results").glob("*.json")), ids=lambda file: file.name)
+def test_figures_are_those_of_the_raw_results(file: Path) -> None:
+    """Each file is linked, and each strict F1 in it stands in the docs with its interval."""
+    text = read(ROOT / "docs/results.md") + read(ROOT / "docs/benchmarks.md")
+    assert f"](results/{file.name})" in text
+    rows = [row for row in json.loads(read(file)).get("rows", []) if row.get("matcher", "strict") == "strict"]
+    shown = {f"{row['f1']:.1f} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]" for row in rows if "f1_low" in row}
+    assert not {figure for figure in shown if figure not in text}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_their_options_exist(page: Path) -> None:
     for words in commands(page):
@@ -117,10 +128,25 @@ def test_the_index_lists_every_page() -> None:
     assert {page.name for page in DOCS} - {"index.md"} == listed
 
 
+def room_lines() -> dict[str, str]:
+    """Folder → what it may import, from the tables of rooms."""
+    return dict(re.findall(r"^\| `([\w/]+/)` \| .* \| (.*) \|$", read(ARCHITECTURE), flags=re.MULTILINE))
+
+
 def test_every_folder_has_its_line() -> None:
     folders = {f"{path.parent.relative_to(ROOT)}/" for path in SHIPPED} | {"scripts/", "tests/"}
-    named = set(re.findall(r"^\| `([\w/]+/)` \|", read(ARCHITECTURE), flags=re.MULTILINE))
-    assert named == folders | {"recipes/", "docs/"}
+    assert set(room_lines()) == folders | {"recipes/", "docs/"}
+
+
+def test_rooms_import_what_their_line_says() -> None:
+    """Room by room, with the last part of its name: `runs` for agentkd/runs/."""
+    folder = {module_of(path): path.parent.relative_to(ROOT) for path in SHIPPED}
+    for module, others in imports().items():
+        allowed = room_lines()[f"{folder[module]}/"]
+        rooms = {folder[other] for other in others if other in folder} - {folder[module], Path("agentkd")}
+        if not re.match("everything|see|its rooms|every room", allowed):
+            strange = {room.name for room in rooms} - set(re.findall(r"\w+", allowed))
+            assert not strange, f"{module} imports {strange}; docs/architecture.md allows its room: {allowed}"
 
 
 def test_the_floors_are_those_that_are_enforced() -> None:
