@@ -91,7 +91,7 @@ async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[
     missing = [(question, sample) for question, sample in unproven if (question.id, sample) not in run.done]
     if missing:
         model = NoTeacher()
-        agent = Rationalise(world.surroundings(model), gold)
+        agent = Rationalise(world.context(model), gold)
         await collect_traces(world, run, agent, model, missing, label="rationalised", concurrency=1)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentkd.agents import make_agent
+from agentkd.agents.base import AgentContext, ReadingSettings
+from agentkd.agents.judge import Judged
+from agentkd.agents.memory import Memory, from_traces, packaged
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED
@@ -17,8 +21,7 @@ from agentkd.runs.read import read_config, read_traces
 from agentkd.trace import content_hash
 
 if TYPE_CHECKING:
-    from agentkd.agents.base import Agent, Surroundings
-    from agentkd.agents.memory import Memory
+    from agentkd.agents.base import Agent
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
     from agentkd.retrievers.graph import Graph
     from agentkd.tasks.task import Task
@@ -62,8 +65,6 @@ class TaskWorld:
     @cached_property
     def memory(self) -> Memory:
         """The worked examples: from the runs that `demos` names, else the packaged ones."""
-        from agentkd.agents.memory import Memory, from_traces, packaged
-
         folders = [Path(name.strip()) for name in (self.config.demos or "").split(",") if name.strip()]
         for folder in folders:
             read_config(folder)  # raises where a folder is no run
@@ -85,30 +86,19 @@ class TaskWorld:
 
     def agent(self, name: str, model: Chat) -> Agent:
         """Make the agent of that name over this world. Raises UserError for an unknown one."""
-        from agentkd.agents import make_agent
-        from agentkd.agents.judge import Judged
+        context = self.context(model, name)
+        agent = make_agent(name, context)
+        return Judged(agent, context) if self.config.judge else agent
 
-        around = self.surroundings(model, name)
-        agent = make_agent(name, around)
-        return Judged(agent, around) if self.config.judge else agent
-
-    def surroundings(self, model: Chat, agent: str = "") -> Surroundings:
-        """All that the agent may use."""
-        from agentkd.agents.base import Surroundings
-
-        return Surroundings(
-            kb=self.kb,
-            retriever=self.retriever,
-            model=model,
-            paths=path_count(self.config, agent),
-            hops=self.config.hops or self.task.max_hops,
-            rounds=self.config.rounds,
-            temperature=self.config.temperature or 0.0,
-            passages=self.passages if agent == "rag" else None,
-            memory=self.memory,
-            examples=self.config.examples,
-            constrain=self.config.constrain or "kb",
-            **reading(self.config, model.name, agent),
+    def context(self, model: Chat, agent: str = "") -> AgentContext:
+        """Make all that the agent may use."""
+        return AgentContext.build(
+            self.kb,
+            self.retriever,
+            model,
+            reading_settings(self.config, model.name, agent, max_hops=self.task.max_hops),
+            self.memory,
+            self.passages if agent == "rag" else None,
         )
 
 
@@ -117,17 +107,28 @@ def path_count(config: GenerateConfig, agent: str) -> int:
     return config.paths or PATHS_BY_AGENT.get(agent, PATHS)
 
 
-def reading(config: GenerateConfig, model: str, agent: str = "") -> dict[str, Any]:
-    """Choose how a model reads, where the user left it open (docs/kd-cot.md).
+def reading_settings(config: GenerateConfig, model: str, agent: str, *, max_hops: int) -> ReadingSettings:
+    """Choose how a model reads paths, where the user left it open (docs/kd-cot.md).
 
     The packaged 135M model continues a pattern, and its choice is worth about one nat; any other model is instructed
     and decides alone. A server that shares the prompt answers eight votes at hardly more than the cost of one; the
     embedded server reads the prompt again for each. A student that writes paths votes as often, and its votes count
     for more, since it was taught to."""
-    if agent == "path-writer":
-        return {"votes": config.votes or VOTES, "trust": TRUST_IN_STUDENT if config.trust is None else config.trust}
     small = model == "local" or model.endswith(PACKAGED)
-    reader = config.reader or ("complete" if small else "choose")
-    votes = config.votes or (VOTES if reader == "complete" and model != "local" else 1)
-    trust = (1.0 if small else 20.0) if config.trust is None else config.trust
-    return {"reader": reader, "votes": votes, "trust": trust}
+    if agent == "path-writer":
+        reader, votes, trust = "complete", VOTES, TRUST_IN_STUDENT
+    else:
+        reader = config.reader or ("complete" if small else "choose")
+        votes = VOTES if reader == "complete" and model != "local" else 1
+        trust = 1.0 if small else 20.0
+    return ReadingSettings(
+        paths=path_count(config, agent),
+        hops=config.hops or max_hops,
+        rounds=config.rounds,
+        trust=trust if config.trust is None else config.trust,
+        votes=config.votes or votes,
+        reader=reader,
+        constrain=config.constrain or "kb",
+        examples=config.examples,
+        temperature=config.temperature or 0.0,
+    )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
-    from agentkd.agents.base import Agent, Surroundings
+    from agentkd.agents.base import Agent, AgentContext
 
 NAMES = ("kd-cot", "cot", "rag", "one-call", "path-writer", "dialogue", "top-path")
 MODEL_FREE = ("top-path",)
 
 
-def make_agent(name: str, around: Surroundings) -> Agent:
+def make_agent(name: str, context: AgentContext) -> Agent:
     """The agent of that name. Raises UserError for an unknown one."""
     from agentkd.agents.cot import CoT
     from agentkd.agents.dialogue import Dialogue
@@ -24,9 +24,9 @@ def make_agent(name: str, around: Surroundings) -> Agent:
     from agentkd.agents.rag import RAG
     from agentkd.agents.top_path import TopPath
 
-    agents: dict[str, Callable[[Surroundings], Agent]] = {
+    agents: dict[str, Callable[[AgentContext], Agent]] = {
         agent.name: agent for agent in (KDCoT, CoT, RAG, OneCall, PathWriter, Dialogue, TopPath)
     }
     if name not in agents:
         raise UserError(f"unknown agent '{name}': the agents are {', '.join(NAMES)}")
-    return agents[name](around)
+    return agents[name](context)

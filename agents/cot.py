@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import Surroundings, chat_messages
+from agentkd.agents.base import AgentContext, chat_messages
 from agentkd.prompts import render
 from agentkd.trace import Draft, Step
 
@@ -21,13 +21,13 @@ class CoT:
 
     name = "cot"
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: AgentContext) -> None:
+        self.context = context
 
     async def solve(self, question: Question, sample: int) -> Draft:
         messages = chat_messages(render("cot/system"), render("cot/user", question=question.question))
-        reply = await self.around.model.chat(
-            messages, max_tokens=MAX_TOKENS, temperature=self.around.temperature, sample=sample
+        reply = await self.context.model.chat(
+            messages, max_tokens=MAX_TOKENS, temperature=self.context.settings.temperature, sample=sample
         )
         step = Step(kind="think", messages=tuple(messages), output=reply.text)
         return Draft(steps=(step,), answers=tuple(parse(reply.text)), usage=reply.usage)

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.base import PREVIEW, Surroundings, chat_messages, match_options, previewed, proof, united
+from agentkd.agents.base import AgentContext, chat_messages
 from agentkd.agents.one_call import judge
+from agentkd.agents.option import PREVIEW, collect_evidence, match_options, preview_answers, proof, union_answers
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, Usage, Verdict
@@ -28,25 +29,25 @@ class Dialogue:
 
     name = "dialogue"
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: AgentContext) -> None:
+        self.context = context
 
     async def solve(self, question: Question, sample: int) -> Draft:
-        around = self.around
-        topics, options, survey = await around.opened(question)
+        context = self.context
+        topics, options, survey = await context.retrieval.survey(question)
         opening = opened(question.question, topics)
         first, usage = await self._ask(opening, sample)
         label = action(first)
-        named = match_options(label, options) or await around.named(question.question, topics, label)
+        named = match_options(label, options) or await context.retrieval.look_up(question.question, topics, label)
         if not named:
             verdict = Verdict(ok=False, rung="none", reason=f"not in the knowledge base: {label[:80]}")
             step = Step(kind="plan", messages=tuple(opening), output=first, verdict=verdict)
             provenance = {"path": None, "topics": topics, "in_kb": False}
             return Draft(steps=(survey, step), answers=(), usage=usage, provenance=provenance)
-        shown = answered(opening, first, label, united(named))
+        shown = answered(opening, first, label, union_answers(named))
         second, more = await self._ask(shown, sample)
         answers = list(dict.fromkeys(line for line in split_prediction(action(second)) if line != "…"))
-        facts = [fact for option in named for fact in around.evidence(topics, option, answers)]
+        facts = [fact for option in named for fact in collect_evidence(context.kb, topics, option, answers)]
         step = Step(
             kind="read",
             messages=tuple(shown),
@@ -59,8 +60,10 @@ class Dialogue:
         return Draft(steps=(survey, plan, step), answers=tuple(answers), usage=usage + more, provenance=provenance)
 
     async def _ask(self, messages: Sequence[Message], sample: int) -> tuple[str, Usage]:
-        around = self.around
-        reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
+        context = self.context
+        reply = await context.model.chat(
+            messages, max_tokens=MAX_TOKENS, temperature=context.settings.temperature, sample=sample
+        )
         return reply.text, reply.usage
 
 
@@ -71,7 +74,7 @@ def opened(question: str, topics: Sequence[str]) -> list[Message]:
 
 def answered(opening: Sequence[Message], first: str, label: str, answers: Sequence[str]) -> list[Message]:
     """The conversation up to the second action: what the path leads to, PREVIEW answers of it at most."""
-    evidence = render("dialogue/evidence", label=label, preview=previewed(answers))
+    evidence = render("dialogue/evidence", label=label, preview=preview_answers(answers))
     return [*opening, Message(role="assistant", content=first), Message(role="user", content=evidence)]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import Agent, Surroundings, chat_messages, previewed
+from agentkd.agents.base import Agent, AgentContext, chat_messages
+from agentkd.agents.option import preview_answers
 from agentkd.prompts import render
 from agentkd.trace import Draft, Step, Verdict
 from agentkd.verify import check_draft
@@ -24,16 +25,22 @@ FACTS = 30
 class Judged:
     """An agent whose proven drafts are judged; the verdict is a last step."""
 
-    def __init__(self, agent: Agent, around: Surroundings) -> None:
-        self.agent, self.around, self.name = agent, around, agent.name
+    def __init__(self, agent: Agent, context: AgentContext) -> None:
+        self.agent, self.context, self.name = agent, context, agent.name
 
     async def solve(self, question: Question, sample: int) -> Draft:
         draft = await self.agent.solve(question, sample)
-        if not check_draft(self.around.kb, draft).ok:
+        if not check_draft(self.context.kb, draft).ok:
             return draft
-        asked = {"question": question.question, "facts": draft.triples[:FACTS], "answers": previewed(draft.answers)}
+        asked = {
+            "question": question.question,
+            "facts": draft.triples[:FACTS],
+            "answers": preview_answers(draft.answers),
+        }
         messages = chat_messages(render("judge/system"), render("judge/user", **asked))
-        reply = await self.around.model.chat(messages, max_tokens=TOKENS, schema={"enum": ["yes", "no"]}, sample=sample)
+        reply = await self.context.model.chat(
+            messages, max_tokens=TOKENS, schema={"enum": ["yes", "no"]}, sample=sample
+        )
         ok = reply.text.strip().strip('"').lower().startswith("yes")
         verdict = Verdict(ok=ok, rung="judge" if ok else "complete", reason="" if ok else "refused by the judge")
         step = Step(kind="judge", messages=tuple(messages), output=reply.text, verdict=verdict)

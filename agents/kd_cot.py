@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 
-from agentkd.agents.base import Option, Surroundings, chat_messages, match_option, proof, prove, survey_step, united
+from agentkd.agents.base import AgentContext, chat_messages
+from agentkd.agents.option import Option, match_option, proof, prove, union_answers
 from agentkd.agents.reading import UNION, decide
+from agentkd.agents.survey import survey_step
 from agentkd.matching import normalize
 from agentkd.prompts import demonstrations, render
 from agentkd.retrievers.bm25 import mask_topics
@@ -76,8 +78,8 @@ class KDCoT:
 
     name = "kd-cot"
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: AgentContext) -> None:
+        self.context = context
         graph = StateGraph(State)
         for node in (self.survey, self.plan, self.retrieve, self.read, self.verify):
             graph.add_node(node.__name__, node)
@@ -93,7 +95,7 @@ class KDCoT:
         start = State(
             id=question.id,
             question=question.question,
-            topics=self.around.topics(question),
+            topics=self.context.retrieval.topics(question),
             sample=sample,
             rounds=[],
             refused=[],
@@ -103,7 +105,7 @@ class KDCoT:
             usage={},
         )
         # every turn passes four nodes; the recursion limit only guards against a fault in the graph
-        end = cast(State, await self.graph.ainvoke(start, {"recursion_limit": 10 + 5 * self.around.rounds}))
+        end = cast(State, await self.graph.ainvoke(start, {"recursion_limit": 10 + 5 * self.context.settings.rounds}))
         rounds = end["rounds"]
         return Draft(
             steps=tuple(end["steps"]),
@@ -119,15 +121,15 @@ class KDCoT:
 
     async def survey(self, state: State) -> State:
         """What the KB offers for the whole question, recorded for the student (see `survey_step`)."""
-        options = await self.around.options(state["question"], state["topics"], topics=True)
-        options = await self.around.constrained(state["question"], state["topics"], options)
+        options = await self.context.retrieval.options(state["question"], state["topics"], topics=True)
+        options = await self.context.retrieval.constrain(state["question"], state["topics"], options)
         return {"steps": [survey_step(options, state["topics"])]}
 
     async def plan(self, state: State) -> State:
         """Thought and action. Before anything is proven, Finish is not among the choices. A small model, whose reader
         completes a pattern, is not asked: its first action can only be to ask the whole question, and its thoughts
         changed no answer for the better (docs/log.md)."""
-        if self.around.reader == "complete":
+        if self.context.settings.reader == "complete":
             plan = {"thought": "", "action": ACTIONS[1], "input": state["question"]}
             return {
                 "plan": plan,
@@ -140,11 +142,11 @@ class KDCoT:
             *demonstration_turns(state["question"]),
             render("kd_cot/plan", question=state["question"], rounds=state["rounds"]),
         )
-        reply = await self.around.model.chat(
+        reply = await self.context.model.chat(
             messages,
             max_tokens=PLAN_TOKENS,
             schema=plan_schema(allowed),
-            temperature=self.around.temperature,
+            temperature=self.context.settings.temperature,
             sample=state["sample"],
         )
         plan, repaired = parse_plan(reply.text, allowed, state["question"])
@@ -163,12 +165,12 @@ class KDCoT:
     async def retrieve(self, state: State) -> State:
         """Paths around the last proven answers (at first the topic). KD-CoT queries its retriever with question and
         sub-question together (section 3.2); a small model has no sub-question of its own."""
-        around = self.around
+        context = self.context
         query = f"{state['question']} {state['plan']['input']}"
-        if around.reader == "complete":
+        if context.settings.reader == "complete":
             query = state["question"]
-        options = await around.options(query, anchors(state), topics=not state["rounds"])
-        options = await around.constrained(state["plan"]["input"], anchors(state), options)
+        options = await context.retrieval.options(query, anchors(state), topics=not state["rounds"])
+        options = await context.retrieval.constrain(state["plan"]["input"], anchors(state), options)
         return {"options": [option for option in options if option.label not in state["refused"]]}
 
     async def read(self, state: State) -> State:
@@ -176,34 +178,34 @@ class KDCoT:
         options: list[Option] = state["options"]
         if not options:
             return {"choice": None}
-        ask = self.complete if self.around.reader == "complete" else self.choose
+        ask = self.complete if self.context.settings.reader == "complete" else self.choose
         votes, step, usage = await ask(state, options)
         choice = None
-        if votes or self.around.reader == "complete":
+        if votes or self.context.settings.reader == "complete":
             rank = 0 if state["rounds"] else state["sample"]
-            small = self.around.reader == "complete"
-            memory = await self.around.remembered(state["id"], state["question"], anchors(state)) if small else {}
+            small = self.context.settings.reader == "complete"
+            memory = await self.context.memory.shares(state["id"], state["question"], anchors(state)) if small else {}
             union = UNION if small else 1
-            choice, expected = decide(options, votes, self.around.trust, memory, rank=rank, union=union)
+            choice, expected = decide(options, votes, self.context.settings.trust, memory, rank=rank, union=union)
             step = step.model_copy(update={"reward": round(expected, 4)})
         return {"choice": choice, "steps": [*state["steps"], step], "usage": added(state, usage)}
 
     async def complete(self, state: State, options: Sequence[Option]) -> Vote:
         """The paths with which the model goes on after the most similar proven questions: one, or several drawn at
         temperature 1, whose shares tell how sure it is (self-consistency, Wang et al., ICLR 2023)."""
-        around, starts = self.around, anchors(state)
+        context, starts = self.context, anchors(state)
         question = state["question"]
-        examples = await around.similar(state["id"], question, starts)
+        examples = await context.memory.examples(state["id"], question, starts)
         prompt = render("kd_cot/pattern", examples=examples, question=mask_topics(question, starts)) + " "
-        reply = await around.model.complete(
+        reply = await context.model.complete(
             prompt,
             choices=[option.label for option in options],
-            n=around.votes,
-            temperature=1.0 if around.votes > 1 else around.temperature,
+            n=context.settings.votes,
+            temperature=1.0 if context.settings.votes > 1 else context.settings.temperature,
             sample=state["sample"],
         )
         counted = "\n".join(f"{count} × {text}" for text, count in Counter(reply.texts).most_common())
-        output = counted if around.votes > 1 else reply.text
+        output = counted if context.settings.votes > 1 else reply.text
         step = Step(kind="read", messages=(Message(role="user", content=prompt),), output=output)
         return [vote for text in reply.texts if (vote := match_option(text, options))], step, reply.usage
 
@@ -214,11 +216,11 @@ class KDCoT:
             *reading_turns(state["question"]),
             render("kd_cot/read", question=state["plan"]["input"], topics=anchors(state), candidates=options),
         )
-        reply = await self.around.model.chat(
+        reply = await self.context.model.chat(
             messages,
             max_tokens=READ_TOKENS,
             schema={"enum": [*(option.label for option in options), NONE]},
-            temperature=self.around.temperature,
+            temperature=self.context.settings.temperature,
             sample=state["sample"],
         )
         step = Step(kind="read", messages=tuple(messages), output=reply.text)
@@ -231,7 +233,7 @@ class KDCoT:
         starts = anchors(state)
         if choice is None:
             return {"refused": [*state["refused"], *(option.label for option in state["options"])]}
-        steps = [prove(self.around, starts, option) for option in choice]
+        steps = [prove(self.context.kb, starts, option) for option in choice]
         shown = [*state["steps"], *steps]
         refused = [o.label for o, step in zip(choice, steps, strict=True) if not (step.verdict and step.verdict.ok)]
         if refused:
@@ -241,7 +243,7 @@ class KDCoT:
             thought=plan["thought"],
             action=plan["action"],
             input=plan["input"],
-            answers=list(united(choice)),
+            answers=list(union_answers(choice)),
             proof=proof(choice, starts),
         )
         return {"rounds": [*state["rounds"], done], "refused": [], "steps": shown}
@@ -251,8 +253,10 @@ class KDCoT:
         with the first that is proven (measured: going on cost 0.7 points of F1). A constraint stands at the end of a
         proof, so that it ends the chain too."""
         rounds = state["rounds"]
-        whole = bool(rounds) and (self.around.reader == "complete" or rounds[-1]["proof"]["constraint"] is not None)
-        return "plan" if state["turns"] < self.around.rounds and not whole else END
+        whole = bool(rounds) and (
+            self.context.settings.reader == "complete" or rounds[-1]["proof"]["constraint"] is not None
+        )
+        return "plan" if state["turns"] < self.context.settings.rounds and not whole else END
 
 
 def chained(proofs: Sequence[dict[str, Any]]) -> dict[str, Any]:

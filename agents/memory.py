@@ -6,15 +6,17 @@ verified traces are taken, of several for a question the one with the highest re
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.base import proven_label, reward
+from agentkd.agents.survey import proven_label, trace_reward
 from agentkd.prompts import demonstrations
 from agentkd.retrievers.bm25 import bm25_scores, mask_topics
 from agentkd.trace import Trace
@@ -75,15 +77,38 @@ class Memory:
         return found[:k][::-1]
 
 
+@dataclass(frozen=True)
+class MemorySearch:
+    """What an agent asks of a memory, if it has one. `lock` guards the encoder, which the retriever may share."""
+
+    memory: Memory | None
+    shown: int
+    lock: asyncio.Lock
+
+    async def examples(self, id: str, question: str, topics: Sequence[str]) -> list[Example]:
+        """The `shown` worked examples most like a question, the most similar last."""
+        if self.memory is None or not self.shown:
+            return []
+        async with self.lock:
+            return await asyncio.to_thread(self.memory.nearest, id, question, topics, self.shown)
+
+    async def shares(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
+        """The shares of labels among similar questions (`Memory.shares`); empty without a memory."""
+        if self.memory is None:
+            return {}
+        async with self.lock:
+            return await asyncio.to_thread(self.memory.shares, id, question, topics)
+
+
 def from_traces(traces: Iterable[Trace]) -> list[Example]:
     """One example a question, from its best verified trace."""
     best: dict[str, tuple[float, Example]] = {}
     for trace in traces:
         label = None if trace.provenance.get("others") else proven_label(trace)
-        if label is None or (trace.id in best and reward(trace) <= best[trace.id][0]):
+        if label is None or (trace.id in best and trace_reward(trace) <= best[trace.id][0]):
             continue
         question = mask_topics(trace.question, list(trace.provenance.get("topics") or []))
-        best[trace.id] = (reward(trace), Example(trace.id, question, label))
+        best[trace.id] = (trace_reward(trace), Example(trace.id, question, label))
     return [example for _, example in best.values()]
 
 

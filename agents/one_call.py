@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.base import PREVIEW, Option, Surroundings, chat_messages, match_options, proof, united
+from agentkd.agents.base import AgentContext, chat_messages
+from agentkd.agents.option import PREVIEW, Option, collect_evidence, match_options, proof, union_answers
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, Verdict
@@ -29,17 +30,19 @@ class OneCall:
 
     name = "one-call"
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: AgentContext) -> None:
+        self.context = context
 
     async def solve(self, question: Question, sample: int) -> Draft:
-        around = self.around
-        topics, options, survey = await around.opened(question)
+        context = self.context
+        topics, options, survey = await context.retrieval.survey(question)
         messages = prompt(question.question, json.loads(survey.output))
-        reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
+        reply = await context.model.chat(
+            messages, max_tokens=MAX_TOKENS, temperature=context.settings.temperature, sample=sample
+        )
         label, answers = parse(reply.text)
         named = match_options(label, options)
-        facts = [fact for option in named for fact in around.evidence(topics, option, answers)]
+        facts = [fact for option in named for fact in collect_evidence(context.kb, topics, option, answers)]
         step = Step(
             kind="read",
             messages=tuple(messages),
@@ -79,7 +82,7 @@ def judge(named: Sequence[Option], answers: list[str]) -> Verdict:
     the ladder (`verify.check_draft`) refuses the draft for them."""
     if not named:
         return Verdict(ok=False, rung="none", reason="the reply names none of the paths it was shown")
-    strangers = [answer for answer in answers if answer not in united(named)]
+    strangers = [answer for answer in answers if answer not in union_answers(named)]
     reason = f"not at the end of the path: {', '.join(strangers[:3])}" if strangers else ""
     if len(strangers) == len(answers):
         return Verdict(ok=False, rung="none", reason=reason or "no answer")

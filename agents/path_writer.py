@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import Option, Surroundings, match_options, proof, prove, united
+from agentkd.agents.base import AgentContext
+from agentkd.agents.option import Option, match_options, proof, prove, union_answers
 from agentkd.agents.reading import UNION, decide
 from agentkd.prompts import render
 from agentkd.retrievers.bm25 import mask_topics
@@ -27,29 +28,31 @@ class PathWriter:
 
     name = "path-writer"
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: AgentContext) -> None:
+        self.context = context
 
     async def solve(self, question: Question, sample: int) -> Draft:
-        around = self.around
-        topics, options, survey = await around.opened(question)
+        context = self.context
+        topics, options, survey = await context.retrieval.survey(question)
         if not options:
             return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
         text = prompt(question.question, topics)
-        if around.constrain == "none":
+        if context.settings.constrain == "none":
             return await self.freely(question.question, topics, survey, options, text, sample)
         labels = list(dict.fromkeys(option.label for option in options))
-        votes = 1 if around.model.weighs else around.votes
-        temperature = around.temperature if votes == 1 else 1.0
-        reply = await around.model.complete(text, choices=labels, n=votes, temperature=temperature, sample=sample)
+        votes = 1 if context.model.weighs else context.settings.votes
+        temperature = context.settings.temperature if votes == 1 else 1.0
+        reply = await context.model.complete(text, choices=labels, n=votes, temperature=temperature, sample=sample)
         named = [option for text in reply.texts for option in match_options(text, options)]
         likelihood = dict(zip(labels, reply.log_p, strict=True)) if reply.log_p else None
-        chosen, expected = decide(options, named, around.trust, likelihood=likelihood, rank=sample, union=UNION)
+        chosen, expected = decide(
+            options, named, context.settings.trust, likelihood=likelihood, rank=sample, union=UNION
+        )
         step = Step(kind="read", output="\n".join(reply.texts), reward=round(expected, 4))
-        steps = [prove(around, topics, option) for option in chosen]
+        steps = [prove(context.kb, topics, option) for option in chosen]
         return Draft(
             steps=(survey, step, *steps),
-            answers=united(chosen),
+            answers=union_answers(chosen),
             usage=reply.usage,
             provenance={**proof(chosen, topics), "in_kb": True},
         )
@@ -58,9 +61,9 @@ class PathWriter:
         self, question: str, topics: Sequence[str], survey: Step, options: Sequence[Option], text: str, sample: int
     ) -> Draft:
         """What the model writes unconstrained, executed if the knowledge base has it around the topic."""
-        around = self.around
-        reply = await around.model.complete(text, choices=(), temperature=around.temperature, sample=sample)
-        chosen = match_options(reply.text, options) or await around.named(question, topics, reply.text)
+        context = self.context
+        reply = await context.model.complete(text, choices=(), temperature=context.settings.temperature, sample=sample)
+        chosen = match_options(reply.text, options) or await context.retrieval.look_up(question, topics, reply.text)
         if not chosen:
             verdict = Verdict(ok=False, rung="none", reason=f"not in the knowledge base: {reply.text[:80]}")
             step = Step(kind="read", output=reply.text, verdict=verdict)
@@ -68,8 +71,8 @@ class PathWriter:
             return Draft(steps=(survey, step), answers=(), usage=reply.usage, provenance=provenance)
         step = Step(kind="read", output=reply.text)
         return Draft(
-            steps=(survey, step, *(prove(around, topics, option) for option in chosen)),
-            answers=united(chosen),
+            steps=(survey, step, *(prove(context.kb, topics, option) for option in chosen)),
+            answers=union_answers(chosen),
             usage=reply.usage,
             provenance={**proof(chosen, topics), "in_kb": True},
         )

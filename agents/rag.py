@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import EVIDENCE, Surroundings, chat_messages
+from agentkd.agents.base import AgentContext, chat_messages
+from agentkd.agents.option import EVIDENCE
 from agentkd.matching import split_prediction, strict_key, strict_set
 from agentkd.prompts import render
 from agentkd.trace import Draft, Step, Triple
@@ -20,19 +21,21 @@ class RAG:
 
     name = "rag"
 
-    def __init__(self, around: Surroundings) -> None:
-        if around.passages is None:
+    def __init__(self, context: AgentContext) -> None:
+        if context.passages is None:
             raise ValueError("rag needs a passage index")
-        self.around, self.passages = around, around.passages
+        self.context, self.passages = context, context.passages
 
     async def solve(self, question: Question, sample: int) -> Draft:
-        around = self.around
-        found = self.passages.search(question.question, around.paths)
+        context = self.context
+        found = self.passages.search(question.question, context.settings.paths)
         messages = chat_messages(
             render("rag/system"),
             render("rag/user", question=question.question, passages=[text for _, text, _ in found]),
         )
-        reply = await around.model.chat(messages, max_tokens=MAX_TOKENS, temperature=around.temperature, sample=sample)
+        reply = await context.model.chat(
+            messages, max_tokens=MAX_TOKENS, temperature=context.settings.temperature, sample=sample
+        )
         answers = list(dict.fromkeys(split_prediction(reply.text)))
         names = strict_set(answers)
         facts = [
@@ -46,5 +49,5 @@ class RAG:
             steps=(step,),
             answers=tuple(answers),
             usage=reply.usage,
-            provenance={"topics": around.topics(question)},
+            provenance={"topics": context.retrieval.topics(question)},
         )

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from agentkd.agents.base import Option, Surroundings, proof, prove, survey_step
+from agentkd.agents.base import AgentContext
+from agentkd.agents.option import Option, proof, prove
+from agentkd.agents.survey import survey_step
 from agentkd.matching import strict_f1
 from agentkd.retrievers.joins import endpoints, join
 from agentkd.tasks.task import Question
@@ -27,33 +29,33 @@ class Rationalise:
 
     name = "rationalise"
 
-    def __init__(self, around: Surroundings, gold: Mapping[str, Sequence[str]]) -> None:
-        self.around, self.gold = around, gold
+    def __init__(self, context: AgentContext, gold: Mapping[str, Sequence[str]]) -> None:
+        self.context, self.gold = context, gold
 
     async def solve(self, question: Question, sample: int) -> Draft:
-        around, topics = self.around, self.around.topics(question)
-        options = await around.options(question.question, topics, topics=True)
+        context, topics = self.context, self.context.retrieval.topics(question)
+        options = await context.retrieval.options(question.question, topics, topics=True)
         option = await asyncio.to_thread(self.best, question, topics, options)
         if option is None:
             return Draft(steps=(survey_step(options, topics),), answers=(), provenance={"topics": topics})
         if all((option.path, option.joins) != (other.path, other.joins) for other in options):
-            options = [*options[: around.paths - 1], option]
-        step = prove(around, topics, option)
+            options = [*options[: context.settings.paths - 1], option]
+        step = prove(context.kb, topics, option)
         provenance = {**proof([option], topics), "rationalised": True}
         return Draft(steps=(survey_step(options, topics), step), answers=option.answers, provenance=provenance)
 
     def best(self, question: Question, topics: Sequence[str], options: Sequence[Option]) -> Option | None:
         """The path or conjunction that fits gold best; of equal ones the shortest, then what retrieval prefers."""
-        around, gold = self.around, self.gold[question.id]
-        sizes = around.kb.relation_paths(topics, around.hops)
+        context, gold = self.context, self.gold[question.id]
+        sizes = context.kb.relation_paths(topics, context.settings.hops)
         near = sorted(sizes, key=lambda path: (abs(sizes[path] - len(gold)), len(path), path))[:TRIED]
-        found = [*options, *(Option(path, around.kb.label(path), ()) for path in near)]
+        found = [*options, *(Option(path, context.kb.label(path), ()) for path in near)]
         if len(topics) > 1:
-            pairs = join(around.kb, around.retriever, question.question, topics, around.hops)
+            pairs = join(context.kb, context.retrieval.retriever, question.question, topics, context.settings.hops)
             found += [Option((), pair.label, (), pair.score, pair.joins) for pair in pairs]
         best, highest = None, GOOD
         for option in found:
-            ends = tuple(endpoints(around.kb, topics, option.path, option.joins))
+            ends = tuple(endpoints(context.kb, topics, option.path, option.joins))
             fit = strict_f1(ends, gold)
             if fit > highest or (best is None and fit == highest):
                 best, highest = Option(option.path, option.label, ends, option.logit, option.joins), fit

@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from agentkd.agents.base import Option
+from agentkd.agents.option import Option
 from agentkd.matching import strict_set
 
 SMOOTHING = 0.1  # added to every path's share of the votes: eight votes do not exclude the ninth path

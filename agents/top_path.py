@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentkd.agents.base import Surroundings, proof, prove, survey_step
+from agentkd.agents.base import AgentContext
+from agentkd.agents.option import proof, prove
+from agentkd.agents.survey import survey_step
 from agentkd.trace import Draft
 
 if TYPE_CHECKING:
@@ -18,16 +20,16 @@ if TYPE_CHECKING:
 class TopPath:
     name = "top-path"
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: AgentContext) -> None:
+        self.context = context
 
     async def solve(self, question: Question, sample: int) -> Draft:
-        around = self.around
-        topics = around.topics(question)
-        options = await around.options(question.question, topics, topics=True)
+        context = self.context
+        topics = context.retrieval.topics(question)
+        options = await context.retrieval.options(question.question, topics, topics=True)
         survey = survey_step(options, topics)
         if sample >= len(options):
             return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
         option = options[sample]
-        step = prove(around, topics, option)
+        step = prove(context.kb, topics, option)
         return Draft(steps=(survey, step), answers=option.answers, provenance=proof([option], topics))

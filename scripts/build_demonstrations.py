@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agentkd.agents.base import Option
+from agentkd.agents.option import Option
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.kb import Path as RelationPath

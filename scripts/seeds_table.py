@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agentkd.agents.base import reward
+from agentkd.agents.survey import trace_reward
 from agentkd.runs.read import read_config, read_traces
 from agentkd.stats import bootstrap_interval, paired_difference
 
@@ -40,7 +40,7 @@ def main() -> None:
         if config.get("constrain") == "none":
             name += " (unconstrained)"
         traces = [trace for trace in read_traces(folder) if trace.sample == 0]
-        systems[name][seed] = {trace.id: 100 * reward(trace) for trace in traces}
+        systems[name][seed] = {trace.id: 100 * trace_reward(trace) for trace in traces}
         tokens[name].append(float(np.mean([trace.usage.tokens for trace in traces])))
     questions = sorted(set.intersection(*(set(f1) for seeds in systems.values() for f1 in seeds.values())))
     questions = [question for question in questions if question not in asked.without]

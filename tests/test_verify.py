@@ -139,9 +139,13 @@ def test_corruption_is_refused(name: str, seed: int) -> None:
 def test_gold_is_not_in_the_room() -> None:
     from dataclasses import fields
 
-    from agentkd.agents.base import Surroundings
+    from agentkd.agents.base import AgentContext, ReadingSettings
+    from agentkd.agents.memory import MemorySearch
+    from agentkd.agents.path_search import PathSearch
     from agentkd.tasks.task import Question
 
-    names = {*Question.model_fields, *Draft.model_fields, *(field.name for field in fields(Surroundings)), *vars(KB)}
+    parts = (AgentContext, ReadingSettings, PathSearch, MemorySearch)
+    names = {*Question.model_fields, *Draft.model_fields, *(field.name for part in parts for field in fields(part))}
+    names |= {*vars(KB)}
     assert not {name for name in names if "gold" in name or name in {"golden_answers", "label", "labels"}}
     assert "answers" not in Question.model_fields and not set(Question.model_fields) & {"hops", "path", "parses"}

@@ -50,7 +50,7 @@ class Tried:
 
 def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
     """What the traces of a run say about each question's paths, by question id."""
-    from agentkd.agents.base import followed_label, reward
+    from agentkd.agents.survey import followed_label, trace_reward
 
     found: dict[str, Tried] = {}
     for trace in traces:
@@ -60,7 +60,7 @@ def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
             continue
         topics = tuple(trace.provenance.get("topics") or ())
         tried = found.setdefault(trace.id, Tried(mask_topics(trace.question, topics), topics))
-        tried.rewards[label] = max(tried.rewards.get(label, 0.0), reward(trace) if trace.verified else 0.0)
+        tried.rewards[label] = max(tried.rewards.get(label, 0.0), trace_reward(trace) if trace.verified else 0.0)
     return found
 
 

@@ -31,7 +31,7 @@ from agentkd.teacher.options import Endpoint
 from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
-    from agentkd.agents.base import Surroundings
+    from agentkd.agents.base import AgentContext
     from agentkd.tasks.task import Question
 
 NODES = ("survey", "plan", "retrieve", "read", "verify")
@@ -74,10 +74,10 @@ class Clock:
 class Timed(KDCoT):
     """KD-CoT whose nodes tell a clock when they run."""
 
-    def __init__(self, around: Surroundings, clock: Clock) -> None:
+    def __init__(self, context: AgentContext, clock: Clock) -> None:
         for name in NODES:
             setattr(self, name, clock.timed(name, getattr(self, name)))
-        super().__init__(around)
+        super().__init__(context)
 
 
 def bench(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[str, Any]:
@@ -130,9 +130,9 @@ async def one_pass(url: str, folder: Path, count: int, seed: int) -> Clock:
     teacher = Teacher(Endpoint((url,), MODEL), cache=Cache(folder / "cache"))
     clock = Clock()
     try:
-        await solve(KDCoT(world.surroundings(teacher)), questions[:WARM_UP])
+        await solve(KDCoT(world.context(teacher)), questions[:WARM_UP])
         setattr(teacher, "chat", clock.timed(CLIENT, teacher.chat))  # noqa: B010 (mypy: a method is no variable)
-        agent = Timed(world.surroundings(teacher), clock)
+        agent = Timed(world.context(teacher), clock)
         clock.enter(GRAPH)
         clock.cpu.clear()
         clock.wall.clear()

@@ -248,19 +248,19 @@ def prose(tokenizer: Any, seed: int) -> Iterator[Passage]:
 async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]:
     """Examples as `distill` makes them; the first path stands for the proven one. The end token ends llama.cpp's
     answer and cannot be forced."""
-    from agentkd.agents.base import survey_step
     from agentkd.agents.one_call import prompt, target
+    from agentkd.agents.survey import survey_step
     from agentkd.config import GenerateConfig
     from agentkd.teacher.chat import NoTeacher
     from agentkd.world import TaskWorld
 
     world = TaskWorld.load(GenerateConfig(task="geo", retriever="bm25", agent="one-call", seed=seed))
-    around = world.surroundings(NoTeacher())
+    retrieval = world.context(NoTeacher()).retrieval
     found: list[Passage] = []
     wanted = positions
     for question in world.task.pick("test", None, seed):
-        topics = around.topics(question)
-        if not (options := await around.options(question.question, topics)):
+        topics = retrieval.topics(question)
+        if not (options := await retrieval.options(question.question, topics)):
             continue
         messages = tuple(prompt(question.question, json.loads(survey_step(options, topics).output)))
         wished = target(options[0].label, options[0].answers)

@@ -103,7 +103,7 @@ async def blocks(count: int, size: int, seed: int) -> list[list[Request]]:
     world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
     questions = iter(world.task.pick("train", None, seed))
     recorder = Recorder(seed)
-    agent = KDCoT(world.surroundings(recorder))
+    agent = KDCoT(world.context(recorder))
     found: list[list[Request]] = []
     for _ in range(count):
         recorder.asked = []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentkd.agents import make_agent
-from agentkd.agents.base import Surroundings
+from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import Judged
 from agentkd.agents.memory import Example, Memory
 from agentkd.prompts import render
@@ -78,11 +78,12 @@ def finish() -> str:
 def solve(
     name: str, model: Scripted, question: str, *topics: str, sample: int = 0, judged: bool = False, **settings: Any
 ) -> Draft:
-    values = {"hops": 1, "reader": "choose", "trust": 20.0, **settings}
-    around = Surroundings(kb=KB, retriever=BM25Paths(KB), model=model, passages=BM25Passages(KB), **values)
+    memory: Memory | None = settings.pop("memory", None)
+    values = ReadingSettings(**{"hops": 1, "reader": "choose", "trust": 20.0, **settings})
+    context = AgentContext.build(KB, BM25Paths(KB), model, values, memory, BM25Passages(KB))
     asked = Question(id="q", question=question, topic_entities=topics)
-    agent = make_agent(name, around)
-    return asyncio.run((Judged(agent, around) if judged else agent).solve(asked, sample))
+    agent = make_agent(name, context)
+    return asyncio.run((Judged(agent, context) if judged else agent).solve(asked, sample))
 
 
 def test_two_rounds_chain_from_proven_answers() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkd.agents.base import Option
 from agentkd.agents.memory import Example, Memory
+from agentkd.agents.option import Option
 from agentkd.agents.reading import beliefs, decide
 from agentkd.matching import strict_f1
 

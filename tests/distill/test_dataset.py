@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agentkd.agents.base import Option, survey_step
+from agentkd.agents.option import Option
+from agentkd.agents.survey import survey_step
 from agentkd.config import GenerateConfig
 from agentkd.distill.data.dataset import IGNORED, Dataset, build, load, row, tokenise
 from agentkd.distill.data.forms import Example, dialogue_examples, one_call_examples

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkd.agents.base import Option, Surroundings, proof
+from agentkd.agents.base import AgentContext, ReadingSettings
+from agentkd.agents.option import Option, collect_evidence, proof
 from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.constraints import Constraint, Wish, apply, constrain, date, number, wishes
 from agentkd.retrievers.joins import endpoints
@@ -99,11 +100,11 @@ def test_an_attribute_may_lie_behind_an_unnamed_node() -> None:
 
 
 def test_a_constrained_proof_is_executed_by_the_verifier() -> None:
-    around = Surroundings(kb=KB, retriever=BM25Paths(KB), model=NoTeacher(), hops=1)
+    retrieval = AgentContext.build(KB, BM25Paths(KB), NoTeacher(), ReadingSettings(hops=1)).retrieval
     plain = [Option(CITY, "city", tuple(ENDS))]
-    (option,) = asyncio.run(around.constrained("Which city of Utopia has the highest population?", ["Utopia"], plain))
+    (option,) = asyncio.run(retrieval.constrain("Which city of Utopia has the highest population?", ["Utopia"], plain))
     assert option.answers == ("Alba",) and option.constraint is not None
-    evidence = around.evidence(["Utopia"], option, option.answers)
+    evidence = collect_evidence(KB, ["Utopia"], option, option.answers)
     verdict = check_step(KB, ["Utopia"], option.path, (), option.answers, evidence, option.constraint)
     step = Step(kind="answer", evidence=evidence, verdict=verdict)
     draft = Draft(steps=(step,), answers=option.answers, provenance=proof([option], ["Utopia"]))

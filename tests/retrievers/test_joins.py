@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agentkd.agents import make_agent
-from agentkd.agents.base import Surroundings, followed_label, proven_label
+from agentkd.agents.base import AgentContext, ReadingSettings
+from agentkd.agents.survey import followed_label, proven_label
 from agentkd.eval.faithful import RawKB
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
 from agentkd.retrievers.guided import GuidedPassages
@@ -37,8 +38,8 @@ QUESTION = Question(
 
 
 def solve(question: Question = QUESTION, hops: int = 2) -> Draft:
-    around = Surroundings(kb=KB, retriever=BM25Paths(KB), model=NoTeacher(), hops=hops)
-    return asyncio.run(make_agent("top-path", around).solve(question, 0))
+    context = AgentContext.build(KB, BM25Paths(KB), NoTeacher(), ReadingSettings(hops=hops))
+    return asyncio.run(make_agent("top-path", context).solve(question, 0))
 
 
 def test_two_topics_meet_in_what_they_share() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentkd.agents.base import followed_label, reward
+from agentkd.agents.survey import followed_label, trace_reward
 from agentkd.distill.data.forms import FORMS, Example
 from agentkd.errors import UserError
 from agentkd.matching import normalize
@@ -103,7 +103,7 @@ def build(
     found = list(traces)
     refused = rejections(found)
     seen: set[str] = set()
-    order = (lambda t: (-reward(t), t.sample, t.id)) if verified else (lambda t: (t.sample, t.id))
+    order = (lambda t: (-trace_reward(t), t.sample, t.id)) if verified else (lambda t: (t.sample, t.id))
     for trace in sorted(found, key=order):
         if verified and not trace.verified:
             dataset.left_out["not verified"] += 1
@@ -136,7 +136,9 @@ def rejections(traces: Sequence[Trace]) -> dict[str, list[str]]:
     labels: dict[str, dict[str, float]] = defaultdict(dict)
     for trace in sorted(traces, key=lambda trace: trace.sample):
         if (label := followed_label(trace)) is not None:
-            labels[trace.id][label] = max(labels[trace.id].get(label, 0.0), reward(trace) or float(trace.verified))
+            labels[trace.id][label] = max(
+                labels[trace.id].get(label, 0.0), trace_reward(trace) or float(trace.verified)
+            )
     worthless = {id: [label for label, worth in found.items() if not worth] for id, found in labels.items()}
     return defaultdict(list, worthless)
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentkd.agents import dialogue, one_call, path_writer
-from agentkd.agents.base import AND, proven_label, surveyed
+from agentkd.agents.option import AND
+from agentkd.agents.survey import proven_label, read_survey
 from agentkd.trace import Frozen, Message, Trace
 
 
@@ -38,7 +39,7 @@ class Example(Frozen):
 def path_examples(trace: Trace) -> list[Example]:
     """One example for each of the paths whose answers were given together, and for each surveyed path that leads to the
     very answers of a proven one: the knowledge base proves it as well."""
-    survey, label = surveyed(trace), proven_label(trace)
+    survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
     labels = dict.fromkeys(label.split(AND))
@@ -55,7 +56,7 @@ def same_answers(shown: Mapping[str, Any], answers: Sequence[str]) -> bool:
 
 def one_call_examples(trace: Trace) -> list[Example]:
     """No example if the survey does not show the proven path: the student could not have read it off its prompt."""
-    survey, label = surveyed(trace), proven_label(trace)
+    survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
     prompt = tuple(one_call.prompt(trace.question, survey))
@@ -64,7 +65,7 @@ def one_call_examples(trace: Trace) -> list[Example]:
 
 def dialogue_examples(trace: Trace) -> list[Example]:
     """The whole conversation; its last turn is the target."""
-    survey, label = surveyed(trace), proven_label(trace)
+    survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
     *before, last = dialogue.conversation(trace.question, survey, label, trace.answers)

@@ -1,0 +1,50 @@
+"""The survey, a step that records all that retrieval found for a question, and the readers of finished traces.
+
+A student's prompt is made from the survey, so a trace is enough to train on, without the knowledge base.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from agentkd.agents.option import AND, Option
+from agentkd.trace import Step, Trace
+
+
+def survey_step(options: Sequence[Option], topics: Sequence[str]) -> Step:
+    """Record the topics and the options around them as a step."""
+    record = {"topics": list(topics), "candidates": [option.record() for option in options]}
+    return Step(kind="survey", output=json.dumps(record, ensure_ascii=False))
+
+
+def read_survey(trace: Trace) -> dict[str, Any] | None:
+    """The record that `survey_step` made: `topics`, and `candidates` as `Option.record` gives them."""
+    return next((json.loads(step.output) for step in trace.steps if step.kind == "survey"), None)
+
+
+def proven_label(trace: Trace) -> str | None:
+    """The label of a verified trace's proof in its survey; None where it is not shown or nothing is proven."""
+    return followed_label(trace) if trace.verified else None
+
+
+def followed_label(trace: Trace) -> str | None:
+    """The label in the survey of what the trace follows, verified or not; None where the survey does not show it.
+
+    A trace may follow several paths or conjunctions: their labels are joined by AND."""
+    survey = read_survey(trace)
+    given = trace.provenance
+    first = [given.get("path") or [], given.get("joins") or [], given.get("constraint")]
+    if survey is None or first == [[], [], None]:
+        return None
+    shown = [(c["label"], [c["path"], c.get("joins", []), c.get("constraint")]) for c in survey["candidates"]]
+    proofs = json.loads(json.dumps([first, *given.get("others", [])]))
+    labels = [next((label for label, candidate in shown if candidate == proof), None) for proof in proofs]
+    return None if None in labels else AND.join(filter(None, labels))
+
+
+def trace_reward(trace: Trace) -> float:
+    """Strict F1 against gold, which joined after the trace was closed; without gold 1 for a verified trace, else 0."""
+    given = next((step.reward for step in reversed(trace.steps) if step.kind == "gold"), None)
+    return float(trace.verified) if given is None else given
