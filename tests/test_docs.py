@@ -133,6 +133,15 @@ def room_lines() -> dict[str, str]:
     return dict(re.findall(r"^\| `([\w/]+/)` \| .* \| (.*) \|$", read(ARCHITECTURE), flags=re.MULTILINE))
 
 
+def test_names_are_in_the_files_that_are_said_to_hold_them() -> None:
+    """`METHODS` in `agentkd/distill/method.py`, or `Chat` (`agentkd/teacher/chat.py`)."""
+    claims = re.findall(r"`(\w+)`(?: and `(\w+)`)? (?:in |\()`([\w/]+\.py)`", read(ARCHITECTURE))
+    wrong = [
+        (name, file) for *names, file in claims for name in names if not re.search(rf"\b{name}\b", read(ROOT / file))
+    ]
+    assert len(claims) > 5 and not wrong
+
+
 def test_every_folder_has_its_line() -> None:
     folders = {f"{path.parent.relative_to(ROOT)}/" for path in SHIPPED} | {"scripts/", "tests/"}
     assert set(room_lines()) == folders | {"recipes/", "docs/"}
