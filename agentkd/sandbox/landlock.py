@@ -1,5 +1,6 @@
-"""Landlock: a process gives up, for itself and all that it starts, every path but the named ones. Needs no rights, and
-takes those of root away.
+"""Landlock: a process gives up all paths but the named ones, for itself and all that it starts.
+
+It needs no privileges, and takes away those of root.
 
 https://docs.kernel.org/userspace-api/landlock.html; constants from linux/landlock.h. Standard library only.
 """
@@ -41,8 +42,8 @@ def _call(number: int, *arguments: object) -> int:
     return result
 
 
-def abi() -> int:
-    """The version of this kernel's Landlock; 0 where there is none."""
+def abi_version() -> int:
+    """The version of Landlock that this kernel has; 0 where it has none."""
     if not sys.platform.startswith("linux"):
         return 0
     try:
@@ -52,10 +53,12 @@ def abi() -> int:
 
 
 def restrict(read: Sequence[str], write: Sequence[str], devices: Sequence[str]) -> None:
-    """Leave this process the paths in `read` (also to execute), those in `write`, and reading and writing of
-    `devices`; no TCP; no capabilities after the next exec; signals and abstract sockets only among what it starts, as
-    far as the kernel's version goes. Paths that do not exist are passed over. Raises OSError."""
-    version = abi()
+    """Restrict this process, and all that it starts, to some paths.
+
+    It keeps the paths in `read` (also to execute) and `write`, and may read and write `devices`. It loses TCP, its
+    capabilities at the next exec, and signals and abstract sockets to processes outside, as far as the kernel's version
+    goes. Paths that do not exist are skipped. Raises OSError."""
+    version = abi_version()
     known = (1 << (16 if version >= 5 else 15)) - 1 if version >= ABI else 0
     if not known:
         raise OSError(f"Landlock: version {version}, at least {ABI} is needed")

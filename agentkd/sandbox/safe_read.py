@@ -1,7 +1,7 @@
-"""Reading what untrusted code has left in its work folder, without being led out of it.
+"""Reads files that untrusted code has left in its work folder, without being led out of it.
 
-Code that could not leave its folder may still leave a symbolic link, a hard link or a fifo there, for the reader to
-step on. Every component is opened by itself with O_NOFOLLOW, so there is no moment between a check and its use.
+Code that cannot leave its folder may still leave a symbolic link, a hard link or a fifo there as a trap for the reader.
+Every component is opened by itself with O_NOFOLLOW, so there is no moment between a check and its use.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _KINDS = {
 }
 
 
-class Escaped(UserError):
-    """A name in a work folder that is no plain file of it."""
+class UnsafeFile(UserError):
+    """A name in a work folder that is not a plain file of that folder."""
 
 
-def open_inside(work: Path, name: str, max_bytes: int) -> bytes:
-    """The content of the plain file `name` (relative, `/` between its parts) below the folder `work`.
+def read_inside(work: Path, name: str, max_bytes: int) -> bytes:
+    """Read the plain file `name` (relative, `/` between its parts) below the folder `work`.
 
-    Raises FileNotFoundError where nothing has that name, and Escaped (one line) for an absolute name, `..`, a symbolic
-    link at any component below `work`, a file with several names (a hard link may name one outside), a folder, a fifo,
-    a device, and more than `max_bytes`. `work` itself and what stands above it are trusted."""
+    Raises FileNotFoundError where nothing has that name, and UnsafeFile (one line) for an absolute name, `..`, a
+    symbolic link at any component below `work`, a file with several names (a hard link may name one outside), a folder,
+    a fifo, a device, and more than `max_bytes`. `work` itself and the folders above it are trusted."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise Escaped(f"{name!r} is refused: write the file inside the work folder, under a plain relative name")
+        raise UnsafeFile(f"{name!r} is refused: write the file inside the work folder, under a plain relative name")
     folder = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in parts[:-1]:
@@ -45,23 +45,24 @@ def open_inside(work: Path, name: str, max_bytes: int) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise Escaped(f"{name!r} cannot be read: {error.strerror}") from None
+        raise UnsafeFile(f"{name!r} cannot be read: {error.strerror}") from None
     finally:
         os.close(folder)
     with os.fdopen(file, "rb") as opened:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise Escaped(f"{name!r} is refused: it is no plain file with one name; write it anew, without links")
+            raise UnsafeFile(f"{name!r} is refused: it is no plain file with one name; write it anew, without links")
         content = opened.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise Escaped(f"{name!r} has {max(found.st_size, len(content)):,} bytes: at most {max_bytes:,} are read")
+        raise UnsafeFile(f"{name!r} has {max(found.st_size, len(content)):,} bytes: at most {max_bytes:,} are read")
     return content
 
 
 def _expect(kind: int, folder: int, part: str, name: str) -> None:
+    """Raise UnsafeFile unless `part` of the name is of that kind (S_IFREG, S_IFDIR)."""
     found = stat.S_IFMT(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode)
     if found != kind:
         is_a = _KINDS.get(found, "a device or a socket")
-        raise Escaped(
+        raise UnsafeFile(
             f"{name!r} is refused: {part!r} is {is_a}, not {_KINDS[kind]}; write plain files in plain folders"
         )

@@ -1,10 +1,10 @@
-"""A seccomp filter: the system calls that a data-science program has no use for, and through which one gets out.
+"""A seccomp filter against system calls that a data-science program does not need and that lead out of a sandbox.
 
-It closes what namespaces and Landlock leave open: kernel memory that no watch can see (memfd, System V shared memory),
-io_uring (opens sockets past every filter), vsock (reaches a virtual machine's host from any network namespace), nested
-namespaces and mounts, ptrace, and the parts of the kernel with the most bugs. Under Landlock it also forbids sockets,
-because Landlock knows TCP alone. The choice follows Docker's default profile, as a list of what is refused.
-Standard library only.
+It closes what namespaces and Landlock leave open: kernel memory that `UsageWatch` cannot see (memfd, System V shared
+memory), io_uring (opens sockets past every filter), vsock (reaches a virtual machine's host from any network
+namespace), nested namespaces and mounts, ptrace, and the parts of the kernel with the most bugs. Under Landlock it also
+forbids sockets, because Landlock restricts only TCP. The choice follows Docker's default profile, as a list of what is
+refused. Standard library only.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ _CLONE, _SOCKET = (56, 220), (41, 198)
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # 16: AF_NETLINK, which lists the interfaces
 
 
-def program(*, sockets: bool) -> bytes | None:
-    """The filter as an array of struct sock_filter; None on a machine whose calls are not in the tables.
+def build_filter(*, sockets: bool) -> bytes | None:
+    """Build the filter as an array of struct sock_filter; None on a machine whose calls are not in the tables.
 
-    sockets: whether socket(2) works, for local, IP and netlink sockets, or not at all. socketpair(2) always does."""
+    `sockets`: whether socket(2) works for local, IP and netlink sockets, or not at all. socketpair(2) always works."""
     if platform.machine() not in _MACHINES:
         return None
     architecture, column = _MACHINES[platform.machine()]
@@ -110,8 +110,8 @@ class _Program(ctypes.Structure):  # struct sock_fprog
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def load(filter: bytes) -> None:
-    """Put this process and all that it starts under the filter, for good. Raises OSError."""
+def load_filter(filter: bytes) -> None:
+    """Apply the filter to this process and all that it starts, for good. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     loaded = _Program(len(filter) // 8, filter)
     # PR_SET_NO_NEW_PRIVS, then PR_SET_SECCOMP with SECCOMP_MODE_FILTER

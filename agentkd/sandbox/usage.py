@@ -1,48 +1,32 @@
-"""What a tree of processes uses: how many there are, their memory, what they have written. Standard library only.
+"""Measures what a tree of processes uses: their number, memory and disk. Standard library only.
 
-Limits are watched from outside, because those that the kernel keeps for one process do not add up over a tree, and
-address space (RLIMIT_AS) is not memory: torch and LightGBM reserve far more than they use.
+Limits are watched from outside: the kernel's limits for one process do not add up over a tree, and address space
+(RLIMIT_AS) is not memory, because torch and LightGBM reserve far more than they use.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import resource
 import stat
-import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-Stopped = Literal["", "time", "memory", "disk", "output", "processes", "stop"]  # the limit that ended a run
+from agentkd.sandbox.limits import Limits, StopReason
+
 _PROC = Path("/proc")
 _LINUX = (_PROC / "self" / "statm").exists()
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MB = 1 << 20
-_SECONDS = 0.1  # between two looks, or more where a look is costly
-_DEEPEST = 64  # folders in folders; the name of one below could not be opened any more
-_ENTRY = 4096  # bytes that a file or folder counts for at least: empty ones fill a disk's table too
+_SECONDS = 0.1  # between two looks, more where a look is costly
+_DEEPEST = 64  # nested folders; the path of a deeper one could not be opened any more
+_ENTRY = 4096  # bytes that a file or folder counts at least: empty ones fill a disk's table too
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one run may use. Wall-clock seconds; memory of all its processes together, with what is in /tmp and
-    /dev/shm; growth of the work folder; output that is kept (its middle is cut out where it is longer, and a run that
-    writes 64 times as much is stopped); processes at the same time."""
-
-    seconds: float
-    memory_mb: int = 4096
-    disk_mb: int = 1024
-    output_kb: int = 256
-    processes: int = 64
-
-
-def descendants(root: int) -> list[int]:
-    """The processes that descend from `root`, without it and without those that have ended, parents first."""
+def list_descendants(root: int) -> list[int]:
+    """List the running processes that descend from `root`, without it, parents first."""
     children = defaultdict(list)
     for name in os.listdir(_PROC) if _LINUX else ():
         if name.isdigit():
@@ -59,9 +43,9 @@ def descendants(root: int) -> list[int]:
     return found[1:]
 
 
-def memory(processes: Sequence[int], mounts: Sequence[str]) -> int:
-    """Bytes of memory that the processes hold, pages that several share counted once, with the files in the memory
-    file systems `mounts`."""
+def measure_memory(processes: Sequence[int], mounts: Sequence[str]) -> int:
+    """Bytes of memory that the processes hold, with the files in the file systems `mounts`, which are in memory. Pages
+    that several processes share count once."""
     private = shared = 0
     for pid in processes:
         try:
@@ -92,7 +76,7 @@ def _held_in(mounts: Sequence[str]) -> int:
     total = 0
     for mount in mounts:
         try:
-            if os.stat(mount).st_dev in _host():  # the run's own is not mounted yet: what is there is not its
+            if os.stat(mount).st_dev in _host():  # the run's own is not mounted yet: these files are not the run's
                 continue
             found = os.statvfs(mount)
         except OSError:
@@ -102,12 +86,12 @@ def _held_in(mounts: Sequence[str]) -> int:
 
 
 class Unmeasurable(Exception):
-    """A folder that was made so that its size cannot be found."""
+    """A folder was made so that its size cannot be measured."""
 
 
-def size(folder: Path) -> int:
-    """Bytes on the disk below `folder`, each entry at least 4 KB. Raises Unmeasurable for folders that cannot be
-    listed, and for those that are more than 64 deep."""
+def measure_folder(folder: Path) -> int:
+    """Bytes on the disk below `folder`, at least 4 KB per entry. Raises Unmeasurable for folders that cannot be listed
+    or are more than 64 deep."""
     total, linked, waiting = 0, set(), [(str(folder), 0)]
     while waiting:
         path, depth = waiting.pop()
@@ -135,7 +119,7 @@ def size(folder: Path) -> int:
 
 
 def _unlinked(processes: Sequence[int], devices: set[int]) -> int:
-    """Bytes in files that have no name any more but are still open: no walk over folders finds them."""
+    """Bytes in files that were removed but are still open: no walk over folders finds them."""
     files = {}
     for pid in processes:
         folder = f"/proc/{pid}/fd"
@@ -149,76 +133,51 @@ def _unlinked(processes: Sequence[int], devices: set[int]) -> int:
     return sum(files.values())
 
 
-class Watch:
-    """Looks at the tree below the process `root` every 0.1 s or less often, so that it takes a tenth of a core at most.
+class UsageWatch:
+    """Watches the tree below the process `root`: every 0.1 s or less often, so that it takes a tenth of a core at most.
 
-    folders: what the run may write to; what is in them now is not counted. mounts: its memory file systems."""
+    `folders`: those that the run may write to; their present content is not counted. `mounts`: its file systems in
+    memory."""
 
     def __init__(self, root: int, limits: Limits, folders: Sequence[Path], mounts: Sequence[str]) -> None:
         self._root, self._limits, self._folders, self._mounts = root, limits, folders, mounts
         self._devices = {os.stat(folder).st_dev for folder in folders}
-        self._before = sum(map(size, folders))
+        self._before = sum(map(measure_folder, folders))
         self._next_look = self._next_walk = 0.0
 
-    def over(self, now: float) -> tuple[Stopped, str] | None:
-        """Which limit is exceeded, and in words; None if none is. now: time.monotonic()."""
+    def exceeded(self, now: float) -> tuple[StopReason, str] | None:
+        """The limit that is exceeded, and a text for the user; None if all hold. `now` is time.monotonic()."""
         if now < self._next_look:
             return None
-        processes = descendants(self._root)
+        processes = list_descendants(self._root)
         found = self._count(processes) or self._memory(processes)
         self._next_look = time.monotonic() + max(_SECONDS, 9 * (time.monotonic() - now))
         if found is None and now >= self._next_walk:
             start = time.monotonic()
-            found = self.disk(processes)
+            found = self.disk_exceeded(processes)
             self._next_walk = time.monotonic() + max(_SECONDS, 20 * (time.monotonic() - start))
         return found
 
-    def _count(self, processes: Sequence[int]) -> tuple[Stopped, str] | None:
+    def _count(self, processes: Sequence[int]) -> tuple[StopReason, str] | None:
         if len(processes) <= self._limits.processes:
             return None
         return "processes", f"{len(processes)} processes, at most {self._limits.processes} are allowed"
 
-    def _memory(self, processes: Sequence[int]) -> tuple[Stopped, str] | None:
+    def _memory(self, processes: Sequence[int]) -> tuple[StopReason, str] | None:
         limit = self._limits.memory_mb * _MB
         # The cheap sum counts shared pages once for each process: it can only be too large.
         if sum(map(_resident, processes)) + _held_in(self._mounts) <= limit:
             return None
-        if (used := memory(processes, self._mounts)) <= limit:
+        if (used := measure_memory(processes, self._mounts)) <= limit:
             return None
         return "memory", f"{used // _MB} MB of memory, at most {self._limits.memory_mb} are allowed"
 
-    def disk(self, processes: Sequence[int] = ()) -> tuple[Stopped, str] | None:
-        """Likewise for what has been written; without processes after the run."""
+    def disk_exceeded(self, processes: Sequence[int] = ()) -> tuple[StopReason, str] | None:
+        """The same for the disk alone. After the run there are no processes."""
         try:
-            grown = sum(map(size, self._folders)) + _unlinked(processes, self._devices) - self._before
+            grown = sum(map(measure_folder, self._folders)) + _unlinked(processes, self._devices) - self._before
         except Unmeasurable as error:
             return "disk", f"the work folder {error}"
         if grown < self._limits.disk_mb * _MB:
             return None
         return "disk", f"{grown // _MB} MB written to the work folder, at most {self._limits.disk_mb} are allowed"
-
-
-@dataclass(frozen=True)
-class Started:
-    """A run that has been started: the process to wait for, whose stdout is a pipe; the one below which all others
-    are; the run's memory file systems; and what kills everything and comes back when it is gone."""
-
-    process: subprocess.Popen[bytes]
-    root: int
-    mounts: Sequence[str]
-    end: Callable[[], None]
-
-
-def resource_limits(limits: Limits) -> dict[int, int]:
-    """The kernel's own limits (RLIMIT_*) for each process, which hold between two looks: the size of a file, and open
-    files, for what a socket or a pipe holds is memory that no look finds."""
-    wanted = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: limits.disk_mb * _MB,
-        resource.RLIMIT_NOFILE: 4096,
-    }
-    ours = {name: resource.getrlimit(name)[1] for name in wanted}  # nobody but root may ask for more
-    return {
-        name: value if ours[name] == resource.RLIM_INFINITY else min(value, ours[name])
-        for name, value in wanted.items()
-    }

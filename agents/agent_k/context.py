@@ -15,7 +15,9 @@ from agentkd.agents.agent_k.clock import LEAST
 from agentkd.agents.agent_k.contract import Setup, read_setup
 from agentkd.agents.agent_k.memory import Entry
 from agentkd.runs.progress import heartbeat
-from agentkd.sandbox.sandbox import Limits, Outcome, Sandbox
+from agentkd.sandbox.collect import Outcome
+from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.clock import Clock

@@ -18,7 +18,10 @@ import pytest
 import agentkd
 from agentkd.errors import UserError
 from agentkd.sandbox import landlock, usage
-from agentkd.sandbox.sandbox import Escaped, Limits, Outcome, Sandbox, open_inside, open_sandbox
+from agentkd.sandbox.collect import Outcome
+from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.safe_read import UnsafeFile, read_inside
+from agentkd.sandbox.sandbox import Sandbox, open_sandbox
 from tests.support.attacks import AMPLE, ATTACKS, SECRET, Attack, Scene
 
 KINDS = ("bubblewrap", "landlock", "none")
@@ -67,7 +70,7 @@ def test_without_isolation_it_succeeds(attack: Attack, scene: Scene) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_it_is_stopped(attack: Attack, scene: Scene, isolated: Sandbox) -> None:
-    if attack.signals and isolated.kind == "landlock" and landlock.abi() < landlock.SIGNALS:
+    if attack.signals and isolated.kind == "landlock" and landlock.abi_version() < landlock.SIGNALS:
         pytest.skip("Landlock keeps signals in from version 6 on (Linux 6.12)")
     outcome = attack.run(isolated, scene)
     assert not attack.succeeded(scene, outcome), outcome
@@ -84,15 +87,15 @@ def test_links_left_behind_are_not_followed(scene: Scene, any_kind: Sandbox) -> 
     secret = scene.root / "outside/secret"
     python(any_kind, scene.work, f"import os; os.symlink({str(secret)!r}, 'oof.csv')")
     assert (scene.work / "oof.csv").read_text() == SECRET  # what a reader who follows it would get
-    with pytest.raises(Escaped, match=r"'oof.csv' is refused: 'oof.csv' is a symbolic link"):
-        open_inside(scene.work, "oof.csv", 1000)
+    with pytest.raises(UnsafeFile, match=r"'oof.csv' is refused: 'oof.csv' is a symbolic link"):
+        read_inside(scene.work, "oof.csv", 1000)
 
 
 def test_only_plain_files_are_read(tmp_path: Path) -> None:
     (work := tmp_path / "work").mkdir()
     (work / "deep").mkdir()
     (work / "deep/oof.csv").write_text("id,y\n")
-    assert open_inside(work, "deep/oof.csv", 5) == b"id,y\n"
+    assert read_inside(work, "deep/oof.csv", 5) == b"id,y\n"
     (tmp_path / "secret").write_text(SECRET)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file").write_text(SECRET)
@@ -101,13 +104,13 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(work / "fifo")
     refused = ("../secret", "deep/../../secret", str(tmp_path / "secret"), "", ".", "deep/", "a\0b")
     for name in (*refused, "door/file", "hard", "fifo", "deep", "deep/oof.csv/x"):
-        with pytest.raises(Escaped) as error:
-            open_inside(work, name, 1000)
+        with pytest.raises(UnsafeFile) as error:
+            read_inside(work, name, 1000)
         assert "\n" not in str(error.value)
-    with pytest.raises(Escaped, match=r"has 5 bytes: at most 4"):
-        open_inside(work, "deep/oof.csv", 4)
+    with pytest.raises(UnsafeFile, match=r"has 5 bytes: at most 4"):
+        read_inside(work, "deep/oof.csv", 4)
     with pytest.raises(FileNotFoundError):
-        open_inside(work, "deep/none.csv", 4)
+        read_inside(work, "deep/none.csv", 4)
 
 
 def test_what_it_sees(tmp_path: Path, isolated: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +293,8 @@ def test_one_file_cannot_outgrow_the_limit(tmp_path: Path, any_kind: Sandbox) ->
 HOLDER = """
 import sys, time
 from pathlib import Path
-from agentkd.sandbox.sandbox import Limits, open_sandbox
+from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.sandbox import open_sandbox
 kind, work, token = sys.argv[1:]
 code = '''
 import os, sys, time
@@ -370,4 +374,4 @@ def test_how_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_the_machine_keeps_in_its_own_tmp_is_not_the_runs() -> None:
     """Until bubblewrap has mounted the run's own, what the first process has there is the machine's."""
-    assert usage.memory([], ("/tmp", "/dev/shm")) == 0
+    assert usage.measure_memory([], ("/tmp", "/dev/shm")) == 0

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentkd.sandbox.sandbox import Limits, Outcome, Sandbox
+from agentkd.sandbox.collect import Outcome
+from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.sandbox import Sandbox
 
 SECRET = "sesame-4711"
 AMPLE = Limits(seconds=30, memory_mb=4096, disk_mb=1024, output_kb=256, processes=1000)

@@ -24,7 +24,7 @@ from agentkd.agents.agent_k.model.ask import (
 )
 from agentkd.agents.agent_k.workspace.checks import Failure, passed
 from agentkd.agents.agent_k.workspace.maps import maps_hash
-from agentkd.sandbox.sandbox import Outcome
+from agentkd.sandbox.collect import Outcome
 from agentkd.trace import Step, Verdict
 
 TRIES = 5  # of code for a stage

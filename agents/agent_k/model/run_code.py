@@ -15,7 +15,8 @@ from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.checks import Failure, check_submission
 from agentkd.agents.agent_k.workspace.maps import save
 from agentkd.errors import UserError
-from agentkd.sandbox.sandbox import Outcome, open_inside
+from agentkd.sandbox.collect import Outcome
+from agentkd.sandbox.safe_read import read_inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def read_output(folder: Path, file: str) -> pd.DataFrame:
     """A table that code has left in its folder, read without following links. Raises UserError, OSError, ValueError."""
     import pandas as pd
 
-    return pd.read_csv(io.BytesIO(open_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
+    return pd.read_csv(io.BytesIO(read_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
 
 
 async def measure_predictions(
@@ -67,7 +68,7 @@ async def measure_predictions(
         save(frame, work / f"predictions-{number:03d}.csv")
     outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
     try:
-        values = json.loads(open_inside(work, "values.json", 1 << 20)) if outcome.ok else []
+        values = json.loads(read_inside(work, "values.json", 1 << 20)) if outcome.ok else []
     except (UserError, ValueError, OSError):
         values = []
     good = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
@@ -86,7 +87,7 @@ async def format_predictions(
     if failures := run_failures(outcome, "format"):
         return failures, outcome
     try:
-        file.write_bytes(open_inside(work, "submission.csv", BYTES))
+        file.write_bytes(read_inside(work, "submission.csv", BYTES))
     except (UserError, OSError) as error:
         return [Failure(test="submission is a file", stage="format", message=str(error))], outcome
     return check_submission(file, setup, data), outcome

@@ -28,7 +28,7 @@ from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_p
 from agentkd.agents.agent_k.workspace.files import rows_by_fold
 from agentkd.agents.agent_k.workspace.maps import read_inputs, read_targets, save, save_setup
 from agentkd.errors import UserError
-from agentkd.sandbox.sandbox import Outcome
+from agentkd.sandbox.collect import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,10 +1,10 @@
-"""Holds code that has no namespaces of its own: under Landlock, or without isolation.
+"""Runs code under a supervisor process, where it has no namespaces of its own: under Landlock, or without isolation.
 
-A supervisor process stands between us and the code. It adopts the code's orphans (PR_SET_CHILD_SUBREAPER), so the tree
-below it is all that the code has started, and it kills that tree when the code ends, when we say so, and when we are
-gone: the kernel then closes its stdin, `kill -9` included. Code that kills the supervisor gets free of it (its first
-process alone dies with it); Landlock forbids that from its version 6 on, and `none` forbids nothing.
-The supervisor runs with the standard library only, so it is up in some 30 ms.
+The supervisor adopts the code's orphans (PR_SET_CHILD_SUBREAPER), so the tree below it is all that the code has
+started. It kills that tree when the code ends, when we ask for it, and when we are gone: the kernel then closes its
+stdin, `kill -9` included. Code that kills the supervisor escapes it (only its first process dies with it); Landlock
+forbids that from its version 6 on, and `none` forbids nothing. The supervisor needs the standard library only, so it
+starts in some 30 ms.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.sandbox import landlock, seccomp
-from agentkd.sandbox.usage import Limits, Started, descendants, resource_limits
+from agentkd.sandbox.limits import Limits, StartedRun, resource_limits
+from agentkd.sandbox.usage import list_descendants
 
-_SECONDS = 5.0  # to kill what runs
+_SECONDS = 5.0  # to kill a tree of processes
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -36,8 +37,10 @@ def start(
     limits: Limits,
     env: Mapping[str, str],
     paths: Mapping[str, Sequence[str]] | None,
-) -> Started:
-    """Start the code under a supervisor. paths: what Landlock leaves it (`read`, `write`, `devices`); None: all."""
+) -> StartedRun:
+    """Start the code under a supervisor.
+
+    `paths` are those that Landlock leaves it, by kind: `read`, `write`, `devices`; None leaves it everything."""
     plan = {
         "argv": [*argv],
         "work": str(work),
@@ -46,7 +49,7 @@ def start(
         "paths": paths and {name: [*some] for name, some in paths.items()},
     }
     package = Path(sys.modules["agentkd"].__file__ or "").parent.parent
-    code = f"import sys; sys.path.append({str(package)!r}); from agentkd.sandbox.supervisor import main; main()"
+    code = f"import sys; sys.path.append({str(package)!r}); from agentkd.sandbox.supervised import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", code, json.dumps(plan)],
         stdin=subprocess.PIPE,
@@ -63,24 +66,24 @@ def start(
         try:
             process.wait(_SECONDS + 1)
         except subprocess.TimeoutExpired:
-            kill_below(process.pid)
+            kill_descendants(process.pid)
             process.kill()
             process.wait()
 
-    return Started(process, process.pid, (), end)
+    return StartedRun(process, process.pid, (), end)
 
 
-def kill_below(root: int) -> None:
-    """Kill all that descends from `root`. Each process is stopped first: one that stands still cannot fork, so the
-    tree no longer grows when it is killed."""
+def kill_descendants(root: int) -> None:
+    """Kill all descendants of `root`. Each is stopped first: a stopped process cannot fork, so the tree no longer grows
+    when it is killed."""
     deadline = time.monotonic() + _SECONDS
-    while (found := descendants(root)) and time.monotonic() < deadline:
+    while (found := list_descendants(root)) and time.monotonic() < deadline:
         stopped: set[int] = set()
         while fresh := set(found) - stopped:
             for pid in fresh:
                 _signal(pid, signal.SIGSTOP)
             stopped |= fresh
-            found = descendants(root)
+            found = list_descendants(root)
         for pid in found:
             _signal(pid, signal.SIGKILL)
         if root == os.getpid():
@@ -94,7 +97,7 @@ def _signal(pid: int, signum: int) -> None:
 
 
 def _reap(leave: int | None) -> None:
-    """Take note of the ended children, those of others that we adopted, but not of `leave`."""
+    """Reap the ended children, adopted ones included, except `leave`."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -105,7 +108,7 @@ def _reap(leave: int | None) -> None:
         os.waitpid(ended.si_pid, 0)
 
 
-def _hold(plan: dict[str, Any]) -> int:
+def _supervise(plan: dict[str, Any]) -> int:
     """Run the plan's code until it ends, stdin closes or the parent is gone; returns the exit status."""
     if _LINUX:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
@@ -121,10 +124,10 @@ def _hold(plan: dict[str, Any]) -> int:
             resource.setrlimit(int(name), (value, value))
         if plan["paths"] is not None:
             landlock.restrict(**plan["paths"])
-            filter = seccomp.program(sockets=False)
+            filter = seccomp.build_filter(sockets=False)
             if filter is None:
                 raise OSError("seccomp: unknown machine")
-            seccomp.load(filter)
+            seccomp.load_filter(filter)
 
     try:
         child = subprocess.Popen(
@@ -136,18 +139,18 @@ def _hold(plan: dict[str, Any]) -> int:
     watched = [0, *([os.pidfd_open(child.pid)] if _LINUX else [])]
     while child.poll() is None and os.getppid() == plan["parent"]:
         ready, _, _ = select.select(watched, [], [], 0.2 if _LINUX else 0.02)
-        if 0 in ready:  # nobody writes to it: it is closed
+        if 0 in ready:  # nobody writes to stdin: it was closed
             break
         _reap(child.pid)
     if child.poll() is None:
         child.kill()
-    if not _LINUX:  # no tree to be seen: what is still in the code's group
+    if not _LINUX:  # the tree cannot be read: kill the code's process group
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
     status = child.wait()
-    kill_below(supervisor)
+    kill_descendants(supervisor)
     return status if status >= 0 else 128 - status
 
 
 def main() -> None:
-    sys.exit(_hold(json.loads(sys.argv[1])))
+    sys.exit(_supervise(json.loads(sys.argv[1])))

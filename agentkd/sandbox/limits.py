@@ -1,0 +1,55 @@
+"""What one run in the sandbox may use, and the record of a run that has started. Standard library only."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+StopReason = Literal["", "time", "memory", "disk", "output", "processes", "stop"]  # the limit that ended a run
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may use, all its processes together.
+
+    `seconds`: wall clock. `memory_mb`: memory of the processes, with the files in /tmp and /dev/shm. `disk_mb`: growth
+    of the work folder. `output_kb`: output that is kept; the middle of a longer one is cut out, and a run that writes
+    64 times as much is stopped. `processes`: processes at the same time."""
+
+    seconds: float
+    memory_mb: int = 4096
+    disk_mb: int = 1024
+    output_kb: int = 256
+    processes: int = 64
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """A run that has been started.
+
+    `process`: the process to wait for; its stdout is a pipe. `root`: the process below which all others are. `mounts`:
+    the run's file systems in memory. `end` kills all of the run's processes and returns when they are gone."""
+
+    process: subprocess.Popen[bytes]
+    root: int
+    mounts: Sequence[str]
+    end: Callable[[], None]
+
+
+def resource_limits(limits: Limits) -> dict[int, int]:
+    """The kernel's own limits (RLIMIT_*) for each process: they hold between two looks of `UsageWatch`.
+
+    They cover the size of a file, and open files: what a socket or a pipe holds is memory that no look finds."""
+    wanted = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: limits.disk_mb << 20,
+        resource.RLIMIT_NOFILE: 4096,
+    }
+    ours = {name: resource.getrlimit(name)[1] for name in wanted}  # nobody but root may ask for more
+    return {
+        name: value if ours[name] == resource.RLIM_INFINITY else min(value, ours[name])
+        for name, value in wanted.items()
+    }
