@@ -246,7 +246,7 @@ class KaggleConfig(StageConfig):
             "timeout",
             "prices",
             "vllm_args",
-            "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.go_on)
+            "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.invoke_graph)
             "threads",
             "id",  # these five, given on a resume, begin the run anew on the same files
             "target",

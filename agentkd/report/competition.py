@@ -10,7 +10,7 @@ from agentkd.trace import Step, Trace, Usage
 
 
 def competition(config: Mapping[str, Any], metrics: Mapping[str, Any], trace: Trace) -> str:
-    """The page's HTML. `metrics` are those of `agentkd.agents.agent_k.stages.finish.outcome`."""
+    """The page's HTML. `metrics` are those of `agentkd.agents.agent_k.stages.finish.run_metrics`."""
     way = "lower is better" if metrics["lower_is_better"] else "higher is better"
     sent = metrics["submissions"]
     public = next((one["public"] for one in reversed(sent) if one["public"] is not None), None)

@@ -1,4 +1,4 @@
-"""The run's clock: how long it has worked, over all its resumes, and how much of that was the model's."""
+"""The run's clock: how long the run has worked, over all its resumes, and how much of that was the model's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from agentkd.runs.disk import write_atomically
 
 SETUP_SHARE = 0.3  # of the run's time that the model may take before the solvers start
-SOLVE_SHARE = 0.5  # and in all; the rest is the deterministic solvers'
-LAST = 0.08  # of the run's time is kept for blending, validation and the report
-LEAST = 8.0  # seconds, at least
+SOLVE_SHARE = 0.5  # of the run's time that the model may take in all; the solvers have the rest
+RESERVE_SHARE = 0.08  # of the run's time that is kept for blending, validation and the report
+LEAST_RESERVE = 8.0  # seconds
 
 
 class Clock:
-    """Seconds of work, kept in clock.json: a run that was stopped goes on with what is left of its time. What a
-    process worked since its last `keep` is lost when it is killed."""
+    """Seconds of work, kept in clock.json, so that a resumed run goes on with the rest of its time. The work since the
+    last `save` is lost when the process is killed."""
 
     def __init__(self, run: Path, seconds: float) -> None:
         self.path, self.seconds = run / "clock.json", seconds
@@ -35,7 +35,7 @@ class Clock:
     @property
     def reserve(self) -> float:
         """Seconds kept for the stages after the solvers."""
-        return min(max(LEAST, LAST * self.seconds), self.seconds / 3)
+        return min(max(LEAST_RESERVE, RESERVE_SHARE * self.seconds), self.seconds / 3)
 
     @property
     def left(self) -> float:
@@ -43,13 +43,13 @@ class Clock:
         return self.seconds - self.reserve - self.elapsed
 
     def model_left(self, *, setup: bool) -> float:
-        """Seconds that the model may still take, its answers and the runs of its code together."""
+        """Seconds that the model may still take, for its answers and the runs of its code together."""
         share = SETUP_SHARE if setup else SOLVE_SHARE
         return min(share * self.seconds - self.model, self.left)
 
     @contextmanager
-    def models(self) -> Iterator[None]:
-        """What happens in this block is the model's time."""
+    def model_time(self) -> Iterator[None]:
+        """Count the time of this block as the model's."""
         start = time.monotonic()
         try:
             yield
@@ -58,13 +58,13 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens in this block does not count."""
+        """Do not count the time of this block."""
         start = time.monotonic()
         try:
             yield
         finally:
             self.before -= time.monotonic() - start
 
-    def keep(self) -> None:
-        with suppress(OSError):  # a full disk is met, and named, where results are written
+    def save(self) -> None:
+        with suppress(OSError):  # a full disk is reported where results are written
             write_atomically(self.path, json.dumps({"elapsed": round(self.elapsed, 2), "model": round(self.model, 2)}))

@@ -1,9 +1,9 @@
-"""Agent K as a LangGraph: one node a stage, kept by the checkpointer after each, with ways back to a stage at fault.
+"""Agent K as a LangGraph: one node per stage, checkpointed after each, with ways back to a stage at fault.
 
     fetch → draft → understand → modalities → maps → metric → format → baseline → solve ⟲ → ensemble → validate
           → submit → credit → report
 
-maps, metric and format may be returned to from any later stage that finds their result at fault.
+A later stage that finds the result of maps, metric or format at fault may send the run back to it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 
-from agentkd.agents.agent_k.context import Around, State
-from agentkd.agents.agent_k.stages import finish, set_up, solve
+from agentkd.agents.agent_k.context import Context, RunState
+from agentkd.agents.agent_k.stages import ensemble, facts, finish, set_up, solve
 from agentkd.errors import PutOff
 
-Node = Callable[[Around, State], Awaitable[Any]]
-NODES: dict[str, tuple[Node, tuple[str, ...]]] = {
+Node = Callable[[Context, RunState], Awaitable[Any]]
+NODES: dict[str, tuple[Node, tuple[str, ...]]] = {  # stage → its function, and the stages that may follow
     "fetch": (set_up.fetch, ("draft",)),
     "draft": (solve.draft, ("understand",)),
-    "understand": (set_up.understand, ("modalities",)),
-    "modalities": (set_up.modalities, ("maps",)),
+    "understand": (facts.understand, ("modalities",)),
+    "modalities": (facts.modalities, ("maps",)),
     "maps": (set_up.maps, ("metric",)),
     "metric": (set_up.metric, ("format", "maps")),
     "format": (set_up.form, ("baseline", "maps", "metric")),
     "baseline": (solve.baseline, ("solve", "format")),
     "solve": (solve.solve, ("solve", "ensemble", "maps", "metric", "format")),
-    "ensemble": (solve.ensemble, ("validate",)),
+    "ensemble": (ensemble.ensemble, ("validate",)),
     "validate": (finish.validate, ("submit", "format", "solve")),
     "submit": (finish.submit, ("credit",)),
     "credit": (finish.credit, ("report",)),
@@ -37,23 +37,23 @@ NODES: dict[str, tuple[Node, tuple[str, ...]]] = {
 }
 
 
-def build(around: Around, checkpointer: BaseCheckpointSaver[Any] | None) -> Any:
-    """The compiled graph over these surroundings."""
-    graph = StateGraph(State)
+def build_graph(context: Context, checkpointer: BaseCheckpointSaver[Any] | None) -> Any:
+    """Compile the graph over the context of a run."""
+    graph = StateGraph(RunState)
     for name, (function, after) in NODES.items():
-        graph.add_node(name, bound(around, function), destinations=after)
+        graph.add_node(name, bind_node(context, function), destinations=after)
     graph.add_edge(START, "fetch")
     graph.add_edge("report", END)
     return graph.compile(checkpointer=checkpointer)
 
 
-def bound(around: Around, function: Node) -> Any:
-    async def node(state: State) -> Any:
-        if around.stop.is_set():
+def bind_node(context: Context, function: Node) -> Any:
+    async def node(state: RunState) -> Any:
+        if context.stop.is_set():
             raise PutOff("the run is stopping")
         try:
-            return await function(around, state)
+            return await function(context, state)
         finally:
-            around.clock.keep()
+            context.bench.clock.save()
 
     return node

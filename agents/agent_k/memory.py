@@ -1,7 +1,7 @@
 """Agent K's memory: a working memory that intrinsic actions change, and a long-term memory with rewards.
 
 After Grosnit et al. 2024 (arXiv:2411.03562, section 2): an agent learns by what it writes into its two memories, never
-by its weights. There is no chat history: every prompt is made anew from the entries whose tags fit.
+by its weights. There is no chat history: every prompt is made anew from the entries with matching tags.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ EXTRINSIC = ("fetch", "sniff", "run", "test", "score", "blend", "validate", "sub
 LONG_TERM = ("remember", "credit", "forget")
 
 Entry = dict[str, Any]  # {"tags": [...], "content": "..."}: plain, because the checkpointer keeps it
-KEPT = 200
+KEPT = 200  # entries of the working memory
 
 
 def action_kind(name: str) -> str:
-    """Which of the paper's three kinds of action it is. Raises ValueError for a name that is none."""
+    """Which of the paper's three kinds of action a name belongs to. Raises ValueError for an unknown name."""
     for kind, names in (("intrinsic", INTRINSIC), ("extrinsic", EXTRINSIC), ("long-term", LONG_TERM)):
         if name in names:
             return kind
     raise ValueError(f"unknown action {name}")
 
 
-def remember(memory: Sequence[Entry], content: str, *tags: str) -> list[Entry]:
-    """The working memory with one more entry, newest first; an equal one moves to the front."""
+def add_entry(memory: Sequence[Entry], content: str, *tags: str) -> list[Entry]:
+    """Return the working memory with one more entry, newest first; an equal entry moves to the front."""
     entry = {"tags": sorted(tags), "content": content}
     return [entry, *(other for other in memory if other != entry)][:KEPT]
 
 
 def retrieve(memory: Sequence[Entry], weights: Mapping[str, float], k: int = 3) -> list[str]:
-    """The k entries with the highest sum of their tags' weights, the newer first among equals; none without overlap."""
+    """Return the k entries with the highest sum of their tags' weights, newer first among equals; none with sum 0."""
     scored = [(sum(weights.get(tag, 0.0) for tag in entry["tags"]), entry["content"]) for entry in memory]
     ranked = sorted(enumerate(scored), key=lambda item: (-item[1][0], item[0]))
     return [content for _, (score, content) in ranked[:k] if score > 0]
 
 
-class Item(Frozen):
-    """Something worth keeping: code, a lesson from an error, a plan. `reward` is the sum of what it earned."""
+class MemoryItem(Frozen):
+    """An item of the long-term memory: code or a lesson. `reward` is the sum of what it earned."""
 
     key: int
     kind: str
@@ -56,9 +56,8 @@ class Item(Frozen):
     reward: float
 
 
-class LongTerm:
-    """The long-term memory: items with their rewards, in an SQLite file. It lives in the run; a store that outlives
-    runs has the same interface."""
+class LongTermMemory:
+    """Items with their rewards, in an SQLite file of the run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,7 +71,7 @@ class LongTerm:
         return closing(sqlite3.connect(self.path, timeout=30))
 
     def add(self, kind: str, stage: str, content: str, provenance: Mapping[str, Any]) -> int:
-        """Keep an item, once; returns its key."""
+        """Add an item unless it is there already; returns its key."""
         with self._open() as database, database:
             database.execute(
                 "INSERT OR IGNORE INTO items (kind, stage, content, provenance) VALUES (?, ?, ?, ?)",
@@ -84,7 +83,7 @@ class LongTerm:
             return int(row.fetchone()[0])
 
     def credit(self, key: int, reward: float) -> None:
-        """An item was used and earned `reward` (negative: it did harm)."""
+        """Count one use of an item, which earned `reward` (negative: it did harm)."""
         with self._open() as database, database:
             database.execute("UPDATE items SET uses = uses + 1, reward = reward + ? WHERE key = ?", (reward, key))
 
@@ -92,11 +91,23 @@ class LongTerm:
         with self._open() as database, database:
             database.execute("DELETE FROM items WHERE key = ?", (key,))
 
-    def retrieve(self, stage: str, kind: str | None = None, k: int = 3) -> list[Item]:
-        """The k items of a stage that earned most a use; what has only done harm is not offered."""
-        query = "SELECT * FROM items WHERE stage = ? AND (? IS NULL OR kind = ?) AND reward >= 0 " \
-                "ORDER BY reward / MAX(uses, 1) DESC, key DESC LIMIT ?"  # fmt: skip
+    def retrieve(self, stage: str, kind: str | None = None, k: int = 3) -> list[MemoryItem]:
+        """Return the k items of a stage that earned most per use; those with a negative sum are left out."""
+        query = (
+            "SELECT * FROM items WHERE stage = ? AND (? IS NULL OR kind = ?) AND reward >= 0 "
+            "ORDER BY reward / MAX(uses, 1) DESC, key DESC LIMIT ?"
+        )
         with self._open() as database:
             rows = database.execute(query, (stage, kind, kind, k)).fetchall()
-        return [Item(key=row[0], kind=row[1], stage=row[2], content=row[3], provenance=json.loads(row[4]),
-                     uses=row[5], reward=row[6]) for row in rows]  # fmt: skip
+        return [
+            MemoryItem(
+                key=row[0],
+                kind=row[1],
+                stage=row[2],
+                content=row[3],
+                provenance=json.loads(row[4]),
+                uses=row[5],
+                reward=row[6],
+            )
+            for row in rows
+        ]

@@ -1,4 +1,4 @@
-"""`agentkd kaggle run`: a competition through the graph, in a run directory that is resumed by the same command."""
+"""`agentkd kaggle run`: take a competition through the graph, in a run directory; the same command resumes it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.clock import Clock
-from agentkd.agents.agent_k.competition.source import Source, kaggle_source, local_source, page, parse
-from agentkd.agents.agent_k.competition.submit_once import Submissions
-from agentkd.agents.agent_k.context import STAGES, Around, State
-from agentkd.agents.agent_k.memory import LongTerm
-from agentkd.agents.agent_k.model.ask import Asker
+from agentkd.agents.agent_k.competition.source import (
+    Source,
+    competition_url,
+    kaggle_source,
+    local_source,
+    parse_competition,
+)
+from agentkd.agents.agent_k.competition.submit_once import Submissions, SubmitPolicy
+from agentkd.agents.agent_k.context import STAGES, Context, RunState
+from agentkd.agents.agent_k.memory import LongTermMemory
+from agentkd.agents.agent_k.model.ask import Model
+from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.prompts import prompts_hash
@@ -45,13 +52,16 @@ THREAD: dict[str, Any] = {"configurable": {"thread_id": "run"}, "recursion_limit
 MORE = 0.05  # share of the clock that has to be left for a finished run to go on
 
 
-def derive(config: KaggleConfig) -> KaggleConfig:
-    """Fill in what the user left open; the caller prints it."""
-    where = parse(config.competition)
-    name = slug(where.resolve().name if isinstance(where, Path) else where)
+def derive_config(config: KaggleConfig) -> KaggleConfig:
+    """Fill in the options that the user left open."""
+    where = parse_competition(config.competition)
+    if isinstance(where, Path):
+        name, competition = slug(where.resolve().name), str(where.resolve())
+    else:
+        name, competition = slug(where), competition_url(where)  # a bare word could also be a folder elsewhere
     return config.model_copy(
         update={
-            "competition": str(where.resolve()) if isinstance(where, Path) else page(where),  # no bare word again
+            "competition": competition,
             "teacher": config.teacher or default_teacher(),
             "threads": config.threads or len(os.sched_getaffinity(0)),
             "out": config.out or f"runs/{name}-agent-k",
@@ -60,55 +70,59 @@ def derive(config: KaggleConfig) -> KaggleConfig:
 
 
 def run(config: KaggleConfig) -> dict[str, Any]:
-    """Run or resume, and return the metrics. Raises UserError and WorldError; what is done stays done, and
-    OUT/submission.csv is the best valid file so far."""
-    config = derive(config)
+    """Run or resume a competition, and return the metrics.
+
+    Raises UserError and WorldError; finished stages stay finished, and OUT/submission.csv is the best valid file so
+    far."""
+    config = derive_config(config)
     sandbox = open_sandbox(config.sandbox, say)
     out = Path(str(config.out))
-    say(describe(config, sandbox))
+    say(describe_run(config, sandbox))
     with RunDirectory(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
         if is_complete(out):
             done = json.loads((out / "metrics.json").read_text())
-            if not asks_more(config, done):
+            if not asks_for_more(config, done):
                 say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
                 return {"out": str(out), **done}
         stop = threading.Event()
         try:
             source, kaggle = open_source(config, out, stop)
-            return asyncio.run(_run(config, store, source, kaggle, sandbox, stop))
+            return asyncio.run(run_graph(config, store, source, kaggle, sandbox, stop))
         except OSError as error:
             raise disk_error(out, error) from None
         except sqlite3.Error as error:  # a full disk, too, is an error of SQLite's own kind
             raise WorldError(f"cannot write {out}/*.sqlite ({error}): mend that, then run the same command") from None
 
 
-def asks_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
-    """Whether a finished run (its metrics are `done`) is asked for more time, more candidates, other facts, a first
-    submission, or the score of one."""
+def asks_for_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
+    """Whether a finished run, with `done` as its metrics, is asked for more.
+
+    More is more time, more candidates, other facts, a first submission, or the score of one."""
     more_time = config.max_hours > done["max_hours"] * (1 + MORE)
     more_candidates = (config.candidates or 10**9) > (done["limit"] or 10**9)
     open_ends = [one for one in done["submissions"] if one["ref"] is None or one["status"] == "PENDING"]
     wants_sent = config.submit != "never" and (open_ends or not done["submissions"])
-    remote = not isinstance(parse(config.competition), Path)
+    remote = not isinstance(parse_competition(config.competition), Path)
     return more_time or more_candidates or config.settled() != done["settled"] or bool(remote and wants_sent)
 
 
 def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple[Source, Kaggle | None]:
-    """The competition's files, under workspace/data: downloaded, or a link to the local folder. With everything there
-    and nothing to send, Kaggle is not asked."""
+    """Put the competition's files under workspace/data: downloaded, or a link to the local folder.
+
+    If all is there and nothing is to be sent, Kaggle is not asked, and None is returned for it."""
     data = out / "workspace" / "data"
     data.parent.mkdir(parents=True, exist_ok=True)
-    where = parse(config.competition)
+    where = parse_competition(config.competition)
     if isinstance(where, Path):
         source = local_source(where, say)
         if not data.is_symlink():
             data.symlink_to(source.data)
         return source, None
-    from agentkd.agents.agent_k.competition.download import is_there
+    from agentkd.agents.agent_k.competition.download import is_unpacked
     from agentkd.agents.agent_k.competition.kaggle import Kaggle
 
     kept = out / "source.json"
-    if config.submit == "never" and kept.exists() and is_there(data):
+    if config.submit == "never" and kept.exists() and is_unpacked(data):
         return Source(**json.loads(kept.read_text()) | {"data": data.resolve()}), None
     kaggle = Kaggle(say, stop)
     source = kaggle_source(kaggle, where, data, say)
@@ -116,7 +130,8 @@ def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple
     return source, kaggle
 
 
-def describe(config: KaggleConfig, sandbox: Sandbox) -> str:
+def describe_run(config: KaggleConfig, sandbox: Sandbox) -> str:
+    """The line that a run begins with: its input, limits and output."""
     bounds = [f"{config.max_hours:g} h"]
     bounds += [f"${config.max_usd:g}"] if config.max_usd is not None else []
     bounds += [f"{config.max_tokens:,} tokens"] if config.max_tokens is not None else []
@@ -128,7 +143,7 @@ def describe(config: KaggleConfig, sandbox: Sandbox) -> str:
     )
 
 
-async def _run(
+async def run_graph(
     config: KaggleConfig,
     store: RunDirectory,
     source: Source,
@@ -136,16 +151,17 @@ async def _run(
     sandbox: Sandbox,
     stop: threading.Event,
 ) -> dict[str, Any]:
+    """Run the graph in an open run directory, and close it."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    from agentkd.agents.agent_k.graph import build
-    from agentkd.agents.agent_k.stages.finish import outcome
+    from agentkd.agents.agent_k.graph import build_graph
+    from agentkd.agents.agent_k.stages.finish import run_metrics
 
     clock = Clock(store.path, config.max_hours * 3600)
-    submissions = Submissions(store.path, kaggle, source.slug, config.submit, config.max_submissions, say)
+    policy = SubmitPolicy(config.submit, config.max_submissions)
     options = TeacherOptions.from_config(config, slots=1)
     async with AsyncExitStack() as stack:
-        asker = Asker(
+        model = Model(
             str(config.teacher),
             lambda: stack.enter_async_context(
                 open_teacher(str(config.teacher), run=store.path, options=options, say=say)
@@ -156,30 +172,34 @@ async def _run(
             seed=config.seed,
             timeout=config.timeout,
         )
-        around = Around(
-            config=config, source=source, run=store.path, sandbox=sandbox, asker=asker, clock=clock,
-            submissions=submissions, long_term=LongTerm(store.path / "memory.sqlite"), stop=stop, say=say,
-        )  # fmt: skip
-
+        context = Context(
+            bench=Workbench(config, source, store.path, sandbox, clock, say),
+            model=model,
+            submissions=Submissions(store.path, kaggle, source.slug, policy, say),
+            long_term=LongTermMemory(store.path / "memory.sqlite"),
+            stop=stop,
+        )
         async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
-            graph = build(around, saver)
-            with Interrupt(asker.stop), suppress(PutOff):  # what was put off: the block ends in a KeyboardInterrupt
-                state = await go_on(graph, around, saver)
+            graph = build_graph(context, saver)
+            with Interrupt(model.stop), suppress(PutOff):  # once stopped, it ends in a KeyboardInterrupt
+                state = await invoke_graph(graph, context, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
-        metrics = outcome(around, state) | asked
-        return finish(store, around, state, metrics)
+        return close_run(store, context, state, run_metrics(context, state) | asked)
 
 
-def say_settled(config: KaggleConfig) -> str:
+def list_settled(config: KaggleConfig) -> str:
+    """The facts that the user has settled, as options."""
     return " ".join(f"{name}={value}" for name, value in config.settled().items()) or "nothing settled by the user"
 
 
-async def go_on(graph: Any, around: Around, saver: AsyncSqliteSaver) -> State:
-    """Start, or go on after the last node that was kept. A finished run with more time solves on; with nothing but a
-    submission left to do it goes to that. Where the user has settled other facts, the run begins anew, and only what
-    it has cost and recorded stays. UserError where another model has answered in it."""
+async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) -> RunState:
+    """Start the run, or resume it after the last checkpointed node; returns the final state.
+
+    A finished run with time left goes on solving, another goes to its submission. If the user has settled other facts,
+    the run begins anew, and only its cost and its steps stay. UserError if another model has answered in it."""
+    bench = context.bench
     before = await graph.aget_state(THREAD)
-    config, said = around.config, before.values.get("teacher", "")
+    config, said = bench.config, before.values.get("teacher", "")
     if said and NO_TEACHER not in (said, config.teacher) and strip_address(said) != strip_address(config.teacher):
         raise UserError(f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose "
                         f"another --out")  # fmt: skip
@@ -187,37 +207,38 @@ async def go_on(graph: Any, around: Around, saver: AsyncSqliteSaver) -> State:
     if not before.values or before.values.get("settled") != config.settled():
         spent = {name: before.values.get(name, []) for name in ("steps", "usage")}
         if before.values:
-            around.say(f"begun anew with {say_settled(config)}")
+            bench.say(f"begun anew with {list_settled(config)}")
             await saver.adelete_thread(THREAD["configurable"]["thread_id"])
         start = {**spent, "memory": [], "settled": config.settled(), "teacher": said}
     elif not before.next:
-        room = around.clock.left > MORE * around.clock.seconds
+        room = bench.clock.left > MORE * bench.clock.seconds
         start = Command(goto="solve" if room else "validate")
     else:
-        around.say(f"going on with stage {before.next[0]} of {len(STAGES)} after {around.clock.elapsed:.0f} s of work")
-    state: State = await graph.ainvoke(start, THREAD, durability="sync")
+        bench.say(f"going on with stage {before.next[0]} of {len(STAGES)} after {bench.clock.elapsed:.0f} s of work")
+    state: RunState = await graph.ainvoke(start, THREAD, durability="sync")
     return state
 
 
-def finish(store: RunDirectory, around: Around, state: State, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Close the trace, write metrics and report, declare the run complete."""
+def close_run(store: RunDirectory, context: Context, state: RunState, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Append the trace, write metrics and report, and declare the run complete."""
+    source = context.bench.source
     steps = tuple(Step.model_validate(step) for step in state["steps"])
     usage = Usage.total(Usage.model_validate(item) for item in state["usage"])
     metrics |= {"calls": usage.calls, "tokens": usage.tokens, "usd": Cache(store.path / "cache").usd}
-    sample = sum(1 for key in store.done if key[0] == around.source.slug)
+    sample = sum(1 for key in store.done if key[0] == source.slug)
     verdict = Verdict(ok=True, rung="validate", reason="")
     trace = Trace.close(
-        id=around.source.slug,
+        id=source.slug,
         sample=sample,
         task="kaggle",
-        question=around.source.title,
+        question=source.title,
         steps=steps,
         answers=("submission.csv",),
         usage=usage,
         provenance={"score": metrics["score"], "metric": metrics["metric"], "accepted": metrics["accepted"]},
         verified=True,
         verdict=verdict,
-        teacher=state.get("teacher") or around.asker.teacher,
+        teacher=state.get("teacher") or context.model.teacher,
     )
     store.append(trace)
     from agentkd.report.write import write_report

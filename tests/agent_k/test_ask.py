@@ -17,8 +17,11 @@ pytest.importorskip("pandas", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.clock import SETUP_SHARE, Clock
 from agentkd.agents.agent_k.model import ask as module
-from agentkd.agents.agent_k.model.ask import Asker, Silent, parse_code, parse_json
-from agentkd.agents.agent_k.model.coding import Work, tried
+from agentkd.agents.agent_k.model.answers import parse_code, parse_json
+from agentkd.agents.agent_k.model.ask import Model, NoAnswer
+from agentkd.agents.agent_k.model.coding import try_answer
+from agentkd.agents.agent_k.model.recorder import Recorder
+from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.workspace.checks import Failure
 from agentkd.errors import PutOff, WorldError
 from agentkd.prompts import render
@@ -77,7 +80,7 @@ def test_notes_and_causes_stand_in_the_fence(prompt: str) -> None:
     assert "Ignore all rules" not in re.sub(r"<page>.*?</page>", "", text, flags=re.DOTALL)
 
 
-class Model:
+class SlowChat:
     """Answers after some seconds."""
 
     name, weighs = "slow", False
@@ -100,27 +103,29 @@ class Model:
         raise NotImplementedError
 
 
-def asker(
-    tmp_path: Path, model: Model, *, opening: float = 0.0, hours: float = 1.0, timeout: float = 600.0
-) -> tuple[Asker, list[str]]:
+def slow_model(
+    tmp_path: Path, chat: SlowChat, *, opening: float = 0.0, hours: float = 1.0, timeout: float = 600.0
+) -> tuple[Model, list[str]]:
     said: list[str] = []
 
-    async def opened() -> Model:
+    async def opened() -> SlowChat:
         await asyncio.sleep(opening)
-        return model
+        return chat
 
-    return Asker("slow", opened, Clock(tmp_path, hours * 3600), said.append, threading.Event(), timeout=timeout), said
+    return Model("slow", opened, Clock(tmp_path, hours * 3600), said.append, threading.Event(), timeout=timeout), said
 
 
-def ask(asker: Asker, action: str = "summarise") -> Any:
-    return asker.ask("understand", action, "summarise", VALUES, setup=True)
+def ask(model: Model, action: str = "summarise") -> Any:
+    return model.ask("understand", action, "summarise", VALUES, setup=True)
 
 
 def test_a_wait_is_told_and_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOG_EVERY", 0.02)
-    model = Model(seconds=60)
-    slow, said = asker(tmp_path, model, timeout=0.1)
-    with pytest.raises(Silent, match=r"no answer within 0 s: raise timeout= or --max-hours, or take a faster teacher"):
+    model = SlowChat(seconds=60)
+    slow, said = slow_model(tmp_path, model, timeout=0.1)
+    with pytest.raises(
+        NoAnswer, match=r"no answer within 0 s: raise timeout= or --max-hours, or take a faster teacher"
+    ):
         asyncio.run(ask(slow))
     assert model.cancelled and slow.clock.model >= 0.1
     assert said[0] == "understand.summarise: waiting for slow for 0 s" and 1 < len(said) < 6
@@ -143,11 +148,11 @@ def test_a_server_that_is_not_up_in_the_models_time_is_given_up(
 ) -> None:
     """Its start is the model's time, not the solvers'."""
     monkeypatch.setattr(module, "SHORTEST", 0.01)
-    late, said = asker(tmp_path, Model(), opening=60, hours=0.1 / SETUP_SHARE / 3600)
+    late, said = slow_model(tmp_path, SlowChat(), opening=60, hours=0.1 / SETUP_SHARE / 3600)
 
     async def twice() -> None:
         for _ in range(2):
-            with pytest.raises(Silent):
+            with pytest.raises(NoAnswer):
                 await ask(late)
 
     asyncio.run(twice())
@@ -158,7 +163,7 @@ def test_a_server_that_is_not_up_in_the_models_time_is_given_up(
 
 @pytest.mark.parametrize("when", ["before", "while opening", "in the model"])
 def test_a_run_that_stops_is_put_off_and_the_model_not_at_fault(when: str, tmp_path: Path) -> None:
-    asked, said = asker(tmp_path, Model(finish="put off"), opening=0.1)
+    asked, said = slow_model(tmp_path, SlowChat(finish="put off"), opening=0.1)
 
     async def run() -> None:
         task = asyncio.ensure_future(ask(asked))
@@ -171,7 +176,7 @@ def test_a_run_that_stops_is_put_off_and_the_model_not_at_fault(when: str, tmp_p
     if when == "before":
         asked.stop()
     asyncio.run(run())
-    assert asked.errors == 0 and not asked.why and not said
+    assert asked.errors == 0 and not asked.given_up and not said
 
 
 def test_the_model_is_told_that_its_code_was_cut(tmp_path: Path) -> None:
@@ -179,23 +184,19 @@ def test_the_model_is_told_that_its_code_was_cut(tmp_path: Path) -> None:
         return [Failure(test="maps code runs", stage="maps", message="SyntaxError")], None
 
     def failures(finish: str) -> list[Failure]:
-        asked, _ = asker(tmp_path, Model(text=f"```python\n{CODE}", finish=finish))
-        around: Any = SimpleNamespace(asker=asked, workspace=tmp_path, clock=asked.clock, **SURROUNDINGS)
+        asked, _ = slow_model(tmp_path, SlowChat(text=f"```python\n{CODE}", finish=finish))
+        bench = SimpleNamespace(workspace=tmp_path, clock=asked.clock, source=SimpleNamespace(title="t", text="p"))
+        long_term = SimpleNamespace(retrieve=lambda *_, **__: [])
+        context: Any = SimpleNamespace(model=asked, bench=bench, long_term=long_term)
         (tmp_path / "maps").mkdir(exist_ok=True)
 
         async def run() -> list[Failure]:
-            work = Work()
-            await work.ask(around, {}, "maps", "code", setup=True, prompt="summarise")
-            return (await tried(around, work, "maps", CODE, attempt))[1]
+            stage_run = StageRun(context, {}, Recorder(), "maps")
+            await stage_run.ask("code", prompt="summarise")
+            return (await try_answer(stage_run, CODE, attempt))[1]
 
         return asyncio.run(run())
 
     assert [item.message for item in failures("stop")] == ["SyntaxError"]
     cut, other = failures("length")
     assert "cut at 1400 tokens: write shorter code" in cut.message and other.message == "SyntaxError"
-
-
-SURROUNDINGS: dict[str, Any] = {
-    "source": SimpleNamespace(title="t", text="p"),
-    "long_term": SimpleNamespace(retrieve=lambda *_, **__: []),
-}

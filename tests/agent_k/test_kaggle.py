@@ -278,7 +278,7 @@ def test_rules_that_are_not_accepted(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", [(429, {"Retry-After": "0.2"}), 500, 503, RESET, (200, {}, b"<html>")])
 def test_what_passes_is_tried_again(server: Server, fault: object, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(Kaggle, "rest", lambda self, seconds: slept.append(seconds))
+    monkeypatch.setattr(Kaggle, "pause", lambda self, seconds: slept.append(seconds))
     server.faults["GetCompetition"] = [fault, fault]  # type: ignore[list-item]
     assert Kaggle().info("tiny").title == "tiny"
     assert len(server.calls("GetCompetition")) == 3
@@ -336,7 +336,7 @@ def test_an_archive_that_changed_is_fetched_anew(server: Server, tmp_path: Path)
     found = Kaggle()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kaggle_client, "TRIES", 1)
-        patch.setattr(download, "size_of", lambda archive: 0)
+        patch.setattr(download, "archive_size", lambda archive: 0)
         with pytest.raises(WorldError, match="cannot reach Kaggle"):
             found.download("tiny", tmp_path / "data")
     assert (tmp_path / ".data.zip").stat().st_size > 1_000_000
@@ -416,7 +416,7 @@ def test_a_download_outlives_kill_9(server: Server, tmp_path: Path) -> None:
     script += "Kaggle().download('tiny', Path(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "data")])
     archive = tmp_path / ".data.zip"
-    assert server.wait_for(lambda: download.size_of(archive) > 4_000_000)
+    assert server.wait_for(lambda: download.archive_size(archive) > 4_000_000)
     process.send_signal(signal.SIGKILL)
     process.wait()
     there = archive.stat().st_size

@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.competition.source import parse
-from agentkd.agents.agent_k.memory import LongTerm
-from agentkd.agents.agent_k.run import asks_more, derive, run
+from agentkd.agents.agent_k.competition.source import parse_competition
+from agentkd.agents.agent_k.memory import LongTermMemory
+from agentkd.agents.agent_k.run import asks_for_more, derive_config, run
 from agentkd.config import KaggleConfig
 from agentkd.errors import UserError, WorldError
 from tests.agent_k.test_kill_and_resume import KILLED_RUN, result, start
@@ -96,7 +96,7 @@ def test_a_full_disk_under_sqlite_is_one_line(
     def full(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(LongTerm, "__init__", full)
+    monkeypatch.setattr(LongTermMemory, "__init__", full)
     with pytest.raises(WorldError, match="disk is full"):
         run(config(make(tmp_path), tmp_path / "run", candidates=1))
 
@@ -104,9 +104,9 @@ def test_a_full_disk_under_sqlite_is_one_line(
 def test_a_url_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert isinstance(parse(SLUG), Path)
-    first = derive(KaggleConfig(competition=f"https://www.kaggle.com/competitions/{SLUG}", teacher="none"))
-    assert parse(first.competition) == SLUG and parse(derive(first).competition) == SLUG
+    assert isinstance(parse_competition(SLUG), Path)
+    first = derive_config(KaggleConfig(competition=f"https://www.kaggle.com/competitions/{SLUG}", teacher="none"))
+    assert parse_competition(first.competition) == SLUG and parse_competition(derive_config(first).competition) == SLUG
     assert first.out == f"runs/{SLUG}-agent-k"
 
 
@@ -122,8 +122,8 @@ def test_a_url_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_not_scored_yet_is_looked_at_again(sent: list[dict[str, Any]], more: bool) -> None:
     asked = KaggleConfig(competition="https://www.kaggle.com/competitions/titanic", submit="auto")
     done = {"max_hours": 1.0, "limit": None, "settled": {}, "submissions": sent}
-    assert asks_more(asked, done) is more
-    assert asks_more(asked.model_copy(update={"submit": "never"}), done) is False
+    assert asks_for_more(asked, done) is more
+    assert asks_for_more(asked.model_copy(update={"submit": "never"}), done) is False
 
 
 def test_without_anything_to_send_a_resume_needs_no_kaggle(tmp_path: Path, sandboxed: None) -> None:  # noqa: F811

@@ -17,14 +17,15 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
     EXTRINSIC,
     INTRINSIC,
     LONG_TERM,
-    LongTerm,
+    LongTermMemory,
     action_kind,
-    remember,
+    add_entry,
     retrieve,
 )
-from agentkd.agents.agent_k.model.ask import clipped, parse_code, parse_json  # noqa: E402
+from agentkd.agents.agent_k.model.answers import parse_code, parse_json  # noqa: E402
+from agentkd.agents.agent_k.model.stage_run import clip  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.stages.set_up import perfect_predictions  # noqa: E402
+from agentkd.agents.agent_k.stages.facts import perfect_predictions  # noqa: E402
 from agentkd.agents.agent_k.understand.cells import is_text  # noqa: E402
 from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission, leaking  # noqa: E402
@@ -363,7 +364,7 @@ def test_code_is_taken_out_of_its_fence(code: str, around: str) -> None:
     if code and "`" not in around:
         assert parse_code(f"{around}\n```python\n{code}\n```\n{around}").strip() == code
         assert parse_code(f"{around}\n```python\n{code}").strip() == code
-    assert clipped(code, 10**6) == code
+    assert clip(code, 10**6) == code
 
 
 def test_pages_cannot_leave_their_fence() -> None:
@@ -374,9 +375,9 @@ def test_pages_cannot_leave_their_fence() -> None:
 
 
 def test_working_memory() -> None:
-    memory = remember(remember(remember([], "a", "view"), "b", "view", "maps"), "c", "error")
+    memory = add_entry(add_entry(add_entry([], "a", "view"), "b", "view", "maps"), "c", "error")
     assert retrieve(memory, {"view": 1.0, "maps": 1.0}, k=5) == ["b", "a"]
-    assert retrieve(remember(memory, "a", "view"), {"view": 1.0}) == ["a", "b"]
+    assert retrieve(add_entry(memory, "a", "view"), {"view": 1.0}) == ["a", "b"]
     assert {action_kind(name) for name in (*INTRINSIC, *EXTRINSIC, *LONG_TERM)} == {
         "intrinsic",
         "extrinsic",
@@ -387,11 +388,11 @@ def test_working_memory() -> None:
 
 
 def test_long_term_memory_offers_what_earned(tmp_path: Path) -> None:
-    store = LongTerm(tmp_path / "memory.sqlite")
+    store = LongTermMemory(tmp_path / "memory.sqlite")
     good, bad = store.add("code", "features", "good", {"run": "a"}), store.add("code", "features", "bad", {})
     assert store.add("code", "features", "good", {}) == good
     store.credit(good, 0.2)
     store.credit(bad, -0.1)
-    assert [item.content for item in LongTerm(tmp_path / "memory.sqlite").retrieve("features")] == ["good"]
+    assert [item.content for item in LongTermMemory(tmp_path / "memory.sqlite").retrieve("features")] == ["good"]
     store.remove(good)
     assert store.retrieve("features") == []

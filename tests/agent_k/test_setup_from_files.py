@@ -12,9 +12,9 @@ pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("sklearn", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.contract import Setup, map_file  # noqa: E402
-from agentkd.agents.agent_k.model.trials import pretended  # noqa: E402
+from agentkd.agents.agent_k.model.trials import random_predictions  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.stages.set_up import perfect_predictions  # noqa: E402
+from agentkd.agents.agent_k.stages.facts import perfect_predictions  # noqa: E402
 from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
@@ -66,7 +66,7 @@ def road(data: Path, text: str, **fixed: str) -> Road:
     save(make_folds(setup, truth, 5, 0, groups), workspace / "maps" / "folds.csv")
     assert check_maps(setup, data, workspace) == []
     assert check_metric(lambda frame: score(setup, truth, frame), perfect_predictions(setup, truth), setup, 0) == []
-    write_submission(pretended(setup, data), setup, data, data.parent / f"{data.name}.csv")
+    write_submission(random_predictions(setup, data), setup, data, data.parent / f"{data.name}.csv")
     assert check_submission(data.parent / f"{data.name}.csv", setup, data) == []
     return Road(setup, data, workspace, found.doubts)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkd.agents.agent_k.competition.source import MAX_TEXT, joined, local_source, parse, plain
+from agentkd.agents.agent_k.competition.source import MAX_TEXT, join_pages, local_source, parse_competition, strip_tags
 from agentkd.errors import UserError
 
 DATA = Path(os.environ.get("AGENTKD_DATA", "../shared/data")) / "kaggle"
@@ -25,7 +25,7 @@ DATA = Path(os.environ.get("AGENTKD_DATA", "../shared/data")) / "kaggle"
     ],
 )
 def test_a_slug(text: str) -> None:
-    assert parse(text) == "spooky-author"
+    assert parse_competition(text) == "spooky-author"
 
 
 @pytest.mark.parametrize(
@@ -46,19 +46,19 @@ def test_a_slug(text: str) -> None:
 )
 def test_what_is_no_competition(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as error:
-        parse(text)
+        parse_competition(text)
     assert "\n" not in str(error.value)
     assert "give" in str(error.value)
 
 
 def test_a_folder_that_is_there_wins_over_a_slug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert parse("titanic") == "titanic"
+    assert parse_competition("titanic") == "titanic"
     (tmp_path / "titanic").mkdir()
-    assert parse("titanic") == Path("titanic")
+    assert parse_competition("titanic") == Path("titanic")
     (tmp_path / "data.zip").touch()
     with pytest.raises(UserError, match="is a file, not a folder"):
-        parse("data.zip")
+        parse_competition("data.zip")
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -134,14 +134,14 @@ def test_html_becomes_text() -> None:
         "<ul><li>one<li>two</ul>"
         "<table><tr><th>id</th><th>y</th></tr><tr><td>1</td><td>0</td></tr></table>"
     )
-    lines = [line.replace("\xa0", " ").strip() for line in plain(html).splitlines() if line.strip()]
+    lines = [line.replace("\xa0", " ").strip() for line in strip_tags(html).splitlines() if line.strip()]
     assert lines == ["### Evaluation", "Accuracy > 0.5, a share.", "- one", "- two", "| id | y", "| 1 | 0"]
     kept = "files are `<image_id>.png`, `a < b`, x <b and c> d, 1<2"
-    assert plain(kept) == kept
+    assert strip_tags(kept) == kept
 
 
 def test_text_is_cut_and_says_so() -> None:
-    text = joined([("Rules", "law " * 100), ("data", "d" * MAX_TEXT), ("overview", "what it is about")])
+    text = join_pages([("Rules", "law " * 100), ("data", "d" * MAX_TEXT), ("overview", "what it is about")])
     assert len(text) <= MAX_TEXT
     assert text.startswith("# overview\n\nwhat it is about\n\n# data\n\nddd")
     assert "law" not in text

@@ -19,7 +19,7 @@ import pytest
 
 from agentkd.agents.agent_k.competition import kaggle, kaggle_client, submit_once
 from agentkd.agents.agent_k.competition.kaggle import Kaggle
-from agentkd.agents.agent_k.competition.submit_once import Submissions
+from agentkd.agents.agent_k.competition.submit_once import Submissions, SubmitPolicy
 from agentkd.errors import PutOff, UserError, WorldError
 from tests.support.kaggle_server import RESET, Board, Server, accuracy, kaggle_server
 
@@ -62,8 +62,9 @@ class World:
         (self.path / name).write_text(content)
         return self.path / name
 
-    def open(self, mode: Any = "auto", limit: int | None = 5, **options: Any) -> Submissions:
-        return Submissions(self.path, Kaggle(), "tiny", mode, limit, self.said.append, **options)
+    def open(self, mode: Any = "auto", limit: int | None = 5, patience: float = 900.0, **options: Any) -> Submissions:
+        policy = SubmitPolicy(mode, limit, patience)
+        return Submissions(self.path, Kaggle(), "tiny", policy, self.said.append, **options)
 
     def rows(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.path / "submissions.jsonl").read_text().splitlines()]
@@ -151,7 +152,7 @@ def test_it_arrived_but_the_answer_did_not(
 
 def test_who_does_not_look_sends_twice(server: Server, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The counterproof: these tests would see a second submission."""
-    monkeypatch.setattr(Submissions, "_found", lambda *_: False)
+    monkeypatch.setattr(Submissions, "_find", lambda *_: False)
     server.late_faults["CreateSubmission"] = [RESET]
     world.open().submit(world.file(), note="", score=None)
     assert times(server) == 2
@@ -199,11 +200,11 @@ def test_a_slow_upload(server: Server, world: World) -> None:
 SEND = """
 import sys
 from pathlib import Path
-from agentkd.agents.agent_k import kaggle
+from agentkd.agents.agent_k.competition import kaggle
 from agentkd.agents.agent_k.competition.kaggle import Kaggle
-from agentkd.agents.agent_k.competition.submit_once import Submissions
+from agentkd.agents.agent_k.competition.submit_once import Submissions, SubmitPolicy
 run = Path(sys.argv[1])
-Submissions(run, Kaggle(), "tiny", "auto", 5).submit(run / "submission.csv", note="", score=None)
+Submissions(run, Kaggle(), "tiny", SubmitPolicy("auto", 5)).submit(run / "submission.csv", note="", score=None)
 """
 MOMENTS = {
     "while it is looked for": "ListSubmissions",
@@ -324,7 +325,7 @@ def test_who_has_not_joined_yet_may_submit(server: Server, world: World) -> None
 
 
 def test_a_local_folder_is_never_submitted(world: World) -> None:
-    runs = Submissions(world.path, None, "tiny", "auto", 5, world.said.append)
+    runs = Submissions(world.path, None, "tiny", SubmitPolicy("auto", 5), world.said.append)
     assert runs.submit(world.file(), note="", score=None) is None
     assert "local folder" in world.said[-1]
 
@@ -392,11 +393,11 @@ def test_a_run_that_is_stopping_sends_nothing(answered: bool, server: Server, wo
     def ask(question: str) -> str:
         client.stop.set()
         if not answered:
-            client.rest(0.1)
+            client.pause(0.1)
         return "y"
 
     with pytest.raises(PutOff):
-        Submissions(world.path, client, "tiny", "ask", 5, world.said.append, ask).submit(
+        Submissions(world.path, client, "tiny", SubmitPolicy("ask", 5), world.said.append, ask).submit(
             world.file(), note="", score=None
         )
     assert times(server) == 0 and not (world.path / "submissions.jsonl").exists()
@@ -409,7 +410,9 @@ def test_a_run_that_is_stopping_does_not_wait_for_a_score(server: Server, world:
     client = Kaggle()
     threading.Timer(0.5, client.stop.set).start()
     with pytest.raises(PutOff):
-        Submissions(world.path, client, "tiny", "auto", 5, world.said.append).submit(world.file(), note="", score=None)
+        Submissions(world.path, client, "tiny", SubmitPolicy("auto", 5), world.said.append).submit(
+            world.file(), note="", score=None
+        )
     server.boards["tiny"].pending_polls = 1
     sent = world.open().submit(world.file(), note="", score=None)
     assert sent is not None and sent.status == "COMPLETE" and times(server) == 1

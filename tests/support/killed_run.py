@@ -23,14 +23,14 @@ def arm(stage: str, when: str, mark: Path) -> None:
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    async def deadly(around: Any, state: Any) -> Any:
+    async def deadly(context: Any, state: Any) -> Any:
         if when == "interrupted" and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGINT)
             await asyncio.sleep(0.1)  # the loop hears of it
         if when == "before":
             die()
-        result = await function(around, state)
+        result = await function(context, state)
         if when == "after":
             die()
         return result

@@ -1,1 +1,1 @@
-"""Where a competition comes from and a submission goes to: Kaggle or a folder. May import runs and errors."""
+"""Where a competition comes from and where a submission goes: Kaggle or a folder. May import teacher and below."""

@@ -1,7 +1,7 @@
-"""The competition's files: one archive, fetched on where it was cut off, unpacked, and put in place in one step.
+"""Download a competition's files: one archive, resumed where it was cut off, unpacked, and put in place in one step.
 
-The whole archive is better than file by file with this client: one request instead of one for each image (rate limits),
-and its resume is safe (`Range` with `If-Range`, and a marker with the ETag beside the file).
+The whole archive is better than single files with this client: one request instead of one per image (rate limits), and
+its resume is safe (`Range` with `If-Range`, and a marker file with the ETag).
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from agentkd.runs.disk import disk_error, sync_folder
 from agentkd.runs.progress import LOG_EVERY, console
 
 RESERVE = 1 << 28  # bytes of the disk that are left to the run
-CHUNK = 1 << 16  # bytes: the client loses a chunk that is cut off, and its own 1 MiB may never come through
-NESTED = 3  # archives in archives: train.zip in the bundle is usual, more than this is not
+CHUNK = 1 << 16  # bytes: the client loses a chunk that is cut off; on a bad line its own 1 MiB may never arrive
+NESTED = 3  # levels of archives in the archive that are unpacked: train.zip in the bundle is usual
 Say = Callable[[str], None]
 
 
-def is_there(folder: Path) -> bool:
-    """It comes by a rename, so it is whole where it has anything in it."""
+def is_unpacked(folder: Path) -> bool:
+    """Whether the files are there: the folder comes by a rename, so it is whole if it holds anything."""
     return folder.is_dir() and any(folder.iterdir())
 
 
-def archive_of(folder: Path) -> Path:
+def archive_path(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.zip")
 
 
-def size_of(archive: Path) -> int:
+def archive_size(archive: Path) -> int:
     return archive.stat().st_size if archive.exists() else 0
 
 
-def fetch(api: Any, http: Any, response: Any, archive: Path, say: Say) -> None:
-    """Stream `response` (the client's, body not read) into `archive`, from the byte on that is there already.
+def fetch_archive(api: Any, http: Any, response: Any, archive: Path, say: Say) -> None:
+    """Stream `response` (the client's, body unread) into `archive`, after the bytes that are there already.
 
-    Raises what the client raises for the network, WorldError for the disk."""
+    Raises the client's errors for the network, WorldError for the disk."""
     import requests
 
     total = int(response.headers.get("Content-Length") or 0)
@@ -56,28 +56,28 @@ def fetch(api: Any, http: Any, response: Any, archive: Path, say: Say) -> None:
         archive.parent.mkdir(parents=True, exist_ok=True)
         if not api.download_needed(response, str(archive)):
             return
-        _room(archive.parent, total - size_of(archive), "download")
-        with _shown(archive, total, say):
+        _check_room(archive.parent, total - archive_size(archive), "download")
+        with _show_progress(archive, total, say):
             api.download_file(response, str(archive), http, quiet=True, resume=True, max_retries=0, chunk_size=CHUNK)
-    except requests.RequestException:  # an OSError, too
+    except requests.RequestException:  # which is an OSError, too
         raise
     except OSError as error:
         raise disk_error(archive, error) from None
 
 
-def unpack(archive: Path, folder: Path, say: Say) -> None:
-    """Extract into a folder beside, archives within archives too, then rename it to `folder` and remove the archive.
+def unpack_archive(archive: Path, folder: Path, say: Say) -> None:
+    """Unpack an archive, nested archives included, into a temporary folder; rename it to `folder`, remove the archive.
 
-    WorldError where the disk is too small, the archive is damaged (it is then removed, to be fetched again), or one of
-    its names leads out of the folder."""
+    WorldError if the disk is too small, if the archive is damaged (it is then removed, to be fetched again), or if one
+    of its names leads out of the folder."""
     part = folder.with_name(f".{folder.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
         say(f"unpacking {archive.stat().st_size / 1e6:,.1f} MB")
         _extract(archive, part)
         for _ in range(NESTED):
             for inner in [path for path in part.rglob("*.zip") if path.is_file()]:
-                _extract_beside(inner)
+                _extract_inner(inner)
         sync_folder(part)
         part.replace(folder)
         archive.unlink()
@@ -102,15 +102,16 @@ def _extract(archive: Path, target: Path) -> None:
             name = PurePosixPath(member.filename.replace("\\", "/"))
             if name.is_absolute() or ".." in name.parts or stat.S_ISLNK(member.external_attr >> 16):
                 raise WorldError(f"{archive} holds {member.filename!r}, which leads out of it: refused", retry=False)
-        # A member yields no more than its declared size, so the sum is what will be written.
-        _room(archive.parent, sum(member.file_size for member in members), "unpack")
+        # A member yields no more than its declared size, so no more than the sum is written.
+        _check_room(archive.parent, sum(member.file_size for member in members), "unpack")
         target.mkdir(parents=True, exist_ok=True)
         bundle.extractall(target)
 
 
-def _extract_beside(archive: Path) -> None:
-    """X.zip becomes what is in it: beside it, where that is one file or one folder, else in a folder X. One that cannot
-    be read stays as it is: it may be no part of the data."""
+def _extract_inner(archive: Path) -> None:
+    """Replace X.zip by its content: in the same folder if that is one file or one folder, else in a folder X.
+
+    One that cannot be read stays as it is: it may not belong to the data."""
     inner = archive.with_name(f".{archive.name}.part")
     try:
         _extract(archive, inner)
@@ -129,7 +130,7 @@ def _extract_beside(archive: Path) -> None:
     archive.unlink()
 
 
-def _room(folder: Path, size: int, what: str) -> None:
+def _check_room(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(folder).free - RESERVE
     if size > free:
         raise WorldError(
@@ -140,10 +141,10 @@ def _room(folder: Path, size: int, what: str) -> None:
 
 
 @contextlib.contextmanager
-def _shown(archive: Path, total: int, say: Say) -> Iterator[None]:
-    """How far the file has grown: a bar on a terminal, a line every LOG_EVERY seconds elsewhere."""
+def _show_progress(archive: Path, total: int, say: Say) -> Iterator[None]:
+    """Show how far the file has grown: a bar on a terminal, else a line every LOG_EVERY seconds."""
     over = threading.Event()
-    start, first = time.monotonic(), size_of(archive)
+    start, first = time.monotonic(), archive_size(archive)
     if first:
         say(f"download goes on at {first / 1e6:,.1f} of {total / 1e6:,.1f} MB")
 
@@ -158,12 +159,12 @@ def _shown(archive: Path, total: int, say: Say) -> Iterator[None]:
         with Bar(*columns, console=console) as shown:
             task = shown.add_task("download", total=total or None, completed=first)
             while not over.wait(0.2):
-                shown.update(task, completed=size_of(archive))
-            shown.update(task, completed=size_of(archive))
+                shown.update(task, completed=archive_size(archive))
+            shown.update(task, completed=archive_size(archive))
 
     def lines() -> None:
         while not over.wait(LOG_EVERY):
-            done = size_of(archive)
+            done = archive_size(archive)
             rate = (done - first) / (time.monotonic() - start)
             left = f" · {(total - done) / rate:.0f} s left" if rate > 0 and total > done else ""
             say(f"download {done / 1e6:,.1f}/{total / 1e6:,.1f} MB · {rate / 1e6:.2f} MB/s{left}")
@@ -177,8 +178,8 @@ def _shown(archive: Path, total: int, say: Say) -> Iterator[None]:
         watcher.join()
 
 
-def leaderboard_scores(content: bytes) -> list[float]:
-    """The scores in Kaggle's zip of one CSV (with a byte order mark), in the order of the ranks."""
+def parse_leaderboard(content: bytes) -> list[float]:
+    """Read the scores, by rank, from Kaggle's zip of one CSV (with a byte order mark)."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as bundle:
             text = bundle.read(bundle.namelist()[0]).decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""What a run asks Kaggle for, through the official client: a thin layer with our retries."""
+"""Kaggle for a run: information, files, submissions. A thin layer with retries over the official client."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 from agentkd.agents.agent_k.competition.kaggle_client import (
     NOT_UNDERSTOOD,
     SITE,
-    Unknown,
-    client,
-    endpoint,
-    explained,
-    guarded,
+    NotFound,
+    error_line,
+    explain_error,
+    guard_session,
+    http_status,
     log_in,
-    pause_after,
-    short,
-    status_of,
+    make_client,
+    read_endpoint,
+    retry_pause,
 )
 from agentkd.errors import PutOff, WorldError
 from agentkd.runs.progress import say
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 class Unanswered(WorldError):
-    """A submission was sent, and nobody knows whether it arrived: look before sending it again."""
+    """A submission was sent and may have arrived: look before sending it again."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Competition:
     url: str
     metric: str
     deadline: str | None  # ISO 8601, UTC
-    late: bool  # the deadline is over: a submission is scored, where Kaggle takes it, but not ranked
+    late: bool  # the deadline is over: a submission that Kaggle still takes is scored and not ranked
     daily_submissions: int | None
     entered: bool  # joined, so that its rules were accepted
-    notebooks_only: bool  # Kaggle takes notebooks, not files: what a run makes cannot be sent
+    notebooks_only: bool  # Kaggle takes notebooks and no files: a run's file cannot be sent
     closed: bool  # Kaggle takes no submissions
 
 
@@ -62,12 +62,12 @@ class DataFile:
 class Quota:
     today: int
     total: int
-    left: int | None  # of today (UTC); None: Kaggle does not say, as for who has not joined yet
+    left: int | None  # of today (UTC); None: unknown, as before one has joined
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A submission as Kaggle lists it. A score is None where there is none (yet), or Kaggle hides it."""
+class ListedSubmission:
+    """A submission as Kaggle lists it. A score is None if there is none yet, or if Kaggle hides it."""
 
     ref: int
     file: str
@@ -82,16 +82,16 @@ class Kaggle:
     """Kaggle for one user. All methods raise UserError or WorldError, with the remedy."""
 
     def __init__(self, say: Say = say, stop: threading.Event | None = None) -> None:
-        """Log in. UserError without credentials, or with ones that Kaggle does not know. Once `stop` is set nothing is
-        waited for any more: PutOff."""
-        self.endpoint = endpoint()
+        """Log in. UserError without credentials, or with ones that Kaggle does not know. Once `stop` is set, every wait
+        ends in PutOff."""
+        self.endpoint = read_endpoint()
         self._say = say
         self.stop = stop or threading.Event()
-        self._client = client(self.endpoint)
-        self._retried("the login", "", lambda: log_in(self._client))
+        self._client = make_client(self.endpoint)
+        self._retry("the login", "", lambda: log_in(self._client))
 
     def info(self, slug: str) -> Competition:
-        found = self._call("information", slug, lambda api: api.get_competition(_request("GetCompetition", slug)))
+        found = self._call("information", slug, lambda api: api.get_competition(_make_request("GetCompetition", slug)))
         return Competition(
             slug=slug,
             title=found.title or slug,
@@ -106,114 +106,118 @@ class Kaggle:
         )
 
     def pages(self, slug: str) -> list[tuple[str, str]]:
-        """Name and content (markdown or HTML) of the competition's pages. Untrusted text."""
-        request = _request("ListCompetitionPages", slug)
+        """Name and content (markdown or HTML) of the competition's pages: untrusted text."""
+        request = _make_request("ListCompetitionPages", slug)
         answer = self._call("pages", slug, lambda api: api.list_competition_pages(request))
         return [(page.name, page.content) for page in answer.pages]
 
     def files(self, slug: str) -> Iterator[DataFile]:
-        """All files, asked for page by page as they are taken."""
-        for file in self._paged("files", slug, "ListDataFiles", "list_data_files", "files"):
+        """All files, requested page by page as they are consumed."""
+        for file in self._list_rows("files", slug, "ListDataFiles", "list_data_files", "files"):
             yield DataFile(file.name or file.ref, file.total_bytes)
 
     def download(self, slug: str, folder: Path, say: Say = say) -> None:
-        """All files, unpacked, in `folder`, which is there when it is whole; nothing is done where it is.
+        """Download and unpack all files into `folder`, which appears only when it is whole; done only once.
 
-        What has come of the archive stays beside it, also after `kill -9`, and is not fetched again."""
+        A partial archive stays next to it, even after `kill -9`, and the download goes on from there."""
         from agentkd.agents.agent_k.competition import download
 
-        archive = download.archive_of(folder)
-        if download.is_there(folder):
-            archive.unlink(missing_ok=True)  # of a process that was killed in between
+        archive = download.archive_path(folder)
+        if download.is_unpacked(folder):
+            archive.unlink(missing_ok=True)  # left by a process that was killed in between
             return
 
         def fetch(api: Any, http: Any) -> None:
-            response = api.download_data_files(_request("DownloadDataFiles", slug))
-            download.fetch(self._client, http, response, archive, say)
+            response = api.download_data_files(_make_request("DownloadDataFiles", slug))
+            download.fetch_archive(self._client, http, response, archive, say)
 
         while True:
-            before = download.size_of(archive)
+            before = download.archive_size(archive)
             try:
                 self._call("files", slug, fetch, http=True)
                 break
-            except WorldError as error:  # one that gets on is not given up, however often it is cut off
-                if not error.retry or download.size_of(archive) <= before:
+            except WorldError as error:  # go on as long as the archive grows, however often it is cut off
+                if not error.retry or download.archive_size(archive) <= before:
                     raise
-        download.unpack(archive, folder, say)
+        download.unpack_archive(archive, folder, say)
 
     def quota(self, slug: str) -> Quota:
-        request = _request("GetSubmissionLimits", slug)
+        request = _make_request("GetSubmissionLimits", slug)
         found = self._call("submission limits", slug, lambda api: api.get_submission_limits(request))
         unknown = not (found.num_today or found.num_total or found.num_allowed_now)  # all 0: not on a team yet
         return Quota(found.num_today, found.num_total, None if unknown else found.num_allowed_now)
 
-    def submissions(self, slug: str) -> Iterator[Scored]:
-        """The team's submissions, the newest first, asked for page by page as they are taken."""
-        yield from map(_scored, self._paged("submissions", slug, "ListSubmissions", "list_submissions", "submissions"))
+    def submissions(self, slug: str) -> Iterator[ListedSubmission]:
+        """The team's submissions, newest first, requested page by page as they are consumed."""
+        yield from map(
+            _to_submission, self._list_rows("submissions", slug, "ListSubmissions", "list_submissions", "submissions")
+        )
 
     def submit(self, slug: str, file: Path, message: str) -> int:
-        """Send a file and return its ref. It is sent once: Unanswered where it may have arrived; after any other error
-        it has not. agent_k.submission, which looks first, is the only caller."""
+        """Send a file once, and return its ref. Unanswered if it may have arrived; after any other error it has not.
+
+        The only caller is submit_once, which looks first."""
         import requests
 
-        token = self._retried("the upload", slug, lambda: self._upload(slug, file))
-        request = _request("CreateSubmission", slug, blob_file_tokens=token, submission_description=message)
+        token = self._retry("the upload", slug, lambda: self._upload(slug, file))
+        request = _make_request("CreateSubmission", slug, blob_file_tokens=token, submission_description=message)
         try:
             with self._client.build_kaggle_client() as built:
                 answer = built.competitions.competition_api_client.create_submission(request)
         except (requests.RequestException, *NOT_UNDERSTOOD) as error:
-            status = status_of(error)
+            status = http_status(error)
             if status is not None and 400 <= status < 500 and status not in (408, 429):
-                raise explained(error, "the submission", slug) from None
-            raise Unanswered(f"Kaggle did not say whether {file.name} arrived ({short(error)})") from None
+                raise explain_error(error, "the submission", slug) from None
+            raise Unanswered(f"Kaggle did not say whether {file.name} arrived ({error_line(error)})") from None
         if not answer.ref:
             raise Unanswered(f"Kaggle did not say whether {file.name} arrived: {answer.message or 'an empty answer'}")
         return int(answer.ref)
 
     def _upload(self, slug: str, file: Path) -> str:
-        """The file's bytes, to where Kaggle says; no submission yet. The client's own upload has no time limit and
-        prints its errors."""
+        """Upload the file's bytes to where Kaggle says; returns the token for a submission.
+
+        The client's own upload has no time limit and prints its errors."""
         import requests
 
         state = file.stat()
-        request = _request("StartSubmissionUpload", slug, file_name=file.name, content_length=state.st_size,
+        request = _make_request("StartSubmissionUpload", slug, file_name=file.name, content_length=state.st_size,
                            last_modified_epoch_seconds=int(state.st_mtime))  # fmt: skip
         with self._client.build_kaggle_client() as built:
             start = built.competitions.competition_api_client.start_submission_upload(request)
         with requests.Session() as session, file.open("rb") as content:
-            guarded(session, self.endpoint).put(start.create_url, data=content).raise_for_status()
+            guard_session(session, self.endpoint).put(start.create_url, data=content).raise_for_status()
         return str(start.token)
 
-    def wait(self, slug: str, ref: int, timeout: float, say: Say = say) -> Scored:
-        """A submission once it is scored, or as it is after `timeout` seconds (status PENDING)."""
+    def wait(self, slug: str, ref: int, timeout: float, say: Say = say) -> ListedSubmission:
+        """Wait for a submission's score; returns it as PENDING after `timeout` seconds."""
         end, pause = time.monotonic() + timeout, FIRST_POLL
-        request = _request("GetSubmission", None, ref=ref)
+        request = _make_request("GetSubmission", None, ref=ref)
         while True:
             try:
-                found = _scored(self._call("the submission", slug, lambda api: api.get_submission(request)))
-            except Unknown:  # made a moment ago, and not to be seen everywhere yet
+                found = _to_submission(self._call("the submission", slug, lambda api: api.get_submission(request)))
+            except NotFound:  # made a moment ago, and not visible everywhere yet
                 if time.monotonic() >= end:
                     raise
-                found = Scored(ref, "", "", "PENDING", None, None, "")
+                found = ListedSubmission(ref, "", "", "PENDING", None, None, "")
             if found.status != "PENDING" or time.monotonic() >= end:
                 return found
             if pause == FIRST_POLL:
                 say(f"submission {ref} is being scored")
-            self.rest(max(0.0, min(pause, end - time.monotonic())))
+            self.pause(max(0.0, min(pause, end - time.monotonic())))
             pause = min(2 * pause, LONGEST_POLL)
 
     def leaderboard(self, slug: str) -> list[float]:
-        """All teams' scores (public before the deadline, private after it), the first rank first."""
+        """All teams' scores (public before the deadline, private after it), first rank first."""
         from agentkd.agents.agent_k.competition import download
 
-        request = _request("DownloadLeaderboard", slug)
+        request = _make_request("DownloadLeaderboard", slug)
         content = self._call("the leaderboard", slug, lambda api: api.download_leaderboard(request).content)
-        return download.leaderboard_scores(content)
+        return download.parse_leaderboard(content)
 
-    def _paged(self, what: str, slug: str, request_name: str, method: str, rows: str) -> Iterator[Any]:
+    def _list_rows(self, what: str, slug: str, request_name: str, method: str, rows: str) -> Iterator[Any]:
         token = ""
         while True:
-            request = _request(request_name, slug, page_size=PAGE, page_token=token)
+            request = _make_request(request_name, slug, page_size=PAGE, page_token=token)
             answer = self._call(what, slug, lambda api, request=request: getattr(api, method)(request))
             yield from getattr(answer, rows)
             if not answer.next_page_token or answer.next_page_token == token:
@@ -226,31 +230,31 @@ class Kaggle:
                 api = built.competitions.competition_api_client
                 return call(api, built.http_client()) if http else call(api)
 
-        return self._retried(what, slug, one)
+        return self._retry(what, slug, one)
 
-    def _retried(self, what: str, slug: str, call: Callable[[], T]) -> T:
-        """A call that changes nothing at Kaggle, tried again while that may help."""
+    def _retry(self, what: str, slug: str, call: Callable[[], T]) -> T:
+        """Make a call that changes nothing at Kaggle, and repeat it while that may help."""
         import requests
 
         for number in itertools.count(1):
             try:
                 return call()
             except (requests.RequestException, *NOT_UNDERSTOOD) as error:
-                pause = pause_after(error, number)
+                pause = retry_pause(error, number)
                 if pause is None:
-                    raise explained(error, what, slug) from None
+                    raise explain_error(error, what, slug) from None
                 if pause > 5:
-                    self._say(f"Kaggle: {short(error)}; trying again in {pause:.0f} s")
-                self.rest(pause)
+                    self._say(f"Kaggle: {error_line(error)}; trying again in {pause:.0f} s")
+                self.pause(pause)
         raise AssertionError("unreachable")
 
-    def rest(self, seconds: float) -> None:
-        """A pause that `stop` ends."""
+    def pause(self, seconds: float) -> None:
+        """Pause; PutOff once `stop` is set."""
         if self.stop.wait(seconds):
             raise PutOff("the run is stopping")
 
 
-def _request(name: str, slug: str | None, **fields: Any) -> Any:
+def _make_request(name: str, slug: str | None, **fields: Any) -> Any:
     from kagglesdk.competitions.types import competition_api_service as types
 
     request = getattr(types, f"Api{name}Request")()
@@ -261,19 +265,19 @@ def _request(name: str, slug: str | None, **fields: Any) -> Any:
     return request
 
 
-def _scored(found: Any) -> Scored:
-    return Scored(
+def _to_submission(found: Any) -> ListedSubmission:
+    return ListedSubmission(
         ref=int(found.ref),
         file=found.file_name or "",
         message=found.description or "",
         status=found.status.name,
-        public=_number(found.public_score),
-        private=_number(found.private_score),
+        public=_to_float(found.public_score),
+        private=_to_float(found.private_score),
         error=" ".join((found.error_description or "").split()),
     )
 
 
-def _number(text: str | None) -> float | None:
+def _to_float(text: str | None) -> float | None:
     try:
         return float(text or "")
     except ValueError:

@@ -1,14 +1,14 @@
 """The official client (package `kaggle`, 2.2), made fit for a library: bound to one address, silent, with time limits,
 and with errors that say what to do.
 
-It is steered on one object, nothing of it is replaced globally:
+Only one object of it is changed, nothing is replaced globally:
 
 - Importing it logs in, prints help and makes a configuration folder. It is imported with HOME and the KAGGLE_ variables
-  set aside, so that it finds nothing to log in with; then `authenticate()` is called, where its errors can be caught.
+  set aside, so that it finds no credentials; then `authenticate()` is called, where its errors can be caught.
 - AGENTKD_KAGGLE_URL sends all calls to another address, which must be on this machine: a switch for tests and trials.
-  The client has no variable for that: KAGGLE_API_ENVIRONMENT=TEST or QA is passed over and the calls go to production,
-  so any value but PROD is refused here. See `client` for what the switch does.
-- It sets no time limit on a call: `guarded` does.
+  The client has no variable for that: it ignores KAGGLE_API_ENVIRONMENT=TEST or QA and calls production, so any value
+  but PROD is refused here. `make_client` shows what the switch does.
+- The client sets no time limit on a call: `guard_session` does.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ FIRST_PAUSE = 0.5  # seconds, doubled at each try
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more is left alone
 
 
-class Unknown(UserError):
+class NotFound(UserError):
     """Kaggle answered 404."""
 
 
-# What the client raises where an answer is not JSON, or holds what this version does not know.
+# Errors of the client for an answer that is not JSON, or that holds something unknown to this version.
 NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
 
 
-def endpoint() -> str | None:
-    """The address in AGENTKD_KAGGLE_URL, None for kaggle.com. UserError where calls would go elsewhere than one thinks.
+def read_endpoint() -> str | None:
+    """Return the address in AGENTKD_KAGGLE_URL, None for kaggle.com. UserError if calls would go somewhere else.
 
-    There is no exception to loopback: who wants a proxy in between has HTTPS_PROXY, and credentials go nowhere else."""
+    Only addresses of this machine are allowed, so that credentials go nowhere else; a proxy is set by HTTPS_PROXY."""
     url = os.environ.get(URL, "").rstrip("/")
     if url:
         parts = urlsplit(url)
@@ -63,14 +63,14 @@ def endpoint() -> str | None:
     return None
 
 
-def client(url: str | None) -> Any:
-    """The official client as one object that is bound to `url` (None: kaggle.com), not logged in.
+def make_client(url: str | None) -> Any:
+    """Make the official client, bound to `url` (None: kaggle.com) and not logged in.
 
-    With a url: (1) `--local` among its arguments makes its environment LOCAL, which is http://localhost: if all that
-    follows failed, no call would reach production; (2) each HTTP client it builds gets the url in the place of that;
-    (3) its session refuses all hosts but this machine, also as the target of a redirect; (4) OAuth is left out, since a
-    refusal by a server for tests would make the client delete the user's ~/.kaggle/credentials.json."""
-    api = _imported()()
+    With a url: (1) `--local` among its arguments makes its environment LOCAL, which is http://localhost: if the other
+    steps failed, no call would reach production; (2) each HTTP client that it builds gets the url instead;
+    (3) its session refuses all hosts but this machine, also after a redirect; (4) OAuth is left out, because a
+    refusal by a test server would make the client delete the user's ~/.kaggle/credentials.json."""
+    api = _import_client()()
     build = api.build_kaggle_client
 
     def build_bound() -> Any:
@@ -79,7 +79,7 @@ def client(url: str | None) -> Any:
         if url:
             http._endpoint = url
         http._init_session()
-        guarded(http._session, url)
+        guard_session(http._session, url)
         return built
 
     api.build_kaggle_client = build_bound
@@ -93,11 +93,11 @@ def client(url: str | None) -> Any:
 
 
 @functools.cache
-def _imported() -> Any:
-    """KaggleApi. The import finds no credentials, so it calls nobody; it makes its folder where it is thrown away."""
+def _import_client() -> Any:
+    """Import KaggleApi where it finds no credentials, so that it calls nobody, with a temporary folder as its home."""
     ours = ("HOME", "VERBOSE", "VERBOSE_OUTPUT")  # verbose: it would print credentials
     aside = {name: value for name, value in os.environ.items() if name.startswith("KAGGLE_") or name in ours}
-    with tempfile.TemporaryDirectory() as nowhere, _silent():
+    with tempfile.TemporaryDirectory() as nowhere, _silence():
         for name in aside:
             del os.environ[name]
         os.environ["HOME"] = os.environ["KAGGLE_CONFIG_DIR"] = nowhere
@@ -114,7 +114,7 @@ def _imported() -> Any:
 
 
 def _config_folder() -> Path:
-    """Where the client looks for kaggle.json: its own rule, which makes the folder as well."""
+    """The folder where the client looks for kaggle.json, by its own rule."""
     if folder := os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(folder)
     home = Path("~/.kaggle").expanduser()
@@ -124,8 +124,8 @@ def _config_folder() -> Path:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """The client prints, and gives up by `exit(1)`, which closes sys.stdin: nobody could be asked anything after it."""
+def _silence() -> Iterator[None]:
+    """Hide what the client prints, and keep sys.stdin open: its `exit(1)` closes it, and the user is asked later."""
     stdin, sys.stdin = sys.stdin, io.StringIO()
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -135,14 +135,15 @@ def _silent() -> Iterator[None]:
 
 
 def log_in(api: Any) -> None:
+    """Log the client in with the user's credentials. UserError, with the ways to get some, if there are none."""
     from kagglesdk import get_access_token_from_env
 
     api.config_values = {}
-    with contextlib.suppress(SystemExit), _silent():
+    with contextlib.suppress(SystemExit), _silence():
         api.authenticate()
     token, place = get_access_token_from_env()
     method = api.config_values.get(api.CONFIG_NAME_AUTH_METHOD)
-    if token and method != "ACCESS_TOKEN":  # the client then takes a key, and sends the bad token all the same
+    if token and method != "ACCESS_TOKEN":  # the client then takes a key, and still sends the bad token
         place = place if place.startswith("KAGGLE_") else f"~/.kaggle/{place}"
         raise UserError(
             f"Kaggle does not know the token in {place}: make a new one at {SITE}/settings/api, or remove it"
@@ -154,8 +155,8 @@ def log_in(api: Any) -> None:
         )
 
 
-def guarded(session: Any, url: str | None) -> Any:
-    """A session whose requests have a time limit and, with a url, stay on this machine. Redirects pass here, too."""
+def guard_session(session: Any, url: str | None) -> Any:
+    """Give a session's requests a time limit and, with a url, keep them on this machine, redirects included."""
     send = session.send
 
     def bounded(request: Any, **settings: Any) -> Any:
@@ -171,16 +172,16 @@ def guarded(session: Any, url: str | None) -> Any:
     return session
 
 
-def status_of(error: Exception) -> int | None:
+def http_status(error: Exception) -> int | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 
 
-def pause_after(error: Exception, number: int) -> float | None:
-    """Seconds until the next try after the `number`-th, None where another would not help."""
+def retry_pause(error: Exception, number: int) -> float | None:
+    """Seconds until the next try after the `number`-th, None if another would not help."""
     import requests
 
-    status, asked = status_of(error), _asked_for(error)
+    status, asked = http_status(error), _asked_pause(error)
     broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, ValueError)
     passing = isinstance(error, broken) if status is None else status in (408, 429) or status >= 500
     if number == TRIES or not passing or not asked <= LONGEST_WAIT:
@@ -188,22 +189,22 @@ def pause_after(error: Exception, number: int) -> float | None:
     return asked or FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
 
 
-def _asked_for(error: Exception) -> float:
+def _asked_pause(error: Exception) -> float:
     response = getattr(error, "response", None)
     return retry_after(response.headers.get("Retry-After", "")) if response is not None else 0.0
 
 
-def short(error: Exception) -> str:
-    status = status_of(error)
+def error_line(error: Exception) -> str:
+    status = http_status(error)
     text = " ".join(str(error).split())
     return f"{status or type(error).__name__}{': ' if text else ''}{text[:200]}"
 
 
-def explained(error: Exception, what: str, slug: str) -> AgentkdError:
-    """What the client raised, as one line with the remedy."""
+def explain_error(error: Exception, what: str, slug: str) -> AgentkdError:
+    """Turn an error of the client into one line with the remedy."""
     import requests
 
-    status, text = status_of(error), " ".join(str(error).split())[:200]
+    status, text = http_status(error), " ".join(str(error).split())[:200]
     rules = f"{SITE}/competitions/{slug}/rules"
     if status == 401:
         return UserError(
@@ -221,9 +222,9 @@ def explained(error: Exception, what: str, slug: str) -> AgentkdError:
             f"the same command goes on from here"
         )
     if status == 404:
-        return Unknown(f"Kaggle knows no {slug!r} (404 for {what}): check the name in the address of its page")
+        return NotFound(f"Kaggle knows no {slug!r} (404 for {what}): check the name in the address of its page")
     if status == 429:
-        wait = _asked_for(error) or 60
+        wait = _asked_pause(error) or 60
         return WorldError(f"Kaggle is asked too often (429): wait {wait:.0f} s and run the same command again")
     if status is not None and status >= 500:
         return WorldError(f"Kaggle failed with {status} ({what} of {slug}): run the same command again later")
@@ -234,7 +235,7 @@ def explained(error: Exception, what: str, slug: str) -> AgentkdError:
         )
     if isinstance(error, requests.RequestException) and not isinstance(error, ValueError):  # one is of both: no JSON
         return WorldError(
-            f"cannot reach Kaggle ({short(error)}): check the network and run the same command again; "
+            f"cannot reach Kaggle ({error_line(error)}): check the network and run the same command again; "
             f"a local folder needs none"
         )
-    return WorldError(f"Kaggle's answer for {what} is not understood ({short(error)}): pip install -U kaggle")
+    return WorldError(f"Kaggle's answer for {what} is not understood ({error_line(error)}): pip install -U kaggle")

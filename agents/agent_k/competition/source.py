@@ -1,7 +1,6 @@
-"""What to work on: a competition on Kaggle, or a folder with the same files.
+"""Where a competition's files and pages come from: Kaggle, or a folder with the same files.
 
-Kaggle's pages are other people's text. It is taken as text only: tags are taken off, links are not followed, and
-whoever shows it to a model puts it into a fence.
+Kaggle's pages are other people's text: tags are stripped, links are not followed, and prompts show them in a fence.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from agentkd.runs.progress import say
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.competition.kaggle import Kaggle
 
-MAX_TEXT = 60_000  # characters of a competition's text that are kept: about 15,000 tokens
-PUBLIC, PRIVATE = "public", "private"  # a local competition's files, and the answers, which no agent may see
+MAX_TEXT = 60_000  # characters of a competition's text that are kept, about 15,000 tokens
+PUBLIC, PRIVATE = "public", "private"  # folders of a local competition: its files, and the hidden answers
 _HOW = "give https://www.kaggle.com/competitions/NAME, the NAME alone, or a folder (with a slash: ./NAME)"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TEXTS = re.compile(r"(raw_)?(task_|data_|metric_)?(description|overview|evaluation|readme)\w*\.(md|txt|html?)", re.I)
-_ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # what a stage needs first
+_ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # pages by how much a stage needs them
 _PAGES = ("overview", "description", "abstract", "data description")  # headings that name no competition
-_LEFT_OUT = ("rules", "prizes")  # law, long, and of no use for a solution
+_LEFT_OUT = ("rules", "prizes")  # long, and of no use for a solution
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,17 @@ class Source:
     slug: str
     title: str
     data: Path  # the folder with a competitor's files, absolute, only read
-    text: str  # its pages, each under a heading, tags taken off, MAX_TEXT characters at most
+    text: str  # its pages, each under a heading, without tags, MAX_TEXT characters at most
     metric: str  # as Kaggle calls it, "" for a folder
     url: str | None
     daily_submissions: int | None
     deadline: str | None  # ISO 8601, UTC
 
 
-def parse(text: str) -> str | Path:
-    """A Kaggle slug, or the path of a folder. UserError for anything else, a folder that is not there included.
+def parse_competition(text: str) -> str | Path:
+    """Return a Kaggle slug, or the path of a folder. UserError for anything else, a missing folder included.
 
-    A bare word is a folder where there is one of that name, else a slug."""
+    A bare word is a folder if there is one of that name, else a slug."""
     text = text.strip()
     if re.match(r"(www\.)?kaggle\.com(/|$)", text, re.I):
         text = f"https://{text}"
@@ -78,16 +77,15 @@ def _slug_of(url: str) -> str:
     return slug
 
 
-def page(slug: str) -> str:
+def competition_url(slug: str) -> str:
     """The address of a competition."""
     return f"https://www.kaggle.com/competitions/{slug}"
 
 
 def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
-    """A folder with train, test, sample submission and a description. Where it has `public/`, the files lie there.
+    """Open a folder with train, test, sample submission and a description, or with these in `public/`.
 
-    UserError where there is nothing to train on, or where answers lie among the files. A missing description is said.
-    """
+    UserError if there is nothing to train on, or if answers lie among the files. Warns if there is no description."""
     folder = folder.resolve()
     data = folder / PUBLIC if (folder / PUBLIC).is_dir() else folder
     home = folder.parent if folder.name == PUBLIC else folder
@@ -103,7 +101,7 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
         raise UserError(f"{data} is empty: put train, test and sample submission there")
     if not any("train" in name.lower() for name in names):
         raise UserError(
-            f"{data} holds no training data, only {_some(names)}: call it train.csv (or .csv.zip, or train/)"
+            f"{data} holds no training data, only {_list_some(names)}: call it train.csv (or .csv.zip, or train/)"
         )
     found = {
         path.name: path for place in (home, data) for path in sorted(place.iterdir()) if _TEXTS.fullmatch(path.name)
@@ -111,7 +109,7 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
     if not found:
         say(f"{home} has no description.md: the goal and the metric are guessed from the files alone")
     pages = [(path.stem, path.read_text(errors="replace")) for path in found.values() if path.is_file()]
-    text = joined(pages)
+    text = join_pages(pages)
     heading = re.search(r"^#+ +(.+)", "\n".join(page for _, page in pages), re.M)
     title = heading[1].strip() if heading and heading[1].strip().lower() not in _PAGES else home.name
     return Source(
@@ -122,12 +120,12 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
 
 
 def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], None] = say) -> Source:
-    """A competition on Kaggle, its files downloaded into `data` unless they are there. Errors: those of Kaggle."""
+    """Open a competition on Kaggle, and download its files into `data` unless they are there. Errors: Kaggle's."""
     info = kaggle.info(slug)
     if info.notebooks_only or info.closed:
         why = "takes notebooks, not files" if info.notebooks_only else "takes no submissions any more"
         say(f"{slug} {why}: the run ends with a file that is not sent")
-    text = joined(kaggle.pages(slug))
+    text = join_pages(kaggle.pages(slug))
     kaggle.download(slug, data, say)
     return Source(
         slug=slug, title=info.title, data=data.resolve(), text=text, metric=info.metric, url=info.url,
@@ -135,10 +133,10 @@ def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], No
     )  # fmt: skip
 
 
-def joined(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
-    """Pages as one text, the useful ones first, cut at `limit` characters with a last line that says so."""
-    kept = [(name, plain(text).strip()) for name, text in pages if name.lower() not in _LEFT_OUT]
-    kept.sort(key=lambda page: _rank(page[0].lower()))
+def join_pages(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
+    """Join pages into one text, the useful ones first, cut at `limit` characters with a last line that says so."""
+    kept = [(name, strip_tags(text).strip()) for name, text in pages if name.lower() not in _LEFT_OUT]
+    kept.sort(key=lambda page: _page_rank(page[0].lower()))
     text = "\n\n".join(f"# {name}\n\n{body}" for name, body in kept if body)
     if len(text) <= limit:
         return text
@@ -147,13 +145,13 @@ def joined(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
     return text[:kept_length] + note.format(f"{len(text) - kept_length:,}")
 
 
-def _rank(name: str) -> int:
-    if "data" in name:  # "data description" is no description of the task
+def _page_rank(name: str) -> int:
+    if "data" in name:  # "data description" does not describe the task
         return len(_ORDER)
     return next((rank for rank, word in enumerate(_ORDER) if word in name), len(_ORDER) + 1)
 
 
-def _some(names: list[str]) -> str:
+def _list_some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
@@ -171,16 +169,17 @@ _INLINE = set(
 _HIDDEN = ("script", "style")
 
 
-def plain(text: str) -> str:
-    """HTML, or markdown with HTML in it, as text: lines for blocks, bars between cells. What only looks like a tag
-    (`<image_id>`, `a <b and c> d`) stays."""
-    parser = _Plain()
+def strip_tags(text: str) -> str:
+    """Turn HTML, or markdown with HTML in it, into text: lines for blocks, bars between cells.
+
+    Text that only looks like a tag (`<image_id>`, `a <b and c> d`) stays."""
+    parser = _TagStripper()
     parser.feed(text)
     parser.close()
     return re.sub(r"\n{3,}", "\n\n", "".join(parser.parts))
 
 
-class _Plain(HTMLParser):
+class _TagStripper(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []

@@ -1,16 +1,17 @@
-"""Submitting a file exactly once, also when the process dies at the worst moment.
+"""Submit a file exactly once, even if the process dies at the worst moment.
 
-`submissions.jsonl` in the run directory is the journal, one JSON object a line, on the disk before anything follows:
+`submissions.jsonl` in the run directory is the journal, one JSON object per line, each synced to disk before the next
+step:
 
     run      a random id of the run, in the first line
     intent   the file's SHA-256, its name and the message: before anything is sent
-    sent     Kaggle's ref; `found` where it was found in Kaggle's list instead of told by its answer
-    refused  Kaggle said no, or it did not arrive: nothing was made
+    sent     Kaggle's ref; `found` if it comes from Kaggle's list instead of its answer
+    refused  Kaggle refused it, or it did not arrive: there is no submission
     scored   status, scores, Kaggle's error
 
-The message that goes with a file begins with a tag, `agentkd RUN HASH12`. Before each sending, Kaggle's list of
-submissions is searched for the file's hash, and an intent without its outcome gets SETTLE seconds to show up there: a
-write-ahead log with an idempotency key that we look up ourselves, since Kaggle's protocol has none.
+The message that goes with a file begins with a tag, `agentkd RUN HASH12`. Before a file is sent, Kaggle's list of
+submissions is searched for its hash, and an intent without an outcome gets SETTLE seconds to appear there. This is a
+write-ahead log with an idempotency key that we look up ourselves, because Kaggle's protocol has none.
 """
 
 from __future__ import annotations
@@ -33,20 +34,31 @@ from agentkd.runs.progress import console, say
 from agentkd.runs.shard import Shard
 
 Mode = Literal["ask", "auto", "never"]
-SETTLE = 30.0  # seconds after which what was sent stands in Kaggle's list, if it arrived
+SETTLE = 30.0  # seconds after which a submission that arrived is in Kaggle's list
 LOOK_EVERY = 3.0  # seconds
-SENDS = 3  # of one file in one call, where Kaggle does not answer
+SENDS = 3  # times that a call sends one file, if Kaggle does not answer
 MAX_NOTE = 200  # characters
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmitPolicy:
+    """What a run may send."""
+
+    mode: Mode  # auto: sends; ask: asks first, and is `never` without a terminal
+    limit: int | None = None  # files that the run may send, None for all that Kaggle takes
+    patience: float = 900.0  # seconds to wait for a score
+
+
+@dataclass(frozen=True)
+class SentSubmission:
+    """A file that was sent, or may have been."""
+
     hash: str  # SHA-256 of the file
     file: str
     message: str
     score: float | None  # of cross-validation
     when: str  # UTC, when it was last about to be sent
-    ref: int | None = None  # None: nobody knows yet whether it arrived
+    ref: int | None = None  # Kaggle's number, None while it is not known whether it arrived
     status: str = "PENDING"  # COMPLETE and ERROR are final
     public: float | None = None
     private: float | None = None
@@ -54,7 +66,7 @@ class Submitted:
 
 
 class Submissions:
-    """The submissions of one run. The caller holds the run directory's lock (`runs.store.RunDirectory`), or two
+    """The submissions of one run. The caller holds the run directory's lock (`runs.store.RunDirectory`); otherwise two
     processes with one journal could both send."""
 
     def __init__(
@@ -62,80 +74,76 @@ class Submissions:
         run: Path,
         kaggle: Kaggle | None,
         slug: str,
-        mode: Mode,
-        limit: int | None,
+        policy: SubmitPolicy,
         say: Callable[[str], None] = say,
         ask: Callable[[str], str] | None = None,
-        patience: float = 900.0,
     ) -> None:
-        """kaggle: None for a local folder, where nothing is ever sent. mode: `auto` sends; `ask` asks first, and is
-        `never` without a terminal. limit: how many files the run may send, None for all that Kaggle takes. ask: gets
-        the question and returns the user's answer; the terminal unless given. patience: seconds to wait for a score."""
+        """`kaggle` is None for a local folder: nothing is sent. `ask` gets the question and returns the user's answer;
+        by default it asks at the terminal."""
         self.path = run / "submissions.jsonl"
-        self.kaggle, self.slug, self.mode, self.limit, self.patience = kaggle, slug, mode, limit, patience
+        self.kaggle, self.slug, self.policy = kaggle, slug, policy
         self._say = say
-        self._ask = ask or (self._input if _at_terminal() else None)
+        self._ask = ask or (self._read_line if _at_terminal() else None)
         self._id = ""
-        self._known: dict[str, Submitted] = {}
-        for row in self._repaired():
-            self._take(row)
+        self._known: dict[str, SentSubmission] = {}
+        for row in self._repair_journal():
+            self._apply(row)
 
-    def submit(self, file: Path, *, note: str, score: float | None) -> Submitted | None:
-        """Send a file unless its content was sent before, wait for its score, and return what is known of it; None
-        where it is not sent, after a line that says why.
+    def submit(self, file: Path, *, note: str, score: float | None) -> SentSubmission | None:
+        """Send a file unless its content was sent before, wait for its score, and return its record.
 
-        UserError or WorldError where Kaggle refuses or cannot be reached, PutOff where the run is stopping; the same
-        call again goes on from there."""
+        Returns None, after a line that says why, if it is not sent. UserError or WorldError if Kaggle refuses or cannot
+        be reached, PutOff if the run is stopping; the same call goes on from there."""
         try:
             digest = hash_file(file)
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror}") from None
         known = self._known.get(digest)
         if known is None or known.ref is None:
-            why = self._never()
+            why = self._why_never()
             if why is None:
-                self._settle()
+                self._settle_intents()
                 known = self._known.get(digest)
                 why = None if known else self._why_not(file, score)
             if why is not None:
                 self._say(f"{file.name} is not submitted: {why}")
                 return None
             known = known or self._send(file, digest, note, score)
-        return self._with_score(known)
+        return self._await_score(known)
 
-    def all(self) -> list[Submitted]:
-        """All that was sent, or may have been, in that order."""
+    def all(self) -> list[SentSubmission]:
+        """All files that were sent, or may have been, in that order."""
         return list(self._known.values())
 
-    def best(self, *, lower_is_better: bool) -> Submitted | None:
-        """The one with the best public score, None where there is none."""
+    def best(self, *, lower_is_better: bool) -> SentSubmission | None:
+        """The submission with the best public score, None if there is none."""
         scored = [(one.public, one) for one in self._known.values() if one.public is not None]
         sign = -1.0 if lower_is_better else 1.0
         return max(scored, key=lambda pair: sign * pair[0], default=(0.0, None))[1]
 
-    def _input(self, question: str) -> str:
-        """A line from the terminal, waited for so that ctrl-C ends the waiting: a thread in input() cannot be ended."""
+    def _read_line(self, question: str) -> str:
+        """Read a line from the terminal in a way that ctrl-C can end: a thread in input() cannot be ended."""
         assert self.kaggle is not None
         console.print(question, markup=False, end="")  # on stderr
         while not select.select([sys.stdin], [], [], 0)[0]:
-            self.kaggle.rest(0.2)
+            self.kaggle.pause(0.2)
         return sys.stdin.readline()
 
-    def _never(self) -> str | None:
-        if self.mode == "never":
+    def _why_never(self) -> str | None:
+        if self.policy.mode == "never":
             return "--submit never"
         if self.kaggle is None:
             return "the data is a local folder"
-        if self.mode == "ask" and self._ask is None:
+        if self.policy.mode == "ask" and self._ask is None:
             return "there is no terminal to ask at; --submit auto sends without asking"
         return None
 
     def _why_not(self, file: Path, score: float | None) -> str | None:
-        """What speaks against sending a new file. The user is asked last."""
+        """The reason not to send a new file, None for none. The user is asked last."""
         assert self.kaggle is not None
         used = len(self._known)
-        if self.limit is not None and used >= self.limit:
-            return f"the run has made the {self.limit} that --max-submissions allows"
+        if self.policy.limit is not None and used >= self.policy.limit:
+            return f"the run has made the {self.policy.limit} that --max-submissions allows"
         info = self.kaggle.info(self.slug)
         if info.notebooks_only:
             return f"{self.slug} takes notebooks, not files: submit a notebook that writes it, from {info.url}"
@@ -144,30 +152,30 @@ class Submissions:
         left = self.kaggle.quota(self.slug).left
         if left == 0:
             return "today's submissions are used up; Kaggle's day begins at 00:00 UTC"
-        if self.mode == "ask" and self._ask is not None:
+        if self.policy.mode == "ask" and self._ask is not None:
             self._say(
                 f"{file} · {self.slug} · CV score {'unknown' if score is None else f'{score:.5g}'} · "
                 f"{'unknown' if left is None else left} left today · "
-                f"{used} of {'any number' if self.limit is None else self.limit} made by this run"
+                f"{used} of {'any number' if self.policy.limit is None else self.policy.limit} made by this run"
                 + (" · the deadline is over: scored, not ranked" if info.late else "")
             )
             try:
                 answer = self._ask("Submit it? [y/N] ")
             except EOFError:
                 answer = ""
-            self.kaggle.rest(0)
+            self.kaggle.pause(0)
             if answer.strip().lower() not in ("y", "yes"):
                 return "you said no"
         return None
 
-    def _settle(self) -> None:
-        """Find out what became of intents without an outcome: the process died, or Kaggle did not answer."""
+    def _settle_intents(self) -> None:
+        """Find the outcome of intents without one: the process died, or Kaggle did not answer."""
         for one in [one for one in self._known.values() if one.ref is None]:
-            if not self._found(one, SETTLE):  # how long ago it was sent, no clock can tell for sure
+            if not self._find(one, SETTLE):  # no clock tells for sure how long ago it was sent
                 self._write("refused", one.hash, why="it did not arrive")
 
-    def _found(self, one: Submitted, seconds: float) -> bool:
-        """Look for a file in Kaggle's list, at least once, then again for `seconds`. What is found is written down."""
+    def _find(self, one: SentSubmission, seconds: float) -> bool:
+        """Look for a file in Kaggle's list, at least once, then again for `seconds`, and record what is found."""
         assert self.kaggle is not None
         end = time.monotonic() + seconds
         mark = re.compile(rf"\bagentkd \w+ {one.hash[:12]}\b")
@@ -181,20 +189,20 @@ class Submissions:
                     return True
             if (left := end - time.monotonic()) <= 0:
                 return False
-            self.kaggle.rest(min(LOOK_EVERY, left))
+            self.kaggle.pause(min(LOOK_EVERY, left))
 
-    def _send(self, file: Path, digest: str, note: str, score: float | None) -> Submitted:
+    def _send(self, file: Path, digest: str, note: str, score: float | None) -> SentSubmission:
         assert self.kaggle is not None
         if not self._id:
             self._write("run", "", id=secrets.token_hex(4))
         message = f"agentkd {self._id} {digest[:12]}: {' '.join(note.split())[:MAX_NOTE]}"
         silence: Unanswered | None = None
         for number in range(SENDS + 1):
-            self.kaggle.rest(0)
+            self.kaggle.pause(0)
             if number < SENDS:  # the last round only looks
                 self._write("intent", digest, file=file.name, message=message, score=score,
                             when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))  # fmt: skip
-            if self._found(self._known[digest], SETTLE if silence else 0.0):
+            if self._find(self._known[digest], SETTLE if silence else 0.0):
                 return self._known[digest]
             if number == SENDS:
                 break
@@ -211,14 +219,14 @@ class Submissions:
                 return self._known[digest]
         raise WorldError(f"{silence}, and it is not in the list: run the same command again later, it looks first")
 
-    def _with_score(self, one: Submitted) -> Submitted:
+    def _await_score(self, one: SentSubmission) -> SentSubmission:
         if self.kaggle is None or one.ref is None or one.status != "PENDING":
             return one
         try:
-            scored = self.kaggle.wait(self.slug, one.ref, self.patience, self._say)
+            scored = self.kaggle.wait(self.slug, one.ref, self.policy.patience, self._say)
         except PutOff:
             raise
-        except WorldError as error:  # it is sent, and that is what counts
+        except WorldError as error:  # the file is sent all the same
             self._say(f"submission {one.ref} of {one.file} has no score yet: {error}")
             return one
         if scored.status == "PENDING":
@@ -233,7 +241,7 @@ class Submissions:
         return self._known[one.hash]
 
     def _write(self, kind: str, digest: str, **values: Any) -> None:
-        """One line, on the disk when this returns."""
+        """Write one line of the journal, synced to disk."""
         row = {"kind": kind, "hash": digest, **values}
         shard = Shard(self.path)
         try:
@@ -241,31 +249,32 @@ class Submissions:
             shard.sync()
         finally:
             shard.close()
-        self._take(row)
+        self._apply(row)
 
-    def _take(self, row: dict[str, Any]) -> None:
-        """What a line says."""
+    def _apply(self, row: dict[str, Any]) -> None:
+        """Take in one line of the journal."""
         kind, digest = row["kind"], row["hash"]
         values = {key: value for key, value in row.items() if key not in ("kind", "hash", "found", "why")}
         if kind == "run":
             self._id = row["id"]
         elif kind == "intent":
-            self._known[digest] = Submitted(hash=digest, **values)
+            self._known[digest] = SentSubmission(hash=digest, **values)
         elif kind == "refused":
             self._known.pop(digest, None)
         elif digest in self._known:
             self._known[digest] = replace(self._known[digest], **values)
 
-    def _repaired(self) -> list[dict[str, Any]]:
-        """The journal's rows. A line that is none was torn off by a crash: it is taken out. Nothing hangs on it, since
-        Kaggle's list is looked at before each sending."""
+    def _repair_journal(self) -> list[dict[str, Any]]:
+        """Return the journal's rows, and remove lines that a crash has torn.
+
+        Such a line is not missed, because Kaggle's list is searched before a file is sent."""
         try:
             lines = self.path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise disk_error(self.path, error) from None
-        rows = [(line, _row(line)) for line in lines]
+        rows = [(line, _parse_row(line)) for line in lines]
         if any(row is None for _, row in rows):
             self._say(f"{self.path}: {sum(row is None for _, row in rows)} torn line taken out")
             write_atomically(self.path, b"".join(line for line, row in rows if row is not None))
@@ -276,7 +285,7 @@ def _at_terminal() -> bool:
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def _parse_row(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
     except ValueError:

@@ -1,3 +1,1 @@
-"""A model writes code, the code is run, the model is told what came of it. May import workspace and everything below
-it.
-"""
+"""A model writes code, the code is run, and the model learns of the outcome. May import context and below."""

@@ -1,15 +1,10 @@
-"""Agent K's requests to the model: prompts made anew from memory, answers parsed, time and patience limited."""
+"""Ask the model, within its share of the run's time, and give it up when it keeps failing."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import json
-import re
 import threading
-import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.clock import Clock
@@ -20,7 +15,6 @@ from agentkd.runs.progress import heartbeat
 from agentkd.teacher.budget import TokenLimit
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.client import Teacher
-from agentkd.teacher.reply import split_thoughts
 from agentkd.trace import Message, Step
 
 if TYPE_CHECKING:
@@ -31,25 +25,23 @@ SLOW = "raise timeout= or --max-hours, or take a faster teacher"
 EARLY = "start its server beforehand and give --teacher URL#MODEL, or raise --max-hours"
 SHORTEST = 3.0  # a request with less time than this is not sent
 PATIENCE = 3  # errors of the server in a row, or stages in a row without an answer that passes: then no more is asked
-BLOCK = re.compile(r"(?<![^\s:])(```+|~~~+)[^`\n]*\n(.*?)(?:\1|\Z)", re.DOTALL)
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-PAGE, VIEW = 3500, 2500  # characters of the pages and of the data shown in a prompt
 
 
-class Silent(Exception):
-    """No model is to be asked, or none answered: the stage goes its deterministic way."""
+class NoAnswer(Exception):
+    """There is no model to ask, or it did not answer: the stage does without."""
 
 
-class Asker:
-    """The model, as the stages see it: `teacher` names it, and it is opened when it is first asked, for a server may
-    take minutes to start. It falls silent for good where there is none, where a limit is reached, or where it has
-    failed PATIENCE times in a row; `why` then says so. One answer may take `timeout` seconds. `stopping` is the run's:
-    once it is set, nothing more is sent."""
+class Model:
+    """The model, as the stages see it. `teacher` names it.
+
+    It is opened when it is first asked, because a server may take minutes to start. It is given up for good if there is
+    none, if a limit is reached, or after PATIENCE failures in a row; `given_up` then holds the reason. One answer may
+    take `timeout` seconds. Once `stopping`, the run's event, is set, nothing more is sent."""
 
     def __init__(
         self,
         teacher: str,
-        open_model: Callable[[], Awaitable[Chat]],
+        open_chat: Callable[[], Awaitable[Chat]],
         clock: Clock,
         say: Callable[[str], None],
         stopping: threading.Event,
@@ -58,31 +50,31 @@ class Asker:
     ) -> None:
         self.teacher, self.clock, self.say, self.seed, self.timeout = teacher, clock, say, seed, timeout
         self.stopping = stopping
-        self.why = "no teacher" if teacher == NO_TEACHER else ""
+        self.given_up = "no teacher" if teacher == NO_TEACHER else ""
         self.errors = self.refused = 0
-        self._open_model = open_model
-        self._model: Chat | None = None
+        self._open_chat = open_chat
+        self._chat: Chat | None = None
 
     def stop(self) -> None:
         """Stop the run: nothing begins, nothing more is sent."""
         self.stopping.set()
-        if isinstance(self._model, Teacher):
-            self._model.stop()
+        if isinstance(self._chat, Teacher):
+            self._chat.stop()
 
-    def open(self, *, setup: bool) -> bool:
-        """Whether a stage may ask now."""
-        return not self.why and self.clock.model_left(setup=setup) > SHORTEST
+    def can_ask(self, *, setup: bool) -> bool:
+        """Whether a stage may ask now: one of the set-up, or one of the solving."""
+        return not self.given_up and self.clock.model_left(setup=setup) > SHORTEST
 
-    def fall_silent(self, why: str) -> None:
-        if not self.why:
-            self.why = why
+    def give_up(self, why: str) -> None:
+        if not self.given_up:
+            self.given_up = why
             self.say(f"the model is not asked any more: {why}; the run goes on without it")
 
-    def outcome(self, passed: bool) -> None:
-        """A stage has tried the model's answers."""
+    def count_result(self, passed: bool) -> None:
+        """Count a stage that has tried the model's code: give it up after PATIENCE stages in a row that failed."""
         self.refused = 0 if passed else self.refused + 1
         if self.refused >= PATIENCE:
-            self.fall_silent(f"nothing it wrote passed the tests of {PATIENCE} stages in a row")
+            self.give_up(f"nothing it wrote passed the tests of {PATIENCE} stages in a row")
 
     async def ask(
         self,
@@ -95,20 +87,22 @@ class Asker:
         schema: dict[str, Any] | None = None,
         attempt: int = 0,
     ) -> tuple[Step, Reply]:
-        """One answer, and the step `STAGE.ACTION` that it makes. Raises Silent where there is none, PutOff when the run
-        is stopping, UserError or WorldError where the model cannot be opened at all."""
+        """Return one answer, and the step `STAGE.ACTION` that it makes.
+
+        `setup` says whose share of the time it takes. Raises NoAnswer if there is none, PutOff if the run is stopping,
+        UserError or WorldError if the model cannot be opened at all."""
         action_kind(action)  # the actions are a closed list
         messages = (
             Message(role="system", content=render("agent_k/system")),
             Message(role="user", content=render(f"agent_k/{prompt}", stage=stage, action=action, **values)),
         )
         self._admit(setup=setup)
-        if self._model is None:
-            self._model = await self._opened(setup=setup)
+        if self._chat is None:
+            self._chat = await self._open(setup=setup)
             self._admit(setup=setup)  # it may have taken minutes
         seconds = min(self.timeout, self.clock.model_left(setup=setup))
         request = asyncio.ensure_future(
-            self._model.chat(
+            self._chat.chat(
                 messages,
                 max_tokens=LENGTHS[action],
                 schema=schema,
@@ -117,86 +111,38 @@ class Asker:
             )
         )
 
-        def line(took: float) -> str:
+        def waiting(took: float) -> str:
             return f"{stage}.{action}: waiting for {self.teacher} for {took:.0f} s"
 
         try:
-            with self.clock.models():
-                reply = await asyncio.wait_for(heartbeat(request, line, self.say), seconds)
+            with self.clock.model_time():
+                reply = await asyncio.wait_for(heartbeat(request, waiting, self.say), seconds)
         except TokenLimit as error:
-            self.fall_silent(str(error))
-            raise Silent(str(error)) from None
+            self.give_up(str(error))
+            raise NoAnswer(str(error)) from None
         except PutOff:
             raise
         except (WorldError, TimeoutError) as error:
             self.errors += 1
             what = str(error) or f"no answer within {seconds:.0f} s: {SLOW}"
             if self.errors >= PATIENCE:
-                self.fall_silent(what)
-            raise Silent(what) from None
+                self.give_up(what)
+            raise NoAnswer(what) from None
         self.errors = 0
         return Step(kind=f"{stage}.{action}", messages=messages, output=reply.text), reply
 
     def _admit(self, *, setup: bool) -> None:
         if self.stopping.is_set():
             raise PutOff("not asked: the run is stopping")
-        if not self.open(setup=setup):
-            raise Silent(self.why or "its share of the time is used")
+        if not self.can_ask(setup=setup):
+            raise NoAnswer(self.given_up or "its share of the time is used")
 
-    async def _opened(self, *, setup: bool) -> Chat:
-        """The model, opened in its own time: a server that is not up within it would take the solvers'."""
+    async def _open(self, *, setup: bool) -> Chat:
+        """Open the model within its own time: a server that is not up by then would take the solvers'."""
         seconds = self.clock.model_left(setup=setup)
         try:
-            with self.clock.models():
-                return await asyncio.wait_for(self._open_model(), seconds)
+            with self.clock.model_time():
+                return await asyncio.wait_for(self._open_chat(), seconds)
         except TimeoutError:
-            self.fall_silent(f"{self.teacher} was not ready within {seconds:.0f} s, its share of the time: {EARLY}")
-            raise Silent(self.why) from None
-
-
-def parse_json(text: str) -> dict[str, Any] | None:
-    """The first JSON object in a text after its thoughts, also inside a code fence; None where there is none."""
-    _, text = split_thoughts(text)
-    for match in re.finditer(r"\{", text):
-        with suppress(ValueError, RecursionError):
-            value, _ = json.JSONDecoder().raw_decode(text[match.start() :])
-            if isinstance(value, dict):
-                return value
-    return None
-
-
-def parse_code(text: str) -> str:
-    """The code in a text after its thoughts: of its fenced blocks, an unclosed one included, the last that compiles and
-    has a `def`, else the longest; without blocks the text itself where it has a `def`."""
-    _, text = split_thoughts(text.replace("\r\n", "\n"))
-    blocks = [found[2].strip() for found in BLOCK.finditer(text)]
-    if blocks:
-        return next((block for block in reversed(blocks) if compiles(block)), max(blocks, key=len)) + "\n"
-    return text.strip() + "\n" if "def " in text else ""
-
-
-def compiles(code: str) -> bool:
-    """Whether it is Python with a function. It is parsed here and never run."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return any(isinstance(node, FUNCTIONS) for node in ast.walk(ast.parse(code)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-
-
-def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON schema of an object with exactly these properties."""
-    return {"type": "object", "properties": dict(properties), "required": list(properties),
-            "additionalProperties": False}  # fmt: skip
-
-
-def clipped(text: str, limit: int) -> str:
-    """A text in at most so many characters, its beginning and its end."""
-    if len(text) <= limit:
-        return text
-    head = limit * 3 // 4
-    return f"{text[:head]}\n[… {len(text) - limit} characters left out …]\n{text[head - limit :]}"
-
-
-def choices(values: Sequence[str]) -> dict[str, Any]:
-    return {"type": "string", "enum": list(values)}
+            self.give_up(f"{self.teacher} was not ready within {seconds:.0f} s, its share of the time: {EARLY}")
+            raise NoAnswer(self.given_up) from None

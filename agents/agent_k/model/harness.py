@@ -1,8 +1,8 @@
-"""Runs model-written code inside the sandbox: `python -m agentkd.agents.agent_k.model.harness PART`, in a folder that
-holds code.py and the part's inputs. It calls the one function that the code has to define and writes what comes back.
+"""Run model-written code inside the sandbox: `python -m agentkd.agents.agent_k.model.harness PART`.
 
-The code and this process are one, so nothing here is trusted by the caller: results are read as files, checked, and
-scored outside; targets that a solution is scored on are not in the folder.
+The folder holds code.py and the part's inputs. The one function that the code has to define is called, and its result
+is written to files. The code shares this process, so the caller trusts nothing here: results are read as files,
+checked, and scored outside; the targets that a solution is scored on are not in the folder.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def solution(function: Callable[..., Any], pd: Any, data: str) -> None:
 
 
 def predictions(made: Any, asked: dict[str, Any], pd: Any) -> Any:
-    """What fit_predict gave, in the contract's columns: a frame of them, an array (rows, columns), labels, or the
-    probability of the positive class."""
+    """Arrange the result of fit_predict in the contract's columns. It may be a frame with these columns, an array
+    (rows, columns), labels, or the probability of the positive class."""
     import numpy as np
 
     columns = asked["predicted"]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.context import Around
 from agentkd.agents.agent_k.understand.tables import read_table
+from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.checks import Failure, check_submission
 from agentkd.agents.agent_k.workspace.maps import save
 from agentkd.errors import UserError
@@ -25,10 +25,14 @@ HARNESS = "agentkd.agents.agent_k.model.harness"
 CODE_SECONDS = 60.0  # for code that is called once; a solution has its own limit
 BYTES = 1 << 31  # of a file that is read
 
+TrialResult = tuple[list[Failure], Outcome | None]
+
 
 def make_work_folder(folder: Path, name: str = "work") -> Path:
-    """An empty work folder beside code.py, with a copy of it: the sandbox may write there and nowhere else, and what an
-    earlier run of the code left behind, links included, is gone before we write into it."""
+    """Make an empty work folder beside code.py, with a copy of it.
+
+    The sandbox may write there and nowhere else. What an earlier run of the code left behind, links included, is gone
+    before we write into it."""
     work = folder / name
     if work.exists():
         shutil.rmtree(work)
@@ -38,7 +42,7 @@ def make_work_folder(folder: Path, name: str = "work") -> Path:
 
 
 def run_failures(outcome: Outcome, stage: str) -> list[Failure]:
-    """What the sandbox says of code that did not end well, in the test's words."""
+    """The failure of code that did not end well, with the end of its output; none for code that did."""
     if outcome.ok:
         return []
     lines = outcome.output.strip().splitlines()
@@ -52,21 +56,21 @@ def run_failures(outcome: Outcome, stage: str) -> list[Failure]:
 
 
 def read_output(folder: Path, file: str) -> pd.DataFrame:
-    """A table that code has left in its folder, read without following links. Raises UserError, OSError, ValueError."""
+    """Read a table that code wrote, without following links. Raises UserError, OSError, ValueError."""
     import pandas as pd
 
     return pd.read_csv(io.BytesIO(read_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
 
 
 async def measure_predictions(
-    around: Around, folder: Path, truth: pd.DataFrame, predictions: Sequence[pd.DataFrame]
+    bench: Workbench, folder: Path, truth: pd.DataFrame, predictions: Sequence[pd.DataFrame]
 ) -> tuple[list[float], Outcome]:
-    """The metric code in `folder` on prediction frames, one number each; none where it fails."""
+    """Score prediction frames by the metric code in `folder`, one number each; no numbers if it fails."""
     work = make_work_folder(folder)
     save(truth, work / "truth.csv")
     for number, frame in enumerate(predictions):
         save(frame, work / f"predictions-{number:03d}.csv")
-    outcome = await around.in_sandbox(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
+    outcome = await bench.run_module(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
     try:
         values = json.loads(read_inside(work, "values.json", 1 << 20)) if outcome.ok else []
     except (UserError, ValueError, OSError):
@@ -76,14 +80,14 @@ async def measure_predictions(
 
 
 async def format_predictions(
-    around: Around, folder: Path, predictions: pd.DataFrame, file: Path
+    bench: Workbench, folder: Path, predictions: pd.DataFrame, file: Path
 ) -> tuple[list[Failure], Outcome]:
-    """The form code in `folder` on predictions, checked, into `file`."""
-    setup, data = around.setup, around.source.data
+    """Turn predictions into the submission `file` by the format code in `folder`, and check it."""
+    setup, data = bench.setup, bench.data
     work = make_work_folder(folder)
     save(predictions, work / "predictions.csv")
     save(read_table(data / setup.sample, text=True), work / "sample.csv")
-    outcome = await around.in_sandbox(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
+    outcome = await bench.run_module(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
     if failures := run_failures(outcome, "format"):
         return failures, outcome
     try:
