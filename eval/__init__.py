@@ -1,1 +1,1 @@
-"""What the answers are worth: metrics, the independent checker of faithfulness, the report."""
+"""Evaluation: scores of answers, the checker of faithfulness, the grader of competitions. May import all but cli."""

@@ -13,7 +13,8 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from agentkd.errors import UserError  # noqa: E402
-from agentkd.eval.competition import grade, medal, medal_by_thresholds, medal_ranks, percentile  # noqa: E402
+from agentkd.eval.competition import grade  # noqa: E402
+from agentkd.eval.leaderboard import medal_by_rank, medal_by_thresholds, medal_ranks, percentile  # noqa: E402
 
 DATA = Path(os.environ.get("AGENTKD_DATA", Path(__file__).parents[3] / "shared" / "data")) / "kaggle"
 
@@ -118,7 +119,7 @@ def test_medals_by_the_number_of_teams() -> None:
     assert medal_ranks(999) == {"gold": 11, "silver": 50, "bronze": 100}
     assert medal_ranks(4066) == {"gold": 18, "silver": 203, "bronze": 406}
     board = [i / 1000 for i in range(1000)]  # lower is better
-    assert [medal(v, board, True) for v in (0.011, 0.012, 0.049, 0.05, 0.099, 0.1)] == [
+    assert [medal_by_rank(v, board, True) for v in (0.011, 0.012, 0.049, 0.05, 0.099, 0.1)] == [
         "gold", "silver", "silver", "bronze", "bronze", None]  # fmt: skip
     assert percentile(-1, board, True) == 100 and percentile(5, board, True) == 0 and percentile(0.5, board, True) == 50
     assert percentile(0.5, board, False) == pytest.approx(100 - 49.9)

@@ -1,0 +1,71 @@
+"""Percentiles and medals: the place of a score on a competition's leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from agentkd.errors import UserError
+from agentkd.eval.competition_answers import read_table
+
+Medal = Literal["gold", "silver", "bronze"]
+
+
+def read_board(path: Path) -> list[float]:
+    """Read the teams' scores; empty where there is no file."""
+    if not path.exists():
+        return []
+    frame = read_table(path)
+    if "score" not in frame.columns:
+        raise UserError(f"{path.name} has no column 'score'")
+    return [float(value) for value in frame["score"]]
+
+
+def percentile(value: float, board: list[float], lower_is_better: bool) -> float:
+    """Return 100 - 100 times the share of teams that are strictly better (arXiv:2411.03562, appendix)."""
+    return 100 - 100 * teams_ahead(value, board, lower_is_better) / len(board)
+
+
+def teams_ahead(value: float, board: list[float], lower_is_better: bool) -> int:
+    """Count the teams that are strictly better, with the score rounded to five digits, as a board shows it."""
+    shown = round(value, 5)
+    return sum(1 for other in board if (other < shown if lower_is_better else other > shown))
+
+
+def medal_by_rank(value: float, board: list[float], lower_is_better: bool) -> Medal | None:
+    """Return the medal of a score by its rank among the teams."""
+    rank, teams = teams_ahead(value, board, lower_is_better) + 1, len(board)
+    for name, last in medal_ranks(teams).items():
+        if rank <= last:
+            return name
+    return None
+
+
+def medal_ranks(teams: int) -> dict[Medal, int]:
+    """Return the last rank that gets each medal; at least the first rank gets gold.
+
+    Kaggle's rule as in MLE-bench (arXiv:2410.07095, table 1), by number of teams:
+
+    - gold: 10 % of fewer than 100, 10 teams of 100-249, else 10 + 0.2 %
+    - silver: 20 % of fewer than 250, 50 teams of 250-999, else 5 %
+    - bronze: 40 % of fewer than 250, 100 teams of 250-999, else 10 %
+    """
+    if teams < 100:
+        ranks = (max(1, int(teams * 0.1)), int(teams * 0.2), int(teams * 0.4))
+    elif teams < 250:
+        ranks = (10, int(teams * 0.2), int(teams * 0.4))
+    elif teams < 1000:
+        ranks = (10 + int(teams * 0.002), 50, 100)
+    else:
+        ranks = (10 + int(teams * 0.002), int(teams * 0.05), int(teams * 0.1))
+    return {"gold": ranks[0], "silver": ranks[1], "bronze": ranks[2]}
+
+
+def medal_by_thresholds(value: float, thresholds: dict[str, Any], lower_is_better: bool) -> Medal | None:
+    """Return the medal of a score by the scores that competition.json states for each medal."""
+    names: tuple[Medal, ...] = ("gold", "silver", "bronze")
+    for name in names:
+        limit = thresholds.get(name)
+        if limit is not None and (round(value, 5) <= limit if lower_is_better else round(value, 5) >= limit):
+            return name
+    return None
