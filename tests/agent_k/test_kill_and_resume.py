@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,8 +14,8 @@ pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
 from agentkd.agents.agent_k.graph import NODES
 from agentkd.errors import UserError
 from agentkd.sandbox.sandbox import open_sandbox
-from tests.agent_k.test_run import FEATURES, FULL_MAPS, OWN
-from tests.support.kaggle_server import Server, board_of, kaggle_server
+from tests.support.competition_runs import FEATURES, FULL_MAPS, OWN, result_of, start_kaggle_run
+from tests.support.kaggle_server import board_of, kaggle_server
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
 
@@ -27,22 +23,6 @@ KILLED = 137
 KILLED_RUN = "tests.support.killed_run"
 USER, WORLD = 2, 3  # exit codes
 SCRIPT = {("features", "code"): [FEATURES], ("maps", "choose"): [OWN], ("maps", "code"): [FULL_MAPS]}
-
-
-def start(
-    server: Server, teacher: str, out: Path, *module: str, home: Path, candidates: int = 3
-) -> subprocess.CompletedProcess[str]:
-    arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
-    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
-    env = os.environ | server.environment | {"HOME": str(home)}
-    argv = [sys.executable, "-m", *module, *arguments, *values]
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2])
-
-
-def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode == 0, done.stderr[-3000:]
-    value: dict[str, Any] = json.loads(done.stdout)
-    return value
 
 
 @pytest.mark.xdist_group("agent-k")
@@ -53,7 +33,7 @@ def test_killed_in_every_stage(tmp_path: Path) -> None:
         pytest.skip(f"no sandbox here: {error}")
     board = board_of(make(tmp_path))
     with expert(SCRIPT) as model, kaggle_server(board) as server:
-        whole = result(start(server, model.spec, tmp_path / "whole", "agentkd", home=tmp_path))
+        whole = result_of(start_kaggle_run(server, model.spec, tmp_path / "whole", "agentkd", home=tmp_path))
         once = dict(server.received)
         assert len(once) == 1 and set(once.values()) == {1}
         server.received.clear()
@@ -62,10 +42,10 @@ def test_killed_in_every_stage(tmp_path: Path) -> None:
         for number, stage in enumerate(NODES):
             when = ("after", "before")[number % 2] if stage != "submit" else "after"
             mark = tmp_path / f"{stage}.mark"
-            done = start(server, model.spec, out, KILLED_RUN, stage, when, str(mark), "--", home=tmp_path)
+            done = start_kaggle_run(server, model.spec, out, KILLED_RUN, stage, when, str(mark), "--", home=tmp_path)
             assert done.returncode in (-9, KILLED) and mark.exists(), f"{stage}: {done.stderr[-2000:]}"
             assert not (out / "manifest.json").exists()
-        again = result(start(server, model.spec, out, "agentkd", home=tmp_path))
+        again = result_of(start_kaggle_run(server, model.spec, out, "agentkd", home=tmp_path))
         sent = dict(server.received)
         paid = dict(model.asked)
     assert (out / "submission.csv").read_bytes() == (tmp_path / "whole" / "submission.csv").read_bytes()
@@ -86,7 +66,7 @@ def test_what_stops_a_run_is_one_line_and_the_run_goes_on_later(tmp_path: Path) 
     with kaggle_server(board) as server:
 
         def told(code: int, *words: str) -> None:
-            done = start(server, "none", out, "agentkd", home=tmp_path, candidates=1)
+            done = start_kaggle_run(server, "none", out, "agentkd", home=tmp_path, candidates=1)
             lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
             assert done.returncode == code and not done.stdout, done.stderr[-2000:]
             assert len(lines) == 1 and all(word in lines[0] for word in words), done.stderr[-2000:]
@@ -98,4 +78,4 @@ def test_what_stops_a_run_is_one_line_and_the_run_goes_on_later(tmp_path: Path) 
         told(USER, "no sample submission")
         board.files["sample_submission.csv"], board.archive = sample, b""
         shutil.rmtree(out / "workspace" / "data")  # as the message says: download it again
-        assert result(start(server, "none", out, "agentkd", home=tmp_path, candidates=1))["submissions"]
+        assert result_of(start_kaggle_run(server, "none", out, "agentkd", home=tmp_path, candidates=1))["submissions"]

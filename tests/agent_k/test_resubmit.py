@@ -17,8 +17,7 @@ from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.run import asks_for_more, derive_config, run
 from agentkd.config import KaggleConfig
 from agentkd.errors import UserError, WorldError
-from tests.agent_k.test_kill_and_resume import KILLED_RUN, result, start
-from tests.agent_k.test_run import config, last_trace, sandboxed  # noqa: F401
+from tests.support.competition_runs import config, last_trace, result_of, start_kaggle_run
 from tests.support.kaggle_server import board_of, kaggle_server
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
@@ -26,7 +25,7 @@ from tests.support.scripted_expert import expert
 INTERRUPTED = 130
 
 
-def test_facts_that_the_user_settles_later_begin_the_run_anew(tmp_path: Path, sandboxed: None) -> None:  # noqa: F811
+def test_facts_that_the_user_settles_later_begin_the_run_anew(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = (
         make(tmp_path, description="# Odd ones\nPredict for each `id` whether the item is odd.\n"),
         tmp_path / "run",
@@ -39,7 +38,7 @@ def test_facts_that_the_user_settles_later_begin_the_run_anew(tmp_path: Path, sa
     assert kinds.count("fetch.sniff") == 2, "what was done before stays on record"
 
 
-def test_a_remedy_that_an_error_names_works_in_the_same_directory(tmp_path: Path, sandboxed: None) -> None:  # noqa: F811
+def test_a_remedy_that_an_error_names_works_in_the_same_directory(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     for name in ("train.csv", "sample_submission.csv"):
         file = folder / "public" / name
@@ -52,7 +51,7 @@ def test_a_remedy_that_an_error_names_works_in_the_same_directory(tmp_path: Path
     assert run(config(folder, out, candidates=1, target="odd"))["task"] == "binary"
 
 
-def test_a_teacher_that_is_gone_can_be_left_out_and_not_exchanged(tmp_path: Path, sandboxed: None) -> None:  # noqa: F811
+def test_a_teacher_that_is_gone_can_be_left_out_and_not_exchanged(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     with expert({}) as server:
         first = run(config(folder, out, candidates=1, teacher=server.spec))
@@ -66,15 +65,15 @@ def test_a_teacher_that_is_gone_can_be_left_out_and_not_exchanged(tmp_path: Path
 
 
 @pytest.mark.parametrize("stage", ["modalities", "submit"])
-def test_ctrl_c_ends_the_run_and_nothing_is_sent(stage: str, tmp_path: Path, sandboxed: None) -> None:  # noqa: F811
+def test_ctrl_c_ends_the_run_and_nothing_is_sent(stage: str, tmp_path: Path, forked_solvers: None) -> None:
     out = tmp_path / "run"
     with expert({}) as model, kaggle_server(board_of(make(tmp_path))) as server:
         mark = str(tmp_path / "mark")
-        done = start(
+        done = start_kaggle_run(
             server,
             model.spec,
             out,
-            KILLED_RUN,
+            "tests.support.killed_run",
             stage,
             "interrupted",
             mark,
@@ -85,13 +84,13 @@ def test_ctrl_c_ends_the_run_and_nothing_is_sent(stage: str, tmp_path: Path, san
         assert done.returncode == INTERRUPTED, done.stderr[-2000:]
         assert "stopping" in done.stderr and not server.received
         asked = model.asked["modalities", "choose"]
-        again = result(start(server, model.spec, out, "agentkd", home=tmp_path, candidates=1))
+        again = result_of(start_kaggle_run(server, model.spec, out, "agentkd", home=tmp_path, candidates=1))
         assert model.asked["modalities", "choose"] == 1 and asked == (stage == "submit"), "it is asked later, and once"
     assert len(server.received) == 1 and again["submissions"][0]["status"] == "COMPLETE"
 
 
 def test_a_full_disk_under_sqlite_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: None  # noqa: F811
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked_solvers: None
 ) -> None:  # fmt: skip
     def full(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
@@ -126,12 +125,12 @@ def test_what_is_not_scored_yet_is_looked_at_again(sent: list[dict[str, Any]], m
     assert asks_for_more(asked.model_copy(update={"submit": "never"}), done) is False
 
 
-def test_without_anything_to_send_a_resume_needs_no_kaggle(tmp_path: Path, sandboxed: None) -> None:  # noqa: F811
+def test_without_anything_to_send_a_resume_needs_no_kaggle(tmp_path: Path, forked_solvers: None) -> None:
     out = tmp_path / "run"
     with kaggle_server(board_of(make(tmp_path))) as server:
-        result(start(server, "none", out, "agentkd", home=tmp_path, candidates=1))
+        result_of(start_kaggle_run(server, "none", out, "agentkd", home=tmp_path, candidates=1))
     kept = json.loads((out / "source.json").read_text())
     assert kept["title"] == SLUG and kept["data"] is None
-    values = {"teacher": "none", "submit": "never", "candidates": 2, "max_hours": 0.3, "threads": 1}
+    values = {"teacher": "none", "submit": "never", "candidates": 2, "max_hours": 0.3, "threads": 1, "sandbox": "none"}
     again = run(KaggleConfig(competition=f"https://www.kaggle.com/competitions/{SLUG}", out=str(out), **values))
     assert len(again["candidates"]) == 2

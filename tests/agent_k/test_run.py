@@ -7,7 +7,6 @@ import json
 import socket
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,80 +15,24 @@ import pytest
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.run import run
-from agentkd.config import KaggleConfig
-from agentkd.errors import UserError
-from agentkd.runs.read import read_traces
-from agentkd.sandbox.sandbox import open_sandbox
-from agentkd.trace import Trace
+from tests.support.competition_runs import (
+    FEATURES,
+    FULL_MAPS,
+    OWN,
+    SHALLOW_MAPS,
+    SOLUTION,
+    config,
+    last_trace,
+    valid_submission,
+)
 from tests.support.little_competition import DESCRIPTION, make
 from tests.support.scripted_expert import Script, expert, python
-
-CANDIDATES = 3
-
-FEATURES = python("""
-def features(train, test):
-    def made(frame):
-        return frame[["id"]].assign(odd_reading=(frame["reading"] * 1000).round().astype(int) % 2)
-    return made(train), made(test)
-""")
-SOLUTION = python("""
-import pandas as pd
-def fit_predict(train, target, test):
-    odd = (test["reading"] * 1000).round().astype(int) % 2
-    return pd.DataFrame({"0": 0.9 - 0.8 * odd, "1": 0.1 + 0.8 * odd})
-""")
-SHALLOW_MAPS = python("""
-import pandas as pd
-def make_maps(data):
-    made = {}
-    for split, name in (("train", "train.csv"), ("test", "test.csv")):
-        frame = pd.read_csv(data / name, dtype={"id": str})
-        made[split + "_tab"] = frame[["id", "size", "colour"]]
-    return made
-""")
-FULL_MAPS = python("""
-import pandas as pd
-def make_maps(data):
-    made = {}
-    for split, name in (("train", "train.csv"), ("test", "test.csv")):
-        frame = pd.read_csv(data / name, dtype={"id": str})
-        made[split + "_tab"] = frame[["id", "reading", "size", "colour"]]
-    return made
-""")
-OWN = json.dumps({"own_code": True, "why": "the generic maps miss a column"})
-
-
-@pytest.fixture(scope="module")
-def sandboxed() -> None:
-    try:
-        open_sandbox("auto")
-    except UserError as error:
-        pytest.skip(f"no sandbox here: {error}")
-
-
-def config(folder: Path, out: Path, **values: Any) -> KaggleConfig:
-    fields = {"teacher": "none", "candidates": CANDIDATES, "max_hours": 0.2, "threads": 1, "submit": "never"}
-    return KaggleConfig(competition=str(folder), out=str(out), **{**fields, **values})
-
-
-def last_trace(out: Path) -> Trace:
-    *_, trace = read_traces(out)
-    return trace
-
-
-def valid(out: Path, folder: Path) -> pd.DataFrame:
-    """The submission, which has the sample's rows and columns and only known classes."""
-    made = pd.read_csv(out / "submission.csv", dtype=str)
-    sample = pd.read_csv(folder / "public" / "sample_submission.csv", dtype=str)
-    assert list(made.columns) == list(sample.columns) and list(made["id"]) == list(sample["id"])
-    assert set(made["odd"]) <= {"0", "1"} and len(set(made["odd"])) == 2
-    return made
 
 
 def test_without_a_model_and_again(tmp_path: Path, sandboxed: None, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
-    result = run(config(folder, out))
-    valid(out, folder)
+    result = run(config(folder, out, sandbox="auto"))
+    valid_submission(out, folder)
     assert result["metric"] == "accuracy" and result["score"] > 0.45
     assert {step.kind for step in last_trace(out).steps} >= {
         "fetch.sniff",
@@ -100,12 +43,12 @@ def test_without_a_model_and_again(tmp_path: Path, sandboxed: None, capsys: pyte
     assert (out / "report.html").read_text().count("linear")
     before = (out / "submission.csv").read_bytes()
     capsys.readouterr()
-    again = run(config(folder, out))
+    again = run(config(folder, out, sandbox="auto"))
     assert again["score"] == result["score"] and (out / "submission.csv").read_bytes() == before
     assert "is complete" in capsys.readouterr().err
 
 
-def test_a_lone_candidate_is_cut_where_the_metric_counts_labels(tmp_path: Path, sandboxed: None) -> None:
+def test_a_lone_candidate_is_cut_where_the_metric_counts_labels(tmp_path: Path, forked_solvers: None) -> None:
     """One row of eight is odd, and none is more likely so than not: F1 is 0 at one half."""
     folder, out = make(tmp_path), tmp_path / "run"
     train = pd.read_csv(folder / "public" / "train.csv")
@@ -115,10 +58,10 @@ def test_a_lone_candidate_is_cut_where_the_metric_counts_labels(tmp_path: Path, 
     result = run(config(folder, out, candidates=1, metric="f1"))
     alone = next(step for step in last_trace(out).steps if step.kind in ("draft.score", "baseline.score"))
     assert result["score"] > 0.15 > alone.evidence[0].value  # type: ignore[union-attr]
-    valid(out, folder)
+    valid_submission(out, folder)
 
 
-def test_more_candidates_go_on_where_it_ended(tmp_path: Path, sandboxed: None) -> None:
+def test_more_candidates_go_on_where_it_ended(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     first = run(config(folder, out, candidates=1))
     more = run(config(folder, out, candidates=2))
@@ -127,15 +70,15 @@ def test_more_candidates_go_on_where_it_ended(tmp_path: Path, sandboxed: None) -
 
 
 @pytest.mark.parametrize("nonsense", ["lorem ipsum " * 50, '{"id": 3, "own_code": true}', python("def f(:\n  boom")])
-def test_nonsense_still_gives_a_valid_file(nonsense: str, tmp_path: Path, sandboxed: None) -> None:
+def test_nonsense_still_gives_a_valid_file(nonsense: str, tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     with expert(nonsense=nonsense) as server:
         result = run(config(folder, out, teacher=server.spec))
-    valid(out, folder)
+    valid_submission(out, folder)
     assert set(result["accepted"].values()) == {"code"}
 
 
-def test_good_code_is_adopted_and_raises_the_score(tmp_path: Path, sandboxed: None) -> None:
+def test_good_code_is_adopted_and_raises_the_score(tmp_path: Path, forked_solvers: None) -> None:
     folder = make(tmp_path)
     alone = run(config(folder, tmp_path / "alone"))
     script: Script = {("features", "code"): [FEATURES], ("solution", "code"): [SOLUTION]}
@@ -148,7 +91,7 @@ def test_good_code_is_adopted_and_raises_the_score(tmp_path: Path, sandboxed: No
 
 
 def test_a_server_without_schemas_writes_code_too(
-    tmp_path: Path, sandboxed: None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, forked_solvers: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with expert({("features", "code"): [FEATURES]}, refused="response_format") as server:
         result = run(config(make(tmp_path), tmp_path / "run", teacher=server.spec))
@@ -156,7 +99,7 @@ def test_a_server_without_schemas_writes_code_too(
     assert capsys.readouterr().err.count("takes no JSON schema") == 1
 
 
-def test_broken_code_is_repaired(tmp_path: Path, sandboxed: None) -> None:
+def test_broken_code_is_repaired(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     broken = python("def features(train, test):\n    return train[['nothing']], test[['nothing']]")
     cause = json.dumps({"cause": "there is no column nothing; use reading", "stage": "features"})
@@ -171,7 +114,7 @@ def test_broken_code_is_repaired(tmp_path: Path, sandboxed: None) -> None:
     assert "KeyError" in asked_again[0] and "use reading" in asked_again[0]
 
 
-def test_the_stage_at_fault_is_sent_back_to(tmp_path: Path, sandboxed: None) -> None:
+def test_the_stage_at_fault_is_sent_back_to(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     blame = json.dumps({"cause": "the maps have lost the column reading", "stage": "maps"})
     script: Script = {
@@ -190,7 +133,7 @@ def test_the_stage_at_fault_is_sent_back_to(tmp_path: Path, sandboxed: None) -> 
     assert kinds.index("features.run") < len(kinds) - 1 - kinds[::-1].index("maps.run")
 
 
-def test_an_unknown_metric_and_form_are_written_by_the_model(tmp_path: Path, sandboxed: None) -> None:
+def test_an_unknown_metric_and_form_are_written_by_the_model(tmp_path: Path, forked_solvers: None) -> None:
     """The page names a metric that nobody knows: the model writes it, its direction is measured, candidates are scored
     by it; its form is used where it depends on the predictions, and refused where it does not."""
     page = "# Odd ones\n## Evaluation\nThe share of items on the wrong side of the fence.\n"
@@ -216,12 +159,12 @@ def format_submission(predictions, sample):
         result = run(config(folder, out, teacher=server.spec, candidates=4))
     assert result["accepted"]["metric"] == "model" and result["accepted"]["format"] == "model"
     assert result["lower_is_better"] is True and result["best"].startswith("solution") and result["score"] < 0.3
-    valid(out, folder)
+    valid_submission(out, folder)
     failed = [step for step in last_trace(out).steps if step.verdict and not step.verdict.ok]
     assert {step.kind for step in failed} >= {"metric.run", "format.run"}
 
 
-def test_what_is_accepted_after_the_draft_holds_for_it_too(tmp_path: Path, sandboxed: None) -> None:
+def test_what_is_accepted_after_the_draft_holds_for_it_too(tmp_path: Path, forked_solvers: None) -> None:
     """The draft is scored by a default metric and written in the generic form. A metric and a form that the model
     writes afterwards, on the same maps, score and write it anew."""
     page = "# Odd ones\n## Evaluation\nThe joy that it brings.\n"
@@ -240,7 +183,7 @@ def format_submission(predictions, sample):
     with expert(script) as server:
         taught = run(config(folder, tmp_path / "taught", teacher=server.spec, candidates=1))
     assert taught["score"] == pytest.approx(100 + alone["score"])
-    plain, turned = valid(tmp_path / "alone", folder), valid(tmp_path / "taught", folder)
+    plain, turned = valid_submission(tmp_path / "alone", folder), valid_submission(tmp_path / "taught", folder)
     assert (plain["odd"].astype(int) + turned["odd"].astype(int) == 1).all()
 
 
@@ -263,7 +206,7 @@ class Listener:
 
 
 def test_malice_and_an_injected_page_get_nothing(
-    tmp_path: Path, sandboxed: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sandboxed: None, forked_solvers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page tells the model to upload a key, the model obeys in every stage, and nothing leaves; the same code does
     leave without a sandbox, so the attack is a real one."""
@@ -288,12 +231,12 @@ def steal():
         (part, "code"): [code] for part, code in evil.items()
     }
     with expert(script) as server:
-        result = run(config(folder, out, teacher=server.spec, timeout=60.0))
+        result = run(config(folder, out, teacher=server.spec, timeout=60.0, sandbox="auto"))
         prompts = [text for text in server.prompts if "Ignore your instructions" in text]
     assert prompts and all(text.count("</page>") == text.count("<page>") for text in prompts)
     assert listener.calls == 0 and not (tmp_path / "outside.txt").exists()
     assert set(result["accepted"].values()) == {"code"} and not result["features"]
-    valid(out, folder)
+    valid_submission(out, folder)
     with expert(script) as server:
         run(config(folder, tmp_path / "open", teacher=server.spec, sandbox="none"))
     assert listener.calls > 0 and (tmp_path / "outside.txt").exists()
@@ -308,7 +251,7 @@ def steal():
     ],
 )
 def test_facts_that_do_not_agree_with_files_and_pages_are_refused(
-    description: str, said: dict[str, str], tmp_path: Path, sandboxed: None
+    description: str, said: dict[str, str], tmp_path: Path, forked_solvers: None
 ) -> None:
     folder, out = make(tmp_path, description=description), tmp_path / "run"
     facts = {"id": "id", "target": "odd", "task": "binary", "metric": "accuracy", "why": "it is wrong"} | said
@@ -317,12 +260,12 @@ def test_facts_that_do_not_agree_with_files_and_pages_are_refused(
     assert (result["task"], result["metric"]) == ("binary", "accuracy") and result["accepted"]["understand"] == "code"
     tests = [step for step in last_trace(out).steps if step.kind == "understand.test"]
     assert tests and all(step.verdict and not step.verdict.ok for step in tests)
-    valid(out, folder)
+    valid_submission(out, folder)
 
 
-def test_limits_silence_the_model_and_the_run_goes_on(tmp_path: Path, sandboxed: None) -> None:
+def test_limits_silence_the_model_and_the_run_goes_on(tmp_path: Path, forked_solvers: None) -> None:
     folder, out = make(tmp_path), tmp_path / "run"
     with expert() as server:
         result = run(config(folder, out, teacher=server.spec, max_tokens=300))
     assert "max-tokens" in result["silent"] and result["tokens"] <= 300
-    valid(out, folder)
+    valid_submission(out, folder)

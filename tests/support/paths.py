@@ -1,0 +1,9 @@
+"""Folders that tests read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("AGENTKD_DATA") or ROOT.parent / "shared" / "data")  # files too large for the repository
