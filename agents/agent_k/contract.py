@@ -1,24 +1,25 @@
-"""What the set-up stages find out about a competition, and the files that hold it for all later stages.
+"""What the set-up stages find out about a competition, and the files that hold it for later stages.
 
 A workspace is a folder of the run:
 
-    data/                            what a competitor downloads (only read)
+    data/                            what a competitor downloads, read-only
     maps/setup.json                  the Setup
     maps/train_tab_input_map.csv     `id` and the tabular columns; likewise test_tab_input_map.csv
     maps/train_txt_input_map.csv     `id` and the text columns
     maps/train_img_input_map.csv     `id` and columns of image paths, relative to data/
-    maps/train_target_map.csv        `id` and the target columns, in the words of the training table
+    maps/train_target_map.csv        `id` and the target columns, spelt as in the training table
     maps/folds.csv                   `id`, `fold` (0 … k-1): the same folds for every candidate
-    candidates/NAME/                 spec.json, oof.csv, test.csv, log.txt and score.json of one solution
+    candidates/NAME/                 spec.json, oof.csv, test.csv and log.txt of one candidate
+    code/STAGE-HASH/                 code.py of the model, and what it wrote
     submissions/                     files in the sample submission's form
 
-`id` is a string everywhere (read with dtype=str: "007" stays "007"), rows of all train maps are in one order, and so
-are those of all test maps, which have the order of the sample submission. Only maps that hold something exist. What is
-called `id` and is not the id has another name: an input column `id (column)`, a class `id (class)`.
+`id` is a string everywhere (read with dtype=str: "007" stays "007"). The rows of all train maps are in one order, and
+those of all test maps in the order of the sample submission. Only maps that hold something exist. Anything else called
+`id` is renamed: an input column to `id (column)`, a class to `id (class)`.
 
-A prediction file (oof.csv, test.csv) has `id` and the columns `Setup.predicted`: one probability for each class
-(binary, multiclass), for each target (multilabel), or the value of each target (regression). oof.csv has one row for
-each training id, predicted by a model that has not seen it; test.csv one for each test id; in the maps' order.
+A prediction file (oof.csv, test.csv) has `id` and the columns `Setup.predicted`: one probability per class (binary,
+multiclass) or per target (multilabel), or the value of each target (regression). oof.csv has one row per training id,
+predicted by a model that has not seen it, and test.csv one row per test id, both in the order of the maps.
 """
 
 from __future__ import annotations
@@ -34,29 +35,29 @@ MODALITIES = ("tab", "txt", "img")
 
 
 class Setup(Frozen):
-    """The facts. Paths are relative to data/, names are those of the files' own headers."""
+    """The facts of a competition. Paths are relative to data/, names are those in the files' headers."""
 
-    train: str  # a table, or a folder of images that are named or sorted by their class
-    labels: str = ""  # the table of the training rows' targets, where the training table has none
+    train: str  # a table, or a folder of images that are named or sorted by class
+    labels: str = ""  # the table of the training targets, if the training table has none
     test: str
     sample: str
     id: str  # the sample submission's column of ids
-    called: str = ""  # what the test and training tables call that column, where they call it otherwise
-    targets: tuple[str, ...]  # columns of the training table to be predicted
-    outputs: tuple[str, ...]  # columns of the sample submission beside the id, in its order
+    called: str = ""  # the name of that column in the test and training tables, if it differs
+    targets: tuple[str, ...]  # columns of the training table to predict
+    outputs: tuple[str, ...]  # columns of the sample submission without the id, in its order
     task: TaskKind
     classes: tuple[str, ...] = ()  # binary, multiclass: the target's values as strings, sorted; binary: positive last
     output: Output  # what the submission holds: labels, probabilities, or values
-    top: int = 1  # classes that a cell of the submission holds, the likeliest first
+    top: int = 1  # classes in a cell of the submission, the likeliest first
     metric: str  # a name in scoring.METRICS, or "code": workspace/metric.py
     lower_is_better: bool
     tab: tuple[str, ...] = ()  # tabular input columns
     txt: tuple[str, ...] = ()  # text input columns
-    img: tuple[str, ...] = ()  # columns of image paths, made by the maps
+    img: tuple[str, ...] = ()  # columns of image paths, which the maps add
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """The columns of a prediction file beside `id`."""
+        """The columns of a prediction file after `id`."""
         if self.task not in ("binary", "multiclass"):
             return self.targets
         return tuple("id (class)" if name == "id" else name for name in self.classes)
@@ -68,4 +69,5 @@ def map_file(workspace: Path, split: str, modality: str) -> Path:
 
 
 def read_setup(workspace: Path) -> Setup:
+    """Read the accepted set-up of a workspace."""
     return Setup.model_validate_json((workspace / "maps" / "setup.json").read_text())
