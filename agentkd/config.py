@@ -189,12 +189,6 @@ class DistillConfig(StageConfig):
         """Whether steps are computed in bfloat16."""
         return self.precision == "bf16" or (self.precision == "auto" and has_bf16())
 
-    @property
-    def teacher_specs(self) -> list[str]:
-        """The teachers that `teacher` names; only multi-teacher takes several."""
-        named = (self.teacher or "").split(",") if self.method == "multi-teacher" else [self.teacher or ""]
-        return [name.strip() for name in named if name.strip()]
-
 
 class FeedbackConfig(StageConfig):
     """`agentkd feedback`: train the dense retriever on what traces say about relation paths."""

@@ -114,7 +114,7 @@ def agent_names() -> list[str]:
 
 
 def method_names() -> list[str]:
-    from agentkd.distill.stages import METHODS
+    from agentkd.distill.method import METHODS
 
     return list(METHODS)
 

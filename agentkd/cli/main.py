@@ -177,13 +177,13 @@ def distill(
     """
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import processes
-    from agentkd.distill.plan import plan as make_plan
+    from agentkd.distill.plan import plan_run
     from agentkd.distill.stages import distill as run
 
     options = given(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
-    result = make_plan(config) if plan else run(config)
-    if not processes.is_first():
+    result = plan_run(config) if plan else run(config)
+    if not processes.is_rank_0():
         return
     if as_json:
         print(json.dumps(result))

@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 import aiohttp
 
 import agentkd
-from agentkd.distill.data.dataset import IGNORED, tokenise
 from agentkd.distill.data.forms import Example
+from agentkd.distill.data.tokens import IGNORED, tokenise
 from agentkd.distill.publish.gguf import export
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.config import DistillConfig, GenerateConfig, has_bf16
-from agentkd.distill.data.dataset import load, tokenise
+from agentkd.distill.data.dataset import load_dataset
+from agentkd.distill.data.tokens import tokenise
+from agentkd.distill.method import METHODS
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.eval.bench.losses import memory
@@ -37,20 +39,22 @@ FORM = "one-call"  # its examples have the length of what is usually distilled
 LR = 2e-4
 
 
-def settings(student: str) -> dict[str, dict[str, Any]]:
-    """What `distill` is told for each method that can be measured. A teacher is the student itself: its pass costs what
-    the pass of a model of the student's size does, whatever it says."""
-    return {"sft": {}, "logits": {"teacher": student}, "on-policy": {"teacher": student, "rollout_tokens": 16}}
+MEASURED = "sft", "logits", "on-policy"  # those that the traces made here can teach
+
+
+def settings(name: str, student: str) -> dict[str, Any]:
+    """What `distill` is told for a method. Its teacher is the student itself: the pass costs what that of a model of
+    the student's size does, whatever it says."""
+    return {"teacher": student, "rollout_tokens": 16} if METHODS[name].needs_teacher else {}
 
 
 def bench(
     *, student: str, methods: str, steps: int, batch: int, rounds: int, seed: int, out: Path | None
 ) -> dict[str, Any]:
     """Rows for plain TRL, sft and the given methods. Raises UserError for an unknown method and without torch, trl."""
-    known = settings(student)
     names = list(dict.fromkeys([PLAIN, "sft", *filter(None, methods.split(","))]))
-    if unknown := [name for name in names[1:] if name not in known]:
-        raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(known)}")
+    if unknown := [name for name in names[1:] if name not in MEASURED]:
+        raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(MEASURED)}")
     command = (
         f"agentkd bench train --student {student} --methods {methods} --steps {steps} --batch {batch} "
         f"--rounds {rounds} --seed {seed}"
@@ -97,7 +101,7 @@ def make_traces(folder: Path, wanted: int) -> Path:
     """A run with `wanted` verified traces or more. Raises UserError where geo has too few questions."""
     limit = 3 * wanted + 20  # the first path of BM25 is right for every second question
     generate(GenerateConfig(task="geo", agent="top-path", retriever="bm25", limit=limit, out=str(folder)))
-    if (verified := len(load(folder, FORM).examples)) < wanted:
+    if (verified := len(load_dataset(folder, FORM).examples)) < wanted:
         raise UserError(f"geo gives {verified} examples of {wanted}: lower --steps or --batch")
     return folder
 
@@ -165,7 +169,7 @@ def measure(name: str, student: str, traces: Path, steps: int, batch: int, seed:
     if name == PLAIN:
         metrics = plain(config)
     else:
-        metrics = distill(config.model_copy(update={"method": name, **settings(student)[name]}))
+        metrics = distill(config.model_copy(update={"method": name, **settings(name, student)}))
     return {
         "tokens": metrics["tokens_per_epoch"],
         "steps": metrics["steps"],
@@ -187,7 +191,7 @@ def plain(config: DistillConfig) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = [
         tokenise(example, tokenizer)
-        for example in load(Path(str(config.traces)), FORM).limited(config.limit, config.seed).examples
+        for example in load_dataset(Path(str(config.traces)), FORM).limited(config.limit, config.seed).examples
     ]
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentkd.config import GenerateConfig
-from agentkd.distill.data.dataset import load
+from agentkd.distill.data.dataset import load_dataset
 from agentkd.generate import generate
 from agentkd.runs.read import read_traces
 from agentkd.runs.summary import RATIONALISED_SAMPLE
@@ -47,10 +47,10 @@ def test_gold_chooses_only_where_nothing_was_proven(files: dict[str, str]) -> No
     before = (run / "traces-0.jsonl").read_bytes()
     made(files, rationalise=True)
     assert (run / "traces-0.jsonl").read_bytes() == before, "the same command does nothing twice"
-    assert {example.id for example in load(run, "one-call").examples} == {"easy", "hard"}
-    without = load(run, "one-call", rationalised=False)
+    assert {example.id for example in load_dataset(run, "one-call").examples} == {"easy", "hard"}
+    without = load_dataset(run, "one-call", rationalised=False)
     assert {example.id for example in without.examples} == {"easy"} and without.left_out["rationalised"] == 1
-    (example,) = (example for example in load(run, "one-call").examples if example.id == "hard")
+    (example,) = (example for example in load_dataset(run, "one-call").examples if example.id == "hard")
     assert "has child > works in" in example.prompt[-1].content  # type: ignore[union-attr]  # the student can read it off its prompt
 
 
@@ -65,7 +65,7 @@ def test_the_best_sample_is_learned_from(tmp_path: Path) -> None:
     assert [traces[n].answers for n in (0, 1)] == [("Bob",), ("Bob", "Cleo")] and all(
         t.verified for t in traces.values()
     )
-    (example,) = load(tmp_path / "run", "one-call").examples
+    (example,) = load_dataset(tmp_path / "run", "one-call").examples
     assert "Cleo" in example.target
 
 

@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from agentkd.config import DistillConfig, EvalConfig
-from agentkd.distill.data.dataset import Dataset, build
+from agentkd.distill.data.dataset import Dataset, build_dataset
 from agentkd.distill.publish.card import CLOSE, OPEN, add_results, base_model, student_of, write_card
-from agentkd.distill.stages import resolve
+from agentkd.distill.resolve import resolve_stages
 from agentkd.eval.kbqa import evaluate
 from agentkd.runs.store import RunDirectory
 from tests.distill.test_dataset import make, write_run
@@ -27,16 +27,16 @@ METRICS = {
 
 
 def dataset() -> Dataset:
-    return build([make(f"country {number}") for number in range(8)])
+    return build_dataset([make(f"country {number}") for number in range(8)])
 
 
 def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **changes: Any) -> ModelCard:
     config = DistillConfig.model_validate(
         {"student": student, "traces": str(out.parent / "run"), "out": str(out), **changes}
     )
-    config = resolve(config, ["sft"])[0]
-    with RunDirectory(out, "distill", config, {"hash_dataset": "1"}):
-        write_card(out, config, source, dataset(), {**METRICS, "nll": [2.0, 0.4]})
+    (stage,) = resolve_stages(config, source)
+    with RunDirectory(out, "distill", stage.config, {"hash_dataset": "1"}):
+        write_card(stage, dataset(), {**METRICS, "nll": [2.0, 0.4]})
     return ModelCard.load(out / "README.md")
 
 

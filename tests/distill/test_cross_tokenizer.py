@@ -13,12 +13,14 @@ torch = pytest.importorskip("torch")
 import numpy as np  # noqa: E402 (torch is optional)
 
 from agentkd.config import DistillConfig  # noqa: E402
+from agentkd.distill import losses  # noqa: E402
 from agentkd.distill.data import teacher_scores  # noqa: E402
-from agentkd.distill.data.dataset import tokenise  # noqa: E402
 from agentkd.distill.data.forms import one_call_examples  # noqa: E402
 from agentkd.distill.data.teacher_scores import Scores  # noqa: E402
+from agentkd.distill.data.tokens import target_tokens, tokenise  # noqa: E402
 from agentkd.distill.lessons import cross_tokenizer as module  # noqa: E402
 from agentkd.distill.lessons.alignment import equal_tokens  # noqa: E402
+from agentkd.distill.lessons.signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from tests.distill.test_alignment import PAIR, PIECES, byte_level, sentencepiece  # noqa: E402
@@ -76,12 +78,12 @@ class Batch:
         asked = [module.teacher_row(each, sentencepiece, "t") for each in examples]
         self.spans = []
         for row, other, each in zip(self.rows, asked, examples, strict=True):
-            found = module.align(module.targets(row), module.targets(other), (PIECES[0], PIECES[1]), each.target)
+            found = module.align_targets(target_tokens(row), target_tokens(other), (PIECES[0], PIECES[1]), each.target)
             assert found is not None
             self.spans.append(found)
         self.spans[1] = []
         asked[1] = {"input_ids": asked[1]["input_ids"][:1], "labels": [-100]}
-        self.theirs = [module.targets(row) for row in asked]
+        self.theirs = [target_tokens(row) for row in asked]
         g = torch.Generator().manual_seed(0)
         logits = [3 * torch.randn(len(ids), len(PIECES[1]), generator=g) for ids in self.theirs]
         for each, ids in zip(logits, self.theirs, strict=True):  # what is written is likely, mostly
@@ -101,11 +103,11 @@ class Batch:
             self.same[sentencepiece.eos_token_id] = byte_level.eos_token_id
             ours = np.array([self.same.get(number, -1) for number in range(len(PIECES[1]))])
         self.ours = ours
-        collator = module.Collator(Scores(folder, asked, k), asked, self.spans, 0, ours)
+        collator = module.SpanCollator(Scores(folder, asked, k), asked, self.spans, 0, ours)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "CHUNK", 6)  # spans lie across the borders of so small chunks
             self.inputs = collator([{**row, "row": number} for number, row in enumerate(self.rows)])
-        self.labels = torch.tensor([label for row in self.rows for label in module.targets(row)])
+        self.labels = torch.tensor([label for row in self.rows for label in target_tokens(row)])
 
 
 def reference(batch: Batch, log_q: torch.Tensor, k: int, rest: str) -> dict[str, torch.Tensor]:
@@ -117,7 +119,7 @@ def reference(batch: Batch, log_q: torch.Tensor, k: int, rest: str) -> dict[str,
     }
     start = 0
     for row, found, theirs, log_p in zip(batch.rows, batch.spans, batch.theirs, batch.log_p, strict=True):
-        learned = module.targets(row)
+        learned = target_tokens(row)
         for span in found:
             p = log_p[span.b].double().exp()
             top = p.argsort(descending=True)[:k].tolist()
@@ -158,7 +160,7 @@ def test_value_and_gradient_are_the_dense_references(tmp_path: Path, k: int, res
     g = torch.Generator().manual_seed(1)
     hidden = torch.randn(len(batch.labels), 12, generator=g, dtype=torch.float64).requires_grad_()
     head = torch.randn(len(PIECES[0]), 12, generator=g, dtype=torch.float64).requires_grad_()
-    settings = DistillConfig(rest=rest, nll=0.3)  # type: ignore[arg-type]
+    settings = LossOptions(losses.forward_kl, rest, nll=0.3)
     expected = reference(batch, (hidden @ head.T).log_softmax(-1), k, rest)
     value = 0.3 * expected["nll"] + 0.7 * (expected["uld"] + expected["divergence"])
     gradients = torch.autograd.grad(value, (hidden, head))

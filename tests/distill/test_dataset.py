@@ -11,8 +11,9 @@ import pytest
 from agentkd.agents.option import Option
 from agentkd.agents.survey import survey_step
 from agentkd.config import GenerateConfig
-from agentkd.distill.data.dataset import IGNORED, Dataset, build, load, row, tokenise
+from agentkd.distill.data.dataset import Dataset, build_dataset, load_dataset, trl_row
 from agentkd.distill.data.forms import Example, dialogue_examples, one_call_examples
+from agentkd.distill.data.tokens import IGNORED, tokenise
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from agentkd.runs.store import RunDirectory
@@ -56,13 +57,17 @@ def test_what_is_left_out_is_counted() -> None:
         make("d", shown=False),
         make("a", sample=1),
     ]
-    found = build(traces)
+    found = build_dataset(traces)
     assert [example.id for example in found.examples] == ["a"]
     assert found.left_out == {"not verified": 1, "question seen before": 2, "path not in the survey": 1}
 
 
 def test_the_hash_knows_the_content_and_not_the_order() -> None:
-    assert build([make("a"), make("b")]).hash == build([make("b"), make("a")]).hash != build([make("a")]).hash
+    assert (
+        build_dataset([make("a"), make("b")]).hash
+        == build_dataset([make("b"), make("a")]).hash
+        != build_dataset([make("a")]).hash
+    )
 
 
 def test_an_example_holds_the_survey_and_the_proven_path_and_no_gold() -> None:
@@ -74,11 +79,11 @@ def test_an_example_holds_the_survey_and_the_proven_path_and_no_gold() -> None:
 
 def test_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing to learn from.*2 traces, 2 not verified; generate more"):
-        load(write_run(tmp_path / "run", [make("a", verified=False), make("b", verified=False)]))
+        load_dataset(write_run(tmp_path / "run", [make("a", verified=False), make("b", verified=False)]))
 
 
 def test_what_is_asked_at_evaluation_is_left_out() -> None:
-    found = build([make("a"), make("b")], held_out=lambda trace: trace.id == "b")
+    found = build_dataset([make("a"), make("b")], held_out=lambda trace: trace.id == "b")
     assert [example.id for example in found.examples] == ["a"] and found.left_out == {"asked at evaluation": 1}
 
 
@@ -106,9 +111,9 @@ def several_paths(name: str) -> list[Trace]:
 
 def test_refused_paths_stand_beside_the_verified_one() -> None:
     traces = several_paths("a")
-    (example,) = build(traces, "path").examples
+    (example,) = build_dataset(traces, "path").examples
     assert (example.target, example.rejected) == ("capital", ("river", "border"))  # half right is not refused
-    (control,) = build(traces[1:], "path", verified=False).examples
+    (control,) = build_dataset(traces[1:], "path", verified=False).examples
     assert control.target == "river"
 
 
@@ -117,7 +122,7 @@ def test_a_path_with_the_same_answers_is_a_target_too() -> None:
     shown = [Option(CAPITAL, "capital", ("Paris",)), Option((("seat", -1),), "inverse seat", ("Paris",))]
     more = [*shown, Option((("city", 1),), "city", ("Paris", "Lyon"))]
     seen = trace.model_copy(update={"steps": (survey_step(more, ["France"]), *trace.steps[1:])})
-    assert [example.target for example in build([seen], "path").examples] == ["capital", "inverse seat"]
+    assert [example.target for example in build_dataset([seen], "path").examples] == ["capital", "inverse seat"]
 
 
 def several(*targets: str) -> Dataset:
@@ -147,12 +152,14 @@ def test_saved_as_jsonl_and_as_a_datasets_folder(tmp_path: Path) -> None:
     from datasets import load_from_disk
 
     for form in ("path", "one-call", "dialogue"):
-        dataset = build([make("a"), make("b")], form)
+        dataset = build_dataset([make("a"), make("b")], form)
         folder = tmp_path / form
         folder.mkdir()
         dataset.save(folder)
         lines = [json.loads(line) for line in (folder / "dataset.jsonl").read_text().splitlines()]
-        assert lines == [row(example) for example in dataset.examples] == load_from_disk(folder / "dataset").to_list()
+        assert (
+            lines == [trl_row(example) for example in dataset.examples] == load_from_disk(folder / "dataset").to_list()
+        )
         assert ("messages" in lines[0]) == (form != "path")
 
 
@@ -174,7 +181,7 @@ def test_only_the_target_is_learned_and_it_ends(tokenizer: Any) -> None:
 
 
 def test_a_path_is_learned_as_the_text_that_a_server_is_made_to_write(tokenizer: Any) -> None:
-    (example,) = build([make("a")], "path").examples
+    (example,) = build_dataset([make("a")], "path").examples
     found = tokenise(example, tokenizer)
     text = tokenizer.decode(found["input_ids"])
     assert text == 'Question: What is the capital of a?\nPath:\n"capital"<|im_end|>'

@@ -12,7 +12,7 @@ import pytest
 from agentkd.config import DistillConfig
 from agentkd.distill.data import teacher_scores
 from agentkd.distill.stages import distill
-from agentkd.distill.students import kept_layers, prune_layers
+from agentkd.distill.student import choose_layers, prune_layers
 from agentkd.errors import UserError
 from tests.distill.test_dataset import make, write_run
 from tests.distill.test_distill import tiny
@@ -114,7 +114,7 @@ def test_both_terms_add_up(student: Path, teacher: Path, traces: Path, tmp_path:
 def test_layers_are_pruned_evenly_and_the_student_still_writes(student: Path, traces: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    assert kept_layers(30, 10) == [0, 3, 6, 10, 13, 16, 19, 23, 26, 29] and kept_layers(4, 4) == [0, 1, 2, 3]
+    assert choose_layers(30, 10) == [0, 3, 6, 10, 13, 16, 19, 23, 26, 29] and choose_layers(4, 4) == [0, 1, 2, 3]
     distill(config(student, None, traces, tmp_path / "out", method="sft", layers=2, lr=1e-9, epochs=1))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     whole = AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32)

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 from agentkd.config import DistillConfig  # noqa: E402 (torch is optional)
 from agentkd.distill import losses  # noqa: E402
 from agentkd.distill.data import teacher_scores  # noqa: E402
-from agentkd.distill.data.dataset import load, tokenise  # noqa: E402
+from agentkd.distill.data.dataset import load_dataset  # noqa: E402
+from agentkd.distill.data.tokens import tokenise  # noqa: E402
 from agentkd.distill.lessons import multi_teacher as module  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
@@ -52,7 +53,7 @@ def test_the_mean_is_the_dense_one_over_what_is_known(k: int, rest: str) -> None
     log_p = distributions()
     weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     top = log_p.topk(k)
-    ids, mixed = module.mixture(top.indices, top.values, weights)
+    ids, mixed = module.mix_top_k(top.indices, top.values, weights)
     log_q = distributions(1)[0].flip(0).requires_grad_()
     ours = losses.forward_kl(*losses.on_top_k(mixed, ids, log_q, rest))
     gradient = torch.autograd.grad(ours.sum(), log_q)[0]
@@ -103,7 +104,7 @@ def test_each_example_goes_to_the_teacher_that_finds_it_likeliest(
 
     metrics = distill(settings(models, traces, tmp_path / "out", teachers="route", epochs=1))
     tokenizer = AutoTokenizer.from_pretrained(models[0])
-    rows = [tokenise(example, tokenizer) for example in load(traces, "one-call").examples]
+    rows = [tokenise(example, tokenizer) for example in load_dataset(traces, "one-call").examples]
     means = []
     for folder in models[1:]:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -112,8 +113,8 @@ def test_each_example_goes_to_the_teacher_that_finds_it_likeliest(
             means.append([-float(model(**{k: torch.tensor([v]) for k, v in row.items()}).loss) for row in rows])
     best = [0 if one >= other else 1 for one, other in zip(*means, strict=True)]
     scores = [teacher_scores.Scores(tmp_path / "out" / "logits" / str(n), rows, 16) for n in (1, 2)]
-    assert module.likeliest(scores, len(rows)) == best
-    assert module.likeliest(scores[::-1], len(rows)) == [1 - number for number in best]
+    assert module.choose_teachers(scores, len(rows)) == best
+    assert module.choose_teachers(scores[::-1], len(rows)) == [1 - number for number in best]
     assert metrics["chosen"] == {name: best.count(number) for number, name in enumerate(models[1:])}
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from agentkd.config import DistillConfig, load_config
 from agentkd.distill.data.forms import Example
-from agentkd.distill.lessons.on_policy import prompts
-from agentkd.distill.lessons.preference import pairs
-from agentkd.distill.stages import distill, resolve
+from agentkd.distill.lessons.on_policy import make_prompts
+from agentkd.distill.lessons.preference import make_pairs
+from agentkd.distill.resolve import resolve_stages
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from tests.distill.test_dataset import several_paths, write_run
@@ -49,7 +50,7 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
-    found = pairs([EXAMPLE, EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, each=2)
+    found = make_pairs([EXAMPLE, EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, most=2)
     texts = [{name: tokenizer.decode(ids) for name, ids in pair.items()} for pair in found]
     assert texts == [
         {
@@ -60,11 +61,13 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
         for name in ("river", "mayor")
     ]
     with pytest.raises(UserError, match=r"no question has a refused path.*--samples 8"):
-        pairs([EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, each=2)
+        make_pairs([EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, most=2)
 
 
 def test_a_prompt_is_asked_once() -> None:
-    assert prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})]) == [{"prompt": "Question: x\nPath:\n"}]
+    assert make_prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})]) == [
+        {"prompt": "Question: x\nPath:\n"}
+    ]
 
 
 def test_preference_widens_the_margin(student: Path, traces: Path, tmp_path: Path) -> None:
@@ -110,15 +113,24 @@ def test_stages_follow_one_another_and_each_is_kept(student: Path, teacher: Path
 
 def test_what_is_left_open_depends_on_the_method() -> None:
     given = DistillConfig(method="sft,on-policy", teacher="t", out="o", student="s")
-    first, second = resolve(given, ["sft", "on-policy"])
+    stages = resolve_stages(given, {})
+    first, second = (stage.config for stage in stages)
     assert (first.epochs, first.lr, first.teacher, first.out) == ((3.0,), (2e-4,), None, "o/stages/1-sft")
     assert (second.epochs, second.lr, second.divergence) == ((1.0,), (2e-5,), "reverse")
     assert (second.teacher, second.student, second.out) == ("t", first.out, "o")
+    assert [(stage.epochs, stage.lr, stage.batch, stage.divergence) for stage in stages] == [
+        (3.0, 2e-4, 16, "forward"),
+        (1.0, 2e-5, 16, "reverse"),
+    ]
+    assert [(stage.student, stage.teachers, stage.out) for stage in stages] == [
+        ("s", (), Path("o/stages/1-sft")),
+        ("o/stages/1-sft", ("t",), Path("o")),
+    ]
     with pytest.raises(UserError, match="epochs has 3 values for 2 methods"):
-        resolve(given.model_copy(update={"epochs": (1.0, 2.0, 3.0)}), ["sft", "on-policy"])
+        resolve_stages(given.model_copy(update={"epochs": (1.0, 2.0, 3.0)}), {})
     with pytest.raises(UserError, match="--method on-policy needs teacher=MODEL"):
-        resolve(given.model_copy(update={"teacher": None}), ["on-policy"])
+        resolve_stages(given.model_copy(update={"teacher": None, "method": "on-policy"}), {})
     with pytest.raises(UserError, match="forward, reverse or jsd, not divergence=skew"):
-        resolve(given.model_copy(update={"divergence": "skew"}), ["on-policy"])
+        resolve_stages(given.model_copy(update={"divergence": "skew", "method": "on-policy"}), {})
     words = load_config(DistillConfig, recipe=None, options={}, overrides=["epochs=3,1", "lr=1e-4"])
     assert (words.epochs, words.lr) == ((3.0, 1.0), (1e-4,))

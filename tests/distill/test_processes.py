@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agentkd.distill.load import load_model, open_student
 from agentkd.distill.stages import distill
+from agentkd.distill.student import load_model, open_student
 from tests.distill.test_dataset import make, write_run
 from tests.distill.test_distill import config, weights
 from tests.support.commands import words

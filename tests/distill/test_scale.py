@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from agentkd.cli.main import app, guarded
-from agentkd.distill import plan
+from agentkd.distill import needs
+from agentkd.distill.data.dataset import load_training_set
 from agentkd.distill.lora import adapters, merge, parameters
-from agentkd.distill.stages import choose, distill
-from agentkd.distill.train import prepare
+from agentkd.distill.plan import plan_run
+from agentkd.distill.prepare import prepare_data
+from agentkd.distill.resolve import resolve_run
+from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.machine import memory_needs
 from tests.distill.test_dataset import make, write_run
@@ -130,7 +133,7 @@ def test_a_plan_measures_and_leaves_nothing(
     if method == "logits":
         values["teacher"] = str(teacher)
     wanted = config(student, traces, out, **values)
-    found = plan.plan(wanted)
+    found = plan_run(wanted)
     assert not out.parent.exists()
     assert found["seconds"] > 0 and found["step_tokens"][1] > found["step_tokens"][0] and found["peak_gb"] > 0.1
     said = " ".join(capfd.readouterr().err.split())
@@ -150,12 +153,13 @@ def test_what_does_not_fit_is_refused_with_what_would(
 ) -> None:
     """A container's limit is what it is; the student's layers are made too wide for it."""
     wanted = config(student, traces, tmp_path / "out", batch=9)
-    ready = prepare(wanted, choose(wanted)[2])
-    base = sum(plan.needs(wanted.model_copy(update={"batch": 1}), ready)["memory"]["training"].values())
+    (stage,) = resolve_run(wanted)
+    data = prepare_data(stage, (), load_training_set(stage))
+    base = sum(needs.compute_needs(stage.with_changes(batch=1), data)["memory"]["training"].values())
     limit = {"/sys/fs/cgroup/memory.max": f"{round(base * 1e9 + 1e6)}\n", "/sys/fs/cgroup/memory.current": "0\n"}
     monkeypatch.setattr(memory_needs, "_read", lambda path: limit.get(path, ""))
     monkeypatch.setattr(memory_needs, "has_gpu", lambda: False)
-    monkeypatch.setattr(plan, "SURE", 1.0)
+    monkeypatch.setattr(needs, "SURE", 1.0)
     refusal = r"training needs [\d.]+ GB and [\d.]+ GB are free: try batch=1 accumulate=9"
     with pytest.raises(UserError, match=refusal):
         distill(wanted)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agentkd.config import DistillConfig, load_config
-from agentkd.distill.load import load_model, open_student
 from agentkd.distill.stages import distill
+from agentkd.distill.student import load_model, open_student
 from agentkd.errors import UserError
 from tests.distill.test_dataset import make, write_run
 from tests.distill.test_distill import config

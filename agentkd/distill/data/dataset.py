@@ -15,13 +15,13 @@ from typing import Any
 
 from agentkd.agents.survey import followed_label, trace_reward
 from agentkd.distill.data.forms import FORMS, Example
+from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 from agentkd.matching import normalize
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_traces
+from agentkd.tasks.decontaminate import evaluation_questions
 from agentkd.trace import Message, Trace, content_hash
-
-IGNORED = -100  # the label of a token that is not to be learned
 
 
 @dataclass
@@ -72,12 +72,12 @@ class Dataset:
         TRL takes: `messages`, or `prompt` and `completion`, and `rejected` where there is something."""
         from datasets import Dataset as Table
 
-        rows = [row(example) for example in self.examples]
+        rows = [trl_row(example) for example in self.examples]
         write_atomically(folder / "dataset.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
         Table.from_list(rows).save_to_disk(str(folder / "dataset"))
 
 
-def row(example: Example) -> dict[str, Any]:
+def trl_row(example: Example) -> dict[str, Any]:
     """An example in TRL's conversational or prompt-completion form."""
     origin = {"id": example.id, "trace": example.trace, "rejected": list(example.rejected)}
     if isinstance(example.prompt, str):
@@ -86,7 +86,7 @@ def row(example: Example) -> dict[str, Any]:
     return {"messages": [turn.model_dump() for turn in turns], **origin}
 
 
-def build(
+def build_dataset(
     traces: Iterable[Trace],
     form: str = "path",
     *,
@@ -98,7 +98,7 @@ def build(
     that takes each question's first trace, proven or not.
 
     Left out: traces that are not verified, repeats of a question's text, questions that `held_out` knows from an
-    evaluation split, and traces whose proven path is not among the surveyed ones."""
+    evaluation split, and traces whose proven path is not among the read_survey ones."""
     dataset = Dataset(form)
     found = list(traces)
     refused = rejections(found)
@@ -143,9 +143,22 @@ def rejections(traces: Sequence[Trace]) -> dict[str, list[str]]:
     return defaultdict(list, worthless)
 
 
-def load(path: Path, form: str = "path", **options: Any) -> Dataset:
-    """The dataset of a run directory; options as for `build`. Raises UserError where nothing in it can be learned."""
-    dataset = build(read_traces(path), form, **options)
+def load_training_set(stage: Stage) -> Dataset:
+    """The examples that a stage learns from: of its traces and form, limited, and shuffled for the control."""
+    config = stage.config
+    dataset = load_dataset(
+        stage.traces,
+        config.form,
+        rationalised=config.rationalised,
+        verified=config.control != "unverified",
+        held_out=evaluation_questions(stage.source),
+    ).limited(config.limit, config.seed)
+    return dataset.shuffled(config.seed) if config.control == "shuffled" else dataset
+
+
+def load_dataset(path: Path, form: str = "path", **options: Any) -> Dataset:
+    """The dataset of a run directory; options as for `build_dataset`. Raises UserError if there is nothing to learn."""
+    dataset = build_dataset(read_traces(path), form, **options)
     if not dataset.examples:
         total = sum(dataset.left_out.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "it is empty"
@@ -154,36 +167,3 @@ def load(path: Path, form: str = "path", **options: Any) -> Dataset:
             f"generate more questions (limit=…) or samples (samples=…)"
         )
     return dataset
-
-
-def tokenise(example: Example, tokenizer: Any) -> dict[str, list[int]]:
-    """`input_ids` and `labels` (-100 where nothing is to be learned) for one example, as the student will meet it.
-
-    Prompt and target are tokenised apart and joined, as they will be at generation, and the target ends with the
-    end-of-turn token, so that the student learns to stop. Raises UserError for a chat without a template."""
-    from agentkd.teacher.in_process import continuation_ids, format_chat
-
-    if isinstance(example.prompt, str):
-        prompt = list(tokenizer(example.prompt, add_special_tokens=False)["input_ids"])
-        return joined([(prompt, continuation_ids(tokenizer, example.target))])
-    if tokenizer.chat_template is None:
-        raise UserError("the student has no chat template: choose an instruction-tuned model, or form=path")
-    parts, written = [], ""
-    for place, message in enumerate([*example.prompt, Message(role="assistant", content=example.target)]):
-        if message.role != "assistant":
-            continue
-        text = format_chat(tokenizer, example.prompt[:place])
-        if not text.startswith(written):
-            raise UserError("the student's chat template rewrites earlier turns: choose form=path or form=one-call")
-        between = tokenizer(text[len(written) :], add_special_tokens=False)["input_ids"]
-        turn = tokenizer(message.content, add_special_tokens=False)["input_ids"]
-        parts.append((list(between), [*turn, tokenizer.eos_token_id]))
-        written = text + message.content + tokenizer.eos_token
-    return joined(parts)
-
-
-def joined(parts: Sequence[tuple[list[int], list[int]]]) -> dict[str, list[int]]:
-    """Pieces of (given, learned) tokens, one after another."""
-    ids = [token for given, learned in parts for token in given + learned]
-    labels = [label for given, learned in parts for label in [IGNORED] * len(given) + learned]
-    return {"input_ids": ids, "labels": labels}

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.distill.data.dataset import IGNORED
+from agentkd.distill.data.tokens import IGNORED, Row, pad_rows
+from agentkd.distill.student import Model
 from agentkd.errors import UserError
-from agentkd.models import find_weights
 from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress
 from agentkd.teacher.in_process import identify_weights
@@ -25,7 +25,7 @@ from agentkd.trace import Usage, content_hash
 
 BATCH = 8  # rows a forward pass
 
-Rows = Sequence[dict[str, list[int]]]
+Rows = Sequence[Row]
 
 
 class Scores:
@@ -78,7 +78,7 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
         with Progress("teacher's scores", total=len(rows) - done, unit="") as progress, torch.inference_mode():
             for first in range(done, len(rows), BATCH):
                 some = rows[first : first + BATCH]
-                batch = {name: value.to(model.device) for name, value in padded(some, 0).items()}
+                batch = {name: value.to(model.device) for name, value in pad_rows(some, 0).items()}
                 labels = batch.pop("labels")[:, 1:]
                 learned = labels != IGNORED
                 hidden = model.base_model(**batch).last_hidden_state[:, :-1][learned]
@@ -110,8 +110,8 @@ def check_head(model: Any) -> None:
             )
 
 
-def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
-    """The scores of the model that `teacher` names, made now, taken up or read. The model is gone afterwards.
+def teacher_scores(teacher: Model, rows: Rows, folder: Path, k: int) -> Scores:
+    """A teacher's scores over these rows: read, continued or made. The model is not kept in memory.
     Raises UserError as `check_head` and `score` do."""
     sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
     tokens = int(offsets(rows)[-1])
@@ -122,45 +122,32 @@ def teacher_scores(teacher: str, rows: Rows, folder: Path, k: int) -> Scores:
     return score(model, rows, folder, k)
 
 
-def load_teacher(name: str) -> Any:
-    """The model that `name` names, in float32, on the GPU where there is one."""
+def load_teacher(teacher: Model) -> Any:
+    """Load a teacher in float32, on the GPU if there is one."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(find_weights(name), dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(teacher.folder, dtype=torch.float32).eval()
     return model.cuda() if torch.cuda.is_available() else model
 
 
-def teacher_identity(teachers: Sequence[str]) -> str:
-    """What may not change between a scoring pass and its resumption: weights, tokenizer and chat template."""
+def hash_teachers(teachers: Sequence[Model]) -> str:
+    """The hash of what may not change between a scoring pass and its resumption: weights, tokenizer, chat template."""
     parts = []
-    for folder in map(find_weights, teachers):
+    for _, folder in teachers:
         files = sorted({*folder.glob("*token*.json"), *folder.glob("*.jinja"), *folder.glob("tokenizer.model")})
         parts.append([identify_weights(folder), [[file.name, hash_file(file)] for file in files]])
     return content_hash(parts)
 
 
-def padded(rows: Rows, pad: int) -> dict[str, Any]:
-    """`input_ids`, `labels` and `attention_mask` [B, L] of some rows, filled up on the right."""
-    import torch
-
-    longest = max(len(row["input_ids"]) for row in rows)
-
-    def filled(name: str, filler: int) -> Any:
-        return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
-
-    mask = torch.tensor([[int(n < len(row["input_ids"])) for n in range(longest)] for row in rows])
-    return {"input_ids": filled("input_ids", pad), "labels": filled("labels", IGNORED), "attention_mask": mask}
-
-
-def vocabulary_hash(tokenizer: Any) -> str:
+def hash_vocabulary(tokenizer: Any) -> str:
     """What two tokenizers must share for their token ids to mean the same."""
     return content_hash([sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]), tokenizer.eos_token_id])
 
 
 def check_vocabularies(student: Any, teacher: Any, name: str) -> None:
     """Raises UserError where the teacher's token ids mean something else, with the first difference."""
-    if vocabulary_hash(student) == vocabulary_hash(teacher):
+    if hash_vocabulary(student) == hash_vocabulary(teacher):
         return
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     differ = sorted(ours.keys() ^ theirs.keys() | {token for token in ours if ours[token] != theirs.get(token)})

@@ -28,74 +28,81 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
-from agentkd.config import DistillConfig
 from agentkd.distill import losses
-from agentkd.distill.data.dataset import IGNORED
 from agentkd.distill.data.forms import Example
-from agentkd.distill.data.teacher_scores import Scores, padded, teacher_scores, vocabulary_hash
+from agentkd.distill.data.teacher_scores import Scores, hash_vocabulary, teacher_scores
+from agentkd.distill.data.tokens import IGNORED, Row, TrainingData, pad_rows, target_tokens
 from agentkd.distill.lessons.alignment import Span, ends, equal_tokens, places, spans, token_bytes
-from agentkd.distill.lessons.logits import BatchLoss, Lesson, Terms
+from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, loss_options
+from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
-from agentkd.models import find_weights
 from agentkd.runs.progress import say
 from agentkd.teacher.in_process import format_chat
 from agentkd.trace import Message
 
-Row = dict[str, list[int]]
 Ids = npt.NDArray[np.int64]
 FIELDS = "kind", "rank_p", "teacher_ids", "teacher_log_p"  # of each span; the last two for the hybrid
 CHUNK = 64  # target tokens whose logits exist at a time, if no span is longer
 SILENT, PLAIN, HYBRID = 0, 1, 2  # what the teacher says at a token: nothing, ranks, or ids and ranks
 
 
-def prepare(
-    config: DistillConfig, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row], folder: Path
-) -> Lesson:
-    """The teacher's scores over its own tokens of these examples, and how the student's `rows` learn from them.
+def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal:
+    """Score the examples with the teacher over its own tokens, and align these with the student's rows.
 
     An example that cannot be aligned, or is too long for the teacher, is learned from its own tokens alone, and
-    counted. Raises UserError for a teacher of the student's vocabulary, or where no example is left to the teacher.
+    counted. Raises UserError for a teacher of the student's vocabulary, or if no example is left to the teacher.
     """
-    name = str(config.teacher)
-    weights = find_weights(name)
-    other = AutoTokenizer.from_pretrained(weights)
-    if vocabulary_hash(tokenizer) == vocabulary_hash(other):
+    (teacher,) = data.teachers
+    tokenizer, rows, name = data.student.tokenizer, data.rows, teacher.name
+    other = AutoTokenizer.from_pretrained(teacher.folder)
+    if hash_vocabulary(tokenizer) == hash_vocabulary(other):
         raise UserError(f"the teacher {name} has the student's own vocabulary: take --method logits, which tells more")
     if other.chat_template is None:
         say(f"{name} has no chat template: it reads the messages one after another, with an empty line between")
-    shape = AutoConfig.from_pretrained(weights).get_text_config()
-    limit = int(shape.max_position_embeddings)
+    settings = AutoConfig.from_pretrained(teacher.folder).get_text_config()
+    limit = int(settings.max_position_embeddings)
     pieces = token_bytes(tokenizer), token_bytes(other)
-    theirs: list[Row] = []
-    aligned: list[list[Span]] = []
-    for example, row in zip(examples, rows, strict=True):
-        asked = teacher_row(example, other, name)
-        found = align(targets(row), targets(asked), pieces, example.written)
-        silent = found is None or len(asked["input_ids"]) > limit
-        theirs.append({"input_ids": asked["input_ids"][:1], "labels": [IGNORED]} if silent else asked)
-        aligned.append([] if silent or found is None else found)
-    told = sum(map(bool, aligned))
-    if not told:
-        raise UserError(f"no example can be learned from {name}: its tokenizer or the student's changes their text, or "
-                        f"they are longer than its {limit} tokens; take another teacher, or --method sft")  # fmt: skip
-    if told < len(rows):
-        say(f"{len(rows) - told} examples cannot be aligned with {name}: learned from their own tokens alone")
-    counts = [(span.a_end - span.a, span.b_end - span.b) for each in aligned for span in each]
-    single = sum(count == (1, 1) for count in counts)
-    say(f"{len(counts)} spans, {100 * single / len(counts):.0f} % of them one token on both sides")
+    theirs, aligned = align_rows(data, other, name, pieces, limit)
+    count = sum(map(bool, aligned))
+    if not count:
+        raise UserError(
+            f"no example can be learned from {name}: its tokenizer or the student's changes their text, or "
+            f"they are longer than its {limit} tokens; take another teacher, or --method sft"
+        )
+    if count < len(rows):
+        say(f"{len(rows) - count} examples cannot be aligned with {name}: learned from their own tokens alone")
+    sizes = [(span.a_end - span.a, span.b_end - span.b) for each in aligned for span in each]
+    single = sum(size == (1, 1) for size in sizes)
+    say(f"{len(sizes)} spans, {100 * single / len(sizes):.0f} % of them one token on both sides")
     ours: Ids | None = None
-    if config.uld == "hybrid":
+    if stage.config.uld == "hybrid":
         same = equal_tokens(*pieces, (set(tokenizer.all_special_ids), set(other.all_special_ids)))
         last = {asked["labels"][-1]: row["labels"][-1] for asked, row in zip(theirs, rows, strict=True)}
         last.pop(IGNORED, None)
-        ours = np.full(int(shape.vocab_size), -1)
+        ours = np.full(int(settings.vocab_size), -1)
         for theirs_id, our_id in (same | last).items():
             if theirs_id < len(ours):  # a tokenizer may know more than its model
                 ours[theirs_id] = our_id
-    scores = teacher_scores(name, theirs, folder, config.top_k)
-    facts = {"spans": len(counts), "spans_of_one_token": single, "teacher_nll": round(-float(scores.target.mean()), 4)}
-    collator = Collator(scores, theirs, aligned, tokenizer.pad_token_id, ours)
-    return Lesson(batch_loss(config, ours), collator, facts)
+    scores = teacher_scores(teacher, theirs, folder, stage.config.top_k)
+    facts = {"spans": len(sizes), "spans_of_one_token": single, "teacher_nll": round(-float(scores.target.mean()), 4)}
+    collator = SpanCollator(scores, theirs, aligned, tokenizer.pad_token_id, ours)
+    return TeacherSignal(batch_loss(loss_options(stage), ours), collator, facts)
+
+
+def align_rows(
+    data: TrainingData, tokenizer: Any, name: str, pieces: tuple[list[bytes], list[bytes]], limit: int
+) -> tuple[list[Row], list[list[Span]]]:
+    """The teacher's row of each example, and its spans with the student's row. Where there are none, because the texts
+    differ or the teacher's row is longer than `limit`, its row has no target."""
+    theirs: list[Row] = []
+    aligned: list[list[Span]] = []
+    for example, row in zip(data.examples, data.rows, strict=True):
+        asked = teacher_row(example, tokenizer, name)
+        found = align_targets(target_tokens(row), target_tokens(asked), pieces, example.written)
+        silent = found is None or len(asked["input_ids"]) > limit
+        theirs.append({"input_ids": asked["input_ids"][:1], "labels": [IGNORED]} if silent else asked)
+        aligned.append([] if silent or found is None else found)
+    return theirs, aligned
 
 
 def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
@@ -130,12 +137,7 @@ def turn_end(tokenizer: Any, prompt: Sequence[Message], target: str, *, default:
     return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else default
 
 
-def targets(row: Row) -> list[int]:
-    """The target tokens of a row, the end of turn included."""
-    return [label for label in row["labels"] if label != IGNORED]
-
-
-def align(
+def align_targets(
     ours: Sequence[int], theirs: Sequence[int], pieces: tuple[list[bytes], list[bytes]], text: str
 ) -> list[Span] | None:
     """The spans of two tokenised targets, the pair of end tokens last; None where one does not write the text."""
@@ -145,7 +147,7 @@ def align(
     return [*spans(mine, other), Span(len(mine), len(mine) + 1, len(other), len(other) + 1)]
 
 
-class Collator:
+class SpanCollator:
     """Right-padded rows, and what the teacher says of the batch's N target tokens, laid out in M places so that no
     chunk of `size` cuts a span: `take` [M] is a token's number among the N, -1 at places that stay free; `back` [M]
     how many places ago its span began; `kind` [M] what the teacher says there; `rank_p` [M, K] its probabilities,
@@ -159,13 +161,13 @@ class Collator:
         self, scores: Scores, asked: Sequence[Row], aligned: Sequence[list[Span]], pad: int, ours: Ids | None = None
     ) -> None:
         self.scores, self.aligned, self.pad, self.ours = scores, aligned, pad, ours
-        self.targets = [np.array(targets(row)) for row in asked]
+        self.targets = [np.array(target_tokens(row)) for row in asked]
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         lengths: list[int] = []
         parts = []
         for row in rows:
-            found, learned = self.aligned[row["row"]], targets(row)
+            found, learned = self.aligned[row["row"]], target_tokens(row)
             lengths += [span.a_end - span.a for span in found] or [1] * len(learned)
             parts.append(self.known(row["row"], found, np.array(learned)))
         size = max(CHUNK, *lengths)
@@ -177,7 +179,7 @@ class Collator:
             take[place : place + length] = np.arange(token, token + length)
             back[place : place + length] = np.arange(length)
             token += length
-        batch = {**padded(rows, self.pad), "size": torch.tensor([size])}
+        batch = {**pad_rows(rows, self.pad), "size": torch.tensor([size])}
         batch |= {"take": torch.from_numpy(take), "back": torch.from_numpy(back)}
         for name, fields in zip(FIELDS[: len(parts[0])], zip(*parts, strict=True), strict=True):
             values = np.concatenate(fields)
@@ -214,8 +216,8 @@ def falling(p: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return -np.sort(-p, axis=-1)
 
 
-def batch_loss(config: DistillConfig, ours: Ids | None = None) -> BatchLoss:
-    """The loss of a batch that `Collator` gave, with the same `ours`."""
+def batch_loss(options: LossOptions, ours: Ids | None = None) -> BatchLoss:
+    """The loss of a batch that `SpanCollator` gave, with the same `ours`."""
     names = ["back", *FIELDS[: 2 if ours is None else 4]]
 
     def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
@@ -226,16 +228,15 @@ def batch_loss(config: DistillConfig, ours: Ids | None = None) -> BatchLoss:
         real = inputs["take"] >= 0
         take = inputs["take"].clamp_min(0)
         aligned = labels[take], real, *(inputs[name] for name in names)
-        measure = token_loss(config, terms, shared)
-        return losses.chunked(measure, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
+        each = token_loss(options, terms, shared)
+        return losses.chunked(each, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
 
     return loss
 
 
-def token_loss(config: DistillConfig, terms: Terms, shared_V: Tensor | None = None) -> Callable[..., Tensor]:
+def token_loss(options: LossOptions, terms: Terms, shared_V: Tensor | None = None) -> Callable[..., Tensor]:
     """The loss of each token of a chunk of whole spans from the student's logits [C, V]; a span's stands at its first.
     `shared_V` says which tokens the teacher has, too (hybrid). The terms' sums are added to `terms`."""
-    measure = losses.divergence(config.divergence or "forward", beta=config.beta, alpha=config.alpha)
 
     def loss(
         logits_CV: Tensor, labels: Tensor, real: Tensor, back: Tensor, kind: Tensor, p_CK: Tensor, *match: Tensor
@@ -248,19 +249,19 @@ def token_loss(config: DistillConfig, terms: Terms, shared_V: Tensor | None = No
         total = torch.zeros_like(own)
         plain = (kind == PLAIN).nonzero()[:, 0]
         q = log_q[plain].exp().scatter(-1, labels[plain, None], chain[plain, None].exp())
-        apart = uld(p_CK[plain], q, config.rest)
+        apart = uld(p_CK[plain], q, options.rest)
         terms["nll"].append(nll.detach().sum())
         terms["uld"].append(apart.detach().sum())
         total = total.index_add(0, plain, apart)
         if shared_V is not None:
             ids, log_p = match
             both = (kind == HYBRID).nonzero()[:, 0]
-            by_id = measure(*losses.on_top_k(log_p[both], ids[both], log_q[both], config.rest))
+            by_id = options.divergence(*losses.on_top_k(log_p[both], ids[both], log_q[both], options.rest))
             others = ranked_known(p_CK[both], log_q[both].exp().masked_fill(shared_V, 0.0))
             terms["divergence"].append(by_id.detach().sum())
             terms["uld"].append(others.detach().sum())
             total = total.index_add(0, both, by_id + others)
-        return config.nll * nll + (1.0 - config.nll) * total
+        return options.nll * nll + (1.0 - options.nll) * total
 
     return loss
 

@@ -1,8 +1,8 @@
-"""`--method on-policy`: the student writes, a fine-tuned teacher judges each token (GKD, arXiv 2306.13649, section 3).
+"""`--method on-policy`: the student writes, a teacher judges each token (GKD, arXiv 2306.13649, section 3).
 
-The loss is the generalised JSD between the two models' next-token distributions over what the student wrote; reverse KL
-by default. It is TRL's DistillationTrainer, whole: generation, loss and loop. It needs a student that already writes
-something sensible (`--method sft,on-policy` trains one first) and a teacher of the same vocabulary.
+The loss is the generalised JSD between the two models' next-token distributions over the student's own rollouts,
+reverse KL by default. Generation, loss and loop are TRL's DistillationTrainer. The student must already write something
+sensible (`--method sft,on-policy` trains one first), and the teacher must have its vocabulary.
 """
 
 from __future__ import annotations
@@ -10,31 +10,45 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentkd.config import DistillConfig
 from agentkd.distill.data.forms import Example
+from agentkd.distill.data.teacher_scores import load_teacher
+from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
+from agentkd.distill.health import guarded
+from agentkd.distill.lessons.signal import TeacherSignal
+from agentkd.distill.resolve import Stage
 
 
-def prompts(examples: Sequence[Example]) -> list[dict[str, Any]]:
+def make_inputs(stage: Stage, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row]) -> Inputs:
+    """Each distinct prompt once. In memory there are its tokens and those of a rollout."""
+    prompts = {example.prompt: row["labels"].count(IGNORED) for example, row in zip(examples, rows, strict=True)}
+    return Inputs(make_prompts(examples), [tokens + stage.config.rollout_tokens for tokens in prompts.values()])
+
+
+def make_prompts(examples: Sequence[Example]) -> list[dict[str, Any]]:
     """Each distinct prompt once: a text, or a chat that ends with the user's turn."""
     texts = dict.fromkeys(example.prompt for example in examples)
     return [{"prompt": text if isinstance(text, str) else [turn.model_dump() for turn in text]} for text in texts]
 
 
-def on_policy_trainer(config: DistillConfig, shared: Mapping[str, Any], **parts: Any) -> Any:
-    """TRL's DistillationTrainer over `prompts`; `parts` holds `teacher_model`."""
+def make_trainer(
+    stage: Stage,
+    data: TrainingData,
+    arguments: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    signal: TeacherSignal | None,
+) -> Any:
+    """TRL's DistillationTrainer over the prompts, with the teacher in memory."""
     from trl import DistillationConfig, DistillationTrainer
 
-    from agentkd.distill.health import guarded
-
     # TRL's beta: 0 is forward KL, 1 is reverse KL
-    beta = {"forward": 0.0, "reverse": 1.0, "jsd": config.beta}[str(config.divergence)]
-    tokenizer = parts["processing_class"]
-    tokenizer.padding_side = "left"
-    arguments = DistillationConfig(
-        **shared,
+    beta = {"forward": 0.0, "reverse": 1.0, "jsd": stage.config.beta}[stage.divergence]
+    data.student.tokenizer.padding_side = "left"
+    settings = DistillationConfig(
+        **arguments,
         beta=beta,
-        temperature=config.rollout_temperature,
-        max_completion_length=config.rollout_tokens,
+        temperature=stage.config.rollout_temperature,
+        max_completion_length=stage.config.rollout_tokens,
         shuffle_dataset=True,
     )
-    return guarded(DistillationTrainer)(args=arguments, **parts)
+    teacher = load_teacher(data.teachers[0])
+    return guarded(DistillationTrainer)(args=settings, teacher_model=teacher, **parts)

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from agentkd.config import DistillConfig
 from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
@@ -29,10 +29,9 @@ KEY = 4  # first cells of a row: task, split, n, seed
 _DATASETS = {"webqsp": "rmanluo/RoG-webqsp", "cwq": "rmanluo/RoG-cwq"}
 
 
-def write_card(
-    out: Path, config: DistillConfig, source: Mapping[str, Any], dataset: Dataset, metrics: Mapping[str, Any]
-) -> None:
-    """Write README.md, the card that the hub shows, into the student directory. `source` is the run's config."""
+def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> None:
+    """Write README.md, the card that the hub shows, into the student directory."""
+    config, source = stage.config, stage.source
     base, weights_licence = base_model(config.student), weights_licence_of(config.student)
     front: dict[str, Any] = {
         "base_model": base,
@@ -43,12 +42,12 @@ def write_card(
         "tags": ["agentkd", "knowledge-distillation", "question-answering", "kbqa"],
         "datasets": [_DATASETS[source["task"]]] if source["task"] in _DATASETS and not source.get("data") else None,
     }
-    run = Path(str(config.traces)) / "metrics.json"
+    run = stage.traces / "metrics.json"
     last = {name: metrics[name][-1] for name in ("nll", "divergence") if metrics.get(name)}
     text = render(
         "card",
         front=yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip(),
-        title=out.resolve().name,
+        title=stage.out.resolve().name,
         config=config,
         source={"retriever": None, "hash_data": None, "hash_kb": None, "hash_prompts": None, **source},
         counts=json.loads(run.read_text()) if run.is_file() else None,
@@ -62,7 +61,7 @@ def write_card(
         data_licence=licence(source["task"]),
         results=section([]),
     )
-    write_atomically(out / "README.md", text + "\n")
+    write_atomically(stage.out / "README.md", text + "\n")
 
 
 def base_model(student: str) -> str | None:

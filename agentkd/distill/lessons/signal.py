@@ -1,0 +1,89 @@
+"""The result of a scoring pass: a loss over a batch, the collator that feeds it, and a trainer with that loss."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from agentkd.distill import losses
+from agentkd.distill.data.tokens import IGNORED
+from agentkd.distill.resolve import Stage
+
+Terms = dict[str, list[Tensor]]
+BatchLoss = Callable[[Tensor, Tensor, Tensor, dict[str, Tensor], Terms], Tensor]
+"""Gives a batch's summed loss from hidden states [N, D], head [V, D] and labels [N] of its N target tokens, and the
+collator's batch. It adds the sums of the loss's terms to the last argument."""
+
+
+class TeacherSignal(NamedTuple):
+    """What teachers say about the training rows: the loss that learns it, the collator that feeds the loss, and facts
+    for metrics.json."""
+
+    loss: BatchLoss
+    collator: Any
+    facts: dict[str, Any]
+
+
+class LossOptions(NamedTuple):
+    """How the loss of a token is put together: nll x NLL(trace) + (1 - nll) x divergence(teacher, student), where
+    `rest` says what becomes of the teacher's mass beyond its top K."""
+
+    divergence: losses.Divergence
+    rest: str
+    nll: float
+
+
+def loss_options(stage: Stage) -> LossOptions:
+    """The options of a stage's loss."""
+    config = stage.config
+    divergence = losses.divergence(stage.divergence, beta=config.beta, alpha=config.alpha)
+    return LossOptions(divergence, config.rest, config.nll)
+
+
+def with_batch_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
+    """The trainer class with this loss. It logs each term as a mean per target token."""
+
+    class Trainer(trainer):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            self.terms: dict[str, float] = defaultdict(float)
+            super().__init__(*args, **options)
+
+        def compute_loss(
+            self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            # Through the wrapped model's own forward, or DDP would not share gradients; of its logits the last alone.
+            states = model(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                output_hidden_states=True,
+                logits_to_keep=1,
+                use_cache=False,
+            )
+            targets = inputs["labels"][:, 1:]
+            learned = targets != IGNORED
+            hidden = states.hidden_states[-1][:, :-1][learned]
+            sums: Terms = defaultdict(list)
+            head = self.accelerator.unwrap_model(model).get_output_embeddings().weight
+            total = batch_loss(hidden, head, targets[learned], inputs, sums)
+            for name, parts in {**sums, "tokens": [torch.tensor(float(len(hidden)))]}.items():
+                self.terms[name] += float(torch.stack(parts).sum())
+            loss = total / (len(hidden) if num_items_in_batch is None else num_items_in_batch)
+            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes  # the count is of all processes, and DDP takes the mean
+            return (loss, states) if return_outputs else loss
+
+        def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+            if self.terms:  # sums of this process since the last step
+                names = sorted(self.terms)
+                sums = torch.tensor([self.terms[name] for name in names], device=self.args.device)
+                total = dict(zip(names, self.accelerator.reduce(sums, "sum").tolist(), strict=True))
+                tokens = total.pop("tokens")
+                logs |= {name: value / tokens for name, value in total.items()}
+                self.terms.clear()
+            super().log(logs, *args, **options)
+
+    return Trainer

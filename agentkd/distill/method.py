@@ -1,0 +1,101 @@
+"""The methods of `distill --method`, one record each: what a method needs, its defaults, and where its code is.
+
+A new method is one file in `lessons/` and one entry in `METHODS`. Code is named as "module.function" of `lessons/` and
+imported when it is needed, so that reading this table loads no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, NamedTuple
+
+DivergenceName = Literal["forward", "reverse", "jsd", "skew", "skew-reverse"]
+
+
+class Refusal(NamedTuple):
+    """Values of an option that a method cannot work with. `reason` may contain `{value}`."""
+
+    option: str
+    values: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train a student. The three code fields name functions of these signatures:
+
+    - `inputs(stage, tokenizer, examples, rows) -> Inputs`: what the method's trainer is fed
+    - `signal(stage, data, folder) -> TeacherSignal`: what the teachers say about the rows, and the loss that learns it
+    - `trainer(stage, data, arguments, parts, signal) -> Trainer`: a trainer with checks of its health
+    """
+
+    needs_teacher: str | None = None  # what `teacher=` must name; None for a method without a teacher
+    several_teachers: bool = False  # `teacher=` is a comma-separated list
+    same_vocabulary: bool = False  # every teacher must have the student's vocabulary
+    teacher_in_memory: bool = False  # the teacher stays loaded while the student trains
+    refuses: tuple[Refusal, ...] = ()
+    epochs: float = 3.0
+    lr: float = 2e-4
+    divergence: DivergenceName = "forward"
+    inputs: str = "sft.make_inputs"
+    signal: str | None = None  # None for a method without a scoring pass
+    trainer: str = "sft.make_trainer"
+    drops_last: bool = False  # the trainer skips an epoch's last step if it is not full
+    terms: tuple[str, ...] = ()  # what the trainer logs at each step besides the loss
+
+
+METHODS: dict[str, Method] = {
+    "sft": Method(),
+    "logits": Method(
+        needs_teacher="a larger model of the student's vocabulary",
+        same_vocabulary=True,
+        signal="logits.make_signal",
+        terms=("nll", "divergence"),
+    ),
+    "on-policy": Method(
+        needs_teacher="a larger model of the student's vocabulary",
+        same_vocabulary=True,
+        teacher_in_memory=True,
+        refuses=(
+            Refusal(
+                "divergence",
+                ("skew", "skew-reverse"),
+                "measures forward, reverse or jsd, not divergence={value}",
+            ),
+        ),
+        epochs=1.0,
+        lr=2e-5,
+        divergence="reverse",
+        inputs="on_policy.make_inputs",
+        trainer="on_policy.make_trainer",
+        drops_last=True,
+        terms=("completions/mean_length",),
+    ),
+    "preference": Method(
+        epochs=1.0,
+        lr=2e-5,
+        inputs="preference.make_inputs",
+        trainer="preference.make_trainer",
+        terms=("rewards/margins", "rewards/accuracies"),
+    ),
+    "cross-tokenizer": Method(
+        needs_teacher="a model of another vocabulary",
+        refuses=(Refusal("form", ("dialogue",), "aligns one target, not the turns of a dialogue: form=one-call"),),
+        signal="cross_tokenizer.make_signal",
+        terms=("nll", "divergence", "uld"),
+    ),
+    "multi-teacher": Method(
+        needs_teacher="several models of the student's vocabulary, separated by commas",
+        several_teachers=True,
+        same_vocabulary=True,
+        signal="multi_teacher.make_signal",
+        terms=("nll", "divergence"),
+    ),
+}
+
+
+def load_function(name: str) -> Any:
+    """Import the function that a method names as "module.function"."""
+    module, _, function = name.partition(".")
+    return getattr(import_module(f"agentkd.distill.lessons.{module}"), function)

@@ -1,0 +1,57 @@
+"""Turn a dataset into what a stage trains on, and check it before anything is written: student, teachers, token ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import compress
+
+from agentkd.distill.checkpoints import keep_memory
+from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.data.tokens import TrainingData, tokenise
+from agentkd.distill.method import load_function
+from agentkd.distill.resolve import Stage
+from agentkd.distill.student import Model, find_model
+from agentkd.errors import UserError
+from agentkd.runs.progress import say
+
+
+def find_teachers(stage: Stage) -> tuple[Model, ...]:
+    """The stage's teachers with their folders."""
+    return tuple(find_model(name) for name in stage.teachers)
+
+
+def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
+    """Open the student, tokenise for it and make the method's inputs. Raises UserError where something is wrong with
+    student, teachers or examples."""
+    keep_memory()  # before torch allocates its first block
+    try:
+        import datasets.utils.logging
+        import transformers
+        import trl  # noqa: F401  the heaviest, and the one that is most often missing
+    except ImportError as error:
+        raise UserError(f"distill needs {error.name}: pip install 'agentkd[train]'") from None
+    from agentkd.distill.data.teacher_scores import check_vocabularies
+    from agentkd.distill.student import open_student
+
+    datasets.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    student = open_student(stage.student)
+    limit = stage.config.max_length or int(student.settings.get_text_config().max_position_embeddings)
+    every = [tokenise(example, student.tokenizer) for example in dataset.examples]
+    fits = [len(row["input_ids"]) <= limit for row in every]
+    rows, examples = list(compress(every, fits)), list(compress(dataset.examples, fits))
+    if not rows:
+        raise UserError(f"all {len(every)} examples are longer than {limit} tokens: raise max_length=…")
+    if len(rows) < len(every):
+        say(f"{len(every) - len(rows)} examples are longer than {limit} tokens and were left out")
+    if stage.method.signal and os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise UserError(
+            f"--method {stage.config.method} does not run on DeepSpeed: launch it with recipes/accelerate/fsdp2.yaml"
+        )
+    if stage.method.same_vocabulary:
+        for name, folder in teachers:
+            check_vocabularies(student.tokenizer, transformers.AutoTokenizer.from_pretrained(folder), name)
+    make_inputs = load_function(stage.method.inputs)
+    return TrainingData(student, tuple(teachers), examples, rows, make_inputs(stage, student.tokenizer, examples, rows))

@@ -1,0 +1,122 @@
+"""Fill in what the user left open, once: a DistillConfig becomes one frozen `Stage` per method.
+
+All that follows (prepare, plan, check, train, publish) takes a Stage and decides nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from agentkd.config import DistillConfig, slug, task_label
+from agentkd.distill.method import METHODS, DivergenceName, Method
+from agentkd.errors import UserError
+from agentkd.runs.progress import say
+from agentkd.runs.read import find_newest_run, is_complete, read_config
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One method of a run with every choice made.
+
+    `student` and `teachers` are model names, not folders: the student of a later stage is the output of the one before
+    and does not exist yet. `config` holds the same choices as config.yaml records them, and the method's own options,
+    which always have a value.
+    """
+
+    config: DistillConfig
+    source: Mapping[str, Any]  # config of the run that the traces come from
+    method: Method
+    traces: Path
+    student: str
+    teachers: tuple[str, ...]
+    out: Path
+    epochs: float
+    lr: float
+    batch: int
+    divergence: DivergenceName
+
+    def with_changes(self, **changes: Any) -> Stage:
+        """The same stage with other values of options."""
+        own = {field.name for field in fields(self)}
+        mine = {name: value for name, value in changes.items() if name in own}
+        return replace(self, config=self.config.model_copy(update=changes), **mine)
+
+
+def resolve_run(config: DistillConfig) -> list[Stage]:
+    """The stages of a `distill` command. Raises UserError for an unknown method, missing traces and options that do
+    not fit."""
+    methods = config.method.split(",")
+    if unknown := [method for method in methods if method not in METHODS]:
+        raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(METHODS)}")
+    traces = Path(config.traces) if config.traces else find_newest_run(Path("runs"))
+    source = read_config(traces)
+    if not is_complete(traces):
+        say(f"{traces} is not complete: training on what it has")
+    out = config.out or f"students/{slug(task_label(source['task']))}-{'-'.join(methods)}"
+    return resolve_stages(config.model_copy(update={"traces": str(traces), "out": out}), source)
+
+
+def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Stage]:
+    """One stage per method of a config that names traces and out. Raises UserError for options that do not fit."""
+    stages: list[Stage] = []
+    methods = config.method.split(",")
+    for number, name in enumerate(methods):
+        method = METHODS[name]
+        last = number == len(methods) - 1
+        out = Path(str(config.out)) if last else Path(str(config.out)) / "stages" / f"{number + 1}-{name}"
+        epochs = value_for_stage(config.epochs, number, len(methods), "epochs") or method.epochs
+        lr = value_for_stage(config.lr, number, len(methods), "lr") or method.lr
+        batch = config.batch or (16 if config.form == "path" else 4)
+        divergence = config.divergence or method.divergence
+        refuse_options(config, name, divergence)
+        named = str(config.teacher).split(",") if method.several_teachers else [str(config.teacher)]
+        recorded = config.model_copy(
+            update={
+                "method": name,
+                "student": stages[-1].config.out if stages else config.student,
+                "layers": None if stages else config.layers,
+                "teacher": config.teacher if method.needs_teacher else None,
+                "out": config.out if last else str(out),
+                "epochs": (epochs,),
+                "lr": (lr,),
+                "batch": batch,
+                "divergence": divergence,
+            }
+        )
+        stages.append(
+            Stage(
+                config=recorded,
+                source=source,
+                method=method,
+                traces=Path(str(config.traces)),
+                student=recorded.student,
+                teachers=tuple(spec.strip() for spec in named if spec.strip()) if method.needs_teacher else (),
+                out=out,
+                epochs=epochs,
+                lr=lr,
+                batch=batch,
+                divergence=divergence,
+            )
+        )
+    return stages
+
+
+def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
+    """Raise UserError where a method lacks its teacher, or cannot work with an option's value."""
+    method = METHODS[name]
+    if method.needs_teacher and not (config.teacher or "").strip(" ,"):
+        raise UserError(f"--method {name} needs teacher=MODEL: {method.needs_teacher}")
+    values = {"form": config.form, "divergence": divergence}
+    for option, refused, reason in method.refuses:
+        if values[option] in refused:
+            raise UserError(f"--method {name} {reason.format(value=values[option])}")
+
+
+def value_for_stage(values: tuple[float, ...] | None, number: int, stages: int, name: str) -> float | None:
+    """A stage's value of a per-stage option: the only one given, or the one in its place; None where none was."""
+    if values is not None and len(values) not in (1, stages):
+        raise UserError(f"{name} has {len(values)} values for {stages} methods: give one, or one for each")
+    return values[min(number, len(values) - 1)] if values else None

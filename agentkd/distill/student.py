@@ -1,0 +1,157 @@
+"""Open a student and check it, load its weights, keep fewer of its layers.
+
+Which layers to keep follows what most depth-pruning papers found to be a strong and simple start before distillation:
+the first, the last, and evenly between (Sanh et al., DistilBERT, arXiv 1910.01108, section 3, every second one;
+Muralidharan et al., Minitron, arXiv 2407.14679, section 2.3, compares other choices).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agentkd.distill import processes
+from agentkd.errors import UserError
+from agentkd.models import find_weights
+from agentkd.runs.progress import say
+
+
+class Model(NamedTuple):
+    """A model by the name that the user gave, and the folder of its weights."""
+
+    name: str
+    folder: Path
+
+
+class Student(NamedTuple):
+    """A student before its weights are loaded. `settings` is the content of config.json."""
+
+    name: str
+    folder: Path
+    settings: Any
+    tokenizer: Any
+
+
+def find_model(name: str) -> Model:
+    """Find a model's weights. Rank 0 goes first, so that they are downloaded or unpacked once."""
+    if processes.world_size() > 1:
+        processes.on_rank_0(lambda: find_weights(name) and None)
+    return Model(name, find_weights(name))
+
+
+def open_student(name: str) -> Student:
+    """Find and check a student. Raises UserError for a model that is no decoder, whose parts do not fit together, or
+    whose config or tokenizer cannot be read."""
+    from transformers import AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
+    folder = find_model(name).folder
+    settings = open_config(folder)
+    kinds = settings.architectures or [CAUSAL.get(settings.model_type, settings.model_type)]
+    if settings.is_encoder_decoder or kinds[0] not in set(CAUSAL.values()):
+        raise UserError(
+            f"the student {name} is a {kinds[0]}, not a causal language model: choose one whose config.json names a "
+            f"…ForCausalLM"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:
+        raise UserError(f"cannot read the tokenizer in {folder} ({first_line(error)}): save or copy it again") from None
+    embedded = int(settings.get_text_config().vocab_size)
+    if len(tokenizer) > embedded:
+        raise UserError(
+            f"the student {name} has a tokenizer of {len(tokenizer):,} tokens and an embedding of {embedded:,}: "
+            f"take the tokenizer it was saved with, or resize_token_embeddings({len(tokenizer)}) and save it again"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Student(name, folder, settings, tokenizer)
+
+
+def open_config(folder: Path) -> Any:
+    """Read a model's config.json. Raises UserError if it cannot be read."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except Exception as error:  # transformers passes on errors of json, huggingface_hub and its own
+        raise UserError(
+            f"cannot read {folder}/config.json ({first_line(error)}): save or copy the model again"
+        ) from None
+
+
+def make_skeleton(settings: Any, layers: int | None = None) -> Any:
+    """Build the model without weights, on torch's meta device: it has sizes and takes no memory."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings)
+    if layers:
+        prune_layers(model, layers)
+    return model
+
+
+def load_model(student: Student, layers: int | None) -> Any:
+    """Load the weights in float32, with `layers` of the layers. Raises UserError if weights and config do not agree:
+    transformers would fill what is missing with noise."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    remedy = "save or copy the model again"
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            student.folder, dtype=torch.float32, output_loading_info=True
+        )
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"the weights of {student.name} do not fit its config.json ({first_line(error)}): {remedy}"
+        ) from None
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(
+            f"the weights of {student.name} lack {missing[0]!r}"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: {remedy}"
+        )
+    if layers:
+        say(f"layers {', '.join(map(str, prune_layers(model, layers)))} of {student.name}")
+    return model
+
+
+def choose_layers(total: int, wanted: int) -> list[int]:
+    """Choose `wanted` of `total` layer numbers, with the first and the last. Raises UserError for more than there are.
+
+    >>> choose_layers(30, 4)
+    [0, 10, 19, 29]
+    """
+    if not 1 <= wanted <= total:
+        raise UserError(f"layers is {wanted}: the student has {total}, choose from 1 to that")
+    if wanted == 1:
+        return [0]
+    return [round(number * (total - 1) / (wanted - 1)) for number in range(wanted)]
+
+
+def prune_layers(model: Any, wanted: int) -> list[int]:
+    """Keep `wanted` layers of a decoder, in place, and return their numbers. Raises UserError for a model without a
+    plain list of layers."""
+    from torch.nn import ModuleList
+
+    backbone, config = model.base_model, model.config
+    layers = getattr(backbone, "layers", None)
+    if not isinstance(layers, ModuleList) or len(layers) != config.num_hidden_layers:
+        raise UserError(f"{type(model).__name__} has no plain list of layers: layers=N cannot prune it")
+    kept = choose_layers(len(layers), wanted)
+    backbone.layers = ModuleList(layers[number] for number in kept)
+    for number, layer in enumerate(backbone.layers):
+        for module in layer.modules():  # attention finds its cache by this number
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = number
+    config.num_hidden_layers = wanted
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[number] for number in kept]
+    return kept
+
+
+def first_line(error: Exception) -> str:
+    """The first non-empty line of another library's error, at most 160 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:160]

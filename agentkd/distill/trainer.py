@@ -1,0 +1,82 @@
+"""A stage's trainer: TRL's, with the arguments that all methods share, and the method's own loss and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.distill import processes
+from agentkd.distill.data.tokens import TrainingData
+from agentkd.distill.method import load_function
+from agentkd.distill.resolve import Stage
+
+if TYPE_CHECKING:
+    from agentkd.distill.lessons.signal import TeacherSignal
+
+
+def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal | None:
+    """What the method's teachers say about these rows (scored now, continued, or read from `folder`), and the loss that
+    learns it; None for a method without a scoring pass. Rank 0 scores, the others wait and read."""
+    if stage.method.signal is None:
+        return None
+    make = load_function(stage.method.signal)
+    if processes.world_size() > 1:
+        processes.on_rank_0(lambda: make(stage, data, folder) and None)
+    signal: TeacherSignal = make(stage, data, folder)
+    return signal
+
+
+def make_trainer(
+    stage: Stage,
+    data: TrainingData,
+    model: Any,
+    folder: Path,
+    signal: TeacherSignal | None = None,
+    *,
+    max_steps: int = -1,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """The method's trainer. It writes checkpoints under `folder`."""
+    import torch
+    from datasets import Dataset as Table
+    from transformers import PrinterCallback
+
+    config, inputs = stage.config, data.inputs.rows
+    batch = min(stage.batch, len(inputs))
+    examples_a_step = batch * config.accumulate * processes.world_size()
+    arguments: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": stage.epochs,
+        "max_steps": max_steps,
+        "learning_rate": stage.lr,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": max(1, len(inputs) // examples_a_step // 4),
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": config.accumulate,
+        "seed": config.seed,
+        "bf16": config.half,
+        "activation_checkpointing": config.grad_checkpointing,
+        "save_strategy": "steps",
+        "save_steps": 10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
+        "save_total_limit": 1,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would show the last loss in place of one that is no number
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    parts: dict[str, Any] = {
+        "model": model,
+        "train_dataset": Table.from_list(inputs),
+        "processing_class": data.student.tokenizer,
+        "callbacks": list(callbacks),
+    }
+    if config.lora:
+        from agentkd.distill.lora import adapters
+
+        parts["peft_config"] = adapters(config.lora)
+    trainer = load_function(stage.method.trainer)(stage, data, arguments, parts, signal)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
