@@ -83,7 +83,7 @@ async def _generate(world: TaskWorld, run: RunDirectory, missing: Sequence[tuple
 
 async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[Question]) -> None:
     """Collect one more sample, hinted by gold, for each question that has gold and no verified trace."""
-    from agentkd.agents.rationalise import Rationalise
+    from agentkd.agents.rationalise import Rationaliser
 
     gold = {name: item.answers for name, item in world.task.gold(str(world.config.split)).items()}
     proven = verified_ids(run.path)
@@ -91,7 +91,7 @@ async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[
     missing = [(question, sample) for question, sample in unproven if (question.id, sample) not in run.done]
     if missing:
         model = NoTeacher()
-        agent = Rationalise(world.context(model), gold)
+        agent = Rationaliser(world.context(model), gold)
         await collect_traces(world, run, agent, model, missing, label="rationalised", concurrency=1)
 
 

@@ -1,14 +1,14 @@
 """The ladder of checks that makes a trace verified.
 
-Cheapest first; a verdict names the highest rung that was passed:
+The cheapest check comes first, and a verdict names the highest rung that was passed:
 
-    endpoint   every answer stands at the end of the step's evidence, which starts at the topic or at a proven answer
+    endpoint   every answer is at the end of the step's evidence, which starts at the topic or at a proven answer
     chain      facts of the KB lead from the topic entity to every answer
     complete   the answers are the full endpoint set of that chain
-    judge      (`judge=true`) a model, shown question and facts alone, says that they mean what was asked
-    gold       (where gold exists; joined by `generate` after the trace is closed) an answer is a strict hit
+    judge      (`judge=true`) a model, shown only question and facts, says that they mean what was asked
+    gold       (where gold exists; joined by `answering` after the trace is closed) an answer is a strict hit
 
-Nothing here sees a gold answer but `join_gold`, which is handed a closed draft.
+Only `join_gold` sees a gold answer, and it gets a closed draft.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentkd.retrievers.joins import Join, endpoints
 from agentkd.retrievers.kb import Path
 from agentkd.trace import Draft, Triple, Verdict
 
-SEARCHED_HOPS = 2  # how far a chain is looked for when the agent names none (rag)
+SEARCHED_HOPS = 2  # the longest chain that is searched for an agent that names none (rag)
 
 
 def check_step(
@@ -36,8 +36,10 @@ def check_step(
     evidence: Iterable[Triple],
     constraint: Constraint | None = None,
 ) -> Verdict:
-    """Rung `endpoint`: each piece of evidence is a KB fact, it touches the start (of joins: each), and every answer
-    ends it."""
+    """Check rung `endpoint` of a step.
+
+    Each piece of evidence is a KB fact, the evidence touches a start (with joins: each topic), and every answer is at
+    its end."""
     facts = list(evidence)
     if not answers:
         return Verdict(ok=False, rung="none", reason="no answer")
@@ -67,7 +69,7 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
         return Verdict(ok=False, rung="none", reason="an answer is no entity of the KB")
     if not draft.triples:
         return Verdict(ok=False, rung="none", reason=refused.reason if refused else "no evidence")
-    lost = [answer for answer in answers if answer not in reachable(draft.triples, topics)]
+    lost = [answer for answer in answers if answer not in reachable_entities(draft.triples, topics)]
     if lost:
         return Verdict(ok=False, rung="endpoint", reason=f"no chain of evidence to {', '.join(lost[:3])}")
     path = as_path(draft.provenance.get("path") or [])
@@ -77,7 +79,7 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
     if strangers:
         return Verdict(ok=False, rung="endpoint", reason=f"joined from {', '.join(strangers)}, which is no topic")
     if not path and not joins:  # the agent has named none
-        path = explain(kb, topics, answers) or ()
+        path = find_explaining_path(kb, topics, answers) or ()
     ends = set(endpoints(kb, topics, path, joins, as_constraint(draft.provenance.get("constraint"))))
     for way, ways, constraint in draft.provenance.get("others", []):  # answered together with the first
         ends.update(endpoints(kb, topics, as_path(way), as_joins(ways), as_constraint(constraint)))
@@ -88,7 +90,7 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
 
 
 def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | None) -> Verdict:
-    """The last rung, for a closed draft: at least one answer is a strict hit. Without gold the verdict stands."""
+    """Check the last rung: at least one answer is a strict hit. Without gold the verdict stays."""
     if gold is None or not verdict.ok:
         return verdict
     if strict_hits(answers, gold):
@@ -111,7 +113,7 @@ def as_constraint(value: Sequence[Any] | None) -> Constraint | None:
     return None if value is None else Constraint(str(value[0]), as_path(value[1]), str(value[2]))
 
 
-def reachable(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:
+def reachable_entities(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:
     """All entities that walks over the facts, in either direction, reach from the topics."""
     neighbours: dict[str, set[str]] = defaultdict(set)
     for fact in facts:
@@ -125,7 +127,7 @@ def reachable(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:
     return seen
 
 
-def explain(kb: Graph, topics: Sequence[str], answers: Collection[str]) -> Path | None:
+def find_explaining_path(kb: Graph, topics: Sequence[str], answers: Collection[str]) -> Path | None:
     """The shortest relation path whose full endpoint set is exactly the answers, or None."""
     wanted = strict_set(answers)
     sizes = kb.relation_paths(topics, SEARCHED_HOPS)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from agentkd.agents import make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
-from agentkd.agents.judge import Judged
-from agentkd.agents.memory import Memory, from_traces, packaged
+from agentkd.agents.judge import JudgedAgent
+from agentkd.agents.memory import Memory, examples_from_traces, packaged_examples
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED
@@ -68,7 +68,8 @@ class TaskWorld:
         folders = [Path(name.strip()) for name in (self.config.demos or "").split(",") if name.strip()]
         for folder in folders:
             read_config(folder)  # raises where a folder is no run
-        examples = from_traces(trace for folder in folders for trace in read_traces(folder)) if folders else packaged()
+        traces = (trace for folder in folders for trace in read_traces(folder))
+        examples = examples_from_traces(traces) if folders else packaged_examples()
         if not examples:
             raise UserError(f"no verified trace in {self.config.demos}: generate some, or leave demos= out")
         return Memory(examples, getattr(self.retriever, "encoder", None))
@@ -88,7 +89,7 @@ class TaskWorld:
         """Make the agent of that name over this world. Raises UserError for an unknown one."""
         context = self.context(model, name)
         agent = make_agent(name, context)
-        return Judged(agent, context) if self.config.judge else agent
+        return JudgedAgent(agent, context) if self.config.judge else agent
 
     def context(self, model: Chat, agent: str = "") -> AgentContext:
         """Make all that the agent may use."""

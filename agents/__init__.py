@@ -1,4 +1,4 @@
-"""Agents on LangGraph: a question in, a draft with evidence out. None of them ever sees a gold answer."""
+"""Agents: a question in, a draft with evidence out; none sees gold. May import verify, tasks, teacher and below."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL_FREE = ("top-path",)
 
 
 def make_agent(name: str, context: AgentContext) -> Agent:
-    """The agent of that name. Raises UserError for an unknown one."""
+    """Make the agent of that name. Raises UserError for an unknown one."""
     from agentkd.agents.cot import CoT
     from agentkd.agents.dialogue import Dialogue
     from agentkd.agents.kd_cot import KDCoT

@@ -1,4 +1,4 @@
-"""Vanilla chain of thought, the baseline of KD-CoT (arXiv 2308.13259, section 4): one call, no knowledge base."""
+"""Chain of thought with one call and no knowledge base: a baseline of KD-CoT (arXiv 2308.13259, section 4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWER = re.compile(r"so the answer is:?\s*(?P<answer>[^\n]*)", re.IGNORECASE)
 
 
 class CoT:
-    """The model's own knowledge; nothing is checked while it reasons."""
+    """The agent that answers from the model's own knowledge; nothing is checked while it reasons."""
 
     name = "cot"
 
@@ -30,11 +30,11 @@ class CoT:
             messages, max_tokens=MAX_TOKENS, temperature=self.context.settings.temperature, sample=sample
         )
         step = Step(kind="think", messages=tuple(messages), output=reply.text)
-        return Draft(steps=(step,), answers=tuple(parse(reply.text)), usage=reply.usage)
+        return Draft(steps=(step,), answers=tuple(parse_answers(reply.text)), usage=reply.usage)
 
 
-def parse(text: str) -> list[str]:
-    """The answers after "So the answer is"; without these words, the last line."""
+def parse_answers(text: str) -> list[str]:
+    """Split the answers after "So the answer is"; without these words, those in the last line."""
     found = ANSWER.search(text)
     lines = text.strip().splitlines()
     answer = found["answer"] if found else (lines[-1] if lines else "")

@@ -1,8 +1,8 @@
-"""A judge above the chain of evidence: the model is asked whether the proven facts mean what the question asks.
+"""A judge above the chain of evidence: the model says whether the proven facts mean what the question asks.
 
-What a knowledge base proves is that the answers stand at the end of a chain; whether the chain fits the question it
-cannot say. The judge sees the question, the facts and the answers, never the reasoning that led to them, and only
-proven drafts are shown to it. Its word can refuse a trace and can never make one verified that is not proven.
+A knowledge base proves that the answers are at the end of a chain, not that the chain fits the question. The judge sees
+the question, the facts and the answers of proven drafts, never the reasoning that led to them. It can refuse a trace,
+and can never verify one that is not proven.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOKENS = 8
 FACTS = 30
 
 
-class Judged:
+class JudgedAgent:
     """An agent whose proven drafts are judged; the verdict is a last step."""
 
     def __init__(self, agent: Agent, context: AgentContext) -> None:

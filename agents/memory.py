@@ -1,7 +1,7 @@
-"""Worked examples for the reader: verified traces, the most similar questions nearest to the new one.
+"""Worked examples for the reader, from verified traces of similar questions.
 
-KD-CoT (section 3.3) shows the one most similar finished question; a path is a short line, so several fit. Only
-verified traces are taken, of several for a question the one with the highest reward.
+KD-CoT (arXiv 2308.13259, section 3.3) shows the most similar finished question; a path is a short line, so several
+fit. Of a question's verified traces the one with the highest reward is taken.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from agentkd.trace import Trace
 if TYPE_CHECKING:
     from agentkd.retrievers.dense import Encoder, Vectors
 
-
-KERNEL = 20.0  # nats a cosine: what is unlike the question has no say
+SHARPNESS = 20.0  # nats per unit of cosine: examples unlike the question have no say
 
 
 class Example(NamedTuple):
@@ -49,14 +48,15 @@ class Memory:
         return self.encoder.labels([example.question for example in self.examples])
 
     def _scores(self, query: str) -> npt.NDArray[np.float64]:
-        """Logits of each example's likeness to a masked question."""
+        """The likeness of each example to a masked question, as logits."""
         if self.encoder is not None:
-            return KERNEL * self.encoder.similarities(query, self._vectors).astype(np.float64)
+            return SHARPNESS * self.encoder.similarities(query, self._vectors).astype(np.float64)
         return bm25_scores(query, [example.question for example in self.examples]).astype(np.float64)
 
     def shares(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
-        """How much of what is like the question was answered by each label: a softmax over the likeness of all
-        examples but the question's own, summed by label."""
+        """The share of each label among examples, weighted by their likeness to the question.
+
+        The weights are a softmax over the likeness of all examples but the question's own."""
         others = [i for i, example in enumerate(self.examples) if example.id != id]
         if not others:
             return {}
@@ -68,8 +68,9 @@ class Memory:
         return dict(found)
 
     def nearest(self, id: str, question: str, topics: Sequence[str], k: int) -> list[Example]:
-        """The k examples most like the question, the nearest last, where a model looks first. The question's own
-        trace is left out: in a run over the very questions of the memory it would give the answer away."""
+        """The k examples most like the question, the nearest last, where a model looks first.
+
+        The question's own example is left out: it would give the answer away."""
         if not self.examples:
             return []
         scores = self._scores(mask_topics(question, topics))
@@ -79,7 +80,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class MemorySearch:
-    """What an agent asks of a memory, if it has one. `lock` guards the encoder, which the retriever may share."""
+    """A memory as an agent searches it. `lock` guards the encoder, which the retriever may share."""
 
     memory: Memory | None
     shown: int
@@ -100,8 +101,8 @@ class MemorySearch:
             return await asyncio.to_thread(self.memory.shares, id, question, topics)
 
 
-def from_traces(traces: Iterable[Trace]) -> list[Example]:
-    """One example a question, from its best verified trace."""
+def examples_from_traces(traces: Iterable[Trace]) -> list[Example]:
+    """One example per question, from its best verified trace."""
     best: dict[str, tuple[float, Example]] = {}
     for trace in traces:
         label = None if trace.provenance.get("others") else proven_label(trace)
@@ -112,8 +113,8 @@ def from_traces(traces: Iterable[Trace]) -> list[Example]:
     return [example for _, example in best.values()]
 
 
-def packaged() -> list[Example]:
-    """The worked examples on geography, as `scripts/build_demonstrations.py` has made them from verified traces."""
+def packaged_examples() -> list[Example]:
+    """The packaged examples on geography, made by `scripts/build_demonstrations.py`."""
     return [
         Example(
             demo["id"],

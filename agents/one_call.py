@@ -1,7 +1,7 @@
 """The one-call form of a student: retrieved relation paths in, the chosen path and its answers out.
 
-This is the form that verified traces are distilled into (`distill/dataset.py`), so a student meets at evaluation
-exactly the prompt it was trained on. Related forms: RoG (arXiv 2310.01061) plans a path and then reads it in two
+Verified traces are distilled into this form (`distill/data/forms.py`), so a student meets at evaluation exactly the
+prompt it was trained on. Related forms: RoG (arXiv 2310.01061) plans a path and then reads it in two
 calls; GNN-RAG (arXiv 2405.20139) verbalises candidate paths for one reading call.
 """
 
@@ -26,7 +26,7 @@ FORM = re.compile(r"\s*path:(?P<path>[^\n]*)\n\s*answers:\s*(?P<answers>.*)", re
 
 
 class OneCall:
-    """Answers a question with a single call; the named path is looked up and becomes the evidence."""
+    """The agent of one call; the path that it names is looked up and becomes the evidence."""
 
     name = "one-call"
 
@@ -36,11 +36,11 @@ class OneCall:
     async def solve(self, question: Question, sample: int) -> Draft:
         context = self.context
         topics, options, survey = await context.retrieval.survey(question)
-        messages = prompt(question.question, json.loads(survey.output))
+        messages = prompt_messages(question.question, json.loads(survey.output))
         reply = await context.model.chat(
             messages, max_tokens=MAX_TOKENS, temperature=context.settings.temperature, sample=sample
         )
-        label, answers = parse(reply.text)
+        label, answers = parse_reply(reply.text)
         named = match_options(label, options)
         facts = [fact for option in named for fact in collect_evidence(context.kb, topics, option, answers)]
         step = Step(
@@ -48,7 +48,7 @@ class OneCall:
             messages=tuple(messages),
             output=reply.text,
             evidence=tuple(dict.fromkeys(facts)),
-            verdict=judge(named, answers),
+            verdict=check_reply(named, answers),
         )
         return Draft(
             steps=(survey, step),
@@ -58,28 +58,29 @@ class OneCall:
         )
 
 
-def prompt(question: str, survey: Mapping[str, Any]) -> list[Message]:
-    """The messages for a question and the record of its survey."""
+def prompt_messages(question: str, survey: Mapping[str, Any]) -> list[Message]:
+    """Write the messages for a question and the record of its survey."""
     user = render("one_call/user", question=question, topics=survey["topics"], candidates=survey["candidates"])
     return chat_messages(render("one_call/system"), user)
 
 
-def target(label: str, answers: tuple[str, ...]) -> str:
-    """What a student is taught to write: the path, then the answers that its prompt shows."""
+def write_target(label: str, answers: tuple[str, ...]) -> str:
+    """Write the target of a student: the path, then the answers that its prompt shows."""
     return render("one_call/target", label=label, answers=answers[:PREVIEW])
 
 
-def parse(text: str) -> tuple[str, list[str]]:
-    """The path's label and the distinct answers in a reply. A reply in another form is all answers, one a line."""
+def parse_reply(text: str) -> tuple[str, list[str]]:
+    """Read the path's label and the distinct answers; a reply in another form is all answers, one per line."""
     form = FORM.match(text)
     label, body = (form["path"].strip(), form["answers"]) if form else ("", text)
     answers = dict.fromkeys(line for line in split_prediction(body) if line != "…")
     return label, list(answers)
 
 
-def judge(named: Sequence[Option], answers: list[str]) -> Verdict:
-    """Does an answer stand at the end of a path that the model named? Those that do not are named as strangers;
-    the ladder (`verify.check_draft`) refuses the draft for them."""
+def check_reply(named: Sequence[Option], answers: list[str]) -> Verdict:
+    """Check that an answer is at the end of a path that the model named.
+
+    The reason lists strangers, answers that are not; the ladder (`verify.check_draft`) refuses the draft for them."""
     if not named:
         return Verdict(ok=False, rung="none", reason="the reply names none of the paths it was shown")
     strangers = [answer for answer in answers if answer not in union_answers(named)]

@@ -1,10 +1,10 @@
 """The path form of a student: a question in, the relation path that answers it out, executed on the knowledge base.
 
-The student writes nothing but a path, so a call costs a few dozen tokens, and its answers are the path's full endpoint
-set. It writes inside the trie of the knowledge base's paths around the topic (`constrain=kb`, graph-constrained
-reasoning, arXiv 2410.13080), where its likelihood of every path is known exactly or voted for by a server's samples;
-or freely (`constrain=none`), and then a path that the knowledge base does not hold has no answer. RoG (arXiv
-2310.01061) is the form's origin.
+The student writes only a path, so a call costs a few dozen tokens, and the answers are the path's full endpoint set.
+With `constrain=kb` it writes inside the trie of the knowledge base's paths around the topic (graph-constrained
+reasoning, arXiv 2410.13080): its likelihood of each path is computed exactly, or estimated by a server's samples. With
+`constrain=none` it writes freely, and a path that the knowledge base lacks has no answer. The form comes from RoG
+(arXiv 2310.01061).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PathWriter:
-    """One call: the model's belief in each path and the retriever's ranking decide what is answered."""
+    """The agent of one call: the model's belief in each path and the retriever's ranking choose the answers."""
 
     name = "path-writer"
 
@@ -36,7 +36,7 @@ class PathWriter:
         topics, options, survey = await context.retrieval.survey(question)
         if not options:
             return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
-        text = prompt(question.question, topics)
+        text = prompt_text(question.question, topics)
         if context.settings.constrain == "none":
             return await self.freely(question.question, topics, survey, options, text, sample)
         labels = list(dict.fromkeys(option.label for option in options))
@@ -78,7 +78,8 @@ class PathWriter:
         )
 
 
-def prompt(question: str, topics: Sequence[str]) -> str:
-    """The text that the student goes on with. Topics' names are left out: they say nothing about the relation. The text
-    ends with a line of its own, so that the tokens are the same whether a path is joined to it or a server goes on."""
+def prompt_text(question: str, topics: Sequence[str]) -> str:
+    """Write the text that the student continues, without the topics' names: they say nothing about the relation.
+
+    It ends with a line break, so that the tokens are the same whether a path is joined to it or a server goes on."""
     return render("path/prompt", question=mask_topics(question, topics)) + "\n"

@@ -1,4 +1,4 @@
-"""One-shot retrieval-augmented generation, the second baseline: BM25 passages in, answers out."""
+"""Retrieval-augmented generation in one call, a baseline: BM25 passages in, answers out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_TOKENS = 128
 
 
 class RAG:
-    """Reads the best passages of the whole KB once. Its evidence are the facts in them that name an answer."""
+    """The agent that reads the best passages of the whole KB once; its evidence is their facts that name an answer."""
 
     name = "rag"
 

@@ -1,10 +1,10 @@
 """`rationalise=true`: a second chance, hinted by gold, for questions that no sample has proven (KD-CoT, section 3.3,
 hints the answer when it collects rationales; the word is STaR's, arXiv 2203.14465).
 
-Gold is used here and only to choose: of all paths around the topic the one whose full endpoint set fits gold best, if
-it fits well enough. It is shown among the candidates that retrieval had found by itself, it is proven like any other,
-and the trace says `rationalised` in its provenance, so that whoever does not want it can leave it out
-(`agentkd distill rationalised=false`). No hint is written into any text that a student could learn from.
+Gold is used only to choose: of all paths around the topic, the one whose full endpoint set fits gold best, if it fits
+well enough. The path stands among the candidates that retrieval found by itself and is proven like any other. The trace
+says `rationalised` in its provenance, so that it can be left out (`agentkd distill rationalised=false`). No hint is
+written into any text that a student could learn from.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from agentkd.retrievers.joins import endpoints, join
 from agentkd.tasks.task import Question
 from agentkd.trace import Draft
 
-GOOD = 0.5  # strict F1: below it a path rather happens to pass by an answer
-TRIED = 200  # paths whose size is nearest to gold's are executed
+MIN_F1 = 0.5  # strict, against gold: a path below it meets an answer by chance
+EXECUTED = 200  # paths that are executed: those whose endpoint counts are nearest to gold's
 
 
-class Rationalise:
-    """Looks like an agent, and knows gold: it may make training traces and never be evaluated."""
+class Rationaliser:
+    """An agent that knows gold: it may make training traces, and is never evaluated."""
 
     name = "rationalise"
 
@@ -35,7 +35,7 @@ class Rationalise:
     async def solve(self, question: Question, sample: int) -> Draft:
         context, topics = self.context, self.context.retrieval.topics(question)
         options = await context.retrieval.options(question.question, topics, topics=True)
-        option = await asyncio.to_thread(self.best, question, topics, options)
+        option = await asyncio.to_thread(self.best_fit, question, topics, options)
         if option is None:
             return Draft(steps=(survey_step(options, topics),), answers=(), provenance={"topics": topics})
         if all((option.path, option.joins) != (other.path, other.joins) for other in options):
@@ -44,16 +44,16 @@ class Rationalise:
         provenance = {**proof([option], topics), "rationalised": True}
         return Draft(steps=(survey_step(options, topics), step), answers=option.answers, provenance=provenance)
 
-    def best(self, question: Question, topics: Sequence[str], options: Sequence[Option]) -> Option | None:
-        """The path or conjunction that fits gold best; of equal ones the shortest, then what retrieval prefers."""
+    def best_fit(self, question: Question, topics: Sequence[str], options: Sequence[Option]) -> Option | None:
+        """The path or conjunction that fits gold best; of equal ones the shortest, then the one that ranks higher."""
         context, gold = self.context, self.gold[question.id]
         sizes = context.kb.relation_paths(topics, context.settings.hops)
-        near = sorted(sizes, key=lambda path: (abs(sizes[path] - len(gold)), len(path), path))[:TRIED]
+        near = sorted(sizes, key=lambda path: (abs(sizes[path] - len(gold)), len(path), path))[:EXECUTED]
         found = [*options, *(Option(path, context.kb.label(path), ()) for path in near)]
         if len(topics) > 1:
             pairs = join(context.kb, context.retrieval.retriever, question.question, topics, context.settings.hops)
             found += [Option((), pair.label, (), pair.score, pair.joins) for pair in pairs]
-        best, highest = None, GOOD
+        best, highest = None, MIN_F1
         for option in found:
             ends = tuple(endpoints(context.kb, topics, option.path, option.joins))
             fit = strict_f1(ends, gold)

@@ -1,14 +1,13 @@
-"""Which of the executed paths answers the question: the retriever's ranking, the memory, the model's vote and the
-answers' own agreement, in one decision.
+"""The decision between executed paths: the retriever's ranking, the memory, the model's votes, and agreement.
 
 - The retriever's scores are logits (its cosines at the scale it was trained with), so a softmax over the shown paths
   is its belief p_i. It is too sure of itself: its logits are divided by CALIBRATION.
 - The memory knows which paths answered similar questions; the model votes for paths. A path that has all of either
-  gains MEMORY or `trust` nats, one that has a share of them less, in the logarithm of its share (a product of experts,
-  with the shares smoothed). A 135M model deserves about one nat, a strong one more.
-- What is answered has the least expected loss (minimum Bayes risk, Kumar and Byrne, HLT-NAACL 2004): the highest
+  gains MEMORY or `trust` nats; one with a share gains less, in the logarithm of its smoothed share (a product of
+  experts). A 135M model deserves about one nat, a strong one more.
+- The answers given have the least expected loss (minimum Bayes risk, Kumar and Byrne, HLT-NAACL 2004): the highest
   expected F1, sum_j p_j F1(answers, answers_j). Paths that lead to the same answers by different facts support each
-  other; and where the belief is divided, the answers of two or three paths together promise more than those of one.
+  other. Where the belief is divided, the answers of two or three paths together promise more than those of one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from agentkd.matching import strict_set
 SMOOTHING = 0.1  # added to every path's share of the votes: eight votes do not exclude the ninth path
 CALIBRATION = 1.5
 MEMORY = 2.0  # nats; chosen with CALIBRATION and UNION on WebQSP training questions (docs/log.md)
-LIKELIHOOD = 0.2  # weight of a student's log-likelihood of a path: it was taught 500 paths, and is far too sure of them
+LIKELIHOOD = 0.2  # weight of a student's log-likelihood of a path: a student is far too sure of paths it was taught
 UNION = 3  # paths whose answers are given together, at most
 
 
@@ -34,8 +33,10 @@ def beliefs(
     memory: Mapping[str, float] | None = None,
     likelihood: Mapping[str, float] | None = None,
 ) -> list[float]:
-    """The probability of each option; they sum to one. An option may hold several votes; `memory` has the shares of
-    labels among similar proven questions; `likelihood` what a student gives each label, in nats, in place of votes."""
+    """The probability of each option; they sum to one.
+
+    An option may hold several votes. `memory` has the shares of labels among similar proven questions. `likelihood`,
+    in place of votes, has a student's log-likelihood of each label, in nats."""
 
     def gain(share: float) -> float:
         return math.log(1 + share / SMOOTHING) / math.log(1 + 1 / SMOOTHING)
@@ -64,11 +65,10 @@ def decide(
     rank: int = 0,
     union: int = UNION,
 ) -> tuple[list[Option], float]:
-    """The options, `union` of them at most, whose answers together have the least risk, the most probable first, and
-    the expected F1 under the beliefs; of equally good ones the fewest.
+    """Choose at most `union` options whose answers together have the least risk; return them with their expected F1.
 
-    A higher `rank` gives the next best single option with other answers, for samples that are to differ; past the last
-    one it is the best again."""
+    The most probable option is first; of equally good choices the smallest wins. A higher `rank` gives the next best
+    single option with other answers, for samples that are to differ; past the last one it is the best again."""
     chances = beliefs(options, votes, trust, memory, likelihood)
     answers = [strict_set(option.answers) for option in options]
 

@@ -1,7 +1,7 @@
-"""No model at all: the best relation path, executed. The control that every agent has to beat.
+"""The best relation path, executed, without a model: the control that every agent has to beat.
 
-Sample k follows the path of rank k, so that `--samples` explores the ranking: what the knowledge base and gold then
-say about each path is what the retriever learns from (`agentkd/distill/retriever.py`).
+Sample k follows the path of rank k, so `--samples` explores the ranking. The retriever learns from what the knowledge
+base and gold say about each path (`agentkd/distill/retriever.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 class TopPath:
+    """The agent that follows the path of rank `sample`."""
+
     name = "top-path"
 
     def __init__(self, context: AgentContext) -> None:

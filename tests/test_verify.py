@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentkd.retrievers.kb import KnowledgeBase, Path
 from agentkd.tasks.task import load_task
 from agentkd.trace import Draft, Step, Triple, Verdict
-from agentkd.verify import check_draft, check_step, explain, join_gold
+from agentkd.verify import check_draft, check_step, find_explaining_path, join_gold
 
 KB = KnowledgeBase.from_triples(
     [
@@ -84,9 +84,9 @@ def test_gold_is_the_last_rung_and_may_be_absent() -> None:
 
 
 def test_a_chain_without_a_named_path_is_looked_for() -> None:
-    assert explain(KB, ["Anna"], ["Ben", "Cleo"]) == CHILD
-    assert explain(KB, ["Anna"], ["Rome"]) == (("child", 1), ("born in", 1))
-    assert explain(KB, ["Anna"], ["Ben"]) is None
+    assert find_explaining_path(KB, ["Anna"], ["Ben", "Cleo"]) == CHILD
+    assert find_explaining_path(KB, ["Anna"], ["Rome"]) == (("child", 1), ("born in", 1))
+    assert find_explaining_path(KB, ["Anna"], ["Ben"]) is None
 
 
 GEO = load_task("geo")

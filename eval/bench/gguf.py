@@ -248,7 +248,7 @@ def prose(tokenizer: Any, seed: int) -> Iterator[Passage]:
 async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]:
     """Examples as `distill` makes them; the first path stands for the proven one. The end token ends llama.cpp's
     answer and cannot be forced."""
-    from agentkd.agents.one_call import prompt, target
+    from agentkd.agents.one_call import prompt_messages, write_target
     from agentkd.agents.survey import survey_step
     from agentkd.config import GenerateConfig
     from agentkd.teacher.chat import NoTeacher
@@ -262,8 +262,8 @@ async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]
         topics = retrieval.topics(question)
         if not (options := await retrieval.options(question.question, topics)):
             continue
-        messages = tuple(prompt(question.question, json.loads(survey_step(options, topics).output)))
-        wished = target(options[0].label, options[0].answers)
+        messages = tuple(prompt_messages(question.question, json.loads(survey_step(options, topics).output)))
+        wished = write_target(options[0].label, options[0].answers)
         row = tokenise(Example(id=question.id, prompt=messages, target=wished, trace=""), tokenizer)
         found.append(Passage("traces", row["input_ids"][:-1], row["labels"].count(IGNORED)))
         if (wanted := wanted - len(row["input_ids"]) + found[-1].start) <= 0:

@@ -11,7 +11,7 @@ import pytest
 
 from agentkd.agents import make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
-from agentkd.agents.judge import Judged
+from agentkd.agents.judge import JudgedAgent
 from agentkd.agents.memory import Example, Memory
 from agentkd.prompts import render
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
@@ -83,7 +83,7 @@ def solve(
     context = AgentContext.build(KB, BM25Paths(KB), model, values, memory, BM25Passages(KB))
     asked = Question(id="q", question=question, topic_entities=topics)
     agent = make_agent(name, context)
-    return asyncio.run((Judged(agent, context) if judged else agent).solve(asked, sample))
+    return asyncio.run((JudgedAgent(agent, context) if judged else agent).solve(asked, sample))
 
 
 def test_two_rounds_chain_from_proven_answers() -> None:

@@ -45,7 +45,7 @@ def path_examples(trace: Trace) -> list[Example]:
     labels = dict.fromkeys(label.split(AND))
     if len(labels) == 1:
         labels |= dict.fromkeys(shown["label"] for shown in survey["candidates"] if same_answers(shown, trace.answers))
-    text = path_writer.prompt(trace.question, list(trace.provenance.get("topics") or []))
+    text = path_writer.prompt_text(trace.question, list(trace.provenance.get("topics") or []))
     return [Example(id=trace.id, trace=trace.hash, prompt=text, target=target) for target in labels]
 
 
@@ -59,8 +59,8 @@ def one_call_examples(trace: Trace) -> list[Example]:
     survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
-    prompt = tuple(one_call.prompt(trace.question, survey))
-    return [Example(id=trace.id, trace=trace.hash, prompt=prompt, target=one_call.target(label, trace.answers))]
+    prompt = tuple(one_call.prompt_messages(trace.question, survey))
+    return [Example(id=trace.id, trace=trace.hash, prompt=prompt, target=one_call.write_target(label, trace.answers))]
 
 
 def dialogue_examples(trace: Trace) -> list[Example]:
@@ -68,7 +68,7 @@ def dialogue_examples(trace: Trace) -> list[Example]:
     survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
-    *before, last = dialogue.conversation(trace.question, survey, label, trace.answers)
+    *before, last = dialogue.teaching_messages(trace.question, survey, label, trace.answers)
     return [Example(id=trace.id, trace=trace.hash, prompt=tuple(before), target=last.content)]
 
 
