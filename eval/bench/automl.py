@@ -28,8 +28,8 @@ from filelock import FileLock
 
 from agentkd.agents.agent_k.competition.source import local_source
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.understand.setup_from_files import sniff
-from agentkd.agents.agent_k.workspace.files import Data, load
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData, load_data
 from agentkd.agents.agent_k.workspace.maps import write_maps
 from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
@@ -131,13 +131,13 @@ def run_one(
     return row
 
 
-def prepare(competition: Path, workspace: Path) -> Data:
+def prepare(competition: Path, workspace: Path) -> CompetitionData:
     """The set-up without a model, as the agent makes it, with the inputs that a peer's table is made of."""
     source = local_source(competition)
-    setup = sniff(source.data, source.text, source.metric, {}).setup
+    setup = guess_setup(source.data, source.text, source.metric, {}).setup
     write_maps(setup, source.data, workspace)
     (workspace / "data").symlink_to(source.data)
-    return load(workspace)
+    return load_data(workspace)
 
 
 def ours(competition: Path, teacher: str, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def peer(
     return found
 
 
-def write_table(data: Data, folder: Path) -> dict[str, Any]:
+def write_table(data: CompetitionData, folder: Path) -> dict[str, Any]:
     """The peers' job without clock and seed: train.csv with the target, test.csv without it."""
     setup = data.setup
     frame = pd.concat([data.inputs("tab"), data.inputs("txt")], axis=1)
@@ -208,7 +208,7 @@ def write_table(data: Data, folder: Path) -> dict[str, Any]:
     }
 
 
-def read_predictions(data: Data, file: Path) -> pd.DataFrame:
+def read_predictions(data: CompetitionData, file: Path) -> pd.DataFrame:
     """A peer's predictions as a prediction file."""
     found = pd.read_csv(file)
     out = pd.DataFrame({"id": data.test_ids})

@@ -13,7 +13,8 @@ pytest.importorskip("sklearn")
 from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
 from agentkd.agents.agent_k.scoring.blend import Blend, best_blend, hill_climb  # noqa: E402
 from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import labels, score  # noqa: E402
+from agentkd.agents.agent_k.scoring.predictions import decide_labels  # noqa: E402
+from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 
@@ -151,8 +152,8 @@ def test_a_threshold_is_tuned_where_it_helps_and_only_there() -> None:
     assert found.thresholds is not None and found.thresholds[1] < 0.5
     plain = score(setup, truth, found.oof)
     assert found.score > plain  # on folds that did not choose the threshold
-    assert (labels(setup, found.test, found.thresholds)["y"] == "b").sum() > (
-        labels(setup, found.test)["y"] == "b"
+    assert (decide_labels(setup, found.test, found.thresholds)["y"] == "b").sum() > (
+        decide_labels(setup, found.test)["y"] == "b"
     ).sum()
     setup, truth, candidates = classification("accuracy", {"a": 1.6, "b": 1.5}, 2)
     assert blended(setup, truth, candidates).thresholds is None

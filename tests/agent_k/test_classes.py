@@ -11,9 +11,10 @@ import pytest
 pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("sklearn", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.scoring.scorer import class_numbers, score  # noqa: E402
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, finish  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import Sniffed, sniff  # noqa: E402
+from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
+from agentkd.agents.agent_k.scoring.truth import class_numbers  # noqa: E402
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, join_predictions  # noqa: E402
+from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 
 N, TEST = 60, 20
@@ -26,7 +27,7 @@ def sniffed(folder: Path, y: Any, sample: Any, text: str, *, test: Any = None, t
     rows = pd.DataFrame({"id": range(N, N + TEST), "a": np.arange(TEST) % 7})
     rows.assign(**(test or {})).to_csv(folder / "test.csv", index=False)
     rows[["id"]].assign(**sample).to_csv(folder / "sample_submission.csv", index=False)
-    return sniff(folder, f"# Evaluation\n{text}", "", fixed)
+    return guess_setup(folder, f"# Evaluation\n{text}", "", fixed)
 
 
 def two(first: str, second: str) -> list[str]:
@@ -90,7 +91,7 @@ def test_the_order_of_classes_whose_distances_count(
     words: list[str], text: str, order: list[str] | None, tmp_path: Path
 ) -> None:
     y = {"y": [words[place % len(words)] for place in range(N)]}
-    found: Sniffed = sniffed(tmp_path / "data", y, {"y": words[0]}, f"Quadratic weighted kappa. {text}")
+    found: SetupGuess = sniffed(tmp_path / "data", y, {"y": words[0]}, f"Quadratic weighted kappa. {text}")
     assert list(found.setup.classes) == (order or words)
     assert bool(found.doubts) == (order is None)
     assert class_numbers(found.setup).tolist() == list(range(len(words)))
@@ -137,5 +138,5 @@ def test_probabilities_for_a_balanced_log_loss_are_as_of_equal_classes(tmp_path:
     setup = sniffed(tmp_path / "data", {"y": y}, {"y": 0.5}, "the balanced log loss").setup
     plain = setup.model_copy(update={"metric": "logloss"})
     parts = [(Problem(y, 2), np.array([[0.75, 0.25], [0.5, 0.5]]))]
-    assert finish(setup, parts) == pytest.approx(np.array([[0.5, 0.5], [0.25, 0.75]]))
-    assert finish(plain, parts) == pytest.approx(parts[0][1])
+    assert join_predictions(setup, parts) == pytest.approx(np.array([[0.5, 0.5], [0.25, 0.75]]))
+    assert join_predictions(plain, parts) == pytest.approx(parts[0][1])

@@ -15,9 +15,10 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
-from agentkd.agents.agent_k.scoring.metric_names import find_metric, not_scored  # noqa: E402
+from agentkd.agents.agent_k.scoring.metric_names import find_metrics, find_unknown_metric  # noqa: E402
 from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import Scorer, labels, score  # noqa: E402
+from agentkd.agents.agent_k.scoring.predictions import decide_labels  # noqa: E402
+from agentkd.agents.agent_k.scoring.scorer import Scorer, score  # noqa: E402
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
@@ -339,14 +340,14 @@ def test_qwk_takes_the_classes_numbers_not_their_places() -> None:
 def test_labels_by_threshold() -> None:
     setup = setup_for("f1", "binary", ("no", "yes"))
     predictions = frame({"no": [0.7, 0.4], "yes": [0.3, 0.6]})
-    assert list(labels(setup, predictions)["y"]) == ["no", "yes"]
-    assert list(labels(setup, predictions, (0.8, 0.2))["y"]) == ["yes", "yes"]
+    assert list(decide_labels(setup, predictions)["y"]) == ["no", "yes"]
+    assert list(decide_labels(setup, predictions, (0.8, 0.2))["y"]) == ["yes", "yes"]
     many = setup_for("f1_micro", "multilabel", targets=("a", "b"))
-    assert labels(many, frame({"a": [0.3], "b": [0.6]}), (0.2, 0.7)).iloc[0, 1:].tolist() == [1, 0]
+    assert decide_labels(many, frame({"a": [0.3], "b": [0.6]}), (0.2, 0.7)).iloc[0, 1:].tolist() == [1, 0]
     ordered = setup_for("qwk", "multiclass", ("0", "1", "2"))
     predictions = frame({"0": [0.5], "1": [0.1], "2": [0.4]})  # expected rank 0.9
-    assert labels(ordered, predictions, (0.5, 1.5))["y"][0] == "1"
-    assert labels(ordered, predictions)["y"][0] == "0"
+    assert decide_labels(ordered, predictions, (0.5, 1.5))["y"][0] == "1"
+    assert decide_labels(ordered, predictions)["y"][0] == "0"
 
 
 def test_a_tuned_threshold_finds_the_rare_class() -> None:
@@ -364,13 +365,13 @@ def test_a_tuned_threshold_finds_the_rare_class() -> None:
 def test_tuning_is_bounded_and_decides_as_a_submission_does(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     scored = []
-    decided = Scorer.decided
+    decided = Scorer.score_decisions
 
     def watched(self: Scorer, guess: Any) -> float:
         scored.append(decided(self, guess))
         return scored[-1]
 
-    monkeypatch.setattr(Scorer, "decided", watched)
+    monkeypatch.setattr(Scorer, "score_decisions", watched)
     for metric, task, width, rows in (
         ("f1_macro", "multiclass", 60, 500),
         ("mcc", "multiclass", 4, 500),
@@ -476,7 +477,7 @@ def test_f1_of_sets_of_labels(average: str) -> None:
     ],
 )  # fmt: skip
 def test_the_wordings_of_kaggles_pages(text: str, name: str) -> None:
-    assert find_metric(text)[0] == name
+    assert find_metrics(text)[0] == name
 
 
 @pytest.mark.parametrize(
@@ -486,8 +487,8 @@ def test_the_wordings_of_kaggles_pages(text: str, name: str) -> None:
      ("the quadratic weighted kappa", ""), ("the weighted F1 score", ""), ("log loss", "")],
 )  # fmt: skip
 def test_what_is_scored_without_its_weights(text: str, said: str) -> None:
-    assert not_scored(f"Submissions are evaluated on {text}.") == said
-    assert not_scored(f"Last year there was talk of {text}.") == ""
+    assert find_unknown_metric(f"Submissions are evaluated on {text}.") == said
+    assert find_unknown_metric(f"Last year there was talk of {text}.") == ""
 
 
 @pytest.mark.parametrize(
@@ -499,7 +500,7 @@ def test_what_is_scored_without_its_weights(text: str, said: str) -> None:
      ("MeanColumnwiseRootMeanSquaredError", "mean_columnwise_rmse"), ("F-Score (Macro)", "f1_macro")],
 )  # fmt: skip
 def test_kaggles_own_names_of_metrics(hint: str, name: str) -> None:
-    assert find_metric("Submissions are evaluated on accuracy.", hint)[0] == name
+    assert find_metrics("Submissions are evaluated on accuracy.", hint)[0] == name
 
 
 @pytest.mark.parametrize(
@@ -518,8 +519,8 @@ Mean absolute error.
 {last}
 The models of the starter notebook are evaluated by their R².
 The leaderboard closes in May. Precision medicine matters."""
-    assert find_metric(text)[0] == "mae"
-    assert find_metric("Nothing is said here about how we judge.") == []
+    assert find_metrics(text)[0] == "mae"
+    assert find_metrics("Nothing is said here about how we judge.") == []
 
 
 @pytest.mark.parametrize(
@@ -528,7 +529,7 @@ The leaderboard closes in May. Precision medicine matters."""
 )
 def test_a_page_of_one_endless_line(long: str) -> None:
     """Each of these took minutes: a page that somebody else has written must not hold a run up."""
-    assert "mae" in find_metric(f"{long}\n\nSubmissions are evaluated on MAE.")
+    assert "mae" in find_metrics(f"{long}\n\nSubmissions are evaluated on MAE.")
 
 
 # --- folds ------------------------------------------------------------------------------------------------------------

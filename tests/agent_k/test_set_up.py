@@ -27,11 +27,13 @@ from agentkd.agents.agent_k.model.stage_run import clip  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.agents.agent_k.stages.facts import perfect_predictions  # noqa: E402
 from agentkd.agents.agent_k.understand.cells import is_text  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission, leaking  # noqa: E402
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission  # noqa: E402
+from agentkd.agents.agent_k.workspace.files import read_targets, save_table  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.agents.agent_k.workspace.maps import read_targets, save, write_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.submission_file import submission, write_submission  # noqa: E402
+from agentkd.agents.agent_k.workspace.leaks import find_leaks  # noqa: E402
+from agentkd.agents.agent_k.workspace.maps import write_maps  # noqa: E402
+from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from agentkd.prompts import render  # noqa: E402
 
@@ -56,7 +58,7 @@ def binary() -> Tables:
 
 
 def found(path: Path, text: str = "", hint: str = "", **fixed: str) -> Setup:
-    return sniff(path, text, hint, fixed).setup
+    return guess_setup(path, text, hint, fixed).setup
 
 
 def test_labels_probabilities_and_values(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
     data = folder(tmp_path / "b", tables)
     setup = found(data, "log loss")
     predictions = pd.DataFrame({"id": ["100", "101", "102"], "cat": [1, 0, 0], "dog": [0, 1, 0], "eel": [0, 0, 1.0]})
-    made = submission(predictions, setup, data)
+    made = make_submission(predictions, setup, data)
     assert made["kind_cat"].tolist() == [1, 0, 0] and made["kind_eel"].tolist() == [0, 0, 1]
 
 
@@ -196,7 +198,7 @@ def test_images_that_are_sorted_or_named_by_their_class(form: str, tmp_path: Pat
     labels = read_targets(tmp_path / "work")["label"]
     assert all(label in path for label, path in zip(labels, train, strict=True))
     predictions = pd.DataFrame({"id": ["0", "1"], "cat": [0.9, 0.2], "dog": [0.1, 0.8]})
-    assert submission(predictions, setup, data)["label"].tolist() == ["0", "1"]  # the sample speaks of numbers
+    assert make_submission(predictions, setup, data)["label"].tolist() == ["0", "1"]  # the sample speaks of numbers
     write_submission(predictions, setup, data, tmp_path / "submission.csv")
     assert check_submission(tmp_path / "submission.csv", setup, data) == []
 
@@ -239,9 +241,9 @@ def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
 
 
 def test_an_unknown_metric_is_a_doubt_with_a_remedy(tmp_path: Path) -> None:
-    result = sniff(folder(tmp_path, binary()), "judged by the joy it brings", "", {})
+    result = guess_setup(folder(tmp_path, binary()), "judged by the joy it brings", "", {})
     assert result.setup.metric == "accuracy" and "metric=NAME" in result.doubts[0]
-    assert sniff(folder(tmp_path, binary()), "joy", "", {"metric": "f1"}).setup.metric == "f1"
+    assert guess_setup(folder(tmp_path, binary()), "joy", "", {"metric": "f1"}).setup.metric == "f1"
 
 
 def prepared(path: Path) -> tuple[Setup, Path, Path]:
@@ -273,7 +275,7 @@ def test_maps_are_in_the_samples_order_and_ids_stay_strings(tmp_path: Path) -> N
 def test_maps_that_are_wrong(file: str, change: Any, word: str, tmp_path: Path) -> None:
     setup, data, workspace = prepared(tmp_path)
     path = workspace / "maps" / file
-    save(change(pd.read_csv(path, dtype=str)), path)
+    save_table(change(pd.read_csv(path, dtype=str)), path)
     failures = check_maps(setup, data, workspace)
     assert failures and word in " ".join(item.message for item in failures) and failures[0].stage == "maps"
 
@@ -284,7 +286,7 @@ def test_a_column_that_gives_the_target_away(tmp_path: Path) -> None:
         path = map_file(workspace, split, "tab")
         frame = pd.read_csv(path, dtype=str)
         leak = ["no", "yes"] * (len(frame) // 2) if split == "train" else ["no"] * len(frame)
-        save(frame.assign(ending=leak), path)
+        save_table(frame.assign(ending=leak), path)
     assert "ending gives the target away" in check_maps(setup, data, workspace)[0].message
 
 
@@ -300,10 +302,10 @@ def test_columns_that_leak_and_columns_that_do_not(tmp_path: Path) -> None:
         "each": [i + 0.5 for i in range(rows)],
         "chance": [i % 3 for i in range(rows)],
     })  # fmt: skip
-    assert leaking(inputs, targets, setup) == ["same", "missing"]
+    assert find_leaks(inputs, targets, setup) == ["same", "missing"]
     values = setup.model_copy(update={"task": "regression", "classes": ()})
     targets["won"] = [str(i + 0.5) for i in range(rows)]
-    assert leaking(inputs, targets, values) == ["each"]
+    assert find_leaks(inputs, targets, values) == ["each"]
 
 
 def test_a_metric_prefers_the_truth(tmp_path: Path) -> None:
@@ -335,7 +337,7 @@ def test_submissions_that_are_wrong(change: Any, word: str, tmp_path: Path) -> N
     write_submission(predictions, setup, data, file)
     assert check_submission(file, setup, data) == []
     assert pd.read_csv(file, dtype=str)["won"].tolist() == ["1", "0", "1"]
-    save(change(pd.read_csv(file, dtype=str)), file)
+    save_table(change(pd.read_csv(file, dtype=str)), file)
     assert word in check_submission(file, setup, data)[0].message
 
 
@@ -345,7 +347,7 @@ def test_labels_in_the_samples_words(tmp_path: Path) -> None:
     data = folder(tmp_path / "data", tables)
     setup = found(data, "accuracy")
     predictions = pd.DataFrame({"id": ["102", "100", "101"], "0": [0.1, 0.9, 0.2], "1": [0.9, 0.1, 0.8]})
-    assert submission(predictions, setup, data)["won"].tolist() == ["True", "False", "True"]
+    assert make_submission(predictions, setup, data)["won"].tolist() == ["True", "False", "True"]
 
 
 @given(st.text(), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3))

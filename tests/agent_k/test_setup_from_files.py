@@ -15,11 +15,12 @@ from agentkd.agents.agent_k.contract import Setup, map_file  # noqa: E402
 from agentkd.agents.agent_k.model.trials import random_predictions  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.agents.agent_k.stages.facts import perfect_predictions  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission  # noqa: E402
+from agentkd.agents.agent_k.workspace.files import read_targets, save_table  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.agents.agent_k.workspace.maps import read_targets, save, write_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.submission_file import submission, write_submission  # noqa: E402
+from agentkd.agents.agent_k.workspace.maps import write_maps  # noqa: E402
+from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 
 N, TEST = 120, 20
@@ -35,7 +36,7 @@ class Road(NamedTuple):
     def submit(self, **columns: Any) -> Any:
         """The submission of these predicted columns."""
         ids = pd.read_csv(map_file(self.workspace, "test", "tab"), dtype=str)["id"]
-        return submission(pd.DataFrame({"id": ids} | columns), self.setup, self.data)
+        return make_submission(pd.DataFrame({"id": ids} | columns), self.setup, self.data)
 
 
 def inputs(rows: int = N, first: int = 0) -> Columns:
@@ -59,11 +60,11 @@ def write(folder: Path, frames: dict[str, Any], **options: Any) -> Path:
 
 def road(data: Path, text: str, **fixed: str) -> Road:
     """Set up without a model; every unit test of the stages passes."""
-    found = sniff(data, f"## Evaluation\nSubmissions are evaluated on {text}.", "", fixed)
+    found = guess_setup(data, f"## Evaluation\nSubmissions are evaluated on {text}.", "", fixed)
     setup, workspace = found.setup, data.parent / f"{data.name}-run"
     groups = write_maps(setup, data, workspace)
     truth = read_targets(workspace)
-    save(make_folds(setup, truth, 5, 0, groups), workspace / "maps" / "folds.csv")
+    save_table(make_folds(setup, truth, 5, 0, groups), workspace / "maps" / "folds.csv")
     assert check_maps(setup, data, workspace) == []
     assert check_metric(lambda frame: score(setup, truth, frame), perfect_predictions(setup, truth), setup, 0) == []
     write_submission(random_predictions(setup, data), setup, data, data.parent / f"{data.name}.csv")
@@ -80,8 +81,8 @@ def test_several_labels_are_submitted_as_labels_where_the_metric_needs_them(tmp_
     way = road(write(tmp_path / "f1", tables(y, zeros)), "micro F1 score")
     assert (way.setup.task, way.setup.output, way.setup.metric) == ("multilabel", "label", "f1_micro")
     predictions = pd.DataFrame({"id": [str(i) for i in range(1000, 1020)], "u": 0.3, "v": 0.7})
-    assert submission(predictions, way.setup, way.data).iloc[0].tolist() == ["1000", "0", "1"]
-    assert submission(predictions, way.setup, way.data, (0.2, 0.8)).iloc[0].tolist() == ["1000", "1", "0"]
+    assert make_submission(predictions, way.setup, way.data).iloc[0].tolist() == ["1000", "0", "1"]
+    assert make_submission(predictions, way.setup, way.data, (0.2, 0.8)).iloc[0].tolist() == ["1000", "1", "0"]
     assert road(write(tmp_path / "auc", tables(y, zeros)), "mean ROC AUC").setup.output == "probability"
     halves = {"u": 0.5, "v": 0.5}
     assert road(write(tmp_path / "half", tables(y, halves)), "micro F1 score").setup.output == "probability"
@@ -93,7 +94,7 @@ def test_the_metric_says_whether_many_numbers_are_classes(tmp_path: Path) -> Non
     assert road(data, "joy").setup.task == "regression"
     assert road(data, "the quadratic weighted kappa").setup.task == "regression"
     nearly_all_other = write(tmp_path / "other", tables({"y": np.arange(N)}, {"y": 0}))
-    assert sniff(nearly_all_other, "accuracy", "", {}).setup.task == "regression"
+    assert guess_setup(nearly_all_other, "accuracy", "", {}).setup.task == "regression"
 
 
 @pytest.mark.parametrize("ext", ["parquet", "json", "csv"])
@@ -150,7 +151,7 @@ def test_several_targets_that_are_true_or_false(tmp_path: Path) -> None:
 def test_targets_that_do_not_fit_the_task(y: Columns, sample: Columns, task: str, words: str, tmp_path: Path) -> None:
     data = write(tmp_path / "data", tables(y, sample))
     with pytest.raises(UserError) as error:
-        sniff(data, "accuracy", "", {"task": task} if task else {})
+        guess_setup(data, "accuracy", "", {"task": task} if task else {})
     assert all(word in str(error.value) for word in words.split("|")), error.value
 
 
@@ -259,7 +260,7 @@ def test_columns_that_stand_for_numbered_classes(tmp_path: Path) -> None:
     assert made[thirds].iloc[0].tolist() == [0.1, 0.2, 0.7]
     other = write(tmp_path / "other", tables(y, {"low": 0.3, "mid": 0.3, "high": 0.3}))
     with pytest.raises(UserError, match="column 'low' stands for is not clear"):
-        sniff(other, "log loss", "", {"target": "y"})
+        guess_setup(other, "log loss", "", {"target": "y"})
 
 
 def test_labels_in_lower_case(tmp_path: Path) -> None:

@@ -24,16 +24,18 @@ from agentkd.agents.agent_k.contract import Setup, TaskKind, map_file  # noqa: E
 from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
 from agentkd.agents.agent_k.scoring.sampling import sample_rows  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.solvers import boosting, portfolio, text  # noqa: E402
+from agentkd.agents.agent_k.solvers import boosting, text  # noqa: E402
 from agentkd.agents.agent_k.solvers.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, fit, problems, splits  # noqa: E402
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, fit_predict, iterate_folds, make_problems  # noqa: E402
+from agentkd.agents.agent_k.solvers.encodings import encode_one_hot, encode_target_means  # noqa: E402
 from agentkd.agents.agent_k.solvers.image import _load_column  # noqa: E402
-from agentkd.agents.agent_k.solvers.ngrams import characters, words  # noqa: E402
-from agentkd.agents.agent_k.solvers.table_features import describe, of_ids, one_hot, target_means  # noqa: E402
-from agentkd.agents.agent_k.solvers.text import naive_bayes  # noqa: E402
-from agentkd.agents.agent_k.solvers.workers import run_all  # noqa: E402
+from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams  # noqa: E402
+from agentkd.agents.agent_k.solvers.portfolio import build_portfolio  # noqa: E402
+from agentkd.agents.agent_k.solvers.table_features import describe_columns, describe_ids  # noqa: E402
+from agentkd.agents.agent_k.solvers.text import naive_bayes_log_odds  # noqa: E402
+from agentkd.agents.agent_k.solvers.workers import run_jobs  # noqa: E402
 from agentkd.agents.agent_k.understand.cells import as_dates, as_numbers  # noqa: E402
-from agentkd.agents.agent_k.workspace.files import load  # noqa: E402
+from agentkd.agents.agent_k.workspace.arrays import load_data  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.errors import UserError, WorldError  # noqa: E402
 
@@ -69,7 +71,7 @@ def solved(where: Path, kind: str, params: dict[str, Any] | None = None, **spec:
     run({"workspace": str(where), "kind": kind, "params": params or {}, "seed": 0, "threads": 1, "seconds": None,
          "features": None} | spec, folder)  # fmt: skip
     oof, test = (pd.read_csv(folder / f"{name}.csv", dtype={"id": str}) for name in ("oof", "test"))
-    data = load(where)
+    data = load_data(where)
     assert list(oof["id"]) == list(data.targets["id"]) and list(test["id"]) == data.test_ids
     assert tuple(oof.columns[1:]) == tuple(test.columns[1:]) == data.setup.predicted
     return oof, test, score(data.setup, data.targets, oof)
@@ -149,7 +151,7 @@ def test_noise_is_not_learned(tmp_path: Path, kind: str) -> None:
 
 
 def test_features_of_a_folder_join_the_table(binary: Path, tmp_path: Path) -> None:
-    data = load(binary)
+    data = load_data(binary)
     answer = (data.targets["y"] == "yes").astype(float)
     pd.DataFrame({"id": data.targets["id"], "hint": answer})[::-1].to_csv(tmp_path / "train_features.csv", index=False)
     pd.DataFrame({"id": data.test_ids, "hint": 0.0}).to_csv(tmp_path / "test_features.csv", index=False)
@@ -169,12 +171,12 @@ def test_a_comma_after_a_lone_zero_is_a_decimal_one() -> None:
 
 def test_what_columns_become() -> None:
     columns, _ = table()
-    found = describe(pd.DataFrame(columns))
+    found = describe_columns(pd.DataFrame(columns))
     made = {*found.names, *found.category_names, *found.group_names}
     assert {"a", "b", "price", "when month", "code number", "code prefix", "a name: mr"} <= made
     assert not {"constant", "empty"} & {*found.names, *found.category_names}
     assert set(found.numbers[:, found.names.index("price")]) <= set(range(1000, 3000, 10))
-    hot = one_hot(np.array([[0], [0], [0], [1], [-1], [0]]), np.arange(5), least=2)
+    hot = encode_one_hot(np.array([[0], [0], [0], [1], [-1], [0]]), np.arange(5), least=2)
     assert hot[:, 0].tolist() == [1, 1, 1, 0, 0, 1]  # level 1 and missing are rare: one column
     assert hot[:, 1].tolist() == [0, 0, 0, 1, 1, 0]
 
@@ -188,18 +190,18 @@ def test_one_order_of_day_and_month_for_a_whole_column() -> None:
 
 def test_codes_are_taken_apart() -> None:
     deck = ["B/0/P", "F/12/S", None, "A/3/S"] * 30
-    found = describe(pd.DataFrame({"cabin": [d and d.replace("/", f"/{i}") for i, d in enumerate(deck)]}))
+    found = describe_columns(pd.DataFrame({"cabin": [d and d.replace("/", f"/{i}") for i, d in enumerate(deck)]}))
     assert {"cabin part 2"} <= set(found.names) and {"cabin part 1"} <= set(found.category_names)
-    plain = describe(pd.DataFrame({"name": [f"Mr. A-{i} Smith-{i % 3}" for i in range(90)]}))
+    plain = describe_columns(pd.DataFrame({"name": [f"Mr. A-{i} Smith-{i % 3}" for i in range(90)]}))
     assert not any("part" in name for name in (*plain.names, *plain.category_names, *plain.group_names))
 
 
 def test_what_ids_tell() -> None:
-    groups = of_ids(["0001_01", "0002_01", "0002_02", "0003_01"])
+    groups = describe_ids(["0001_01", "0002_01", "0002_02", "0003_01"])
     assert groups["id group"].tolist() == [1, 2, 2, 1] and groups["id place"].tolist() == [1, 1, 2, 1]
-    assert of_ids(["2011-01-20 00:00:00", "2012-02-20 05:00:00"])["id hour"].tolist() == [0, 5]
+    assert describe_ids(["2011-01-20 00:00:00", "2012-02-20 05:00:00"])["id hour"].tolist() == [0, 5]
     for ids in (["1", "2", "3"], ["train-1", "train-2"], ["a", "b"], ["007"]):
-        assert of_ids(ids) == {}
+        assert describe_ids(ids) == {}
 
 
 def test_a_rows_own_target_is_not_in_its_features() -> None:
@@ -209,18 +211,18 @@ def test_a_rows_own_target_is_not_in_its_features() -> None:
     y = random.integers(0, 2, 60)
     other = y.copy()
     other[7] = 1 - y[7]
-    one, two = (target_means(groups, t, 2, train, 0) for t in (y, other))
+    one, two = (encode_target_means(groups, t, 2, train, 0) for t in (y, other))
     assert one[7] == two[7] and not np.array_equal(one, two)
-    x = words([f"w{a} w{b}" for a, b in random.integers(0, 9, (60, 2))], 1, 1)
-    one, two = (naive_bayes(x, Problem(t, 2), train, 0.1, 0) for t in (y, other))
+    x = count_word_ngrams([f"w{a} w{b}" for a, b in random.integers(0, 9, (60, 2))], 1, 1)
+    one, two = (naive_bayes_log_odds(x, Problem(t, 2), train, 0.1, 0) for t in (y, other))
     assert np.array_equal(one[7], two[7]) and not np.array_equal(one, two)
-    alone = target_means(np.array([[0], [0], [1], [1]]), np.array([1.0, 1, 0, 9]), 0, np.array([0, 1, 2]), 0)
+    alone = encode_target_means(np.array([[0], [0], [1], [1]]), np.array([1.0, 1, 0, 9]), 0, np.array([0, 1, 2]), 0)
     assert alone[3, 0] == pytest.approx((0 + 3 * 2 / 3) / (1 + 3))  # row 3 is no training row: by hand
 
 
 def test_n_grams_against_a_naive_count() -> None:
     texts = ["the cat. The dog", "a cat, the cat", "", "ünï the cät"]
-    x = words(texts, 1, 2, least=1).toarray()
+    x = count_word_ngrams(texts, 1, 2, least=1).toarray()
 
     def naive(text: str) -> dict[str, int]:
         parts = re.findall(r"\w+|[^\w\s]", text.lower())
@@ -229,8 +231,13 @@ def test_n_grams_against_a_naive_count() -> None:
 
     for row, one in zip(x, texts, strict=True):
         assert sorted(row[row > 0]) == sorted(naive(one).values())
-    assert words(texts, 1, 1, least=3).toarray().tolist() == [[2], [1], [0], [1]]  # "the" alone is in three texts
-    seen = characters(["abab"], 2, 3, least=1).toarray()
+    assert count_word_ngrams(texts, 1, 1, least=3).toarray().tolist() == [
+        [2],
+        [1],
+        [0],
+        [1],
+    ]  # "the" alone is in three texts
+    seen = count_character_ngrams(["abab"], 2, 3, least=1).toarray()
     assert sorted(seen[seen > 0]) == [1] * 7 + [2]  # " a" ab×2 ba "b " " ab" aba bab "ab "
 
 
@@ -254,8 +261,8 @@ def test_numbers_beyond_single_precision(tmp_path: Path, kind: str) -> None:
 
 def test_one_class_one_value_and_no_column(tmp_path: Path) -> None:
     never = lambda *_: pytest.fail("no model is needed")  # noqa: E731
-    assert fit(never, Problem(np.zeros(5, int), 3), np.arange(4), np.array([4]), 0).tolist() == [[1, 0, 0]]
-    assert fit(never, Problem(np.full(5, 2.5)), np.arange(4), np.array([4]), 0).tolist() == [[2.5]]
+    assert fit_predict(never, Problem(np.zeros(5, int), 3), np.arange(4), np.array([4]), 0).tolist() == [[1, 0, 0]]
+    assert fit_predict(never, Problem(np.full(5, 2.5)), np.arange(4), np.array([4]), 0).tolist() == [[2.5]]
     targets, constant = {"y": ["0", "1"] * (ROWS // 2)}, {"tab": {"x": [1] * (ROWS + TEST)}}
     where = workspace(tmp_path / "w", targets, constant, task="binary", metric="auc")
     with pytest.raises(UserError, match="no input column has two different values"):
@@ -267,8 +274,8 @@ def test_rows_without_a_target_are_predicted_and_not_learned_from(tmp_path: Path
     y: Any = pd.Series(np.exp(z)[:ROWS]).astype(object)
     y[:10] = ""
     where = workspace(tmp_path / "w", {"y": y}, {"tab": columns}, task="regression", metric="rmse")
-    data = load(where)
-    assert all(train.min() >= 10 for _, train, _, _ in splits(data, *problems(data.setup, data.y)))
+    data = load_data(where)
+    assert all(train.min() >= 10 for _, train, _, _ in iterate_folds(data, *make_problems(data.setup, data.y)))
     oof, _, _ = solved(where, "linear")
     assert np.isfinite(oof["y"]).all() and len(oof) == ROWS
 
@@ -338,8 +345,8 @@ def test_texts_are_counted_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(text, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     rows = ["a cat sat", "a dog sat", "a cat ran"]
     all_of_it = 10 * (text.LETTERS + 5 * text.LEARNING)
-    assert [len(text.views(rows, folds=5, seconds=all_of_it + more)) for more in (1, -1)] == [9, 5]
-    assert len(text.views(rows)) == 9 and len(text.views(rows, letters=False)) == 5
+    assert [len(text.count_ngram_views(rows, folds=5, seconds=all_of_it + more)) for more in (1, -1)] == [9, 5]
+    assert len(text.count_ngram_views(rows)) == 9 and len(text.count_ngram_views(rows, letters=False)) == 5
 
 
 def test_texts_with_values(tmp_path: Path) -> None:
@@ -366,7 +373,7 @@ def test_texts_and_columns_that_add_up(tmp_path: Path, monkeypatch: pytest.Monke
     flags = {"y": (z > 0)[:ROWS].astype(int)}
     where = workspace(tmp_path / "c", flags, inputs, task="binary", metric="auc")
     assert solved(where, "sparse")[2] > 0.85
-    assert "sparse" in {c.name for c in portfolio(load(where).setup, ROWS, 60, 1)}
+    assert "sparse" in {c.name for c in build_portfolio(load_data(where).setup, ROWS, 60, 1)}
 
 
 def pictures(folder: Path, broken: int = 0) -> Path:
@@ -418,7 +425,7 @@ def test_tables_with_texts_and_images(tmp_path: Path) -> None:
     where = pictures(tmp_path / "w")
     columns, z = table()
     kinds = (z > np.median(z)).astype(int)
-    standing = (load(where).targets["y"] == "stands").to_numpy().astype(int)
+    standing = (load_data(where).targets["y"] == "stands").to_numpy().astype(int)
     rows = [SUBJECTS[k] for k in kinds]
     images = {"image": [f"{i}.png" for i in range(ROWS + TEST)]}
     y = (standing * 2 + kinds[:ROWS]).astype(str)
@@ -474,32 +481,32 @@ def test_workers() -> None:
     def fails() -> int:
         raise UserError("a column is bad")
 
-    assert run_all([lambda i=i: i * i for i in range(7)], 3) == [i * i for i in range(7)]  # type: ignore[misc]
-    large = run_all([lambda i=i: np.full(300_000, i) for i in range(5)], 2)  # type: ignore[misc]  # more than a pipe holds
+    assert run_jobs([lambda i=i: i * i for i in range(7)], 3) == [i * i for i in range(7)]  # type: ignore[misc]
+    large = run_jobs([lambda i=i: np.full(300_000, i) for i in range(5)], 2)  # type: ignore[misc]  # more than a pipe holds
     assert [int(found[0]) for found in large] == list(range(5))
     with pytest.raises(UserError, match="a column is bad"):
-        run_all([lambda: 1, fails, lambda: 2], 2)
+        run_jobs([lambda: 1, fails, lambda: 2], 2)
     with pytest.raises(WorldError, match="process died"):
-        run_all([lambda: 1, lambda: os._exit(9)], 2)  # type: ignore[list-item, return-value]
+        run_jobs([lambda: 1, lambda: os._exit(9)], 2)  # type: ignore[list-item, return-value]
     with pytest.raises(WorldError, match="ZeroDivisionError"):
-        run_all([lambda: 1, lambda: 1 // 0], 2)
+        run_jobs([lambda: 1, lambda: 1 // 0], 2)
 
 
 def test_a_portfolio_fits_its_clock(binary: Path, texts: Path) -> None:
-    setup = load(binary).setup
+    setup = load_data(binary).setup
     for rows in (100, 10_000, 1_000_000):
         for seconds in (60.0, 600.0):
-            plan = portfolio(setup, rows, seconds, 2)
+            plan = build_portfolio(setup, rows, seconds, 2)
             assert plan and len({c.name for c in plan}) == len(plan)
             assert all(c.seconds <= 1.25 * seconds for c in plan) and all(
                 not c.budget or c.budget <= seconds for c in plan
             )
-    assert len(portfolio(setup, 10_000, 600, 2)) > len(portfolio(setup, 1_000_000, 60, 2))
-    assert {c.kind for c in portfolio(load(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
-    assert portfolio(setup, 800, 60, 2)[0].seconds <= 10
+    assert len(build_portfolio(setup, 10_000, 600, 2)) > len(build_portfolio(setup, 1_000_000, 60, 2))
+    assert {c.kind for c in build_portfolio(load_data(texts).setup, 1000, 60, 2)} > {"bayes", "tfidf"}
+    assert build_portfolio(setup, 800, 60, 2)[0].seconds <= 10
     wide = setup.model_copy(update={"tab": tuple(f"x{i}" for i in range(1000))})
-    names = {c.name: c for c in portfolio(setup, 2000, 60, 1)}
-    assert "extra-trees" in names and "extra-trees" not in {c.name for c in portfolio(wide, 2000, 60, 1)}
+    names = {c.name: c for c in build_portfolio(setup, 2000, 60, 1)}
+    assert "extra-trees" in names and "extra-trees" not in {c.name for c in build_portfolio(wide, 2000, 60, 1)}
     assert names["linear"].budget == 20.0  # four times what is expected
 
 

@@ -12,8 +12,8 @@ pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.contract import Setup, read_setup  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
-from agentkd.agents.agent_k.understand.split import parting  # noqa: E402
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
+from agentkd.agents.agent_k.understand.split import detect_split  # noqa: E402
 from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps  # noqa: E402
 from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
@@ -42,7 +42,7 @@ PLACE = np.arange(TRAIN + TEST)
 )
 def test_labels_that_are_all_new_are_groups(column: Any) -> None:
     train, test = tables(a=PLACE / 7, patient=column)
-    found = parting(train, test)
+    found = detect_split(train, test)
     assert found.groups is not None and found.order is None and "'patient'" in found.said[0]
     there = train["patient"].notna()
     assert (found.groups[there].groupby(train["patient"][there]).nunique() == 1).all()
@@ -51,7 +51,7 @@ def test_labels_that_are_all_new_are_groups(column: Any) -> None:
 
 def test_the_coarsest_of_several_groups() -> None:
     train, test = tables(visit=PLACE // 2, patient=PLACE // 6, doctor=PLACE // 60)  # 2 doctors are too few
-    found = parting(train, test).groups
+    found = detect_split(train, test).groups
     assert found is not None and found.nunique() == TRAIN // 6
 
 
@@ -77,14 +77,14 @@ RANDOM = np.random.default_rng(0)
     ],
 )
 def test_no_groups_and_no_order(name: str, column: Any) -> None:
-    found = parting(*tables(a=PLACE % 3, **{name: column}))
+    found = detect_split(*tables(a=PLACE % 3, **{name: column}))
     assert (found.groups, found.order, found.said) == (None, None, ())
 
 
 def test_a_few_test_rows_are_new_by_chance() -> None:
     """Counts of which half occur once: that five test rows have others is no wonder."""
     train, test = tables(count=[1000 + i if i % 2 else i % 8 for i in PLACE])
-    assert parting(train, test.iloc[1:11:2]).groups is None
+    assert detect_split(train, test.iloc[1:11:2]).groups is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_test_rows_that_are_all_later(name: str, column: Any) -> None:
     mixed = RANDOM.permutation(TRAIN)
     train, test = tables(**{"a": PLACE % 3, name: column})
     train = train.iloc[mixed].reset_index(drop=True)
-    found = parting(train, test)
+    found = detect_split(train, test)
     assert found.groups is None and found.order is not None and f"'{name}'" in found.said[0]
     folds = make_folds(setup(), targets(), 5, 0, None, found.order)["fold"].to_numpy()
     assert [folds[mixed < 24].tolist(), folds[mixed >= 96].tolist()] == [[0] * 24, [4] * 24]
@@ -140,7 +140,7 @@ def written(folder: Path, **columns: Any) -> tuple[Setup, list[str]]:
     train.assign(y=[i // 5 % 2 for i in range(TRAIN)]).to_csv(data / "train.csv", index=False)
     test.to_csv(data / "test.csv", index=False)
     test[["id"]].assign(y=0).to_csv(data / "sample_submission.csv", index=False)
-    said = build_maps(sniff(data, "accuracy", "", {}).setup, data, folder, seed=0)
+    said = build_maps(guess_setup(data, "accuracy", "", {}).setup, data, folder, seed=0)
     found = read_setup(folder)
     assert check_maps(found, data, folder) == []
     return found, said

@@ -10,11 +10,11 @@ import pytest
 
 pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.understand.cells import with_gaps  # noqa: E402
+from agentkd.agents.agent_k.understand.cells import clean_targets  # noqa: E402
 from agentkd.agents.agent_k.understand.data_files import DataFiles  # noqa: E402
-from agentkd.agents.agent_k.understand.file_roles import Named, find_labels, name_tables  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import sniff  # noqa: E402
-from agentkd.agents.agent_k.understand.tables import read_table, separator  # noqa: E402
+from agentkd.agents.agent_k.understand.file_roles import FileRoles, find_file_roles, find_labels_table  # noqa: E402
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
+from agentkd.agents.agent_k.understand.tables import detect_separator, read_table  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 
 ROWS = 12
@@ -36,11 +36,11 @@ def folder(path: Path, tables: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-def named(path: Path, tables: dict[str, Any]) -> Named:
-    return name_tables(DataFiles(folder(path, tables)))
+def named(path: Path, tables: dict[str, Any]) -> FileRoles:
+    return find_file_roles(DataFiles(folder(path, tables)))
 
 
-def names(found: Named) -> tuple[str, str, str]:
+def names(found: FileRoles) -> tuple[str, str, str]:
     return str(found.train), str(found.test), str(found.sample)
 
 
@@ -63,12 +63,12 @@ def test_the_labels_of_images_named_by_hashes(key: str, ending: str, tmp_path: P
     kinds = {"number": range(3), "breed": BREEDS}
     data = folder(tmp_path / "data", {"breeds.csv": kinds, "labels.csv": labels, "sample_submission.csv": sample})
     images(data, HASHES)
-    found = sniff(data, "multi-class log loss", "", {}).setup
+    found = guess_setup(data, "multi-class log loss", "", {}).setup
     assert (found.train, found.targets, found.classes, found.img) == (
         "labels.csv", ("breed",), tuple(BREEDS), ("image",),
     )  # fmt: skip
     one = folder(tmp_path / "one", {"labels.csv": labels, "sample_submission.csv": only(sample, "id") | {"breed": ""}})
-    assert names(name_tables(DataFiles(one))) == ("labels.csv", "None", "sample_submission.csv")
+    assert names(find_file_roles(DataFiles(one))) == ("labels.csv", "None", "sample_submission.csv")
 
 
 def test_letters_that_begin_a_hash_are_no_class(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_letters_that_begin_a_hash_are_no_class(tmp_path: Path) -> None:
     assert list(read_table(tmp_path / "named" / "train")["label"]) == ["", "big dog", "cat", "cat", "eel"]
     folder(tmp_path / "hashes", {"sample_submission.csv": {"id": HASHES["test"], "y": 0}})
     with pytest.raises(UserError, match="no training table"):
-        name_tables(DataFiles(tmp_path / "hashes"))
+        find_file_roles(DataFiles(tmp_path / "hashes"))
 
 
 def test_a_list_of_the_classes_is_no_training_table(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_training_table_is_the_one_most_like_the_test_table(tmp_path: Path) 
     found = named(tmp_path / "data", tables | {"sample_submission.csv": SAMPLE})
     assert names(found) == ("train_features.csv", "test_features.csv", "sample_submission.csv")
     train = read_table(tmp_path / "data" / found.train, text=True)
-    assert find_labels(DataFiles(tmp_path / "data"), found, train, "id", ["y"]) == "train_target.csv"
+    assert find_labels_table(DataFiles(tmp_path / "data"), found, train, "id", ["y"]) == "train_target.csv"
 
 
 def test_a_table_of_targets_whose_values_are_the_samples_columns(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_table_of_targets_whose_values_are_the_samples_columns(tmp_path: Path)
     tables = {"train_features.csv": INPUTS, "train_labels.csv": kinds, "test_features.csv": TEST, "sample.csv": sample}
     data = folder(tmp_path / "data", tables)
     (data / "names.json").write_text('{"beagle": {"legs": [4]}, "pug": 3}')  # no table
-    found = sniff(data, "multi-class log loss", "", {}).setup
+    found = guess_setup(data, "multi-class log loss", "", {}).setup
     assert (found.train, found.labels, found.targets) == ("train_features.csv", "train_labels.csv", ("breed",))
 
 
@@ -111,7 +111,7 @@ def test_a_broken_training_table_is_not_passed_over(tmp_path: Path) -> None:
     data = folder(tmp_path / "data", USUAL | {"train_target.csv": only(TRAIN, "id", "y")})
     (data / "train.csv").write_text("")
     with pytest.raises(UserError, match=r"train\.csv is empty"):
-        sniff(data, "", "", {})
+        guess_setup(data, "", "", {})
 
 
 def packed(path: Path, *members: str, frame: Any = TRAIN, sep: str = ",") -> None:
@@ -134,7 +134,7 @@ def packed(path: Path, *members: str, frame: Any = TRAIN, sep: str = ",") -> Non
 def test_a_table_in_a_zip(name: str, members: list[str], tmp_path: Path) -> None:
     data = folder(tmp_path / "data", {"test.csv": TEST, "sample_submission.csv": SAMPLE})
     packed(data / name, *members, sep="\t" if any("tsv" in part for part in (name, *members)) else ",")
-    found = name_tables(DataFiles(data))
+    found = find_file_roles(DataFiles(data))
     assert names(found) == (name, "test.csv", "sample_submission.csv")
     assert list(read_table(data / found.train, text=True)) == list(TRAIN)
 
@@ -158,7 +158,7 @@ def test_a_test_table_by_its_ids(tmp_path: Path) -> None:
     assert named(tmp_path / "called", tables | {"holdout.csv": called}).test == Path("holdout.csv")
     (tmp_path / "data" / "holdout.csv").unlink()
     (tmp_path / "data" / "notes.json").write_text('{"a": [1], "b": [1, 2]}')
-    assert name_tables(DataFiles(tmp_path / "data")).test is None
+    assert find_file_roles(DataFiles(tmp_path / "data")).test is None
 
 
 @pytest.mark.parametrize(
@@ -178,13 +178,13 @@ def test_a_test_table_by_its_ids(tmp_path: Path) -> None:
     ],
 )
 def test_what_stands_between_cells(text: str, mark: str) -> None:
-    assert separator("train.csv", text) == mark
+    assert detect_separator("train.csv", text) == mark
 
 
 def test_a_tsv_file_with_commas_between_cells() -> None:
-    assert separator("train.tsv", "id,y\n1,2\n2,3\n") == ","
-    assert separator("train.tsv", "id,a\ty\n1,2\t0\n2,3\t1\n") == "\t"
-    assert separator("train.tsv", "text\na, b\nc\n") == "\t"
+    assert detect_separator("train.tsv", "id,y\n1,2\n2,3\n") == ","
+    assert detect_separator("train.tsv", "id,a\ty\n1,2\t0\n2,3\t1\n") == "\t"
+    assert detect_separator("train.tsv", "text\na, b\nc\n") == "\t"
 
 
 def test_a_comma_in_the_header_of_a_semicolon_file(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_training_tables_that_are_not_used_are_said(tmp_path: Path) -> None:
     found = named(tmp_path / "years", {"train_2016.csv": TRAIN, "train_2017.csv": TRAIN} | rest)
     assert found.train == Path("train_2016.csv") and len(found.said) == 1
     assert all(word in found.said[0] for word in ("train_2016.csv is used", "train_2017.csv", "one train.csv"))
-    assert sniff(tmp_path / "years", "RMSE", "", {}).doubts == list(found.said)
+    assert guess_setup(tmp_path / "years", "RMSE", "", {}).doubts == list(found.said)
     found = named(tmp_path / "small", USUAL | {"train_small.csv": TRAIN})
     assert found.train == Path("train.csv") and "train_small.csv" in found.said[0]
     packed(folder(tmp_path / "copy", USUAL) / "train.zip", "train.csv")
@@ -238,7 +238,7 @@ def test_points_between_thousands_and_a_decimal_comma(tmp_path: Path) -> None:
 
 
 def cleaned(cells: list[str]) -> list[str]:
-    return list(with_gaps(pd.DataFrame({"y": cells}, dtype=str), ["y"])["y"])
+    return list(clean_targets(pd.DataFrame({"y": cells}, dtype=str), ["y"])["y"])
 
 
 @pytest.mark.parametrize("gap", ["?", "-", "--", ".", " NA ", "  "])

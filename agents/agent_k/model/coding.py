@@ -14,8 +14,8 @@ from agentkd.agents.agent_k.model.answers import enum_schema, object_schema, par
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.run_code import TrialResult
 from agentkd.agents.agent_k.model.stage_run import StageRun, clip
-from agentkd.agents.agent_k.workspace.checks import Failure, passed
-from agentkd.agents.agent_k.workspace.maps import maps_hash
+from agentkd.agents.agent_k.workspace.checks import Failure, passed_test
+from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.trace import Step, Verdict
 
 TRIES = 5  # answers with code for a stage, at most
@@ -72,7 +72,7 @@ async def try_answer(run: StageRun, code: str, trial: Trial) -> tuple[Path, list
     """Run and test one answer, and record the outcome. The folder is named by its code and the maps, so that a resumed
     run finds its results."""
     stage, workspace = run.stage, run.bench.workspace
-    digest = hashlib.sha256((code + maps_hash(workspace)).encode()).hexdigest()[:10]
+    digest = hashlib.sha256((code + hash_maps(workspace)).encode()).hexdigest()[:10]
     folder = workspace / "code" / f"{stage}-{digest}"
     outcome = None
     if not code:
@@ -88,7 +88,7 @@ async def try_answer(run: StageRun, code: str, trial: Trial) -> tuple[Path, list
     output = ""
     if outcome:
         output = json.dumps({"code": folder.name, "stopped": outcome.stopped, "output": outcome.output[-2000:]})
-    evidence = tuple(item.evidence for item in failures) or (passed(f"{stage} code"),)
+    evidence = tuple(item.evidence for item in failures) or (passed_test(f"{stage} code"),)
     reason = "; ".join(item.message for item in failures)
     verdict = Verdict(ok=not failures, rung=stage, reason=reason[:500])
     run.note(Step(kind=f"{stage}.run", output=output, evidence=evidence, verdict=verdict))

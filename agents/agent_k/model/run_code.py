@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.checks import Failure, check_submission
-from agentkd.agents.agent_k.workspace.maps import save
+from agentkd.agents.agent_k.workspace.files import save_table
 from agentkd.errors import UserError
 from agentkd.sandbox.collect import Outcome
 from agentkd.sandbox.safe_read import read_inside
@@ -67,9 +67,9 @@ async def measure_predictions(
 ) -> tuple[list[float], Outcome]:
     """Score prediction frames by the metric code in `folder`, one number each; no numbers if it fails."""
     work = make_work_folder(folder)
-    save(truth, work / "truth.csv")
+    save_table(truth, work / "truth.csv")
     for number, frame in enumerate(predictions):
-        save(frame, work / f"predictions-{number:03d}.csv")
+        save_table(frame, work / f"predictions-{number:03d}.csv")
     outcome = await bench.run_module(HARNESS, "metric", work=work, read=[], seconds=CODE_SECONDS)
     try:
         values = json.loads(read_inside(work, "values.json", 1 << 20)) if outcome.ok else []
@@ -85,8 +85,8 @@ async def format_predictions(
     """Turn predictions into the submission `file` by the format code in `folder`, and check it."""
     setup, data = bench.setup, bench.data
     work = make_work_folder(folder)
-    save(predictions, work / "predictions.csv")
-    save(read_table(data / setup.sample, text=True), work / "sample.csv")
+    save_table(predictions, work / "predictions.csv")
+    save_table(read_table(data / setup.sample, text=True), work / "sample.csv")
     outcome = await bench.run_module(HARNESS, "format", work=work, read=[], seconds=CODE_SECONDS)
     if failures := run_failures(outcome, "format"):
         return failures, outcome

@@ -14,7 +14,7 @@ from agentkd.agents.agent_k.model.ask import LENGTHS, NoAnswer
 from agentkd.agents.agent_k.model.recorder import Recorder
 from agentkd.agents.agent_k.results import MODEL
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.checks import Failure, passed
+from agentkd.agents.agent_k.workspace.checks import Failure, passed_test
 from agentkd.trace import Step, Verdict
 
 BACK = 2  # times that a run is sent back to a stage, at most
@@ -76,7 +76,7 @@ class StageRun:
 
     def note_test(self, failures: Sequence[Failure]) -> None:
         """Record the outcome of the stage's unit test."""
-        evidence = tuple(item.evidence for item in failures) or (passed(self.stage),)
+        evidence = tuple(item.evidence for item in failures) or (passed_test(self.stage),)
         reason = "; ".join(item.message for item in failures)[:500]
         verdict = Verdict(ok=not failures, rung=self.stage, reason=reason)
         self.note(Step(kind=f"{self.stage}.test", evidence=evidence, verdict=verdict))

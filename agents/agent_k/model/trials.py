@@ -25,9 +25,10 @@ from agentkd.agents.agent_k.model.run_code import (
 )
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_predictions, shuffled
-from agentkd.agents.agent_k.workspace.files import rows_by_fold
-from agentkd.agents.agent_k.workspace.maps import read_inputs, read_targets, save, save_setup
+from agentkd.agents.agent_k.workspace.arrays import rows_by_fold
+from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_predictions, shuffle_predictions
+from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
+from agentkd.agents.agent_k.workspace.maps import read_inputs
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def stage_maps(bench: Workbench, folder: Path) -> Setup:
             file = map_file(folder / "trial", split, name)
             if os.path.lexists(folder / "work" / file.name):
                 frame = read_output(folder / "work", file.name)
-                save(frame, file)
+                save_table(frame, file)
                 inputs[name] = tuple(str(column) for column in frame.columns[1:])
     for name in ("train_target_map.csv", "folds.csv"):
         shutil.copy(bench.workspace / "maps" / name, trial / name)
@@ -81,7 +82,9 @@ def adopt_maps(bench: Workbench, folder: Path) -> None:
 async def try_metric(bench: Workbench, folder: Path, truth: pd.DataFrame, perfect: pd.DataFrame) -> TrialResult:
     """Score perfect and shuffled predictions by the code's metric: they must give two different finite numbers, which
     say whether lower is better."""
-    values, outcome = await measure_predictions(bench, folder, truth, [perfect, shuffled(perfect, bench.seed)])
+    values, outcome = await measure_predictions(
+        bench, folder, truth, [perfect, shuffle_predictions(perfect, bench.seed)]
+    )
     if failures := run_failures(outcome, "metric"):
         return failures, outcome
     if len(values) != 2 or values[0] == values[1]:
@@ -132,7 +135,7 @@ async def try_features(bench: Workbench, folder: Path) -> TrialResult:
     work = make_work_folder(folder)
     given = {split: read_inputs(bench.workspace, split) for split in ("train", "test")}
     for split, frame in given.items():
-        save(frame, work / f"{split}.csv")
+        save_table(frame, work / f"{split}.csv")
     outcome = await bench.run_module(HARNESS, "features", work=work, read=[], seconds=CODE_SECONDS)
     if failures := run_failures(outcome, "features"):
         return failures, outcome
@@ -159,7 +162,7 @@ async def try_features(bench: Workbench, folder: Path) -> TrialResult:
     kept = folder / "kept"
     kept.mkdir(exist_ok=True)
     for split, frame in made.items():
-        save(frame.drop(columns=same), kept / f"{split}_features.csv")
+        save_table(frame.drop(columns=same), kept / f"{split}_features.csv")
     return [], outcome
 
 
@@ -177,9 +180,9 @@ async def try_solution(bench: Workbench, folder: Path, seconds: float) -> TrialR
     for number, (rows, asked) in enumerate([*parts, (None, test)]):
         held = inputs.index.difference(rows) if rows is not None else inputs.index
         work = make_work_folder(folder, f"fold-{number}")
-        save(inputs.loc[held], work / "train.csv")
-        save(truth.loc[held], work / "target.csv")
-        save(asked, work / "test.csv")
+        save_table(inputs.loc[held], work / "train.csv")
+        save_table(truth.loc[held], work / "target.csv")
+        save_table(asked, work / "test.csv")
         (work / "asked.json").write_text(
             json.dumps({"task": setup.task, "targets": setup.targets, "predicted": setup.predicted})
         )
@@ -194,11 +197,11 @@ async def try_solution(bench: Workbench, folder: Path, seconds: float) -> TrialR
         if failures := check_predictions(frame, setup, list(asked["id"]), split):
             return [item.model_copy(update={"stage": "solution"}) for item in failures], outcome
         if rows is None:
-            save(frame, folder / "test.csv")
+            save_table(frame, folder / "test.csv")
         else:
             oof.append(frame)
     joined = pd.concat(oof).set_index("id").loc[list(truth["id"])].reset_index()
-    save(joined, folder / "oof.csv")
+    save_table(joined, folder / "oof.csv")
     return [], outcome
 
 

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.predictions import align_predictions
 from agentkd.agents.agent_k.scoring.sampling import sample_rows
-from agentkd.agents.agent_k.scoring.scorer import Scorer, matrix
+from agentkd.agents.agent_k.scoring.scorer import Scorer
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
 from agentkd.errors import UserError
 
@@ -69,8 +70,8 @@ def best_blend(
     names = list(candidates)
     ids, test_ids = truth["id"], next(iter(candidates.values()))[1]["id"]
     log = _logarithmic(name)
-    oof = np.stack([_bend(matrix(setup, candidates[n][0], ids), log) for n in names])
-    test = np.stack([_bend(matrix(setup, candidates[n][1], test_ids), log) for n in names])
+    oof = np.stack([_bend(align_predictions(setup, candidates[n][0], ids), log) for n in names])
+    test = np.stack([_bend(align_predictions(setup, candidates[n][1], test_ids), log) for n in names])
     fold = folds.set_index(folds["id"].astype(str))["fold"].reindex(ids.astype(str)).to_numpy()
 
     def nested(way: _Way) -> Array:
@@ -144,7 +145,7 @@ def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tup
     """Weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
     rows = _drawn(scorer, rows, seed)
-    values, here, lower = oof[:, rows], scorer.on(rows), scorer.metric.lower_is_better
+    values, here, lower = oof[:, rows], scorer.on_rows(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)
     for _ in range(BAGS if count > 3 else 1):
@@ -222,7 +223,7 @@ def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
 
 def _choose(scorer: Scorer, smooth: Scorer, tried: dict[str, Array], scores: dict[str, float]) -> str:
     """Of the ways no worse than the single best, the one of least smooth loss among those as good as the best."""
-    good = [kind for kind in tried if not scorer.better(scores["single"], scores[kind])]
+    good = [kind for kind in tried if not scorer.is_better(scores["single"], scores[kind])]
     top = min(good, key=lambda kind: scores[kind] if scorer.metric.lower_is_better else -scores[kind])
     if smooth.metric.name == scorer.metric.name:
         return top
@@ -238,11 +239,11 @@ def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -
     for _ in range(samples):
         rows = random.integers(0, len(one), min(len(one), DRAWN))
         try:
-            here = scorer.on(rows)
+            here = scorer.on_rows(rows)
             a, b = here(one[rows]), here(other[rows])
         except UserError:  # a sample of one class
             a = b = 0.0
-        count += 0.5 if a == b else float(scorer.better(a, b))
+        count += 0.5 if a == b else float(scorer.is_better(a, b))
     return count / samples
 
 
@@ -258,14 +259,14 @@ def _with_thresholds(
         thresholds = tune_thresholds(scorer, values, rest)
         scaled[held] = _as_decided(setup, values[held], thresholds)
     tuned = scorer(scaled)
-    if not scorer.better(tuned, plain) or share_better(scorer, scaled, values) < SURE:
+    if not scorer.is_better(tuned, plain) or share_better(scorer, scaled, values) < SURE:
         return None, plain
     return tune_thresholds(scorer, values, np.arange(len(values))), tuned
 
 
 def _as_decided(setup: Setup, values: Array, thresholds: tuple[float, ...]) -> Array:
     """Decisions as probabilities of 0 and 1, so that rows decided by different thresholds can be scored together."""
-    from agentkd.agents.agent_k.scoring.scorer import decide
+    from agentkd.agents.agent_k.scoring.predictions import decide
 
     decided = decide(setup, values, thresholds)
     return decided.astype(np.float64) if decided.ndim == 2 else np.eye(values.shape[1])[decided]

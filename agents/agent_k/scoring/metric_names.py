@@ -170,7 +170,7 @@ _UNLIKE = re.compile(  # right before what is not the metric
 )
 
 
-def find_metric(text: str, hint: str = "") -> list[str]:
+def find_metrics(text: str, hint: str = "") -> list[str]:
     """Names of `scoring.METRICS`, the likeliest first, from a competition's pages in Markdown or HTML.
 
     `hint` is the host's own word where there is one ("CategorizationAccuracy"). It counts most, then sentences that say
@@ -192,7 +192,7 @@ def find_metric(text: str, hint: str = "") -> list[str]:
     return list(dict.fromkeys([*ordered, *(kin for name in ordered for kin in _KIN.get(name, ()))]))
 
 
-def not_scored(text: str, hint: str = "") -> str:
+def find_unknown_metric(text: str, hint: str = "") -> str:
     """What the pages, where they say how submissions are evaluated, ask for beyond the metrics that are known: such as
     "weighted mae"; "" for nothing."""
     said = [_plain(_split_words(hint)), *(one for about, one in _sentences(text) if about or _SAID.search(one))]
@@ -200,7 +200,7 @@ def not_scored(text: str, hint: str = "") -> str:
     return next((match[0] for match in found if match), "")
 
 
-def top_k(text: str) -> int:
+def find_top_k(text: str) -> int:
     """The k of "MAP@k" in the pages; 0 where they do not say."""
     match = re.search(r"(?:\bmap|mean average precision) ?(?:@|at) ?(?:the )?(?:top )?(\d+)", _plain(text))
     return int(match[1]) if match else 0

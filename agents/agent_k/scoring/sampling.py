@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-FEW = 50  # rows of a class that is rare
+FEWEST_PER_CLASS = 50  # rows of a class that is rare
 
 
 def sample_rows(rows: Array, most: int, seed: int, y: Array | None = None) -> Array:
@@ -21,7 +21,7 @@ def sample_rows(rows: Array, most: int, seed: int, y: Array | None = None) -> Ar
     if y is not None and y.ndim == 1:
         rest = np.setdiff1d(rows, drawn)
         kinds, count = np.unique(y[rows], return_counts=True)
-        least = np.minimum(count, max(1, min(FEW, most // (2 * len(kinds)))))
+        least = np.minimum(count, max(1, min(FEWEST_PER_CLASS, most // (2 * len(kinds)))))
         for kind, lacking in zip(kinds, least - [(y[drawn] == kind).sum() for kind in kinds], strict=True):
             if lacking > 0:
                 drawn = np.append(drawn, random.choice(rest[y[rest] == kind], lacking, replace=False))

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.scoring.sampling import sample_rows
-from agentkd.agents.agent_k.scoring.scorer import Scorer, class_numbers
+from agentkd.agents.agent_k.scoring.scorer import Scorer
+from agentkd.agents.agent_k.scoring.truth import class_numbers
 
 Array = npt.NDArray[Any]
 Cut = Callable[[float], Array]
@@ -28,10 +29,10 @@ def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[fl
     one threshold after the other, twice round. QWK: cuts of the expected rank, likewise."""
     setup, width = scorer.setup, predictions.shape[1]
     rows = sample_rows(rows, max(2000, _CELLS // width), 0, scorer.truth)
-    scorer, predictions = scorer.on(rows), predictions[rows]
+    scorer, predictions = scorer.on_rows(rows), predictions[rows]
 
     def value(decided: Array) -> float:
-        found = scorer.decided(decided)
+        found = scorer.score_decisions(decided)
         return -found if scorer.metric.lower_is_better else found
 
     work = predictions.size if setup.task == "multilabel" else len(rows) + width**2

@@ -41,13 +41,14 @@ def run(spec: dict[str, Any], folder: Path, start: float | None = None) -> None:
     """`start`: on the monotonic clock, when the spec's `seconds` began; now without it."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when numpy is first imported
         os.environ[name] = "1"  # folds run side by side
-    from agentkd.agents.agent_k.solvers.cross_fit import Clock
-    from agentkd.agents.agent_k.solvers.registry import solve
-    from agentkd.agents.agent_k.workspace.files import load, write_predictions
+    from agentkd.agents.agent_k.solvers.cross_fit import TimeBudget
+    from agentkd.agents.agent_k.solvers.registry import solve_spec
+    from agentkd.agents.agent_k.workspace.arrays import load_data
+    from agentkd.agents.agent_k.workspace.files import write_predictions
 
-    data = load(Path(spec["workspace"]), Path(spec["features"]) if spec["features"] else None)
-    clock = Clock(spec["seconds"], time.monotonic() if start is None else start)
-    oof, test = solve(data, spec, folder, clock)
+    data = load_data(Path(spec["workspace"]), Path(spec["features"]) if spec["features"] else None)
+    clock = TimeBudget(spec["seconds"], time.monotonic() if start is None else start)
+    oof, test = solve_spec(data, spec, folder, clock)
     write_predictions(folder / "test.csv", data.setup, data.test_ids, test)
     write_predictions(folder / "oof.csv", data.setup, list(data.targets["id"]), oof)
 

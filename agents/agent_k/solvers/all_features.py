@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, problems
-from agentkd.agents.agent_k.solvers.image import load_images, pixel_features
-from agentkd.agents.agent_k.solvers.ngrams import characters, tf_idf, words
-from agentkd.agents.agent_k.solvers.table_features import Table, describe, of_ids, target_means
-from agentkd.agents.agent_k.solvers.text import naive_bayes, style, texts_of, unbroken, views
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, make_problems
+from agentkd.agents.agent_k.solvers.encodings import encode_target_means
+from agentkd.agents.agent_k.solvers.image import extract_pixel_features, load_images
+from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams, weigh_tf_idf
+from agentkd.agents.agent_k.solvers.table_features import FeatureTable, describe_columns, describe_ids
+from agentkd.agents.agent_k.solvers.text import (
+    count_ngram_views,
+    join_texts,
+    lacks_spaces,
+    measure_style,
+    naive_bayes_log_odds,
+)
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -24,22 +31,24 @@ COMPONENTS = 32
 ROOM = 0.9  # of the clock that texts may take: a model of a few trees is worth more than none
 
 
-def table_of(data: Data, run: Run) -> Table:
+def build_features(data: CompetitionData, run: SolverRun) -> FeatureTable:
     """The features of all modalities, of texts as many as the run's clock leaves time for. UserError where no column
     says anything."""
-    table = describe(data.inputs("tab"))
-    told = of_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
+    table = describe_columns(data.inputs("tab"))
+    told = describe_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
     blocks: dict[str, Array] = {name: values[:, None] for name, values in told.items()}
     seen: list[tuple[Any, float]] = []
     if data.setup.txt:
-        texts = texts_of(data)
-        blocks["text"] = components(tf_idf(characters(texts, 1, 3) if unbroken(texts) else words(texts, 1, 2)))
-        blocks["style"] = style(texts)
+        texts = join_texts(data)
+        blocks["text"] = reduce_dimensions(
+            weigh_tf_idf(count_character_ngrams(texts, 1, 3) if lacks_spaces(texts) else count_word_ngrams(texts, 1, 2))
+        )
+        blocks["style"] = measure_style(texts)
         if data.setup.task != "regression":
-            jobs = len(problems(data.setup, data.y)) * len(np.unique(data.fold))
-            seen = views(texts, folds=-(-jobs // max(1, run.workers)), seconds=ROOM * run.clock.left)
+            jobs = len(make_problems(data.setup, data.y)) * len(np.unique(data.fold))
+            seen = count_ngram_views(texts, folds=-(-jobs // max(1, run.workers)), seconds=ROOM * run.clock.left)
     if data.setup.img:
-        blocks["image"] = components(pixel_features(load_images(data)))
+        blocks["image"] = reduce_dimensions(extract_pixel_features(load_images(data)))
     names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]
     table = dataclasses.replace(
         table,
@@ -52,7 +61,7 @@ def table_of(data: Data, run: Run) -> Table:
     return table
 
 
-def components(x: Any) -> Array:
+def reduce_dimensions(x: Any) -> Array:
     """The first principal directions `(N, at most COMPONENTS)` of dense or sparse rows."""
     from sklearn.decomposition import TruncatedSVD
 
@@ -63,10 +72,10 @@ def components(x: Any) -> Array:
     return np.asarray(TruncatedSVD(count, random_state=0).fit_transform(x), dtype=np.float64)
 
 
-def supervised(table: Table, problem: Problem, train: Array, seed: int) -> Array:
+def encode_with_target(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
     """What the training rows' target says about groups and texts, `(N, columns)`."""
-    out = [target_means(table.groups, problem.y, problem.classes, train, seed)]
+    out = [encode_target_means(table.groups, problem.y, problem.classes, train, seed)]
     if problem.classes:
-        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in table.views]
+        odds = [naive_bayes_log_odds(x, problem, train, alpha, seed) for x, alpha in table.views]
         out += [o / np.maximum(o[train].std(), 1e-9) for o in odds]
     return np.hstack(out)

@@ -17,12 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.scoring.sampling import sample_rows
-from agentkd.agents.agent_k.scoring.scorer import known
-from agentkd.agents.agent_k.solvers.all_features import supervised, table_of
-from agentkd.agents.agent_k.solvers.cross_fit import Clock, Problem, Run, finish, problems, splits
-from agentkd.agents.agent_k.solvers.table_features import Table, target_means
-from agentkd.agents.agent_k.solvers.workers import run_all
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.scoring.truth import is_known
+from agentkd.agents.agent_k.solvers.all_features import build_features, encode_with_target
+from agentkd.agents.agent_k.solvers.cross_fit import (
+    Problem,
+    SolverRun,
+    TimeBudget,
+    iterate_folds,
+    join_predictions,
+    make_problems,
+)
+from agentkd.agents.agent_k.solvers.encodings import encode_target_means
+from agentkd.agents.agent_k.solvers.table_features import FeatureTable
+from agentkd.agents.agent_k.solvers.workers import run_jobs
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 Array = npt.NDArray[Any]
 _OBJECTIVES = {"mae": "l1", "medae": "l1"}
@@ -39,7 +47,7 @@ FEWEST = 20_000  # rows that are never made fewer
 RESERVE = 0.85  # of the time is for training, the rest for predicting
 
 
-def defaults(rows: int) -> dict[str, Any]:
+def default_params(rows: int) -> dict[str, Any]:
     """Few leaves and much shrinkage; fine bins where there are rows enough, because generated tables (Kaggle's
     playground series) repeat exact values."""
     shared = {"bagging_fraction": 0.8, "bagging_freq": 1}
@@ -51,12 +59,14 @@ def defaults(rows: int) -> dict[str, Any]:
                      "lambda_l2": 10.0, "max_bin": 1023, "min_data_in_bin": 1}  # fmt: skip
 
 
-def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str) -> tuple[Array, list[int]]:
+def build_matrix(
+    table: FeatureTable, problem: Problem, train: Array, seed: int, encode: str
+) -> tuple[Array, list[int]]:
     """Features `(N, F)` and which of them are categories; `encode` "means": none, their target means instead."""
     if encode == "means":
-        means = target_means(table.categories, problem.y, problem.classes, train, seed)
-        return np.hstack([table.numbers, means, supervised(table, problem, train, seed)]), []
-    means = supervised(table, problem, train, seed)
+        means = encode_target_means(table.categories, problem.y, problem.classes, train, seed)
+        return np.hstack([table.numbers, means, encode_with_target(table, problem, train, seed)]), []
+    means = encode_with_target(table, problem, train, seed)
     only = [i for i, name in enumerate(table.category_names) if name not in table.names]  # the others are numbers too
     categories = table.categories[:, only].astype(np.float64)
     categories[categories < 0] = np.nan
@@ -65,7 +75,7 @@ def matrix(table: Table, problem: Problem, train: Array, seed: int, encode: str)
 
 
 @dataclass(frozen=True)
-class Grown:
+class TrainedFolds:
     """The models of one problem's folds, as text, the features of their held-out and test rows (for models that were
     grown to be used), and their held-out losses by round `(folds, rounds)`."""
 
@@ -82,41 +92,49 @@ class Grown:
         return float(self.losses.mean(axis=0).min())
 
 
-Inputs = Callable[[], tuple[Array, list[int]]]
+FoldInputs = Callable[[], tuple[Array, list[int]]]
 """A fold's features and which of them are categories (`matrix`)."""
 
 
-def inputs_of(table: Table, data: Data, problem: Problem, encode: str, run: Run) -> list[Inputs]:
+def make_inputs(
+    table: FeatureTable, data: CompetitionData, problem: Problem, encode: str, run: SolverRun
+) -> list[FoldInputs]:
     """Each fold's, made once for all the models that are grown on them; where that is too much to keep, made anew."""
-    folds = list(splits(data, problem))
+    folds = list(iterate_folds(data, problem))
 
     def make(place: int) -> tuple[Array, list[int]]:
         number, train, _, _ = folds[place]
-        x, categories = matrix(table, problem, train, run.seed + number, encode)
+        x, categories = build_matrix(table, problem, train, run.seed + number, encode)
         return x.astype(np.float32), categories
 
     jobs = [partial(make, place) for place in range(len(folds))]
     width = table.numbers.shape[1] + (1 + problem.width) * (table.categories.shape[1] + table.groups.shape[1])
     if len(folds) * len(table.numbers) * width > KEPT:
         return list(jobs)
-    return [partial(lambda kept: kept, kept) for kept in run_all(jobs, run.workers)]
+    return [partial(lambda kept: kept, kept) for kept in run_jobs(jobs, run.workers)]
 
 
-def grow(
-    inputs: list[Inputs], data: Data, problem: Problem, params: dict[str, Any], seed: int, run: Run, clock: Clock,
+def train_folds(
+    inputs: list[FoldInputs],
+    data: CompetitionData,
+    problem: Problem,
+    params: dict[str, Any],
+    seed: int,
+    run: SolverRun,
+    clock: TimeBudget,
     some: slice | None = None,
-) -> Grown:  # fmt: skip
+) -> TrainedFolds:
     """Train the folds within the clock; `some` of them to see what they are worth."""
     import lightgbm  # here, and not in every worker: it takes a second and a half
 
-    folds = list(zip(splits(data, problem), inputs, strict=True))[some or slice(None)]
+    folds = list(zip(iterate_folds(data, problem), inputs, strict=True))[some or slice(None)]
     settings = _settings(data, problem, params, seed)
     limit, patience = int(params.get("rounds", 3000)), int(params.get("patience", 60))
 
     def ready(place: int) -> tuple[Array, Any, Any]:
         (number, train, held, _), make = folds[place]
         x, categories = make()
-        seen = held[known(problem.y[held])]
+        seen = held[is_known(problem.y[held])]
         if clock.seconds is not None and some is None:  # rows that there is no time for
             rows = max(
                 FEWEST, int(CELLS * clock.seconds / x.shape[1] / (problem.classes if problem.classes > 2 else 1))
@@ -139,10 +157,10 @@ def grow(
         return begun - start, (time.monotonic() - begun) / PILOT
 
     if clock.seconds is not None and some is None:
-        timed = run_all([partial(pilot, place) for place in range(min(run.workers, len(folds)))], run.workers)
+        timed = run_jobs([partial(pilot, place) for place in range(min(run.workers, len(folds)))], run.workers)
         first, each = np.max(timed, axis=0)
         possible = max(20, int((0.9 * clock.share(0, len(folds), run.workers) - first) / each))
-        wanted = ENOUGH * defaults(data.n_train)["learning_rate"] / settings["learning_rate"]
+        wanted = ENOUGH * default_params(data.n_train)["learning_rate"] / settings["learning_rate"]
         if possible < wanted:  # fewer and larger steps: a model that is cut off is worth less
             settings["learning_rate"] = min(0.3, settings["learning_rate"] * wanted / possible)
             patience = max(10, int(patience * possible / wanted))
@@ -158,20 +176,20 @@ def grow(
         seen = x[np.concatenate([held, rest])] if some is None else x[:0]
         return model.model_to_string(num_iteration=-1), seen, np.array(next(iter(record["valid_0"].values())))
 
-    grown = run_all([partial(train_fold, place) for place in range(len(folds))], run.workers)
+    grown = run_jobs([partial(train_fold, place) for place in range(len(folds))], run.workers)
     models, rows, curves = zip(*grown, strict=True)
-    return Grown(list(models), list(rows), levelled(curves))
+    return TrainedFolds(list(models), list(rows), pad_losses(curves))
 
 
-def levelled(curves: Sequence[Array]) -> Array:
+def pad_losses(curves: Sequence[Array]) -> Array:
     """Loss curves `(folds, rounds)` of the longest one's length: a model that has ended keeps its last loss."""
     length = max(len(curve) for curve in curves)
     return np.array([np.append(curve, np.full(length - len(curve), curve[-1])) for curve in curves])
 
 
-def predict(data: Data, problem: Problem, run: Run, grown: Grown) -> tuple[Array, Array]:
+def predict_folds(data: CompetitionData, problem: Problem, run: SolverRun, grown: TrainedFolds) -> tuple[Array, Array]:
     """`(oof, test)` of all folds' models."""
-    folds = list(splits(data, problem))
+    folds = list(iterate_folds(data, problem))
 
     def predict_fold(place: int) -> tuple[Array, Array]:
         import lightgbm
@@ -183,19 +201,19 @@ def predict(data: Data, problem: Problem, run: Run, grown: Grown) -> tuple[Array
 
     oof = np.zeros((data.n_train, problem.width))
     test = np.zeros((len(data.test_ids), problem.width))
-    found = run_all([partial(predict_fold, place) for place in range(len(folds))], run.workers)
+    found = run_jobs([partial(predict_fold, place) for place in range(len(folds))], run.workers)
     for (_, _, held, _), (ours, theirs) in zip(folds, found, strict=True):
         oof[held] = ours
         test += theirs / len(folds)
     return oof, test
 
 
-def _settings(data: Data, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
+def _settings(data: CompetitionData, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
     settings = {"objective": _objective(data.setup.metric, problem), "num_threads": 1, "verbosity": -1}
     settings |= {"seed": seed, "deterministic": True, "force_row_wise": True}
     if problem.classes > 2:
         settings["num_class"] = problem.classes
-    return settings | defaults(data.n_train) | {k: v for k, v in params.items() if k not in OWN}
+    return settings | default_params(data.n_train) | {k: v for k, v in params.items() if k not in OWN}
 
 
 def _objective(metric: str, problem: Problem) -> str:
@@ -224,22 +242,22 @@ def _predict(model: Any, x: Array, rounds: int, problem: Problem) -> Array:
     return values.reshape(len(x), -1)
 
 
-def lightgbm_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_lightgbm(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """`params`: LightGBM's own, and rounds, patience, encode ("means": no native categories), seeds (models
     averaged)."""
-    table = table_of(data, run)
-    everything = problems(data.setup, data.y)
+    table = build_features(data, run)
+    everything = make_problems(data.setup, data.y)
     seeds = [run.seed + 100 * i for i in range(int(run.params.get("seeds", 1)))]
     oof, test = [], []
     for place, problem in enumerate(everything):
         parts = []
-        inputs = inputs_of(table, data, problem, str(run.params.get("encode", "")), run)
+        inputs = make_inputs(table, data, problem, str(run.params.get("encode", "")), run)
         for i, seed in enumerate(seeds):
-            left = Clock(None if run.clock.seconds is None else RESERVE * run.clock.left / (
+            left = TimeBudget(None if run.clock.seconds is None else RESERVE * run.clock.left / (
                 len(seeds) * (len(everything) - place) - i))  # fmt: skip
-            grown = grow(inputs, data, problem, run.params, seed, run, left)
-            parts.append(predict(data, problem, run, grown))
+            grown = train_folds(inputs, data, problem, run.params, seed, run, left)
+            parts.append(predict_folds(data, problem, run, grown))
             print(f"loss {grown.loss:.5f} after {grown.rounds} rounds", file=sys.stderr, flush=True)
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
         test.append((problem, np.mean([t for _, t in parts], axis=0)))
-    return finish(data.setup, oof), finish(data.setup, test)
+    return join_predictions(data.setup, oof), join_predictions(data.setup, test)

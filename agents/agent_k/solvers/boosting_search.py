@@ -12,10 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.all_features import table_of
-from agentkd.agents.agent_k.solvers.boosting import Grown, Inputs, defaults, grow, inputs_of, levelled, predict
-from agentkd.agents.agent_k.solvers.cross_fit import Clock, Problem, Run, finish, problems
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.all_features import build_features
+from agentkd.agents.agent_k.solvers.boosting import (
+    FoldInputs,
+    TrainedFolds,
+    default_params,
+    make_inputs,
+    pad_losses,
+    predict_folds,
+    train_folds,
+)
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, TimeBudget, join_predictions, make_problems
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 Array = npt.NDArray[Any]
 SEARCH = 0.6  # of the time; the rest trains the best again with further seeds
@@ -25,16 +33,16 @@ MARGIN = 1.01
 SEEDS = 3
 
 
-def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_tuned_lightgbm(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """`params`: trials (150; fewer where the time is up)."""
-    table = table_of(data, run)
-    everything = problems(data.setup, data.y)
+    table = build_features(data, run)
+    everything = make_problems(data.setup, data.y)
     oof, test = [], []
     for place, problem in enumerate(everything):
         total = None if run.clock.seconds is None else run.clock.left / (len(everything) - place)
-        clock = Clock(total)
-        inputs = {encode: inputs_of(table, data, problem, encode, run) for encode in ENCODE}
-        best = search(inputs, data, problem, run, Clock(None if total is None else SEARCH * total), place)
+        clock = TimeBudget(total)
+        inputs = {encode: make_inputs(table, data, problem, encode, run) for encode in ENCODE}
+        best = search_params(inputs, data, problem, run, TimeBudget(None if total is None else SEARCH * total), place)
         parts: list[tuple[Array, Array]] = []
         spent = 0.0
         for i in range(SEEDS):
@@ -43,16 +51,23 @@ def tuned_cv(data: Data, run: Run) -> tuple[Array, Array]:
                 break
             before = clock.left
             seed = run.seed + 100 * i
-            grown = grow(inputs[best["encode"]], data, problem, best, seed, run, Clock(left and max(0.85 * left, 1.0)))
-            parts.append(predict(data, problem, run, grown))
+            grown = train_folds(
+                inputs[best["encode"]], data, problem, best, seed, run, TimeBudget(left and max(0.85 * left, 1.0))
+            )
+            parts.append(predict_folds(data, problem, run, grown))
             spent = before - clock.left
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
         test.append((problem, np.mean([t for _, t in parts], axis=0)))
-    return finish(data.setup, oof), finish(data.setup, test)
+    return join_predictions(data.setup, oof), join_predictions(data.setup, test)
 
 
-def search(
-    inputs: dict[str, list[Inputs]], data: Data, problem: Problem, run: Run, clock: Clock, place: int
+def search_params(
+    inputs: dict[str, list[FoldInputs]],
+    data: CompetitionData,
+    problem: Problem,
+    run: SolverRun,
+    clock: TimeBudget,
+    place: int,
 ) -> dict[str, Any]:
     """The best hyperparameters found."""
     import optuna
@@ -67,7 +82,7 @@ def search(
         load_if_exists=True,
     )
     if not study.trials:
-        first = defaults(data.n_train)
+        first = default_params(data.n_train)
         tuned = (
             "learning_rate",
             "num_leaves",
@@ -81,27 +96,27 @@ def search(
     finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     while len(finished) < trials and (not finished or clock.left > 0):
         trial = study.ask()
-        params = suggest(trial, data.n_train)
-        one = tried(inputs[params["encode"]], data, problem, params, run, clock, finished)
+        params = suggest_params(trial, data.n_train)
+        one = run_trial(inputs[params["encode"]], data, problem, params, run, clock, finished)
         trial.set_user_attr("pair", one[1])
         study.tell(trial, one[0])
         finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
         print(f"trial {len(finished)}: {one[0]:.5f}, best {study.best_value:.5f}", file=sys.stderr, flush=True)
-    return suggest(optuna.trial.FixedTrial(study.best_params), data.n_train)
+    return suggest_params(optuna.trial.FixedTrial(study.best_params), data.n_train)
 
 
-def tried(
-    inputs: list[Inputs],
-    data: Data,
+def run_trial(
+    inputs: list[FoldInputs],
+    data: CompetitionData,
     problem: Problem,
     params: dict[str, Any],
-    run: Run,
-    clock: Clock,
+    run: SolverRun,
+    clock: TimeBudget,
     finished: list[Any],
 ) -> tuple[float, float]:
     """(mean loss over the folds, that over the first two). A hopeless trial's first is extrapolated from its second."""
     seconds = None if clock.seconds is None else max(clock.left, 1.0)
-    pair = grow(inputs, data, problem, params, run.seed, run, Clock(seconds), slice(0, 2))
+    pair = train_folds(inputs, data, problem, params, run.seed, run, TimeBudget(seconds), slice(0, 2))
     if finished:
         best = min(finished, key=lambda trial: trial.value)
         known = float(best.user_attrs["pair"])
@@ -109,15 +124,15 @@ def tried(
             return best.value * pair.loss / known, pair.loss
     if len(np.unique(data.fold)) == 2:
         return pair.loss, pair.loss
-    others = grow(inputs, data, problem, params, run.seed, run, Clock(seconds), slice(2, None))
-    return joined(pair, others).loss, pair.loss
+    others = train_folds(inputs, data, problem, params, run.seed, run, TimeBudget(seconds), slice(2, None))
+    return join_folds(pair, others).loss, pair.loss
 
 
-def joined(one: Grown, other: Grown) -> Grown:
-    return Grown(one.models + other.models, one.rows + other.rows, levelled([*one.losses, *other.losses]))
+def join_folds(one: TrainedFolds, other: TrainedFolds) -> TrainedFolds:
+    return TrainedFolds(one.models + other.models, one.rows + other.rows, pad_losses([*one.losses, *other.losses]))
 
 
-def suggest(trial: Any, rows: int) -> dict[str, Any]:
+def suggest_params(trial: Any, rows: int) -> dict[str, Any]:
     small = rows < 3000
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.015, 0.15, log=True),

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit, problems
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit, make_problems
 from agentkd.agents.agent_k.solvers.image import LARGEST, load_images
-from agentkd.agents.agent_k.solvers.torch_training import Shares, need_torch, predict, train
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.torch_training import FoldBudgets, predict_network, require_torch, train_network
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 if TYPE_CHECKING:
     import torch
@@ -20,11 +20,11 @@ SMALLEST = 16  # pixels a side: smaller images are scaled up, so that two poolin
 BATCH = 64
 
 
-def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_cnn(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """`params`: epochs (30), width (16), flip (false: mirrored letters are others), views (4) at prediction.
 
     A budget shortens the folds' training equally. UserError without torch."""
-    need_torch("cnn")
+    require_torch("cnn")
     import torch
 
     x = torch.from_numpy(load_images(data, int(run.params.get("size", LARGEST))))
@@ -32,7 +32,7 @@ def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
         scale = SMALLEST / max(x.shape[2:])
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
-    shares = Shares(data, len(problems(data.setup, data.y)), run)
+    shares = FoldBudgets(data, len(make_problems(data.setup, data.y)), run)
     width, epochs, views = (int(run.params.get(k, v)) for k, v in (("width", 16), ("epochs", 30), ("views", 4)))
     flip = bool(run.params.get("flip", False))
 
@@ -41,13 +41,22 @@ def cnn_cv(data: Data, run: Run) -> tuple[Array, Array]:
         torch.manual_seed(seed)
         moves = torch.Generator().manual_seed(seed)
         model = _network(x.shape[1], problem.width, width)
-        middle, spread = train(
-            model, lambda part: _moved(x[part], moves, flip), problem, rows, epochs=epochs, batch=BATCH, smoothing=0.05,
-            rate=float(run.params.get("lr", 4e-3)), decay=0.02, seed=seed, seconds=shares.take(),
-        )  # fmt: skip
-        total = predict(model, lambda part: x[part], problem, rest)
+        middle, spread = train_network(
+            model,
+            lambda part: _augment(x[part], moves, flip),
+            problem,
+            rows,
+            epochs=epochs,
+            batch=BATCH,
+            smoothing=0.05,
+            rate=float(run.params.get("lr", 4e-3)),
+            decay=0.02,
+            seed=seed,
+            seconds=shares.take(),
+        )
+        total = predict_network(model, lambda part: x[part], problem, rest)
         for _ in range(views - 1):
-            total += predict(model, lambda part: _moved(x[part], moves, flip, 0.5), problem, rest)
+            total += predict_network(model, lambda part: _augment(x[part], moves, flip, 0.5), problem, rest)
         return total / views * spread + middle
 
     return cross_fit(data, learn, run)
@@ -74,7 +83,7 @@ def _network(channels: int, outputs: int, width: int) -> nn.Module:
     )
 
 
-def _moved(x: torch.Tensor, generator: torch.Generator, flip: bool, much: float = 1.0) -> torch.Tensor:
+def _augment(x: torch.Tensor, generator: torch.Generator, flip: bool, much: float = 1.0) -> torch.Tensor:
     """Each image turned by up to 12 degrees, zoomed by 12 % and shifted by 10 %, all times `much`."""
     import torch
     from torch.nn import functional

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.scorer import known
-from agentkd.agents.agent_k.solvers.workers import run_all
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.scoring.truth import is_known
+from agentkd.agents.agent_k.solvers.workers import run_jobs
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -38,7 +38,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeBudget:
     """Seconds that may be used, from now; None: as many as it takes."""
 
     seconds: float | None
@@ -54,13 +54,13 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Run:
+class SolverRun:
     """How a candidate is run. `workers` are folds side by side; `folder` is where it may write."""
 
     params: dict[str, Any]
     seed: int
     workers: int
-    clock: Clock
+    clock: TimeBudget
     folder: Path
 
 
@@ -68,7 +68,7 @@ Learn = Callable[[Problem, Array, Array, int], Array]
 """(problem, training rows, rows to predict, seed) -> probabilities (rows, classes) or values (rows, 1)."""
 
 
-def problems(setup: Setup, y: Array) -> list[Problem]:
+def make_problems(setup: Setup, y: Array) -> list[Problem]:
     """One for each target; one for all the classes of a classification."""
     if setup.task in ("binary", "multiclass"):
         return [Problem(y, len(setup.classes))]
@@ -81,17 +81,17 @@ def problems(setup: Setup, y: Array) -> list[Problem]:
     return out
 
 
-def splits(data: Data, problem: Problem) -> Iterator[tuple[int, Array, Array, Array]]:
+def iterate_folds(data: CompetitionData, problem: Problem) -> Iterator[tuple[int, Array, Array, Array]]:
     """(fold, rows to learn from, held-out rows, test rows) as indices into train + test. What has no true value of the
     problem is not learned from."""
-    learnable = known(problem.y)
+    learnable = is_known(problem.y)
     test = np.arange(data.n_train, data.n_train + len(data.test_ids))
     for number in np.unique(data.fold):
         held = data.fold == number
         yield int(number), np.flatnonzero(~held & learnable), np.flatnonzero(held), test
 
 
-def fit(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+def fit_predict(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:
     """`learn` on what is there: classes that no training row has get probability 0, a lone class 1, and a constant
     target its value, without a model."""
     if not len(train):
@@ -118,7 +118,7 @@ def _range(y: Array) -> tuple[float, float]:
     return float(y.min()) - margin, float(y.max()) + margin
 
 
-def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
+def join_predictions(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
     """Predictions of all problems as the prediction file's columns."""
     columns = []
     for problem, values in parts:
@@ -137,18 +137,18 @@ def finish(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
     return np.clip(out, 0, 1) if setup.task != "regression" else out
 
 
-def cross_fit(data: Data, learn: Learn, run: Run) -> tuple[Array, Array]:
+def cross_fit(data: CompetitionData, learn: Learn, run: SolverRun) -> tuple[Array, Array]:
     """`(oof, test)`; test is the mean over the folds' models (of logarithms where those are learned)."""
-    all_problems = problems(data.setup, data.y)
-    folds = [list(splits(data, problem)) for problem in all_problems]
+    all_problems = make_problems(data.setup, data.y)
+    folds = [list(iterate_folds(data, problem)) for problem in all_problems]
 
     def job(problem: Problem, number: int, train: Array, held: Array, rest: Array) -> Array:
-        values = fit(learn, problem, train, np.concatenate([held, rest]), run.seed + number)
-        say_fold(number, len(folds[0]), run.clock)
+        values = fit_predict(learn, problem, train, np.concatenate([held, rest]), run.seed + number)
+        report_fold(number, len(folds[0]), run.clock)
         return values
 
     jobs = [partial(job, problem, *fold) for problem, own in zip(all_problems, folds, strict=True) for fold in own]
-    found = iter(run_all(jobs, run.workers))
+    found = iter(run_jobs(jobs, run.workers))
     oofs, tests = [], []
     for problem, own in zip(all_problems, folds, strict=True):
         oof = np.zeros((data.n_train, problem.width))
@@ -159,8 +159,8 @@ def cross_fit(data: Data, learn: Learn, run: Run) -> tuple[Array, Array]:
             test += values[len(held) :] / len(own)
         oofs.append((problem, oof))
         tests.append((problem, test))
-    return finish(data.setup, oofs), finish(data.setup, tests)
+    return join_predictions(data.setup, oofs), join_predictions(data.setup, tests)
 
 
-def say_fold(number: int, total: int, clock: Clock) -> None:
+def report_fold(number: int, total: int, clock: TimeBudget) -> None:
     print(f"fold {number + 1} of {total} after {time.monotonic() - clock.start:.1f} s", file=sys.stderr, flush=True)

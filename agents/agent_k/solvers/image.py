@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit
-from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATES
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit
+from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATORS
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
 LARGEST = 32  # pixels a side: what two cores can train on
 
 
-def load_images(data: Data, largest: int = LARGEST) -> npt.NDArray[np.float32]:
+def load_images(data: CompetitionData, largest: int = LARGEST) -> npt.NDArray[np.float32]:
     """`(N, channels, height, width)` of 0 … 1, train then test rows; columns of images stand side by side in channels.
 
     The size is the commonest one, scaled down to `largest`; three channels only where a colour is seen. A file that
@@ -91,7 +91,7 @@ def _fit_size(pixels: Array, height: int, width: int, colour: bool) -> Array:
     return np.stack([np.asarray(Image.fromarray(plane).resize((width, height))) for plane in planes])
 
 
-def pixel_features(images: npt.NDArray[np.float32]) -> Array:
+def extract_pixel_features(images: npt.NDArray[np.float32]) -> Array:
     """Pixels of at most 16 a side, and for larger images histograms of gradients (after Dalal and Triggs 2005): 8
     directions in cells of a quarter of the side."""
     n, _, height, width = images.shape
@@ -117,15 +117,15 @@ def _gradients(images: Array, cells: int = 4, directions: int = 8) -> Array:
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
 
-def pixels_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_pixels(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """A model of `estimates.ESTIMATES` (`model`: svm, knn, linear, extra-trees) on pixel features."""
-    x = pixel_features(load_images(data, int(run.params.get("size", LARGEST))))
+    x = extract_pixel_features(load_images(data, int(run.params.get("size", LARGEST))))
     x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all: a pixel that never changes says nothing
     model = str(run.params.get("model", "svm"))
     defaults: dict[str, dict[str, Any]] = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}
     own = defaults.get(model, {}) | run.params
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        return ESTIMATES[model](problem, x[train], problem.y[train], x[rest], own, seed)
+        return ESTIMATORS[model](problem, x[train], problem.y[train], x[rest], own, seed)
 
     return cross_fit(data, learn, run)

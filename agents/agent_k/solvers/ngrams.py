@@ -15,7 +15,7 @@ LIMIT = 40_000_000  # n-grams at once: about 1 GB; longer texts are cut to their
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
-def characters(texts: Sequence[str], low: int, high: int, *, least: int = 2) -> Any:
+def count_character_ngrams(texts: Sequence[str], low: int, high: int, *, least: int = 2) -> Any:
     """CSR counts `(N, columns)` of character n-grams of `low` to `high` letters that at least `least` texts hold."""
     length = max(50, LIMIT // (max(1, len(texts)) * (high - low + 1)))
     cut = [f" {text[:length]} " for text in texts]
@@ -23,7 +23,7 @@ def characters(texts: Sequence[str], low: int, high: int, *, least: int = 2) -> 
     return _count(flat, np.repeat(np.arange(len(cut)), [len(text) for text in cut]), len(cut), low, high, least)
 
 
-def words(texts: Sequence[str], low: int, high: int, *, lower: bool = True, least: int = 2) -> Any:
+def count_word_ngrams(texts: Sequence[str], low: int, high: int, *, lower: bool = True, least: int = 2) -> Any:
     """CSR counts of n-grams of words and punctuation marks."""
     ids: dict[str, int] = {}
     flat: list[int] = []
@@ -60,14 +60,14 @@ def _count(flat: Array, row: Array, rows: int, low: int, high: int, least: int) 
     return x[:, kept] if len(kept) else csr_matrix((rows, 1))
 
 
-def present(x: Any) -> Any:
+def mark_present(x: Any) -> Any:
     """Ones for counts."""
     out = x.copy()
     out.data[:] = 1
     return out
 
 
-def tf_idf(x: Any) -> Any:
+def weigh_tf_idf(x: Any) -> Any:
     """(1 + log count) · log of rarity, rows of length one."""
     from scipy.sparse import diags
     from sklearn.preprocessing import normalize

@@ -20,7 +20,7 @@ MANY = 6_000  # rows from which on trees come before all else
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateSpec:
     """`seconds` is what it is expected to take, `budget` what it may (the spec's `seconds`). One that looks at its
     clock makes do with what is left, and is not expected to need more than half."""
 
@@ -32,7 +32,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _CatalogueRow:
     """`cost`: core-seconds for a thousand rows (and output, where `by_output`); `most`: rows from which on it is not
     worth its time; `budget`: share of the whole clock; `needs`: a package that may be absent."""
 
@@ -48,40 +48,40 @@ class _Plan:
 
 _SLOW = {"seeds": 4, "num_leaves": 6, "feature_fraction": 0.25, "learning_rate": 0.02}
 _TABLE = [
-    _Plan("lightgbm", "lightgbm", 1.4, by_output=True, budget=0.35),
-    _Plan("linear", "linear", 1.0, most=300_000),
-    _Plan("svm", "svm", 1.5, most=6_000),
-    _Plan("lightgbm-means", "lightgbm", 2.0, {"encode": "means"}, by_output=True, budget=0.4),
-    _Plan("extra-trees", "extra-trees", 5.0, most=60_000),
-    _Plan("hist-gbm", "hist-gbm", 1.2, by_output=True, most=300_000),
-    _Plan("lightgbm-slow", "lightgbm", 7.0, _SLOW, by_output=True, most=6_000, budget=0.4),
-    _Plan("svm-rough", "svm", 1.5, {"C": 1.0, "gamma": 1.0}, most=6_000),
-    _Plan("knn", "knn", 0.5, most=20_000),
-    _Plan("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
+    _CatalogueRow("lightgbm", "lightgbm", 1.4, by_output=True, budget=0.35),
+    _CatalogueRow("linear", "linear", 1.0, most=300_000),
+    _CatalogueRow("svm", "svm", 1.5, most=6_000),
+    _CatalogueRow("lightgbm-means", "lightgbm", 2.0, {"encode": "means"}, by_output=True, budget=0.4),
+    _CatalogueRow("extra-trees", "extra-trees", 5.0, most=60_000),
+    _CatalogueRow("hist-gbm", "hist-gbm", 1.2, by_output=True, most=300_000),
+    _CatalogueRow("lightgbm-slow", "lightgbm", 7.0, _SLOW, by_output=True, most=6_000, budget=0.4),
+    _CatalogueRow("svm-rough", "svm", 1.5, {"C": 1.0, "gamma": 1.0}, most=6_000),
+    _CatalogueRow("knn", "knn", 0.5, most=20_000),
+    _CatalogueRow("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
 ]
-_LASSO = _Plan("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
-_SPARSE = _Plan("sparse", "sparse", 1.2)
+_LASSO = _CatalogueRow("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
+_SPARSE = _CatalogueRow("sparse", "sparse", 1.2)
 _TEXT = [
-    _Plan("bayes-words", "bayes", 0.35, {"letters": False}),
-    _Plan("lightgbm", "lightgbm", 2.8, {"feature_fraction": 0.3}, budget=0.6),
-    _Plan("tfidf", "tfidf", 0.6),
-    _Plan("tfidf-char", "tfidf", 1.8, {"analyzer": "char"}),
-    _Plan("bayes", "bayes", 1.2),
-    _Plan("embeddings", "embeddings", 24.0, needs="sentence_transformers"),
+    _CatalogueRow("bayes-words", "bayes", 0.35, {"letters": False}),
+    _CatalogueRow("lightgbm", "lightgbm", 2.8, {"feature_fraction": 0.3}, budget=0.6),
+    _CatalogueRow("tfidf", "tfidf", 0.6),
+    _CatalogueRow("tfidf-char", "tfidf", 1.8, {"analyzer": "char"}),
+    _CatalogueRow("bayes", "bayes", 1.2),
+    _CatalogueRow("embeddings", "embeddings", 24.0, needs="sentence_transformers"),
 ]
 _IMAGE = [
-    _Plan("pixels", "pixels", 2.5, most=8_000),
-    _Plan("cnn", "cnn", 60.0, budget=0.7, needs="torch"),
-    _Plan("pixels-knn", "pixels", 0.6, {"model": "knn"}, most=20_000),
-    _Plan("cnn-wide", "cnn", 250.0, {"width": 32, "epochs": 40}, budget=0.6, needs="torch"),
-    _Plan("cnn-mirrored", "cnn", 60.0, {"flip": True}, budget=0.4, needs="torch"),
+    _CatalogueRow("pixels", "pixels", 2.5, most=8_000),
+    _CatalogueRow("cnn", "cnn", 60.0, budget=0.7, needs="torch"),
+    _CatalogueRow("pixels-knn", "pixels", 0.6, {"model": "knn"}, most=20_000),
+    _CatalogueRow("cnn-wide", "cnn", 250.0, {"width": 32, "epochs": 40}, budget=0.6, needs="torch"),
+    _CatalogueRow("cnn-mirrored", "cnn", 60.0, {"flip": True}, budget=0.4, needs="torch"),
 ]
 
 
-def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[Candidate]:
+def build_portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[CandidateSpec]:
     """Candidates for `seconds` on `threads` cores: a quick sure one first, then by what they are worth. Those that a
     quarter more than the clock could not hold are left out."""
-    plans: list[_Plan] = []
+    plans: list[_CatalogueRow] = []
     if setup.img:
         plans += _IMAGE
     if setup.txt:
@@ -100,7 +100,7 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
     cores = 1 + (threads - 1) * SHARE
     wide = max(1.0, len(setup.tab) / WIDTH)
     outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
-    out: list[Candidate] = []
+    out: list[CandidateSpec] = []
     for plan in plans:
         if n_train > plan.most or (plan.needs and importlib.util.find_spec(plan.needs) is None):
             continue
@@ -111,5 +111,5 @@ def portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[
             budget = plan.budget * seconds
             expected = min(expected, budget / 2)
         if expected <= 1.25 * seconds or not out:
-            out.append(Candidate(plan.name, plan.kind, plan.params, round(expected, 1), budget))
+            out.append(CandidateSpec(plan.name, plan.kind, plan.params, round(expected, 1), budget))
     return out

@@ -10,31 +10,31 @@ from typing import Any
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.solvers import cnn, image, sparse_linear, text
-from agentkd.agents.agent_k.solvers.boosting import lightgbm_cv
-from agentkd.agents.agent_k.solvers.boosting_search import tuned_cv
-from agentkd.agents.agent_k.solvers.cross_fit import Clock, Run
-from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATES
-from agentkd.agents.agent_k.solvers.tabular import sklearn_cv
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.boosting import solve_lightgbm
+from agentkd.agents.agent_k.solvers.boosting_search import solve_tuned_lightgbm
+from agentkd.agents.agent_k.solvers.cross_fit import SolverRun, TimeBudget
+from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATORS
+from agentkd.agents.agent_k.solvers.tabular import solve_sklearn
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
-KINDS: dict[str, Callable[[Data, Run], tuple[Array, Array]]] = {
-    "lightgbm": lightgbm_cv,
-    "lightgbm-tuned": tuned_cv,
-    "bayes": text.bayes_cv,
-    "tfidf": text.linear_cv,
-    "sparse": sparse_linear.sparse_cv,
-    "embeddings": text.embeddings_cv,
-    "pixels": image.pixels_cv,
-    "cnn": cnn.cnn_cv,
-    **{name: partial(sklearn_cv, name) for name in ESTIMATES},
+SOLVERS: dict[str, Callable[[CompetitionData, SolverRun], tuple[Array, Array]]] = {
+    "lightgbm": solve_lightgbm,
+    "lightgbm-tuned": solve_tuned_lightgbm,
+    "bayes": text.solve_naive_bayes,
+    "tfidf": text.solve_tfidf,
+    "sparse": sparse_linear.solve_sparse_linear,
+    "embeddings": text.solve_embeddings,
+    "pixels": image.solve_pixels,
+    "cnn": cnn.solve_cnn,
+    **{name: partial(solve_sklearn, name) for name in ESTIMATORS},
 }
 
 
-def solve(data: Data, spec: dict[str, Any], folder: Path, clock: Clock) -> tuple[Array, Array]:
+def solve_spec(data: CompetitionData, spec: dict[str, Any], folder: Path, clock: TimeBudget) -> tuple[Array, Array]:
     """`(oof, test)` of a spec, in the columns of a prediction file. UserError for an unknown kind."""
-    if spec["kind"] not in KINDS:
-        raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(KINDS)}")
-    run = Run(spec["params"], int(spec["seed"]), int(spec["threads"]), clock, folder)
-    return KINDS[spec["kind"]](data, run)
+    if spec["kind"] not in SOLVERS:
+        raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(SOLVERS)}")
+    run = SolverRun(spec["params"], int(spec["seed"]), int(spec["threads"]), clock, folder)
+    return SOLVERS[spec["kind"]](data, run)

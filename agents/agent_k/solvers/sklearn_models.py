@@ -11,7 +11,7 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.solvers.cross_fit import Problem
 
 Array = npt.NDArray[Any]
-Estimate = Callable[[Problem, Array, Array, Array, dict[str, Any], int], Array]
+FitPredict = Callable[[Problem, Array, Array, Array, dict[str, Any], int], Array]
 """(problem, x of the training rows, their y, x of the others, params, seed) -> (rows, classes), or values (rows, 1)."""
 
 
@@ -106,7 +106,7 @@ def _histogram(problem: Problem, x: Array, y: Array, rest: Array, params: dict[s
     return np.asarray(model.predict_proba(rest) if problem.classes else model.predict(rest).reshape(-1, 1))
 
 
-ESTIMATES: dict[str, Estimate] = {
+ESTIMATORS: dict[str, FitPredict] = {
     "linear": _linear,
     "svm": _svm,
     "extra-trees": _trees,

@@ -8,39 +8,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit
-from agentkd.agents.agent_k.solvers.ngrams import characters, present, tf_idf, words
-from agentkd.agents.agent_k.solvers.table_features import Table, describe
-from agentkd.agents.agent_k.solvers.text import logistic, ridge, texts_of, unbroken
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit
+from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams, mark_present, weigh_tf_idf
+from agentkd.agents.agent_k.solvers.table_features import FeatureTable, describe_columns
+from agentkd.agents.agent_k.solvers.text import fit_logistic, fit_ridge, join_texts, lacks_spaces
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 Array = npt.NDArray[Any]
 CLIP = 3.0  # standard deviations
 
 
-def sparse_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_sparse_linear(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """Logistic or ridge regression on words that are there, TF-IDF of words and pairs, a column for each level, and
     standardised numbers."""
     from scipy.sparse import csr_matrix, hstack
 
-    texts = texts_of(data)
-    table = describe(data.inputs("tab"))
-    if unbroken(texts):
-        few, many = characters(texts, 1, 2), characters(texts, 1, 4)
+    texts = join_texts(data)
+    table = describe_columns(data.inputs("tab"))
+    if lacks_spaces(texts):
+        few, many = count_character_ngrams(texts, 1, 2), count_character_ngrams(texts, 1, 4)
     else:
-        few, many = words(texts, 1, 1), words(texts, 1, 2)
-    blocks = [present(few), tf_idf(many), levels(table), csr_matrix(standard(table.numbers))]
+        few, many = count_word_ngrams(texts, 1, 1), count_word_ngrams(texts, 1, 2)
+    blocks = [mark_present(few), weigh_tf_idf(many), encode_levels(table), csr_matrix(standardise(table.numbers))]
     x = hstack(blocks).tocsr().astype(np.float32)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         if problem.classes:
-            return logistic(x, problem.y, train, rest, 1.0, 100)
-        return ridge(x, problem.y, train, rest)
+            return fit_logistic(x, problem.y, train, rest, 1.0, 100)
+        return fit_ridge(x, problem.y, train, rest)
 
     return cross_fit(data, learn, run)
 
 
-def levels(table: Table, least: int = 2) -> Any:
+def encode_levels(table: FeatureTable, least: int = 2) -> Any:
     """Zeros and ones `(N, levels)` of all categories and groups: those of at least so many rows, and missing ones."""
     from scipy.sparse import csr_matrix, hstack
 
@@ -52,7 +52,7 @@ def levels(table: Table, least: int = 2) -> Any:
     return hstack(blocks).tocsr()
 
 
-def standard(numbers: Array) -> Array:
+def standardise(numbers: Array) -> Array:
     """Logarithms of magnitude, of mean 0 and variance 1, medians for what is missing; no column of one value."""
     bent = np.sign(numbers) * np.log1p(np.abs(numbers))
     gone = np.isnan(bent)

@@ -34,7 +34,7 @@ WORDS = 30  # common words of a column of many texts
 
 
 @dataclass(frozen=True)
-class Table:
+class FeatureTable:
     """`numbers (N, P)` float with NaN; `categories (N, Q)` codes with -1 for missing, of at most FEW levels; `groups
     (N, G)` codes of many levels."""
 
@@ -68,7 +68,7 @@ class _Columns:
             if size.max() > 1:
                 self.groups[name] = codes
 
-    def table(self) -> Table:
+    def table(self) -> FeatureTable:
         seen: dict[bytes, str] = {}
         for kind in (self.numbers, self.categories, self.groups):  # the same numbers twice say nothing new
             for name, values in list(kind.items()):
@@ -79,7 +79,7 @@ class _Columns:
         def stack(kind: dict[str, Array], dtype: str) -> Array:
             return np.column_stack(list(kind.values())).astype(dtype) if kind else np.zeros((self.rows, 0), dtype)
 
-        return Table(
+        return FeatureTable(
             stack(self.numbers, "float64"),
             stack(self.categories, "int64"),
             stack(self.groups, "int64"),
@@ -89,7 +89,7 @@ class _Columns:
         )
 
 
-def describe(frame: pd.DataFrame) -> Table:
+def describe_columns(frame: pd.DataFrame) -> FeatureTable:
     """The features of the rows (train + test) of a table of inputs."""
     out = _Columns(len(frame))
     if len(missing := [n for n in frame.columns if frame[n].isna().any()]) > 1:
@@ -133,7 +133,7 @@ PARTS = "/_-:|.+#"  # what stands between the parts of a code
 MOST = 6  # parts
 
 
-def parts(text: pd.Series[Any]) -> pd.DataFrame | None:
+def split_codes(text: pd.Series[Any]) -> pd.DataFrame | None:
     """The parts of codes without blanks that all have as many, one column each; None where that is not so."""
     there = text.dropna()
     first = there.head(1000)
@@ -150,7 +150,7 @@ def parts(text: pd.Series[Any]) -> pd.DataFrame | None:
     return None
 
 
-def of_ids(ids: list[str]) -> dict[str, Array]:
+def describe_ids(ids: list[str]) -> dict[str, Array]:
     """What the ids themselves tell: the parts of dates; for ids such as `0013_01` how many rows share all but the last
     part, and that part where it is a number."""
     import pandas as pd
@@ -160,7 +160,7 @@ def of_ids(ids: list[str]) -> dict[str, Array]:
         out = _Columns(len(ids))
         _add_date(out, "id", date)
         return out.numbers
-    found = parts(column)
+    found = split_codes(column)
     if found is None or found.isna().any(axis=None):
         return {}
     group = found.iloc[:, :-1].agg("_".join, axis=1)
@@ -175,7 +175,7 @@ def _add_texts(out: _Columns, name: str, text: pd.Series[Any]) -> None:
     import pandas as pd
 
     out.group(name, text)
-    pieces = parts(text)
+    pieces = split_codes(text)
     for place, piece in pieces.items() if pieces is not None else ():
         if (number := as_numbers(piece)) is not None:
             _add_number(out, f"{name} part {int(place) + 1}", number)
@@ -208,47 +208,3 @@ def _codes(column: pd.Series[Any]) -> tuple[Array, Array]:
 
     codes, levels = pd.factorize(column, sort=True)
     return np.asarray(codes, dtype=np.int64), np.asarray(levels)
-
-
-def one_hot(categories: Array, train: Array, least: int = 3) -> Array:
-    """Zeros and ones `(N, levels)`: a level that fewer than `least` training rows have shares a column with the other
-    rare ones, missing is a level."""
-    out = []
-    for codes in categories.T:
-        shifted = codes + 1
-        count = np.bincount(shifted[train], minlength=shifted.max() + 1)
-        kept = np.flatnonzero(count >= least)
-        place = np.full(len(count), len(kept))
-        place[kept] = np.arange(len(kept))
-        hot = np.eye(len(kept) + 1)[place[shifted]]
-        out.append(hot[:, hot[train].any(axis=0)])
-    return np.hstack(out) if out else np.zeros((len(categories), 0))
-
-
-def target_means(groups: Array, y: Array, classes: int, train: Array, seed: int, inner: int = 5) -> Array:
-    """Mean target of each group `(N, G * outputs)`, shrunk to the mean of all by a prior of `PRIOR` rows.
-
-    A training row's value comes from the other inner folds (no row's own target is in its feature); all other rows'
-    from all training rows. Two classes and values give one output, more classes one each."""
-    targets = y[:, None].astype(np.float64) if classes <= 2 else np.eye(classes)[np.maximum(y, 0)]
-    fold = np.random.default_rng(seed).integers(0, inner, len(train))
-    out = []
-    for codes in groups.T:
-        values = _means(codes, targets, train, np.arange(len(codes)))
-        for number in range(inner):
-            held, rest = train[fold == number], train[fold != number]
-            if len(held) and len(rest):
-                values[held] = _means(codes, targets, rest, held)
-        out.append(values)
-    return np.hstack(out) if out else np.zeros((len(groups), 0))
-
-
-PRIOR = 3.0
-
-
-def _means(codes: Array, targets: Array, known: Array, wanted: Array) -> Array:
-    size = codes.max() + 2
-    count = np.bincount(codes[known] + 1, minlength=size)
-    mean = targets[known].mean(axis=0)
-    total = np.column_stack([np.bincount(codes[known] + 1, weights=t[known], minlength=size) for t in targets.T])
-    return np.asarray((total + PRIOR * mean) / (count[:, None] + PRIOR))[codes[wanted] + 1]

@@ -7,22 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.all_features import supervised, table_of
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit
-from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATES
-from agentkd.agents.agent_k.solvers.table_features import Table, one_hot, target_means
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.all_features import build_features, encode_with_target
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit
+from agentkd.agents.agent_k.solvers.encodings import encode_one_hot, encode_target_means
+from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATORS
+from agentkd.agents.agent_k.solvers.table_features import FeatureTable
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 Array = npt.NDArray[Any]
 TREES = ("extra-trees", "hist-gbm")
 CLIP = 3.0  # standard deviations: house-prices' ridge 0.132 without, 0.126 with it
 
 
-def compact(table: Table, problem: Problem, train: Array, seed: int) -> Array:
+def fill_for_trees(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
     """For trees: medians for what is missing, target means for categories and groups alike."""
     means = [
-        target_means(table.categories, problem.y, problem.classes, train, seed),
-        supervised(table, problem, train, seed),
+        encode_target_means(table.categories, problem.y, problem.classes, train, seed),
+        encode_with_target(table, problem, train, seed),
     ]
     x = np.hstack([table.numbers, *means])
     gone = np.isnan(x)
@@ -30,7 +31,7 @@ def compact(table: Table, problem: Problem, train: Array, seed: int) -> Array:
     return x
 
 
-def dense(table: Table, problem: Problem, train: Array, seed: int) -> Array:
+def scale_for_linear(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
     """For models that need scales: medians for what is missing, skewed columns by logarithm, unit variance, one-hot
     categories, target means. Statistics are those of the training rows."""
     x = table.numbers.copy()
@@ -45,20 +46,20 @@ def dense(table: Table, problem: Problem, train: Array, seed: int) -> Array:
     skew = ((x[train] - x[train].mean(axis=0)) ** 3).mean(axis=0) / np.maximum(spread, 1e-12) ** 3
     bent = np.sign(x) * np.log1p(np.abs(x))
     x = np.where((skew > 1) & (low >= 0), bent, x)
-    means = supervised(table, problem, train, seed)
+    means = encode_with_target(table, problem, train, seed)
     marks = gone[:, gone[train].any(axis=0) & ~gone[train].all(axis=0)].astype(np.float64)
     x = np.hstack([x, means, marks])
     spread = x[train].std(axis=0)
     x = (x - x[train].mean(axis=0)) / np.where(spread > 1e-12, spread, 1.0)
     x = x[:, spread > 1e-12].clip(-CLIP, CLIP)
-    return np.hstack([x, one_hot(table.categories, train)])
+    return np.hstack([x, encode_one_hot(table.categories, train)])
 
 
-def sklearn_cv(kind: str, data: Data, run: Run) -> tuple[Array, Array]:
-    table = table_of(data, run)
+def solve_sklearn(kind: str, data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
+    table = build_features(data, run)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        x = (compact if kind in TREES else dense)(table, problem, train, seed)
-        return ESTIMATES[kind](problem, x[train], problem.y[train], x[rest], run.params, seed)
+        x = (fill_for_trees if kind in TREES else scale_for_linear)(table, problem, train, seed)
+        return ESTIMATORS[kind](problem, x[train], problem.y[train], x[rest], run.params, seed)
 
     return cross_fit(data, learn, run)

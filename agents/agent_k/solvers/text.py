@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run, cross_fit
-from agentkd.agents.agent_k.solvers.ngrams import characters, present, tf_idf, words
-from agentkd.agents.agent_k.solvers.workers import run_all
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit
+from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams, mark_present, weigh_tf_idf
+from agentkd.agents.agent_k.solvers.workers import run_jobs
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError, WorldError
 
 Array = npt.NDArray[Any]
@@ -24,27 +24,27 @@ _PARTS = 5
 LETTERS, LEARNING = 3.0, 2.6  # times as long as words: to count characters too, to learn from all in one fold
 
 
-def texts_of(data: Data) -> list[str]:
+def join_texts(data: CompetitionData) -> list[str]:
     """All text columns of a row as one text."""
     frame = data.inputs("txt")
     return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
 
 
-def views(
+def count_ngram_views(
     texts: list[str], letters: bool = True, *, folds: int = 1, seconds: float = float("inf")
 ) -> list[tuple[Any, float]]:
     """(n-grams of the texts, smoothing of their naive Bayes): words and characters (`letters`), each present and
     TF-IDF weighted. Words alone where the rest, learning from all in so many `folds` included, would take more than
     `seconds`, as long as words took to count."""
     start = time.monotonic()
-    one, two = words(texts, 1, 1), words(texts, 1, 2)
-    more = [two, words(texts, 1, 3, lower=False)]
+    one, two = count_word_ngrams(texts, 1, 1), count_word_ngrams(texts, 1, 2)
+    more = [two, count_word_ngrams(texts, 1, 3, lower=False)]
     if letters and (time.monotonic() - start) * (LETTERS + LEARNING * folds) < seconds:
-        more += [characters(texts, 2, 4), characters(texts, 3, 6)]
-    return [(present(x), 0.2) for x in (one, *more)] + [(tf_idf(x), 0.03) for x in more]
+        more += [count_character_ngrams(texts, 2, 4), count_character_ngrams(texts, 3, 6)]
+    return [(mark_present(x), 0.2) for x in (one, *more)] + [(weigh_tf_idf(x), 0.03) for x in more]
 
 
-def unbroken(texts: list[str]) -> bool:
+def lacks_spaces(texts: list[str]) -> bool:
     """Whether the texts are not written in words, as Chinese and formulas are: only characters tell about them."""
     return sum(map(len, texts)) > 12 * sum(len(text.split()) for text in texts)
 
@@ -52,7 +52,7 @@ def unbroken(texts: list[str]) -> bool:
 MARKS = ",.;:!?'\"-()"
 
 
-def style(texts: list[str]) -> Array:
+def measure_style(texts: list[str]) -> Array:
     """How a text is written `(N, 6 + marks)`: characters, words, letters a word, capitals, digits, lines, and marks."""
     rows = []
     for text in texts:
@@ -62,27 +62,27 @@ def style(texts: list[str]) -> Array:
     return np.array(rows, dtype=np.float64)
 
 
-def bayes_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_naive_bayes(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """Log-odds of multinomial naive Bayes on word and character n-grams, present or TF-IDF weighted, each predicted for
     a row by counts without it, joined by a logistic regression that may trust them differently in short and long texts.
 
     `params`: letters (false: words alone, in a fifth of the time).
     A row's own log-odds are centred over the classes: what all classes share is its length, and hides the rest."""
-    texts = texts_of(data)
-    seen = views(texts, bool(run.params.get("letters", True)) or unbroken(texts))
+    texts = join_texts(data)
+    seen = count_ngram_views(texts, bool(run.params.get("letters", True)) or lacks_spaces(texts))
     size = np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
     size = (size - size.mean()) / (size.std() or 1.0)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-        odds = [naive_bayes(x, problem, train, alpha, seed) for x, alpha in seen]
+        odds = [naive_bayes_log_odds(x, problem, train, alpha, seed) for x, alpha in seen]
         z = np.hstack(odds)
         z = z / np.maximum(z[train].std(axis=0), 1e-9)
-        return logistic(np.hstack([z, z * size, size]), problem.y, train, rest, 0.5)
+        return fit_logistic(np.hstack([z, z * size, size]), problem.y, train, rest, 0.5)
 
     return cross_fit(data, learn, run)
 
 
-def naive_bayes(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
+def naive_bayes_log_odds(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
     """Centred log-odds `(N, classes)`: training rows' from the other inner parts, all others' from all training
     rows."""
     part = np.full(x.shape[0], -1)
@@ -100,7 +100,7 @@ def naive_bayes(x: Any, problem: Problem, train: Array, alpha: float, seed: int)
     return out
 
 
-def logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int = 300) -> Array:
+def fit_logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int = 300) -> Array:
     """Probabilities of the rows `rest`."""
     from sklearn.linear_model import LogisticRegression
 
@@ -110,23 +110,23 @@ def logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int 
     return np.asarray(model.predict_proba(x[rest]))
 
 
-def linear_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_tfidf(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
-    texts = texts_of(data)
-    if run.params.get("analyzer") == "char" or unbroken(texts):
-        x = tf_idf(characters(texts, 2, int(run.params.get("high", 5))))
+    texts = join_texts(data)
+    if run.params.get("analyzer") == "char" or lacks_spaces(texts):
+        x = weigh_tf_idf(count_character_ngrams(texts, 2, int(run.params.get("high", 5))))
     else:
-        x = tf_idf(words(texts, 1, int(run.params.get("high", 2))))
+        x = weigh_tf_idf(count_word_ngrams(texts, 1, int(run.params.get("high", 2))))
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         if problem.classes:
-            return logistic(x, problem.y, train, rest, float(run.params.get("C", 20.0)), 50)
-        return ridge(x, problem.y, train, rest)
+            return fit_logistic(x, problem.y, train, rest, float(run.params.get("C", 20.0)), 50)
+        return fit_ridge(x, problem.y, train, rest)
 
     return cross_fit(data, learn, run)
 
 
-def ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
+def fit_ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
     """Values with the penalty that does best on a quarter of the training rows."""
     from sklearn.linear_model import Ridge
 
@@ -139,18 +139,18 @@ def ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
     return np.asarray(Ridge(alpha=best).fit(x[train], y[train]).predict(x[rest])).reshape(-1, 1)
 
 
-def embeddings_cv(data: Data, run: Run) -> tuple[Array, Array]:
+def solve_embeddings(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
     """Sentence embeddings (all-MiniLM-L6-v2, as the dense retriever finds it) with logistic or ridge regression.
 
     Encoding takes about 100 texts a second and core. UserError without the extra `dense`."""
-    texts = texts_of(data)
+    texts = join_texts(data)
     parts = np.array_split(np.arange(len(texts)), max(1, run.workers))
-    x = np.vstack(run_all([partial(_encode, [texts[i] for i in part]) for part in parts], run.workers))
+    x = np.vstack(run_jobs([partial(_encode, [texts[i] for i in part]) for part in parts], run.workers))
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
         if problem.classes:
-            return logistic(x, problem.y, train, rest, float(run.params.get("C", 5.0)))
-        return ridge(x, problem.y, train, rest)
+            return fit_logistic(x, problem.y, train, rest, float(run.params.get("C", 5.0)))
+        return fit_ridge(x, problem.y, train, rest)
 
     return cross_fit(data, learn, run)
 

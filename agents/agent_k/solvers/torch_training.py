@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, Run
-from agentkd.agents.agent_k.workspace.files import Data
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun
+from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ Array = npt.NDArray[Any]
 FITTING = 0.8  # of a fold's time; the rest is for predicting
 
 
-class Shares:
+class FoldBudgets:
     """A fold's part of the clock. Each worker counts the folds that it has still to do."""
 
-    def __init__(self, data: Data, problems: int, run: Run) -> None:
+    def __init__(self, data: CompetitionData, problems: int, run: SolverRun) -> None:
         self.run = run
         self.rounds = -(-len(np.unique(data.fold)) * problems // max(1, run.workers))
 
@@ -34,7 +34,7 @@ class Shares:
         return seconds
 
 
-def need_torch(kind: str) -> None:
+def require_torch(kind: str) -> None:
     """UserError without torch."""
     import importlib.util
 
@@ -42,7 +42,7 @@ def need_torch(kind: str) -> None:
         raise UserError(f"kind '{kind}' needs torch: pip install 'agentkd[train]'")
 
 
-def train(
+def train_network(
     model: nn.Module,
     inputs: Callable[[torch.Tensor], torch.Tensor],
     problem: Problem,
@@ -96,7 +96,9 @@ def train(
     return middle, spread
 
 
-def predict(model: nn.Module, inputs: Callable[[torch.Tensor], torch.Tensor], problem: Problem, rows: Array) -> Array:
+def predict_network(
+    model: nn.Module, inputs: Callable[[torch.Tensor], torch.Tensor], problem: Problem, rows: Array
+) -> Array:
     """Probabilities `(R, classes)` or standardised values `(R, 1)`."""
     import torch
 

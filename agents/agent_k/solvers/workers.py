@@ -18,7 +18,7 @@ from agentkd.errors import AgentkdError, WorldError
 T = TypeVar("T")
 
 
-def run_all(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
+def run_jobs(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
     """What the jobs return, in their order. Their AgentkdError is raised here as it is; WorldError if one dies."""
     workers = min(workers, len(jobs)) if sys.platform == "linux" else 1
     if workers <= 1:

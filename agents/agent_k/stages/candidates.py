@@ -23,12 +23,14 @@ from agentkd.agents.agent_k.results import (
     gain,
     is_better,
 )
-from agentkd.agents.agent_k.scoring.scorer import known, score, true_values
-from agentkd.agents.agent_k.solvers import Candidate, portfolio
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.scoring.truth import encode_targets, is_known
+from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec, build_portfolio
 from agentkd.agents.agent_k.workbench import Workbench
+from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
 from agentkd.agents.agent_k.workspace.checks import Failure, check_predictions, check_submission
-from agentkd.agents.agent_k.workspace.files import load, rows_by_fold
-from agentkd.agents.agent_k.workspace.maps import maps_hash, read_targets, save
+from agentkd.agents.agent_k.workspace.files import read_targets, save_table
+from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
 from agentkd.runs.disk import write_atomically
@@ -43,22 +45,24 @@ GRACE = 5.0  # seconds, and a quarter of its budget: a solver that keeps to its 
 LATE = 0.85  # share of the longest run that a solver is told: one that is stopped for being late leaves nothing
 
 
-def plan_candidates(bench: Workbench) -> list[Candidate]:
+def plan_candidates(bench: Workbench) -> list[CandidateSpec]:
     """Order the candidates by data size and the run's whole time, so that a resumed run has the same plan."""
     rows = len(read_targets(bench.workspace))
-    return portfolio(bench.setup, rows, bench.clock.seconds, bench.threads)
+    return build_portfolio(bench.setup, rows, bench.clock.seconds, bench.threads)
 
 
 def score_basis(run: StageRun) -> str:
     """What two scores must share to be compared: the maps, and the metric's code if the model has written one."""
-    return maps_hash(run.bench.workspace) + run.state.get("metric_code", "")
+    return hash_maps(run.bench.workspace) + run.state.get("metric_code", "")
 
 
 def begin_result(run: StageRun, author: str, folder: Path, kind: str) -> CandidateRun:
     return CandidateRun(author=author, folder=folder.name, basis=score_basis(run), kind=kind)
 
 
-async def run_candidate(run: StageRun, candidate: Candidate, seconds: float, features: str = "") -> tuple[str, Result]:
+async def run_candidate(
+    run: StageRun, candidate: CandidateSpec, seconds: float, features: str = ""
+) -> tuple[str, Result]:
     """Run a candidate, or read what an earlier run of it left; returns its name and its result."""
     bench = run.bench
     name = candidate.name + ("+features" if features else "")
@@ -70,7 +74,7 @@ async def run_candidate(run: StageRun, candidate: Candidate, seconds: float, fea
         "threads": bench.threads,
         "features": str(Path(features).resolve()) if features else None,
     }
-    folder = bench.workspace / "candidates" / f"{name}-{maps_hash(bench.workspace)}"
+    folder = bench.workspace / "candidates" / f"{name}-{hash_maps(bench.workspace)}"
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     begun = begin_result(run, CODE, folder, candidate.kind)
@@ -104,7 +108,7 @@ async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Resu
 
     bench = run.bench
     setup, truth = bench.setup, read_targets(bench.workspace)
-    ids = {"oof": list(truth["id"]), "test": load(bench.workspace).test_ids}
+    ids = {"oof": list(truth["id"]), "test": load_data(bench.workspace).test_ids}
     frames = {}
     for split in ("oof", "test"):
         try:
@@ -139,14 +143,14 @@ async def make_constant(run: StageRun) -> Result:
         names = zip(setup.predicted, setup.classes, strict=True)
         values = {column: float(share.get(name, 0.0)) for column, name in names}
     else:
-        numbers = pd.DataFrame(true_values(setup, truth), columns=list(setup.targets))
-        numbers = numbers.where(known(numbers.to_numpy()))
+        numbers = pd.DataFrame(encode_targets(setup, truth), columns=list(setup.targets))
+        numbers = numbers.where(is_known(numbers.to_numpy()))
         values = dict((numbers.mean() if setup.task == "multilabel" else numbers.median()).astype(float))
-    folder = workspace / "candidates" / f"constant-{maps_hash(workspace)}"
+    folder = workspace / "candidates" / f"constant-{hash_maps(workspace)}"
     folder.mkdir(parents=True, exist_ok=True)
-    for file, ids in (("oof.csv", list(truth["id"])), ("test.csv", load(workspace).test_ids)):
+    for file, ids in (("oof.csv", list(truth["id"])), ("test.csv", load_data(workspace).test_ids)):
         frame = pd.DataFrame({"id": ids} | {name: [value] * len(ids) for name, value in values.items()})
-        save(frame, folder / file)
+        save_table(frame, folder / file)
     return await score_folder(run, folder, begin_result(run, CODE, folder, "constant"))
 
 

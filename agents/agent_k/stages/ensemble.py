@@ -14,8 +14,8 @@ from agentkd.agents.agent_k.results import CODE, BlendRecord, Scored, dump_best,
 from agentkd.agents.agent_k.scoring.blend import best_blend
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.stages.candidates import begin_result, keep_best, note_score
-from agentkd.agents.agent_k.workspace.files import read_csv
-from agentkd.agents.agent_k.workspace.maps import maps_hash, read_targets, save
+from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_table
+from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.runs.progress import heartbeat
 
 
@@ -39,10 +39,10 @@ async def ensemble(context: Context, state: RunState) -> Command[str]:
     start = time.monotonic()
     job = asyncio.ensure_future(asyncio.to_thread(best_blend, setup, truth, folds, frames, seed=bench.seed))
     blend = await heartbeat(job, lambda took: bench.progress_line("blend", took), bench.say)
-    folder = root / f"blend-{maps_hash(bench.workspace)}"
+    folder = root / f"blend-{hash_maps(bench.workspace)}"
     folder.mkdir(exist_ok=True)
-    save(blend.oof, folder / "oof.csv")
-    save(blend.test, folder / "test.csv")
+    save_table(blend.oof, folder / "oof.csv")
+    save_table(blend.test, folder / "test.csv")
     begun = begin_result(run, CODE, folder, "blend")
     result = Scored(**begun.model_dump(), score=blend.score, folds=(), seconds=round(time.monotonic() - start, 1))
     note_score(run, "blend", result, results, best)

@@ -15,16 +15,17 @@ from agentkd.agents.agent_k.model.answers import enum_schema, object_schema, par
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import CODE, MODEL
-from agentkd.agents.agent_k.scoring.metric_names import find_metric
+from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.scoring.scorer import known, score, true_values
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.scoring.truth import encode_targets, is_known
 from agentkd.agents.agent_k.stages.views import PLURAL, facts_line
-from agentkd.agents.agent_k.understand.setup_from_files import fits, sniff
-from agentkd.agents.agent_k.understand.tables import columns, read_table
+from agentkd.agents.agent_k.understand.setup_from_files import can_score, guess_setup
+from agentkd.agents.agent_k.understand.tables import read_columns, read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.build import build_maps
 from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_metric
-from agentkd.agents.agent_k.workspace.maps import read_targets
+from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ async def understand(context: Context, state: RunState) -> Command[str]:
             asked = {"id": setup.id, "target": ",".join(setup.targets), "task": setup.task, "metric": setup.metric}
             schema = object_schema(
                 {
-                    "id": enum_schema(columns(bench.data / setup.sample)),
+                    "id": enum_schema(read_columns(bench.data / setup.sample)),
                     "target": {"type": "string"},
                     "task": enum_schema(["binary", "multiclass", "multilabel", "regression"]),
                     "metric": enum_schema([*METRICS, "other"]),
@@ -84,21 +85,21 @@ def correct_facts(
         metric = ""  # the metric stage writes code if the pages name no known one
     if metric and metric not in METRICS:
         return setup, [facts_failure(f"metric '{metric}' is unknown")]
-    mentioned = find_metric(source.text, source.metric)
+    mentioned = find_metrics(source.text, source.metric)
     if metric and mentioned and metric not in mentioned:
         return setup, [facts_failure(f"the pages speak of {', '.join(mentioned)}, not of {metric}")]
     if set(setup.outputs) == set(setup.targets) and "target" in changed:
         message = f"the sample submission asks for {', '.join(setup.outputs)}, so that is the target"
         return setup, [facts_failure(message)]
     try:
-        wanted = sniff(bench.data, source.text, source.metric, settled | changed).setup
+        wanted = guess_setup(bench.data, source.text, source.metric, settled | changed).setup
     except UserError as error:
         return setup, [facts_failure(str(error))]
     task = f"{wanted.task} task with {PLURAL[wanted.output]}"
     if mentioned and wanted.metric not in mentioned and setup.metric in mentioned and not metric:
         return setup, [facts_failure(f"the pages speak of {', '.join(mentioned)}, which scores no {task}")]
     if metric:
-        if not fits(metric, wanted.task, wanted.output):
+        if not can_score(metric, wanted.task, wanted.output):
             return setup, [facts_failure(f"{metric} cannot score a {task}")]
         wanted = wanted.model_copy(update={"metric": metric, "lower_is_better": METRICS[metric].lower_is_better})
     return wanted, []
@@ -140,9 +141,9 @@ def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
         for column, name in zip(setup.predicted, setup.classes, strict=True):
             frame[column] = (truth[setup.targets[0]] == name).astype(float)
     else:
-        values = true_values(setup, truth)
+        values = encode_targets(setup, truth)
         for place, name in enumerate(setup.targets):  # an unknown target is not scored
-            frame[name] = np.where(known(values[:, place]), values[:, place], 0)
+            frame[name] = np.where(is_known(values[:, place]), values[:, place], 0)
     return frame
 
 

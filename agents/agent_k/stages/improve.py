@@ -14,7 +14,7 @@ from agentkd.agents.agent_k.model.coding import write_code
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.model.trials import try_features, try_solution
 from agentkd.agents.agent_k.results import MODEL, Failed, Result, Scored, first_score, gain, read_results
-from agentkd.agents.agent_k.solvers import Candidate
+from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec
 from agentkd.agents.agent_k.stages.candidates import (
     DRAFT_SECONDS,
     begin_result,
@@ -48,7 +48,7 @@ async def try_model_features(run: StageRun, number: int) -> Turn:
     if written.folder is None:
         return Turn(back=written.back)
     folder = str(written.folder / "kept")
-    candidate = Candidate(f"{base.name}-{written.folder.name}", base.kind, base.params, base.seconds)
+    candidate = CandidateSpec(f"{base.name}-{written.folder.name}", base.kind, base.params, base.seconds)
     name, result = await run_candidate(run, candidate, min(4 * DRAFT_SECONDS, bench.clock.left), folder)
     held = run.state.get("features", "")  # those of an earlier round, which these would replace
     earlier = [f"{base.name}-{Path(held).parent.name}+features"] if held else []

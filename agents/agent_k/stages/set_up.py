@@ -19,16 +19,16 @@ from agentkd.agents.agent_k.model.trials import (
     try_metric,
 )
 from agentkd.agents.agent_k.results import CODE, MODEL
-from agentkd.agents.agent_k.scoring.metric_names import find_metric
+from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.stages.facts import perfect_predictions, rebuild_maps
 from agentkd.agents.agent_k.stages.views import facts_line, files_view, tables_view
 from agentkd.agents.agent_k.understand.data_files import DataFiles
-from agentkd.agents.agent_k.understand.setup_from_files import Sniffed, sniff
+from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission, passed
-from agentkd.agents.agent_k.workspace.maps import read_targets, save, save_setup
-from agentkd.agents.agent_k.workspace.submission_file import submission
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission, passed_test
+from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
+from agentkd.agents.agent_k.workspace.submission_file import make_submission
 from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
 
@@ -37,9 +37,9 @@ async def fetch(context: Context, state: RunState) -> Command[str]:
     """Read the facts from the files and build maps and folds, without a model; then the views for the prompts."""
     run, bench = StageRun.begin(context, state, "fetch"), context.bench
     source = bench.source
-    found = sniff(source.data, source.text, source.metric, bench.config.settled())
+    found = guess_setup(source.data, source.text, source.metric, bench.config.settled())
     said = rebuild_maps(bench, found.setup)
-    found = Sniffed(bench.setup, [*found.doubts, *said])
+    found = SetupGuess(bench.setup, [*found.doubts, *said])
     for doubt in found.doubts:
         bench.say(doubt)
     failures = check_maps(found.setup, source.data, bench.workspace)
@@ -47,7 +47,7 @@ async def fetch(context: Context, state: RunState) -> Command[str]:
         raise UserError(f"{failures[0].message} ({failures[0].test}): mend the files, or set id=, target= or task=")
     verdict = Verdict(ok=True, rung="fetch", reason="; ".join(found.doubts))
     run.note(
-        Step(kind="fetch.sniff", output=found.setup.model_dump_json(), evidence=(passed("maps"),), verdict=verdict)
+        Step(kind="fetch.sniff", output=found.setup.model_dump_json(), evidence=(passed_test("maps"),), verdict=verdict)
     )
     run.remember(files_view(DataFiles(source.data)), "view", "fetch")
     run.remember(tables_view(found.setup, source.data), "view", "fetch")
@@ -82,7 +82,7 @@ async def maps(context: Context, state: RunState) -> Command[str]:
 
 def reset_inputs(bench: Workbench) -> Setup:
     """The set-up with the input columns as read from the files, and everything else as it was accepted."""
-    found = sniff(bench.data, bench.source.text, bench.source.metric, bench.config.settled()).setup
+    found = guess_setup(bench.data, bench.source.text, bench.source.metric, bench.config.settled()).setup
     return bench.setup.model_copy(update={"tab": found.tab, "txt": found.txt, "img": found.img})
 
 
@@ -100,7 +100,7 @@ async def metric(context: Context, state: RunState) -> Command[str]:
     author, code, back = CODE, "", ""
     truth = read_targets(bench.workspace)
     perfect = perfect_predictions(setup, truth)
-    mentioned = find_metric(bench.source.text, bench.source.metric)
+    mentioned = find_metrics(bench.source.text, bench.source.metric)
     if not mentioned and "metric" not in bench.config.settled():
         written = await write_code(
             run, lambda folder: try_metric(bench, folder, truth, perfect), number=run.times_sent_back
@@ -127,7 +127,7 @@ async def form(context: Context, state: RunState) -> Command[str]:
     file = bench.workspace / "submissions" / "form.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     predictions = random_predictions(setup, bench.data)
-    save(submission(predictions, setup, bench.data), file)
+    save_table(make_submission(predictions, setup, bench.data), file)
     failures = check_submission(file, setup, bench.data)
     run.note_test(failures)
     try:

@@ -18,7 +18,7 @@ from agentkd.agents.agent_k.results import (
     read_best,
     read_results,
 )
-from agentkd.agents.agent_k.solvers import Candidate
+from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec
 from agentkd.agents.agent_k.stages.candidates import (
     DRAFT_SECONDS,
     keep_best,
@@ -70,7 +70,7 @@ async def run_first(run: StageRun, then: str) -> Command[str]:
     return run.go_to(then, candidates=dump_results(results), best=dump_best(best))
 
 
-def next_move(context: Context, state: RunState) -> str | Candidate | None:
+def next_move(context: Context, state: RunState) -> str | CandidateSpec | None:
     """Choose the next move: a turn of the model (`features`, `solution`), a deterministic candidate, or None."""
     bench, limit = context.bench, context.bench.config.candidates
     results, rounds = read_results(state), state.get("rounds", {})
@@ -123,5 +123,5 @@ async def solve(context: Context, state: RunState) -> Command[str]:
     return run.go_to("solve", **values)
 
 
-def takes_features(candidate: Candidate) -> bool:
+def takes_features(candidate: CandidateSpec) -> bool:
     return candidate.kind.startswith(("lightgbm", "hist", "linear", "extra", "catboost"))

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 MOST_VALUE = 1e30  # beyond it trees' single precision, and cubes in double, are infinite
 MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf", "?", "-", "--", "."}  # among numbers, lower case
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
-FEW = 10  # values such as 5% that are classes where they repeat
-WORDS = 6  # mean words of a cell from which on a column is text
-LONG, UNBROKEN = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
+MOST_CLASS_VALUES = 10  # values such as 5% that are classes where they repeat
+TEXT_WORDS = 6  # mean words of a cell from which on a column is text
+LONG_CELL, LONG_WORD = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
 
 
 def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
@@ -64,10 +64,10 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
     return date if date.notna().sum() >= 0.95 * column.notna().sum() else None
 
 
-def with_gaps(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
+def clean_targets(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     """A training table as text whose unknown targets are "" (among numbers a word such as NA is no class), and whose
     targets such as $1,234.50 are plain numbers."""
-    return train.assign(**{name: _cleaned(train[name]) for name in targets})
+    return train.assign(**{name: _clean_column(train[name]) for name in targets})
 
 
 def is_gap(cells: pd.Series[str]) -> pd.Series[bool]:
@@ -75,7 +75,7 @@ def is_gap(cells: pd.Series[str]) -> pd.Series[bool]:
     return cells.str.strip().str.lower().isin({"", *MISSING})
 
 
-def _cleaned(column: pd.Series[str]) -> pd.Series[str]:
+def _clean_column(column: pd.Series[str]) -> pd.Series[str]:
     import pandas as pd
 
     bare = column.str.strip()
@@ -84,7 +84,7 @@ def _cleaned(column: pd.Series[str]) -> pd.Series[str]:
     plain = pd.to_numeric(rest, errors="coerce").notna()
     if (plain | rest.str.lower().isin(FLAGS)).all():
         return bare.mask(gone, "")
-    if rest.nunique() > min(FEW, len(rest) // 2):
+    if rest.nunique() > min(MOST_CLASS_VALUES, len(rest) // 2):
         numbers = as_numbers(rest)
         if numbers is not None and numbers.notna().sum() > plain.sum():
             known = numbers.dropna().map(lambda number: str(number).removesuffix(".0"))
@@ -92,12 +92,12 @@ def _cleaned(column: pd.Series[str]) -> pd.Series[str]:
     return bare if bare.nunique() < column.nunique() else column  # blanks that part `yes ` from `yes`
 
 
-def known(column: pd.Series[str]) -> pd.Series[str]:
+def non_empty(column: pd.Series[str]) -> pd.Series[str]:
     return column[column != ""]
 
 
-def values(column: pd.Series[str]) -> list[str]:
-    return list(known(column).unique())
+def distinct_values(column: pd.Series[str]) -> list[str]:
+    return list(non_empty(column).unique())
 
 
 def is_text(column: pd.Series[str]) -> bool:
@@ -108,9 +108,9 @@ def is_text(column: pd.Series[str]) -> bool:
     if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:
         return False
     length, words = cells.str.len().mean(), cells.str.count(r"\s+").mean() + 1
-    if words >= WORDS:
+    if words >= TEXT_WORDS:
         return True
-    if length < LONG or WORDS - 1 > words > length / UNBROKEN:
+    if length < LONG_CELL or TEXT_WORDS - 1 > words > length / LONG_WORD:
         return False
     digits = cells.str.count(r"\d")
     code = words == 1 and cells.str.len().nunique() == 1 and (digits > 0).mean() > 0.5

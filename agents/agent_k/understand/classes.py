@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.scoring.metrics import Metric
-from agentkd.agents.agent_k.understand.cells import values
+from agentkd.agents.agent_k.understand.cells import distinct_values
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def read_classes(
 ) -> tuple[str, ...]:
     """The class names: sorted; in their own order where `metric`, the likeliest, asks for one; of two the positive one
     last. What the pages' `text` does not settle either is a doubt, where the submission depends on it."""
-    found = sorted(values(train[target]), key=_natural)
+    found = sorted(distinct_values(train[target]), key=_natural)
     if len(found) < 2:
         if not found:
             raise UserError(f"column '{target}' of the training table has no known value: set target=COLUMN")
@@ -164,7 +164,7 @@ def names_class(column: str, name: str) -> bool:
     return bool(re.search(rf"{apart}(?:{re.escape(name)}|{re.escape(_whole(name))})$", column))
 
 
-def stem_match(outputs: tuple[str, ...], found: list[str]) -> bool:
+def each_names_one(outputs: tuple[str, ...], found: list[str]) -> bool:
     """Each value ends exactly one output."""
     return len(found) == len(outputs) and all(
         sum(names_class(column, value) for column in outputs) == 1 for value in found

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.understand.data_files import IMAGES, DataFiles
-from agentkd.agents.agent_k.understand.images import LABEL, image_table
-from agentkd.agents.agent_k.understand.tables import columns, read_table
+from agentkd.agents.agent_k.understand.images import LABEL_COLUMN, list_training_images
+from agentkd.agents.agent_k.understand.tables import read_columns, read_table
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEAD = 1000  # rows that tell what a table holds
+HEAD_ROWS = 1000  # rows that tell what a table holds
 SAMPLE_WORDS = r"sample|submission|submit|example|benchmark|entry"
 _NO_SAMPLE = rf"^(?!.*({SAMPLE_WORDS}))"
 _TEST = r"test|eval|predict"
@@ -28,13 +28,13 @@ def _head(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return read_table(path, rows=HEAD, text=True)
+        return read_table(path, rows=HEAD_ROWS, text=True)
     except UserError:
         return pd.DataFrame()
 
 
 @dataclass(frozen=True)
-class Named:
+class FileRoles:
     """The three files that every competition has, relative to data/; `said` are lines for the user about others."""
 
     train: Path
@@ -43,7 +43,7 @@ class Named:
     said: tuple[str, ...] = ()
 
 
-def name_tables(files: DataFiles) -> Named:
+def find_file_roles(files: DataFiles) -> FileRoles:
     """Which table is train, test and sample submission, by names first, by shared columns and ids where names do not
     tell. Raises UserError for what is missing, with the remedy."""
     tables = files.tables
@@ -60,7 +60,7 @@ def name_tables(files: DataFiles) -> Named:
             f"no training table in {files.data} (found {', '.join(map(str, tables[:6]))}): name it train.csv"
         )
     test = test or _best([path for path in others if path != train], _TEST)
-    return Named(train, test, sample, _unused(files, [path for path in others if path != test], train))
+    return FileRoles(train, test, sample, _unused(files, [path for path in others if path != test], train))
 
 
 def _says(path: Path, words: str) -> bool:
@@ -82,7 +82,7 @@ def _training(files: DataFiles, paths: list[Path], test: Path | None) -> Path | 
     named = _ranked(paths, r"train", r"test|valid|extra|label")
     if len(named) < 2 or test is None or _head(files.data / named[0]).empty:  # what that lacks is said where it is read
         return next(iter(named), None)
-    inputs = set(columns(files.data / test))
+    inputs = set(read_columns(files.data / test))
     return max(named, key=lambda path: len(inputs.intersection(_head(files.data / path).columns)))
 
 
@@ -90,7 +90,7 @@ def _unused(files: DataFiles, paths: list[Path], train: Path) -> tuple[str, ...]
     """A line about training tables beside the one that is used, which are no copies of it written in another way."""
     if train not in paths:
         return ()
-    own = set(columns(files.data / train))
+    own = set(read_columns(files.data / train))
     named = [path for path in paths if _says(path, r"train") and _bare(path) != _bare(train)]
     same = [str(path) for path in named if set(_head(files.data / path).columns) == own]
     if not same:
@@ -137,7 +137,7 @@ def _alike(column: pd.Series[str], ids: pd.Series[str]) -> bool:
     """Whether a column holds ids, or images named by ids, of another one's kind: the same signs, if not letters."""
 
     def signs(cells: pd.Series[str]) -> set[str]:
-        text = "".join(Path(cell).stem if cell.lower().endswith(IMAGES) else cell for cell in cells.head(HEAD))
+        text = "".join(Path(cell).stem if cell.lower().endswith(IMAGES) else cell for cell in cells.head(HEAD_ROWS))
         return {"0" if sign.isdigit() else "a" if sign.isalpha() else sign for sign in text}
 
     return column.is_unique and signs(column) == signs(ids)
@@ -159,13 +159,13 @@ def _sorted_images(files: DataFiles) -> Path | None:
     folders = {Path(*path.parts[: place + 1]) for path in files.images for place, part in enumerate(path.parts[:-1])
                if "train" in part.lower()}  # fmt: skip
     for folder in sorted(folders, key=lambda path: (-len(path.parts), str(path))):
-        labels = image_table(files.data / folder)[LABEL]
+        labels = list_training_images(files.data / folder)[LABEL_COLUMN]
         if labels[labels != ""].nunique() > 1 and (labels != "").mean() > 0.5:
             return folder
     return None
 
 
-def find_labels(files: DataFiles, named: Named, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
+def find_labels_table(files: DataFiles, named: FileRoles, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
     """The table that holds the targets `wanted` of the training rows, or whose one column has them as values, where the
     training table itself does not."""
     if key not in train.columns or all(name in train.columns for name in wanted):
@@ -189,7 +189,7 @@ def _sample(files: DataFiles) -> Path:
     """The sample submission: a name with one of SAMPLE_WORDS. `sample_train` is a piece of the training table, and so
     is `submission_train` where there is another submission."""
     named = [path for path in files.tables if _says(path, SAMPLE_WORDS)]
-    named = [path for path in named if len(columns(files.data / path)) >= 2] or named
+    named = [path for path in named if len(read_columns(files.data / path)) >= 2] or named
     if not named:
         raise UserError(
             f"no sample submission in {files.data}: add sample_submission.csv with the id and target columns "

@@ -11,12 +11,12 @@ from agentkd.agents.agent_k.understand.data_files import DataFiles
 if TYPE_CHECKING:
     import pandas as pd
 
-IMG = "image"  # the column of image paths that the maps make
-FILE, LABEL = "file", "label"  # the columns of an image table
+IMAGE_COLUMN = "image"  # the column of image paths that the maps make
+FILE_COLUMN, LABEL_COLUMN = "file", "label"  # the columns of an image table
 _CLASS = re.compile(r"([A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]*\d+")
 
 
-def image_table(folder: Path) -> pd.DataFrame:
+def list_training_images(folder: Path) -> pd.DataFrame:
     """The images below a folder of training images, with the class that the folder inside it (`train/cat/1.png`) or
     a name of letters and a number (`train/cat.1.png`) says, "" where neither does: letters that begin a hash do not."""
     import pandas as pd
@@ -26,10 +26,10 @@ def image_table(folder: Path) -> pd.DataFrame:
         named = _CLASS.fullmatch(path.stem)
         label = path.parts[0] if len(path.parts) > 1 else named[1] if named else ""
         rows.append((f"{folder.name}/{path.as_posix()}", label))
-    return pd.DataFrame(rows, columns=[FILE, LABEL], dtype=str)
+    return pd.DataFrame(rows, columns=[FILE_COLUMN, LABEL_COLUMN], dtype=str)
 
 
-def images_by_id(files: DataFiles, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:
+def match_images(files: DataFiles, table: pd.DataFrame, key: str, split: str) -> dict[int, Path]:
     """The image of each row of a table (by its position): named by the id, with or without extension, or by a column
     of file names."""
     images = files.images

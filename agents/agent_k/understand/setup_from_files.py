@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.contract import Output, Setup, TaskKind
-from agentkd.agents.agent_k.scoring.metric_names import find_metric, not_scored, top_k
+from agentkd.agents.agent_k.scoring.metric_names import find_metrics, find_top_k, find_unknown_metric
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.understand.cells import is_gap, is_text, values, with_gaps
-from agentkd.agents.agent_k.understand.classes import read_classes, stem_match
+from agentkd.agents.agent_k.understand.cells import clean_targets, distinct_values, is_gap, is_text
+from agentkd.agents.agent_k.understand.classes import each_names_one, read_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
-from agentkd.agents.agent_k.understand.file_roles import find_labels, name_tables
-from agentkd.agents.agent_k.understand.images import IMG, LABEL, images_by_id
-from agentkd.agents.agent_k.understand.tables import read_table, training_table, with_id
-from agentkd.agents.agent_k.understand.task_kind import read_task, read_top
+from agentkd.agents.agent_k.understand.file_roles import find_file_roles, find_labels_table
+from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN, match_images
+from agentkd.agents.agent_k.understand.tables import read_table, read_training_table, rename_id_column
+from agentkd.agents.agent_k.understand.task_kind import count_classes_per_cell, read_task
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ DEFAULTS: dict[tuple[TaskKind, Output], str] = {
 
 
 @dataclass(frozen=True)
-class Sniffed:
+class SetupGuess:
     """A Setup and what was not certain about it, one line each."""
 
     setup: Setup
     doubts: list[str] = field(default_factory=list)
 
 
-def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed:
+def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> SetupGuess:
     """The set-up of the files in `data`, whose pages say `text`; `hint` is Kaggle's name of the metric. `fixed` holds
     what the user has settled: id, target, task, metric, positive. Raises UserError for what is missing."""
     files = DataFiles(data)
-    named = name_tables(files)
+    named = find_file_roles(files)
     unsure: list[str] = [*named.said]
     doubts: list[str] = []  # about the metric
     sample = read_table(data / named.sample, text=True)
@@ -60,21 +60,21 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
             raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
     key = _id(sample, test, fixed)
     called = _called(key, sample, test)
-    train, test = with_id(train, key, called), with_id(test, key, called)
+    train, test = rename_id_column(train, key, called), rename_id_column(test, key, called)
     _check_id(key, sample, test)
     empty = _empty(test, key)
     outputs = _outputs(sample, test, key, _settled_targets(fixed))
     if (data / named.train).is_dir():  # of images, which are named or sorted by their class
-        fixed = {"target": LABEL} | dict(fixed)
-    labels = find_labels(files, named, train, key, _settled_targets(fixed) or outputs)
+        fixed = {"target": LABEL_COLUMN} | dict(fixed)
+    labels = find_labels_table(files, named, train, key, _settled_targets(fixed) or outputs)
     if labels:
-        train = training_table(data, str(named.train), labels, key, called)
+        train = read_training_table(data, str(named.train), labels, key, called)
     targets, by_class = _targets(train, test, empty, outputs, key, fixed)
     test = test.drop(columns=empty)
     if "id" in targets and key != "id":
         raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
-    train = with_gaps(train, targets)
-    names = find_metric(text, hint)
+    train = clean_targets(train, targets)
+    names = find_metrics(text, hint)
     likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
     task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
     classes: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
                         f"{len(classes) or 'none'}: leave it out")  # fmt: skip
     top = 1
     if task == "multiclass" and output == "label":
-        top = read_top(sample, outputs, classes, top_k(text) if names[:1] == ["map@k"] else 1)
+        top = count_classes_per_cell(sample, outputs, classes, find_top_k(text) if names[:1] == ["map@k"] else 1)
     if task == "multilabel" and not _one_of(train, targets):
         names = [name for name in names if name != "multiclass_logloss"]
     metric = _metric(names, task, output, top, fixed, doubts)
@@ -95,7 +95,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
     unsure += [f"column '{name}' has no value in the test rows, so it is no input" for name in empty
                if name in train.columns and name not in targets]  # fmt: skip
     txt = tuple(name for name in inputs if is_text(train[name]))
-    img = (IMG,) if images_by_id(files, train, key, "train") else ()
+    img = (IMAGE_COLUMN,) if match_images(files, train, key, "train") else ()
     setup = Setup(
         train=str(named.train),
         labels=labels,
@@ -115,7 +115,7 @@ def sniff(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> Sniffed
         txt=txt,
         img=img,
     )
-    return Sniffed(setup, [*unsure, *doubts])
+    return SetupGuess(setup, [*unsure, *doubts])
 
 
 def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
@@ -211,7 +211,7 @@ def _targets(
     only_train = absent or [name for name in empty if name in train.columns]
     if len(outputs) > 1:
         for name in only_train:
-            if set(outputs) >= set(found := values(train[name])) or stem_match(outputs, found):
+            if set(outputs) >= set(found := distinct_values(train[name])) or each_names_one(outputs, found):
                 return (name,), True
     if len(outputs) == 1 and len(only_train) == 1:
         return (only_train[0],), False
@@ -229,7 +229,7 @@ def _metric(
             raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")
         return str(own)
     for name in names:
-        if fits(name, task, output):
+        if can_score(name, task, output):
             return name
     default = "map@k" if top > 1 else DEFAULTS[task, output]
     said = f"'{names[0]}' does not fit a {task} task" if names else "no metric was recognised in the description"
@@ -237,7 +237,7 @@ def _metric(
     return default
 
 
-def fits(metric: str, task: TaskKind, output: Output) -> bool:
+def can_score(metric: str, task: TaskKind, output: Output) -> bool:
     """Whether the metric can score such a submission."""
     known = METRICS[metric]
     return task in known.tasks and (known.needs != "probability" or (output == "probability") == (metric != "map@k"))
@@ -249,7 +249,9 @@ def _doubt(
     """A line where the pages ask for another metric than the one used."""
     if doubts or fixed.get("metric"):
         return
-    if said := not_scored(text, hint):
+    if said := find_unknown_metric(text, hint):
         doubts.append(f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME")
-    elif names[:1] == ["map@k"] and top == 1 and top_k(text) > 1:
-        doubts.append(f"the pages speak of {top_k(text)} classes a row, the sample submission shows one: one is sent")
+    elif names[:1] == ["map@k"] and top == 1 and find_top_k(text) > 1:
+        doubts.append(
+            f"the pages speak of {find_top_k(text)} classes a row, the sample submission shows one: one is sent"
+        )

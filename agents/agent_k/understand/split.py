@@ -23,7 +23,7 @@ _TIME = re.compile(r"(?:date|time|year|month|week|day|quarter|season|period|hour
 
 
 @dataclass(frozen=True)
-class Parting:
+class DetectedSplit:
     """`groups` and `order` of the training rows, each None where the tables do not show it; `said` to the user."""
 
     groups: pd.Series[Any] | None = None
@@ -31,7 +31,7 @@ class Parting:
     said: tuple[str, ...] = ()
 
 
-def parting(train: pd.DataFrame, test: pd.DataFrame) -> Parting:
+def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
     """What the inputs (`id` and columns, typed as pandas reads them) of both tables show.
 
     Time: a column of dates, or of numbers that are named so, in which all test rows are later. Groups: the coarsest of
@@ -51,7 +51,7 @@ def parting(train: pd.DataFrame, test: pd.DataFrame) -> Parting:
     if clock:
         said.append(f"by '{clock}' all test rows are later than the training rows: the folds are blocks of time, so "
                     f"scores are those of another time")  # fmt: skip
-    return Parting(labels[by] if by else None, order, tuple(said))
+    return DetectedSplit(labels[by] if by else None, order, tuple(said))
 
 
 def _later(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.understand.cells import is_gap
 from agentkd.agents.agent_k.understand.data_files import zip_members
-from agentkd.agents.agent_k.understand.images import image_table
+from agentkd.agents.agent_k.understand.images import list_training_images
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_table(path: Path, *, rows: int | None = None, text: bool = False) -> pd
 
     Raises UserError for a file that is empty or no table, with what was met."""
     if path.is_dir():
-        return image_table(path)
+        return list_training_images(path)
     if text and rows is None and path.is_file() and (known := path.stat()).st_size < KEPT:
         return _kept(path, known.st_mtime_ns, known.st_size).copy(deep=False)  # pandas copies on write
     return _read(path, rows, text)
@@ -62,7 +62,7 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
         start = _start(path, SEEN)
         code = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
         head = start.decode(code, errors="replace")
-        mark = separator(f"{name} {_member(path)}" if name.endswith(".zip") else name, head)
+        mark = detect_separator(f"{name} {_member(path)}" if name.endswith(".zip") else name, head)
         cells = (cell.strip('"') for line in head.splitlines()[1:100] for cell in line.split(mark))
         comma = mark == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
         options: dict[str, Any] = {"sep": mark, "nrows": rows, "low_memory": False, "decimal": "," if comma else "."}
@@ -77,25 +77,25 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
     except (ValueError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ImportError) as error:
-        raise UserError(f"{path} cannot be read as a table ({first_line(error)}): download it again") from None
+        raise UserError(f"{path} cannot be read as a table ({first_error_line(error)}): download it again") from None
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(str).where(frame.notna(), "")
 
 
-def training_table(data: Path, train: str, labels: str, key: str, called: str = "") -> pd.DataFrame:
+def read_training_table(data: Path, train: str, labels: str, key: str, called: str = "") -> pd.DataFrame:
     """The training table as text, joined by `key` (which it may have `called` otherwise) with the table of its targets,
     where those have their own."""
-    frame = with_id(read_table(data / train, text=True), key, called)
+    frame = rename_id_column(read_table(data / train, text=True), key, called)
     if not labels:
         return frame
-    other = with_id(read_table(data / labels, text=True), key, called).drop_duplicates(key)
+    other = rename_id_column(read_table(data / labels, text=True), key, called).drop_duplicates(key)
     new = [name for name in other.columns if name == key or name not in frame.columns]
     return frame.merge(other[new], on=key, how="left").fillna("")
 
 
-def with_id(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
+def rename_id_column(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
     """A table whose column `called`, where it has one in place of `key`, is called that."""
     if not called or key in frame.columns:
         return frame
@@ -106,7 +106,7 @@ def with_id(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
 _QUOTED = re.compile(r"""(?<![^,;\t|\r\n\ufeff])"[^"]*(?:""[^"]*)*(?:"(?![^,;\t|\r\n])|\Z)""")
 
 
-def separator(name: str, head: str) -> str:
+def detect_separator(name: str, head: str) -> str:
     """What stands between the cells of a table whose text begins so: of MARKS one that all its lines have as often: a
     comma, else the most frequent. Where lines differ: a tab in .tsv files, else a comma, or what the first line has
     instead."""
@@ -171,9 +171,9 @@ def _with_point(column: pd.Series[str]) -> pd.Series[str]:
     return column.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
 
 
-def first_line(error: BaseException) -> str:
+def first_error_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def columns(path: Path) -> list[str]:
+def read_columns(path: Path) -> list[str]:
     return [str(name) for name in read_table(path, rows=5, text=True).columns]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.contract import Output, TaskKind
 from agentkd.agents.agent_k.scoring.metrics import Metric
-from agentkd.agents.agent_k.understand.cells import FLAGS, known, values
+from agentkd.agents.agent_k.understand.cells import FLAGS, distinct_values, non_empty
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def _settled(own: TaskKind, train: pd.DataFrame, targets: tuple[str, ...], by_cl
     if own in ("binary", "multiclass"):
         if len(targets) > 1:
             raise UserError(f"task={own} predicts one target, not {many}: set target=COLUMN, or task=multilabel")
-        if own == "binary" and (count := known(train[targets[0]]).nunique()) > 2:
-            some = ", ".join(map(repr, values(train[targets[0]])[:3]))
+        if own == "binary" and (count := non_empty(train[targets[0]]).nunique()) > 2:
+            some = ", ".join(map(repr, distinct_values(train[targets[0]])[:3]))
             raise UserError(
                 f"task=binary needs two values, and column '{targets[0]}' has {count} ({some}, …): set task=multiclass"
             )
@@ -64,7 +64,7 @@ def _seen(
 ) -> TaskKind:
     import pandas as pd
 
-    cells = known(train[targets[0]])
+    cells = non_empty(train[targets[0]])
     count = cells.nunique()
     if by_class:
         return "multiclass" if count > 2 or len(outputs) > 2 else "binary"
@@ -103,7 +103,7 @@ def _too_many(count: int, rows: int) -> bool:
 
 
 def _few_enough(train: pd.DataFrame, target: str) -> None:
-    cells = known(train[target])
+    cells = non_empty(train[target])
     if _too_many(count := cells.nunique(), len(cells)):
         raise UserError(
             f"column '{target}' has {count} different values such as {cells.iloc[0][:40]!r} in {len(cells)} rows, "
@@ -118,7 +118,7 @@ def _output(
 
     if task == "regression":
         return "value"
-    shown = [known(sample[name]) for name in outputs]  # a sample may be empty: then it says nothing
+    shown = [non_empty(sample[name]) for name in outputs]  # a sample may be empty: then it says nothing
     if task == "multilabel":
         return "label" if needs == "label" and all(_no_flag(cells) is None for cells in shown) else "probability"
     if by_class:
@@ -134,20 +134,20 @@ def _no_number(column: pd.Series[str]) -> str | None:
     """The first cell that is no number."""
     import pandas as pd
 
-    cells = known(column)
+    cells = non_empty(column)
     odd = cells[pd.to_numeric(cells, errors="coerce").isna()]
     return str(odd.iloc[0]) if len(odd) else None
 
 
 def _no_flag(column: pd.Series[str]) -> str | None:
     """The first cell that is neither 0 nor 1, false nor true."""
-    return next((str(cell) for cell in values(column) if cell.lower() not in FLAGS), None)
+    return next((str(cell) for cell in distinct_values(column) if cell.lower() not in FLAGS), None)
 
 
-def read_top(sample: pd.DataFrame, outputs: tuple[str, ...], classes: tuple[str, ...], said: int) -> int:
+def count_classes_per_cell(sample: pd.DataFrame, outputs: tuple[str, ...], classes: tuple[str, ...], said: int) -> int:
     """How many classes a cell of the submission holds, parted by blanks: as many as the sample's cells do; `said` of
     the pages counts where those are empty."""
-    cells = values(sample[outputs[0]])
+    cells = distinct_values(sample[outputs[0]])
     if not cells:
         return min(max(said, 1), len(classes))
     words = [cell.split() for cell in cells]

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from agentkd.agents.agent_k.contract import Setup, map_file
-from agentkd.agents.agent_k.understand.split import parting
-from agentkd.agents.agent_k.workspace.checks import leaking
-from agentkd.agents.agent_k.workspace.files import read_csv
+from agentkd.agents.agent_k.understand.split import detect_split
+from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_table
 from agentkd.agents.agent_k.workspace.folds import make_folds
-from agentkd.agents.agent_k.workspace.maps import read_targets, save, write_maps
+from agentkd.agents.agent_k.workspace.leaks import find_leaks
+from agentkd.agents.agent_k.workspace.maps import write_maps
 
 FOLDS = 5
 
@@ -26,11 +26,11 @@ def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str
     groups = write_maps(setup, data, workspace)
     targets = read_targets(workspace)
     if not setup.tab:
-        save(make_folds(setup, targets, FOLDS, seed, groups), folder / "folds.csv")
+        save_table(make_folds(setup, targets, FOLDS, seed, groups), folder / "folds.csv")
         return []
     train, test = (read_csv(map_file(workspace, split, "tab")) for split in ("train", "test"))
-    parted = parting(train, test)
-    leaks = set(leaking(train, targets, setup))
+    parted = detect_split(train, test)
+    leaks = set(find_leaks(train, targets, setup))
     kept = tuple(name for name in setup.tab if name not in leaks)
     said = list(parted.said)
     if leaks and (kept or setup.txt or setup.img):
@@ -39,5 +39,5 @@ def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str
         said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
     if parted.groups is not None and (groups is None or parted.groups.groupby(groups).nunique().max() == 1):
         groups = parted.groups  # which also keep the rows of an id together
-    save(make_folds(setup, targets, FOLDS, seed, groups, parted.order), folder / "folds.csv")
+    save_table(make_folds(setup, targets, FOLDS, seed, groups, parted.order), folder / "folds.csv")
     return said

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.understand.data_files import IMAGES
 from agentkd.agents.agent_k.understand.tables import read_table
-from agentkd.agents.agent_k.workspace.maps import read_targets
-from agentkd.agents.agent_k.workspace.submission_file import worded
+from agentkd.agents.agent_k.workspace.files import read_targets
+from agentkd.agents.agent_k.workspace.leaks import find_leaks
+from agentkd.agents.agent_k.workspace.submission_file import spell_like_sample
 from agentkd.errors import UserError
 from agentkd.trace import Frozen, StageTest
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 10  # ids in a message
-LEAK = 0.999  # share of rows whose target one column's value gives away
-LOOKED = 20_000  # rows that are looked at for a leak
 
 
 class Failure(Frozen):
@@ -38,7 +37,7 @@ class Failure(Frozen):
         return StageTest(name=self.test, passed=False, detail=self.message)
 
 
-def passed(name: str, detail: str = "") -> StageTest:
+def passed_test(name: str, detail: str = "") -> StageTest:
     return StageTest(name=name, passed=True, detail=detail)
 
 
@@ -115,7 +114,7 @@ def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
             odd = sorted(set(frames["train"].columns) ^ set(frames["test"].columns))[:SHOWN]
             yield Failure(test="train and test columns agree", stage="maps",
                           message=f"{name}: only one of them has {', '.join(odd) or 'this order'}")  # fmt: skip
-        elif len(frames) == 2 and name == "tab" and (leaks := leaking(frames["train"], targets, setup)):
+        elif len(frames) == 2 and name == "tab" and (leaks := find_leaks(frames["train"], targets, setup)):
             yield Failure(test="no leak", stage="maps",
                           message=f"column {leaks[0]} gives the target away: leave it out")  # fmt: skip
     if setup.task in ("binary", "multiclass") and (unknown := set(targets[setup.targets[0]]) - set(setup.classes)):
@@ -123,44 +122,12 @@ def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
                       message=f"targets {', '.join(sorted(unknown)[:SHOWN])} are not among the classes")  # fmt: skip
 
 
-def leaking(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> list[str]:
-    """Columns with few values each of which goes with one target value alone, or that equal a target. A column of
-    values that are all different tells nothing here; a missing value is a value."""
-    import numpy as np
-
-    found = []
-    if len(inputs) > LOOKED:  # what holds for nearly all rows holds for nearly all of these
-        inputs = inputs.sample(LOOKED, random_state=0).sort_index()
-        targets = targets.loc[inputs.index]
-    target = targets[setup.targets[0]].reset_index(drop=True)
-    code, kinds = target.factorize()
-    sure = len(kinds) > 1 and np.bincount(code).max() / len(code) < LEAK - 0.02
-    for name in inputs.columns[1:]:
-        column = inputs[name].reset_index(drop=True)
-        value, values = column.factorize(use_na_sentinel=False)  # wide tables: made text only where it may matter
-        if len(kinds) > 1 and len(values) <= len(kinds) + (1 - LEAK) * len(code) and _equal(column, target) >= LEAK:
-            found.append(str(name))
-        elif setup.task != "regression" and sure and len(values) <= len(code) / 5:
-            table = np.zeros((len(values), len(kinds)), dtype=np.int64)
-            np.add.at(table, (value, code), 1)
-            if table.max(axis=1).sum() / len(code) >= LEAK:
-                found.append(str(name))
-    return found
-
-
-def _equal(column: pd.Series[Any], target: pd.Series[str]) -> float:
-    """Share of rows whose cell is written as the target is; 0 where the first rows say that it is small."""
-    if (column.head(100).astype(str) == target.head(100)).mean() < 0.5:
-        return 0.0
-    return float((column.astype(str) == target).mean())
-
-
 def check_metric(
     evaluate: Callable[[pd.DataFrame], float], perfect: pd.DataFrame, setup: Setup, seed: int
 ) -> list[Failure]:
     """A metric is a finite number, best where predictions are perfect, and worse where they are shuffled. `perfect` is
     the prediction frame of the truth itself."""
-    best, other = evaluate(perfect), evaluate(shuffled(perfect, seed))
+    best, other = evaluate(perfect), evaluate(shuffle_predictions(perfect, seed))
     name = f"metric {setup.metric}"
     if not (math.isfinite(best) and math.isfinite(other)):
         return [Failure(test=f"{name} is finite", stage="metric", message=f"it gives {best} and {other}")]
@@ -172,7 +139,7 @@ def check_metric(
     return []
 
 
-def shuffled(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
+def shuffle_predictions(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The same predictions, given to other rows."""
     moved = predictions.sample(frac=1.0, random_state=seed).reset_index(drop=True)
     return moved.assign(id=predictions["id"])
@@ -210,7 +177,9 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
         given = (str(item) for item in cells.to_numpy().ravel())
         labels = {word for item in given for word in (item.split() if setup.top > 1 else [item])}
         shown = {str(item) for item in sample[list(setup.outputs)].to_numpy().ravel()}
-        if setup.classes and (unknown := labels - {*setup.classes, *shown, *worded(setup.classes, list(shown))}):
+        if setup.classes and (
+            unknown := labels - {*setup.classes, *shown, *spell_like_sample(setup.classes, list(shown))}
+        ):
             yield "holds classes", f"{', '.join(sorted(unknown)[:SHOWN])} are no classes"
         return
     numbers = cells.apply(pd.to_numeric, errors="coerce")

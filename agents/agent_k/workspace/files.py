@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.contract import Setup, map_file, read_setup
-from agentkd.agents.agent_k.scoring.scorer import true_values
+from agentkd.agents.agent_k.contract import Setup
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
 
@@ -19,69 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Data:
-    """`inputs(modality)` are the train rows, then the test rows, in the maps' order; `features` is an optional folder
-    with train_features.csv and test_features.csv, whose columns join the tabular ones."""
-
-    workspace: Path
-    setup: Setup
-    features: Path | None = None
-
-    @cached_property
-    def targets(self) -> pd.DataFrame:
-        return read_csv(self.workspace / "maps" / "train_target_map.csv", text=True)
-
-    @cached_property
-    def y(self) -> Array:
-        """As `scoring.true_values`; what has no true value is predicted, and not learned from."""
-        return true_values(self.setup, self.targets)
-
-    @cached_property
-    def fold(self) -> npt.NDArray[np.int64]:
-        path = self.workspace / "maps" / "folds.csv"
-        frame = read_csv(path)
-        if list(frame["id"]) != list(self.targets["id"]):
-            raise UserError(f"{path} has other ids than train_target_map.csv: make the folds again")
-        return frame["fold"].to_numpy(dtype=np.int64)
-
-    @property
-    def n_train(self) -> int:
-        return len(self.targets)
-
-    @cached_property
-    def test_ids(self) -> list[str]:
-        for modality in ("tab", "txt", "img"):
-            if (path := map_file(self.workspace, "test", modality)).exists():
-                return list(read_csv(path, only=["id"])["id"])
-        raise UserError(f"{self.workspace}/maps has no test input map: set the competition up again")
-
-    def inputs(self, modality: str) -> pd.DataFrame:
-        """Columns of a modality without `id`, `(train + test rows)`; no columns where the map does not exist."""
-        import pandas as pd
-
-        halves = []
-        for split, ids in (("train", list(self.targets["id"])), ("test", self.test_ids)):
-            half = pd.DataFrame(index=range(len(ids)))
-            if (path := map_file(self.workspace, split, modality)).exists():
-                half = self._same_rows(read_csv(path, text=modality != "tab"), ids, path)
-            if modality == "tab" and self.features is not None:
-                path = self.features / f"{split}_features.csv"
-                extra = self._same_rows(read_csv(path), ids, path)
-                half = pd.concat([half, extra.rename(columns={n: f"{n} feature" for n in extra if n in half})], axis=1)
-            halves.append(half)
-        train, test = halves
-        shared = [name for name in train.columns if name in test.columns]
-        return pd.concat([train[shared], test[shared]], ignore_index=True)
-
-    def _same_rows(self, frame: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame:
-        if list(frame["id"]) != ids:
-            if set(frame["id"]) != set(ids) or len(frame) != len(ids):
-                raise UserError(f"{path} has other ids than the other maps: it needs each of the {len(ids)} ids once")
-            frame = frame.set_index("id").loc[ids].reset_index()
-        return frame.drop(columns="id")
 
 
 def read_csv(path: Path, *, text: bool = False, only: list[str] | None = None) -> pd.DataFrame:
@@ -115,15 +49,15 @@ def write_predictions(path: Path, setup: Setup, ids: list[str], values: Array) -
     write_atomically(path, frame.to_csv(index=False))
 
 
-def load(workspace: Path, features: Path | None = None) -> Data:
-    try:
-        setup = read_setup(workspace)
-    except FileNotFoundError:
-        raise UserError(f"{workspace} is no workspace: it has no maps/setup.json") from None
-    return Data(workspace, setup, features)
+def save_table(frame: pd.DataFrame, path: Path) -> None:
+    """Whole or not at all."""
+    write_atomically(path, frame.to_csv(index=False))
 
 
-def rows_by_fold(workspace: Path) -> list[Array]:
-    """The training rows of each fold, as positions."""
-    fold = load(workspace).fold
-    return [np.flatnonzero(fold == number) for number in np.unique(fold)]
+def save_setup(setup: Setup, workspace: Path) -> None:
+    write_atomically(workspace / "maps" / "setup.json", setup.model_dump_json(indent=1) + "\n")
+
+
+def read_targets(workspace: Path) -> pd.DataFrame:
+    """The target map, `id` and targets as strings in the words of the training table."""
+    return read_csv(workspace / "maps" / "train_target_map.csv", text=True)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.scorer import true_values
+from agentkd.agents.agent_k.scoring.truth import encode_targets
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _deal(setup: Setup, targets: pd.DataFrame, k: int, seed: int) -> npt.NDArray
     n = len(targets)
     random = np.random.default_rng(seed)
     order = random.permutation(n)  # ties below keep this order
-    keys = _keys(true_values(setup, targets))[order]
+    keys = _keys(encode_targets(setup, targets))[order]
     order = order[np.lexsort(keys.T[::-1])]
     fold = np.empty(n, dtype=np.int64)
     if setup.task == "regression":

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
-from agentkd.agents.agent_k.understand.cells import with_gaps
+from agentkd.agents.agent_k.understand.cells import clean_targets
 from agentkd.agents.agent_k.understand.data_files import DataFiles
-from agentkd.agents.agent_k.understand.images import IMG, images_by_id
-from agentkd.agents.agent_k.understand.tables import read_table, training_table, with_id
-from agentkd.agents.agent_k.workspace.files import read_csv
-from agentkd.runs.disk import write_atomically
+from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, match_images
+from agentkd.agents.agent_k.understand.tables import read_table, read_training_table, rename_id_column
+from agentkd.agents.agent_k.workspace.files import read_csv, save_setup, save_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +27,9 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
 
     Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
     belong into one fold."""
-    train = training_table(data, setup.train, setup.labels, setup.id, setup.called)
-    train = with_gaps(train, setup.targets)
-    test = with_id(read_table(data / setup.test, text=True), setup.id, setup.called)
+    train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
+    train = clean_targets(train, setup.targets)
+    test = rename_id_column(read_table(data / setup.test, text=True), setup.id, setup.called)
     sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").any(axis=1)
     if setup.task == "regression":
@@ -56,28 +55,19 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
         for modality, names in (("tab", setup.tab), ("txt", setup.txt)):
             if names:
                 columns = ["id", *(OTHER if column == "id" else column for column in names)]
-                save(frame[columns], map_file(workspace, split, modality))
+                save_table(frame[columns], map_file(workspace, split, modality))
         if setup.img:
             named = frame if name == "test" or groups is None else frame.assign(id=groups)
-            found = images_by_id(files, named, "id", name)
-            frame[IMG] = [str(found.get(row, "")) for row in range(len(frame))]
-            save(frame[["id", IMG]], map_file(workspace, split, "img"))
+            found = match_images(files, named, "id", name)
+            frame[IMAGE_COLUMN] = [str(found.get(row, "")) for row in range(len(frame))]
+            save_table(frame[["id", IMAGE_COLUMN]], map_file(workspace, split, "img"))
     targets = train.rename(columns={"id": OTHER} | {setup.id: "id"})[["id", *setup.targets]]
-    save(targets, folder / "train_target_map.csv")
+    save_table(targets, folder / "train_target_map.csv")
     save_setup(setup, workspace)
     return groups
 
 
-def save(frame: pd.DataFrame, path: Path) -> None:
-    """Whole or not at all."""
-    write_atomically(path, frame.to_csv(index=False))
-
-
-def save_setup(setup: Setup, workspace: Path) -> None:
-    write_atomically(workspace / "maps" / "setup.json", setup.model_dump_json(indent=1) + "\n")
-
-
-def maps_hash(workspace: Path) -> str:
+def hash_maps(workspace: Path) -> str:
     """What every candidate depends on: the content of all maps, in 8 hex digits."""
     digest = hashlib.sha256()
     for path in sorted((workspace / "maps").glob("*")):
@@ -96,8 +86,3 @@ def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
         if (path := map_file(workspace, split, modality)).exists()
     ]
     return pd.concat(frames, axis=1).reset_index()
-
-
-def read_targets(workspace: Path) -> pd.DataFrame:
-    """The target map, `id` and targets as strings in the words of the training table."""
-    return read_csv(workspace / "maps" / "train_target_map.csv", text=True)

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.scorer import decide
+from agentkd.agents.agent_k.scoring.predictions import decide
 from agentkd.agents.agent_k.understand.classes import names_class
 from agentkd.agents.agent_k.understand.tables import read_table
-from agentkd.agents.agent_k.workspace.maps import save
+from agentkd.agents.agent_k.workspace.files import save_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def submission(
+def make_submission(
     predictions: pd.DataFrame, setup: Setup, data: Path, thresholds: Sequence[float] | None = None
 ) -> pd.DataFrame:
     """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
@@ -34,7 +34,7 @@ def submission(
     elif setup.task == "multilabel" and setup.output == "label":
         chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
         for place, column in enumerate(setup.outputs):
-            no, yes = worded(("0", "1"), list(sample[column]))
+            no, yes = spell_like_sample(("0", "1"), list(sample[column]))
             out[column] = [yes if flag else no for flag in chosen[:, place]]
     elif setup.task == "multilabel":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
@@ -42,17 +42,17 @@ def submission(
     elif setup.output == "label" and setup.top > 1:
         order = np.argsort(-values[list(setup.classes)].to_numpy(), axis=1, kind="stable")[:, : setup.top]
         shown = [word for cell in sample[setup.outputs[0]] for word in cell.split()]
-        names = np.array(worded(setup.classes, shown), dtype=object)
+        names = np.array(spell_like_sample(setup.classes, shown), dtype=object)
         out[setup.outputs[0]] = [" ".join(row) for row in names[order]]
     elif setup.output == "label":
         chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
-        labels = worded(setup.classes, list(sample[setup.outputs[0]]))
+        labels = spell_like_sample(setup.classes, list(sample[setup.outputs[0]]))
         out[setup.outputs[0]] = [labels[place] for place in chosen]
     elif len(setup.outputs) == 1:  # the probability of the positive class
         out[setup.outputs[0]] = values[setup.classes[-1]].to_numpy()
     else:
         for column in setup.outputs:
-            out[column] = values[class_of(column, setup.classes)].to_numpy()
+            out[column] = values[match_class(column, setup.classes)].to_numpy()
     return out
 
 
@@ -60,14 +60,14 @@ def _names(setup: Setup) -> Iterable[tuple[str, str]]:
     return zip(setup.predicted, setup.classes or setup.targets, strict=True)
 
 
-def class_of(column: str, classes: tuple[str, ...]) -> str:
+def match_class(column: str, classes: tuple[str, ...]) -> str:
     """The class that an output column such as `EAP`, `Class_1` or `winner_a` stands for."""
     if column in classes:
         return column
     return next((name for name in classes if names_class(column, name)), classes[-1])
 
 
-def worded(classes: tuple[str, ...], shown: list[str]) -> list[str]:
+def spell_like_sample(classes: tuple[str, ...], shown: list[str]) -> list[str]:
     """The classes in the sample submission's words: `1.0` becomes `1`, `1` becomes `True`, where the sample says so."""
     words = set(shown)
     if words <= set(classes):
@@ -99,4 +99,4 @@ def write_submission(
 ) -> None:
     """The submission as a CSV, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    save(submission(predictions, setup, data, thresholds), file)
+    save_table(make_submission(predictions, setup, data, thresholds), file)

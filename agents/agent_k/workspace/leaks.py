@@ -1,0 +1,48 @@
+"""Find input columns that give the target away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentkd.agents.agent_k.contract import Setup
+
+if TYPE_CHECKING:
+    import pandas as pd
+LEAK = 0.999  # share of rows whose target one column's value gives away
+SAMPLE_ROWS = 20_000  # rows that are looked at for a leak
+
+
+def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> list[str]:
+    """Columns with few values each of which goes with one target value alone, or that equal a target. A column of
+    values that are all different tells nothing here; a missing value is a value."""
+    import numpy as np
+
+    found = []
+    if len(inputs) > SAMPLE_ROWS:  # what holds for nearly all rows holds for nearly all of these
+        inputs = inputs.sample(SAMPLE_ROWS, random_state=0).sort_index()
+        targets = targets.loc[inputs.index]
+    target = targets[setup.targets[0]].reset_index(drop=True)
+    code, kinds = target.factorize()
+    sure = len(kinds) > 1 and np.bincount(code).max() / len(code) < LEAK - 0.02
+    for name in inputs.columns[1:]:
+        column = inputs[name].reset_index(drop=True)
+        value, values = column.factorize(use_na_sentinel=False)  # wide tables: made text only where it may matter
+        if (
+            len(kinds) > 1
+            and len(values) <= len(kinds) + (1 - LEAK) * len(code)
+            and _share_equal(column, target) >= LEAK
+        ):
+            found.append(str(name))
+        elif setup.task != "regression" and sure and len(values) <= len(code) / 5:
+            table = np.zeros((len(values), len(kinds)), dtype=np.int64)
+            np.add.at(table, (value, code), 1)
+            if table.max(axis=1).sum() / len(code) >= LEAK:
+                found.append(str(name))
+    return found
+
+
+def _share_equal(column: pd.Series[Any], target: pd.Series[str]) -> float:
+    """Share of rows whose cell is written as the target is; 0 where the first rows say that it is small."""
+    if (column.head(100).astype(str) == target.head(100)).mean() < 0.5:
+        return 0.0
+    return float((column.astype(str) == target).mean())
