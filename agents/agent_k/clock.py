@@ -1,4 +1,4 @@
-"""The run's clock: how long the run has worked, over all its resumes, and how much of that was the model's."""
+"""The run's clock: seconds worked over all resumes, and the model's share of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ LEAST_RESERVE = 8.0  # seconds
 
 
 class Clock:
-    """Seconds of work, kept in clock.json, so that a resumed run goes on with the rest of its time. The work since the
-    last `save` is lost when the process is killed."""
+    """Seconds of work, kept in clock.json, so that a resumed run goes on with the rest.
+
+    The work since the last `save` is lost when the process is killed."""
 
     def __init__(self, run: Path, seconds: float) -> None:
         self.path, self.seconds = run / "clock.json", seconds
@@ -43,7 +44,7 @@ class Clock:
         return self.seconds - self.reserve - self.elapsed
 
     def model_left(self, *, setup: bool) -> float:
-        """Seconds that the model may still take, for its answers and the runs of its code together."""
+        """Seconds that the model may still take, for its answers and the runs of its code."""
         share = SETUP_SHARE if setup else SOLVE_SHARE
         return min(share * self.seconds - self.model, self.left)
 

@@ -1,4 +1,4 @@
-"""What every stage is given: the context of the run, and the state that the graph keeps."""
+"""The context that every stage gets, and the state that the graph keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CODE_PARTS = ("features", "solution")  # what the model writes while solving, in
 
 @dataclass(frozen=True)
 class Context:
-    """What stays the same for the whole run."""
+    """The parts of a run that stay the same for all stages."""
 
     bench: Workbench
     model: Model
@@ -35,7 +35,9 @@ class Context:
 
 
 class RunState(TypedDict, total=False):
-    """What the checkpointer keeps after every node, as plain values. Steps and usage only grow."""
+    """The state that the checkpointer keeps after every node, as plain values.
+
+    Steps and usage only grow."""
 
     settled: dict[str, str]  # facts that the user had fixed when the run began; other facts begin it anew
     teacher: str  # the model that has answered, "" for none yet

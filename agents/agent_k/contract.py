@@ -35,7 +35,7 @@ MODALITIES = ("tab", "txt", "img")
 
 
 class Setup(Frozen):
-    """The facts of a competition. Paths are relative to data/, names are those in the files' headers."""
+    """The facts of a competition. Paths are relative to data/, names as in the files' headers."""
 
     train: str  # a table, or a folder of images that are named or sorted by class
     labels: str = ""  # the table of the training targets, if the training table has none

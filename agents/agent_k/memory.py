@@ -24,7 +24,7 @@ KEPT = 200  # entries of the working memory
 
 
 def action_kind(name: str) -> str:
-    """Which of the paper's three kinds of action a name belongs to. Raises ValueError for an unknown name."""
+    """Which of the paper's three kinds an action belongs to. ValueError for an unknown name."""
     for kind, names in (("intrinsic", INTRINSIC), ("extrinsic", EXTRINSIC), ("long-term", LONG_TERM)):
         if name in names:
             return kind
@@ -32,13 +32,15 @@ def action_kind(name: str) -> str:
 
 
 def add_entry(memory: Sequence[Entry], content: str, *tags: str) -> list[Entry]:
-    """Return the working memory with one more entry, newest first; an equal entry moves to the front."""
+    """Return the working memory with one more entry, newest first; an equal one moves up."""
     entry = {"tags": sorted(tags), "content": content}
     return [entry, *(other for other in memory if other != entry)][:KEPT]
 
 
 def retrieve(memory: Sequence[Entry], weights: Mapping[str, float], k: int = 3) -> list[str]:
-    """Return the k entries with the highest sum of their tags' weights, newer first among equals; none with sum 0."""
+    """Return the k entries with the highest sum of their tags' weights, newer first among equals.
+
+    Entries without a weighted tag are left out."""
     scored = [(sum(weights.get(tag, 0.0) for tag in entry["tags"]), entry["content"]) for entry in memory]
     ranked = sorted(enumerate(scored), key=lambda item: (-item[1][0], item[0]))
     return [content for _, (score, content) in ranked[:k] if score > 0]
@@ -92,7 +94,7 @@ class LongTermMemory:
             database.execute("DELETE FROM items WHERE key = ?", (key,))
 
     def retrieve(self, stage: str, kind: str | None = None, k: int = 3) -> list[MemoryItem]:
-        """Return the k items of a stage that earned most per use; those with a negative sum are left out."""
+        """Return the k items of a stage that earned most per use, without those that lost."""
         query = (
             "SELECT * FROM items WHERE stage = ? AND (? IS NULL OR kind = ?) AND reward >= 0 "
             "ORDER BY reward / MAX(uses, 1) DESC, key DESC LIMIT ?"

@@ -1,4 +1,4 @@
-"""What a run has found: candidates with their scores or errors, the best of them, the blend.
+"""The results of a run: candidates with their scores or errors, the best one, the blend.
 
 The checkpointer and metrics.json keep plain dicts; stages read and write them as these records."""
 
@@ -90,7 +90,7 @@ def is_better(setup: Setup, score: float, other: float | None) -> bool:
 
 
 def gain(setup: Setup, score: float, other: float) -> float:
-    """How much better `score` is than `other`: positive for better, whatever the metric's direction."""
+    """How much better `score` is than `other`: positive for better, whatever the direction."""
     return other - score if setup.lower_is_better else score - other
 
 

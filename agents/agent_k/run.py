@@ -1,4 +1,4 @@
-"""`agentkd kaggle run`: take a competition through the graph, in a run directory; the same command resumes it."""
+"""`agentkd kaggle run`: take a competition through the graph; the same command resumes it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def asks_for_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
 
 
 def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple[Source, Kaggle | None]:
-    """Put the competition's files under workspace/data: downloaded, or a link to the local folder.
+    """Put the competition's files under workspace/data, downloaded or as a link to a folder.
 
     If all is there and nothing is to be sent, Kaggle is not asked, and None is returned for it."""
     data = out / "workspace" / "data"

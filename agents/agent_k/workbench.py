@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What it takes to run and test code: no model, no memory, no way to submit. It holds no private labels, and `data`
-    is all of the competition that code may read."""
+    """The files and the sandbox of a run: all that it takes to run and test code.
+
+    It has no model, no memory and no way to submit. It holds no private labels, and `data` is all of the
+    competition that code may read."""
 
     config: KaggleConfig
     source: Source
@@ -58,7 +60,9 @@ class Workbench:
 
     @property
     def longest(self) -> float:
-        """Seconds that one run in the sandbox may take: half of the reserve is there for a run that ends late."""
+        """Seconds that one run in the sandbox may take.
+
+        Half of the reserve is there for a run that ends late."""
         return max(self.clock.left + self.clock.reserve / 2, LEAST_RESERVE)
 
     def progress_line(self, name: str, took: float) -> str:
@@ -67,8 +71,10 @@ class Workbench:
     async def run_module(
         self, module: str, *arguments: str, work: Path, read: Sequence[Path], seconds: float
     ) -> Outcome:  # fmt: skip
-        """Run `python -m MODULE ARGUMENTS` in the sandbox, in the folder `work`, for at most `seconds` and no longer
-        than the run's clock allows. If this task is cancelled, the code is killed first."""
+        """Run `python -m MODULE ARGUMENTS` in the sandbox, in the folder `work`.
+
+        It may take `seconds`, and no longer than the run's clock allows. If this task is cancelled, the code
+        is killed first."""
         cancel = threading.Event()
         seconds = min(max(seconds, 1.0), self.longest)
         limits = Limits(seconds=seconds, memory_mb=self.config.memory_mb, disk_mb=self.config.disk_mb)

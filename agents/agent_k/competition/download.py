@@ -1,7 +1,7 @@
-"""Download a competition's files: one archive, resumed where it was cut off, unpacked, and put in place in one step.
+"""Download a competition's files: one archive, resumed, unpacked, put in place in one step.
 
-The whole archive is better than single files with this client: one request instead of one per image (rate limits), and
-its resume is safe (`Range` with `If-Range`, and a marker file with the ETag).
+The whole archive is better than single files with this client: one request instead of one per image (rate limits),
+and its resume is safe (`Range` with `If-Range`, and a marker file with the ETag).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 def is_unpacked(folder: Path) -> bool:
-    """Whether the files are there: the folder comes by a rename, so it is whole if it holds anything."""
+    """Whether all files are there: the folder appears by a rename, so it is whole or absent."""
     return folder.is_dir() and any(folder.iterdir())
 
 
@@ -46,7 +46,7 @@ def archive_size(archive: Path) -> int:
 
 
 def fetch_archive(api: Any, http: Any, response: Any, archive: Path, say: Say) -> None:
-    """Stream `response` (the client's, body unread) into `archive`, after the bytes that are there already.
+    """Stream `response` (the client's, body unread) into `archive`, after its present bytes.
 
     Raises the client's errors for the network, WorldError for the disk."""
     import requests
@@ -66,10 +66,12 @@ def fetch_archive(api: Any, http: Any, response: Any, archive: Path, say: Say) -
 
 
 def unpack_archive(archive: Path, folder: Path, say: Say) -> None:
-    """Unpack an archive, nested archives included, into a temporary folder; rename it to `folder`, remove the archive.
+    """Unpack an archive, nested ones too, into `folder`, and remove the archive.
 
-    WorldError if the disk is too small, if the archive is damaged (it is then removed, to be fetched again), or if one
-    of its names leads out of the folder."""
+    The folder appears by a rename.
+
+    WorldError if the disk is too small, if the archive is damaged (it is then removed, to be fetched again), or
+    if one of its names leads out of the folder."""
     part = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
@@ -109,7 +111,7 @@ def _extract(archive: Path, target: Path) -> None:
 
 
 def _extract_inner(archive: Path) -> None:
-    """Replace X.zip by its content: in the same folder if that is one file or one folder, else in a folder X.
+    """Replace X.zip by its content: next to it if that is one file or folder, else in a folder X.
 
     One that cannot be read stays as it is: it may not belong to the data."""
     inner = archive.with_name(f".{archive.name}.part")

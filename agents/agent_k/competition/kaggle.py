@@ -1,4 +1,4 @@
-"""Kaggle for a run: information, files, submissions. A thin layer with retries over the official client."""
+"""Kaggle's information, files and submissions: a thin layer with retries over its client."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class ListedSubmission:
-    """A submission as Kaggle lists it. A score is None if there is none yet, or if Kaggle hides it."""
+    """A submission as Kaggle lists it. A score is None if there is none yet or it is hidden."""
 
     ref: int
     file: str
@@ -82,8 +82,9 @@ class Kaggle:
     """Kaggle for one user. All methods raise UserError or WorldError, with the remedy."""
 
     def __init__(self, say: Say = say, stop: threading.Event | None = None) -> None:
-        """Log in. UserError without credentials, or with ones that Kaggle does not know. Once `stop` is set, every wait
-        ends in PutOff."""
+        """Log in. UserError without credentials, or with ones that Kaggle does not know.
+
+        Once `stop` is set, every wait ends in PutOff."""
         self.endpoint = read_endpoint()
         self._say = say
         self.stop = stop or threading.Event()
@@ -117,9 +118,10 @@ class Kaggle:
             yield DataFile(file.name or file.ref, file.total_bytes)
 
     def download(self, slug: str, folder: Path, say: Say = say) -> None:
-        """Download and unpack all files into `folder`, which appears only when it is whole; done only once.
+        """Download and unpack all files into `folder`, which appears only when it is whole.
 
-        A partial archive stays next to it, even after `kill -9`, and the download goes on from there."""
+        A partial archive stays next to it, even after `kill -9`, and the download goes on from there.
+        Nothing is done if the folder is there."""
         from agentkd.agents.agent_k.competition import download
 
         archive = download.archive_path(folder)
@@ -154,9 +156,10 @@ class Kaggle:
         )
 
     def submit(self, slug: str, file: Path, message: str) -> int:
-        """Send a file once, and return its ref. Unanswered if it may have arrived; after any other error it has not.
+        """Send a file once, and return its ref.
 
-        The only caller is submit_once, which looks first."""
+        Unanswered if it may have arrived; after any other error it has not. The only caller is submit_once,
+        which looks first."""
         import requests
 
         token = self._retry("the upload", slug, lambda: self._upload(slug, file))

@@ -45,9 +45,10 @@ NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
 
 
 def read_endpoint() -> str | None:
-    """Return the address in AGENTKD_KAGGLE_URL, None for kaggle.com. UserError if calls would go somewhere else.
+    """Return the address in AGENTKD_KAGGLE_URL, None for kaggle.com.
 
-    Only addresses of this machine are allowed, so that credentials go nowhere else; a proxy is set by HTTPS_PROXY."""
+    UserError if calls would go somewhere else. Only addresses of this machine are allowed, so that credentials
+    go nowhere else; a proxy is set by HTTPS_PROXY."""
     url = os.environ.get(URL, "").rstrip("/")
     if url:
         parts = urlsplit(url)
@@ -94,7 +95,7 @@ def make_client(url: str | None) -> Any:
 
 @functools.cache
 def _import_client() -> Any:
-    """Import KaggleApi where it finds no credentials, so that it calls nobody, with a temporary folder as its home."""
+    """Import KaggleApi with a temporary home, where it finds no credentials and calls nobody."""
     ours = ("HOME", "VERBOSE", "VERBOSE_OUTPUT")  # verbose: it would print credentials
     aside = {name: value for name, value in os.environ.items() if name.startswith("KAGGLE_") or name in ours}
     with tempfile.TemporaryDirectory() as nowhere, _silence():
@@ -125,7 +126,7 @@ def _config_folder() -> Path:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Hide what the client prints, and keep sys.stdin open: its `exit(1)` closes it, and the user is asked later."""
+    """Hide what the client prints, and keep sys.stdin open, which its `exit(1)` closes."""
     stdin, sys.stdin = sys.stdin, io.StringIO()
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -135,7 +136,7 @@ def _silence() -> Iterator[None]:
 
 
 def log_in(api: Any) -> None:
-    """Log the client in with the user's credentials. UserError, with the ways to get some, if there are none."""
+    """Log the client in with the user's credentials. UserError, with the remedy, without any."""
     from kagglesdk import get_access_token_from_env
 
     api.config_values = {}
@@ -156,7 +157,9 @@ def log_in(api: Any) -> None:
 
 
 def guard_session(session: Any, url: str | None) -> Any:
-    """Give a session's requests a time limit and, with a url, keep them on this machine, redirects included."""
+    """Give a session's requests a time limit and, with a url, keep them on this machine.
+
+    Redirects are requests too."""
     send = session.send
 
     def bounded(request: Any, **settings: Any) -> Any:

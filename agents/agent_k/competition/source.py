@@ -44,9 +44,10 @@ class Source:
 
 
 def parse_competition(text: str) -> str | Path:
-    """Return a Kaggle slug, or the path of a folder. UserError for anything else, a missing folder included.
+    """Return a Kaggle slug, or the path of a folder.
 
-    A bare word is a folder if there is one of that name, else a slug."""
+    UserError for anything else, a missing folder included. A bare word is a folder if there is one of that name,
+    else a slug."""
     text = text.strip()
     if re.match(r"(www\.)?kaggle\.com(/|$)", text, re.I):
         text = f"https://{text}"
@@ -83,9 +84,10 @@ def competition_url(slug: str) -> str:
 
 
 def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
-    """Open a folder with train, test, sample submission and a description, or with these in `public/`.
+    """Open a folder with train, test, sample submission and description, or with `public/`.
 
-    UserError if there is nothing to train on, or if answers lie among the files. Warns if there is no description."""
+    UserError if there is nothing to train on, or if answers lie among the files. Warns if there is no
+    description."""
     folder = folder.resolve()
     data = folder / PUBLIC if (folder / PUBLIC).is_dir() else folder
     home = folder.parent if folder.name == PUBLIC else folder
@@ -120,7 +122,9 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
 
 
 def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], None] = say) -> Source:
-    """Open a competition on Kaggle, and download its files into `data` unless they are there. Errors: Kaggle's."""
+    """Open a competition on Kaggle, and download its files into `data` unless they are there.
+
+    Raises the errors of Kaggle."""
     info = kaggle.info(slug)
     if info.notebooks_only or info.closed:
         why = "takes notebooks, not files" if info.notebooks_only else "takes no submissions any more"
@@ -134,7 +138,9 @@ def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], No
 
 
 def join_pages(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
-    """Join pages into one text, the useful ones first, cut at `limit` characters with a last line that says so."""
+    """Join pages into one text, the useful ones first, cut at `limit` characters.
+
+    A text that was cut has a last line that says so."""
     kept = [(name, strip_tags(text).strip()) for name, text in pages if name.lower() not in _LEFT_OUT]
     kept.sort(key=lambda page: _page_rank(page[0].lower()))
     text = "\n\n".join(f"# {name}\n\n{body}" for name, body in kept if body)

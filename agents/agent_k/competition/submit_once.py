@@ -42,7 +42,7 @@ MAX_NOTE = 200  # characters
 
 @dataclass(frozen=True)
 class SubmitPolicy:
-    """What a run may send."""
+    """Whether a run may send files, how many, and how long it waits for a score."""
 
     mode: Mode  # auto: sends; ask: asks first, and is `never` without a terminal
     limit: int | None = None  # files that the run may send, None for all that Kaggle takes
@@ -66,8 +66,10 @@ class SentSubmission:
 
 
 class Submissions:
-    """The submissions of one run. The caller holds the run directory's lock (`runs.store.RunDirectory`); otherwise two
-    processes with one journal could both send."""
+    """The submissions of one run.
+
+    The caller holds the run directory's lock (`runs.store.RunDirectory`); otherwise two processes with one
+    journal could both send."""
 
     def __init__(
         self,
@@ -78,8 +80,10 @@ class Submissions:
         say: Callable[[str], None] = say,
         ask: Callable[[str], str] | None = None,
     ) -> None:
-        """`kaggle` is None for a local folder: nothing is sent. `ask` gets the question and returns the user's answer;
-        by default it asks at the terminal."""
+        """Read the journal of a run, and repair it.
+
+        `kaggle` is None for a local folder: nothing is sent. `ask` gets the question and returns the user's
+        answer; by default it asks at the terminal."""
         self.path = run / "submissions.jsonl"
         self.kaggle, self.slug, self.policy = kaggle, slug, policy
         self._say = say
@@ -122,7 +126,7 @@ class Submissions:
         return max(scored, key=lambda pair: sign * pair[0], default=(0.0, None))[1]
 
     def _read_line(self, question: str) -> str:
-        """Read a line from the terminal in a way that ctrl-C can end: a thread in input() cannot be ended."""
+        """Read a line from the terminal so that ctrl-C ends the wait, which input() does not allow."""
         assert self.kaggle is not None
         console.print(question, markup=False, end="")  # on stderr
         while not select.select([sys.stdin], [], [], 0)[0]:
@@ -175,7 +179,7 @@ class Submissions:
                 self._write("refused", one.hash, why="it did not arrive")
 
     def _find(self, one: SentSubmission, seconds: float) -> bool:
-        """Look for a file in Kaggle's list, at least once, then again for `seconds`, and record what is found."""
+        """Look for a file in Kaggle's list, at least once, for `seconds`, and record what is found."""
         assert self.kaggle is not None
         end = time.monotonic() + seconds
         mark = re.compile(rf"\bagentkd \w+ {one.hash[:12]}\b")

@@ -1,1 +1,1 @@
-"""A model writes code, the code is run, and the model learns of the outcome. May import context and below."""
+"""A model writes code, and the code is run and tested. May import context and below."""

@@ -17,7 +17,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def parse_json(text: str) -> dict[str, Any] | None:
-    """Return the first JSON object after the thoughts, also inside a code fence; None if there is none."""
+    """Return the first JSON object after the thoughts, also in a code fence; None without one."""
     _, text = split_thoughts(text)
     for match in re.finditer(r"\{", text):
         with suppress(ValueError, RecursionError):
@@ -28,8 +28,10 @@ def parse_json(text: str) -> dict[str, Any] | None:
 
 
 def parse_code(text: str) -> str:
-    """Return the code after the thoughts: of the fenced blocks, an unclosed one included, the last that compiles and
-    has a `def`, else the longest; without blocks the text itself if it has a `def`, else ""."""
+    """Return the code after the thoughts, "" if there is none.
+
+    Of the fenced blocks, an unclosed one included, it is the last that compiles and has a `def`, else the
+    longest; without blocks it is the text itself if it has a `def`."""
     _, text = split_thoughts(text.replace("\r\n", "\n"))
     blocks = [found[2].strip() for found in BLOCK.finditer(text)]
     if blocks:

@@ -71,7 +71,7 @@ class Model:
             self.say(f"the model is not asked any more: {why}; the run goes on without it")
 
     def count_result(self, passed: bool) -> None:
-        """Count a stage that has tried the model's code: give it up after PATIENCE stages in a row that failed."""
+        """Count a stage that tried the model's code; PATIENCE failures in a row give the model up."""
         self.refused = 0 if passed else self.refused + 1
         if self.refused >= PATIENCE:
             self.give_up(f"nothing it wrote passed the tests of {PATIENCE} stages in a row")
@@ -138,7 +138,7 @@ class Model:
             raise NoAnswer(self.given_up or "its share of the time is used")
 
     async def _open(self, *, setup: bool) -> Chat:
-        """Open the model within its own time: a server that is not up by then would take the solvers'."""
+        """Open the model within its own share of the run's time."""
         seconds = self.clock.model_left(setup=setup)
         try:
             with self.clock.model_time():

@@ -1,4 +1,4 @@
-"""plan → code → sandbox → unit test: the model writes code for a stage and learns from its failures."""
+"""plan → code → sandbox → unit test: the model writes code for a stage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Trial = Callable[[Path], Awaitable[TrialResult]]
 
 @dataclass(frozen=True)
 class Written:
-    """How a stage's coding ended: with an accepted folder, with a stage to go back to, or with neither."""
+    """How a stage's coding ended: an accepted folder, a stage to go back to, or neither."""
 
     folder: Path | None = None
     key: int | None = None  # of the code in the long-term memory
@@ -69,8 +69,9 @@ async def write_code(
 
 
 async def try_answer(run: StageRun, code: str, trial: Trial) -> tuple[Path, list[Failure]]:
-    """Run and test one answer, and record the outcome. The folder is named by its code and the maps, so that a resumed
-    run finds its results."""
+    """Run and test one answer, and record the outcome.
+
+    The folder is named by its code and the maps, so that a resumed run finds its results."""
     stage, workspace = run.stage, run.bench.workspace
     digest = hashlib.sha256((code + hash_maps(workspace)).encode()).hexdigest()[:10]
     folder = workspace / "code" / f"{stage}-{digest}"

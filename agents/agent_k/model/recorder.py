@@ -34,6 +34,6 @@ class Recorder:
         self.memory = add_entry(self.memory, content, *tags)
 
     def update(self, **values: Any) -> dict[str, Any]:
-        """What the node hands to the graph, with further `values` of the state."""
+        """The update of the state that the node returns, with further `values`."""
         teacher = {"teacher": self.teacher} if self.teacher else {}
         return {"steps": self.steps, "usage": self.usage, "memory": self.memory, **teacher, **values}

@@ -1,4 +1,4 @@
-"""Run the code of a folder in the sandbox, in a fresh work folder below it, and read back what it wrote."""
+"""Run the code of a folder in the sandbox, in a fresh work folder, and read back its files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_work_folder(folder: Path, name: str = "work") -> Path:
 
 
 def run_failures(outcome: Outcome, stage: str) -> list[Failure]:
-    """The failure of code that did not end well, with the end of its output; none for code that did."""
+    """The failure of code that did not end well, with the end of its output; else none."""
     if outcome.ok:
         return []
     lines = outcome.output.strip().splitlines()
@@ -56,7 +56,9 @@ def run_failures(outcome: Outcome, stage: str) -> list[Failure]:
 
 
 def read_output(folder: Path, file: str) -> pd.DataFrame:
-    """Read a table that code wrote, without following links. Raises UserError, OSError, ValueError."""
+    """Read a table that code wrote, without following links.
+
+    Raises UserError, OSError, ValueError."""
     import pandas as pd
 
     return pd.read_csv(io.BytesIO(read_inside(folder, file, BYTES)), dtype={"id": str}, low_memory=False)
@@ -65,7 +67,7 @@ def read_output(folder: Path, file: str) -> pd.DataFrame:
 async def measure_predictions(
     bench: Workbench, folder: Path, truth: pd.DataFrame, predictions: Sequence[pd.DataFrame]
 ) -> tuple[list[float], Outcome]:
-    """Score prediction frames by the metric code in `folder`, one number each; no numbers if it fails."""
+    """Score prediction frames by the metric code in `folder`, one number each, none if it fails."""
     work = make_work_folder(folder)
     save_table(truth, work / "truth.csv")
     for number, frame in enumerate(predictions):

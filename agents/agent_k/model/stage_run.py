@@ -1,4 +1,4 @@
-"""One run of a stage: what it works with, what it records, and where the graph goes next."""
+"""One run of a stage: its context, its record, and where the graph goes next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE, VIEW = 3500, 2500  # characters of the pages and of the data shown in a pr
 
 @dataclass(frozen=True)
 class StageRun:
-    """What a stage's functions share. `stage` names the stage, or one of CODE_PARTS while solving."""
+    """A stage in progress. `stage` names it, or one of CODE_PARTS while solving."""
 
     context: Context
     state: RunState
@@ -50,9 +50,10 @@ class StageRun:
     async def ask(
         self, action: str, *, prompt: str = "", schema: dict[str, Any] | None = None, attempt: int = 0, **values: Any
     ) -> str:
-        """Ask the model with what is known of the competition, record the step, and return its text. Raises NoAnswer.
+        """Ask the model with all that is known of the competition, and return its text, recorded.
 
-        `prompt` is the template, that of the action by default; `values` are further values of it."""
+        `prompt` is the template, that of the action by default; `values` are further values of it. Raises
+        NoAnswer."""
         model, setup = self.context.model, self.stage not in CODE_PARTS
         could_ask = model.can_ask(setup=setup)
         values = prompt_values(self.context, self.state, self.recorder.memory, self.stage) | values
@@ -89,7 +90,7 @@ class StageRun:
         return self.state.get("accepted", {}) | {self.stage: author}
 
     def may_go_back(self, stage: str) -> bool:
-        """Whether a stage is worth going back to: the model made its result, and it was not sent back too often."""
+        """Whether the model made a stage's result, and the run was not sent back to it too often."""
         made = self.state.get("accepted", {}).get(stage) == MODEL
         return made and self.state.get("sent_back", {}).get(stage, 0) < BACK
 
@@ -98,14 +99,16 @@ class StageRun:
         return Command(goto=stage, update=self.recorder.update(**values))
 
     def go_back(self, stage: str, **values: Any) -> Command[str]:
-        """Go back to a stage at fault; what it had accepted no longer counts as the model's once it is left again."""
+        """Go back to a stage at fault, which then decides anew; `values` change the state."""
         sent_back = dict(self.state.get("sent_back", {}))
         sent_back[stage] = sent_back.get(stage, 0) + 1
         return self.go_to(stage, **values, sent_back=sent_back)
 
 
 def prompt_values(context: Context, state: RunState, memory: Sequence[Entry], stage: str) -> dict[str, Any]:
-    """The values of agent_k/context.jinja: what is known, and the views that the stage needs. Made anew every time."""
+    """The values of agent_k/context.jinja: the facts, and the views that the stage needs.
+
+    They are made anew for every prompt."""
     source = context.bench.source
     views = retrieve(memory, {"view": 1.0, stage: 0.5}, k=2)
     notes = retrieve(memory, {f"{stage}!": 2.0}, k=4)

@@ -1,7 +1,7 @@
-"""Run what the model has written for a stage in the sandbox, and test it: the `trial` of coding.write_code.
+"""Run code of the model in the sandbox, and test it: the `trial` of coding.write_code.
 
-Each runs code.py of a folder in a fresh work folder below it, reads the results without following links, and returns
-the failures of the stage's unit tests, none for code that passes.
+Each trial runs code.py of a folder in a fresh work folder below it, reads the results without following links, and
+returns the failures of the stage's unit tests, none for code that passes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ MOST_FEATURES = 300
 
 
 async def try_maps(bench: Workbench, folder: Path) -> TrialResult:
-    """Run the code on the data, and test its maps in a workspace of their own, next to the accepted target map."""
+    """Run the code on the data, and test its maps in a workspace of their own.
+
+    The target map is the accepted one."""
     work = make_work_folder(folder)
     outcome = await bench.run_module(
         HARNESS, "maps", str(bench.data), work=work, read=[bench.data], seconds=CODE_SECONDS
@@ -53,7 +55,9 @@ async def try_maps(bench: Workbench, folder: Path) -> TrialResult:
 
 
 def stage_maps(bench: Workbench, folder: Path) -> Setup:
-    """Copy the code's maps, read without following links, into FOLDER/trial/maps; returns the set-up they make."""
+    """Copy the code's maps into FOLDER/trial/maps, and return the set-up that they make.
+
+    They are read without following links."""
     trial = folder / "trial" / "maps"
     shutil.rmtree(trial.parent, ignore_errors=True)
     trial.mkdir(parents=True)
@@ -80,8 +84,9 @@ def adopt_maps(bench: Workbench, folder: Path) -> None:
 
 
 async def try_metric(bench: Workbench, folder: Path, truth: pd.DataFrame, perfect: pd.DataFrame) -> TrialResult:
-    """Score perfect and shuffled predictions by the code's metric: they must give two different finite numbers, which
-    say whether lower is better."""
+    """Score perfect and shuffled predictions by the code's metric.
+
+    It must give two different finite numbers, which say whether lower is better."""
     values, outcome = await measure_predictions(
         bench, folder, truth, [perfect, shuffle_predictions(perfect, bench.seed)]
     )
@@ -100,7 +105,7 @@ def read_direction(folder: Path) -> bool:
 
 
 async def try_format(bench: Workbench, folder: Path, predictions: pd.DataFrame) -> TrialResult:
-    """Format two sets of predictions by the code: both files must pass the tests of a submission, and differ."""
+    """Format two sets of predictions by the code: both files must be valid, and differ."""
     other = random_predictions(bench.setup, bench.data, seed=1)
     contents = []
     for frame in (predictions, other):
@@ -206,7 +211,9 @@ async def try_solution(bench: Workbench, folder: Path, seconds: float) -> TrialR
 
 
 def image_folders(bench: Workbench) -> list[Path]:
-    """The folders of data/ that a solution may read: those of images, never the tables, which hold all targets."""
+    """The folders of images in data/, which a solution may read.
+
+    It may not read the tables, which hold all targets."""
     if not bench.setup.img:
         return []
     return [path for path in sorted(bench.data.iterdir()) if path.is_dir()]

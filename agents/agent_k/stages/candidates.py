@@ -1,6 +1,6 @@
-"""Run candidates in the sandbox, check them, and score them by their out-of-fold predictions, never by their output.
+"""Run candidates in the sandbox, check them, and score them by out-of-fold predictions.
 
-The best one with a valid file is always in submission.csv."""
+What they print counts for nothing. The best one with a valid file is always in submission.csv."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ LATE = 0.85  # share of the longest run that a solver is told: one that is stopp
 
 
 def plan_candidates(bench: Workbench) -> list[CandidateSpec]:
-    """Order the candidates by data size and the run's whole time, so that a resumed run has the same plan."""
+    """Order the candidates by data size and the run's whole time: a resumed run plans the same."""
     rows = len(read_targets(bench.workspace))
     return build_portfolio(bench.setup, rows, bench.clock.seconds, bench.threads)
 
 
 def score_basis(run: StageRun) -> str:
-    """What two scores must share to be compared: the maps, and the metric's code if the model has written one."""
+    """The maps, and the metric's code if the model wrote one: scores compare within a basis."""
     return hash_maps(run.bench.workspace) + run.state.get("metric_code", "")
 
 
@@ -101,7 +101,9 @@ def has_predictions(folder: Path) -> bool:
 
 
 async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Result:
-    """Check a candidate's predictions and score those out of fold, in all and by fold. Its `seconds` are 0."""
+    """Check a candidate's predictions, and score those out of fold, in all and by fold.
+
+    The result's `seconds` are 0."""
 
     def fail(error: str) -> Failed:
         return Failed(**begun.model_dump(), error=error, seconds=0.0)
@@ -133,7 +135,7 @@ async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Resu
 
 
 async def make_constant(run: StageRun) -> Result:
-    """Predict the class priors, or the median, for every row: a candidate that can always be submitted."""
+    """Predict the class priors, or the median, for every row, as a candidate of last resort."""
     import pandas as pd
 
     workspace, setup = run.bench.workspace, run.bench.setup

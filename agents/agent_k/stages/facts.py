@@ -1,4 +1,4 @@
-"""understand, modalities: the model confirms or corrects the facts that were read from the files.
+"""understand, modalities: the model confirms or corrects the facts read from the files.
 
 A correction that contradicts the files or the pages does not pass."""
 
@@ -35,7 +35,7 @@ CONFIRMS = 2  # answers that may correct the facts before they stay as they were
 
 
 async def understand(context: Context, state: RunState) -> Command[str]:
-    """Ask for a summary, which later prompts show, and let the model confirm or correct the facts."""
+    """Ask for a summary, and let the model confirm or correct the facts."""
     run, bench = StageRun.begin(context, state, "understand"), context.bench
     setup = bench.setup
     author, summary = CODE, ""
@@ -71,8 +71,9 @@ async def understand(context: Context, state: RunState) -> Command[str]:
 def correct_facts(
     bench: Workbench, setup: Setup, asked: dict[str, str], said: dict[str, Any] | None
 ) -> tuple[Setup, list[Failure]]:
-    """Return the set-up with the model's corrections, or the reasons why they do not pass. The user's own settings are
-    never changed."""
+    """Return the set-up with the model's corrections, or the reasons why they do not pass.
+
+    The user's own settings are never changed."""
     if said is None:
         return setup, [Failure(test="answers in JSON", stage="understand", message="the answer was no JSON object")]
     source, settled = bench.source, bench.config.settled()
@@ -106,7 +107,9 @@ def correct_facts(
 
 
 def try_facts(bench: Workbench, setup: Setup, wanted: Setup) -> list[Failure]:
-    """Build the maps of corrected facts, and test them and the metric; if they fail, build those of `setup` again."""
+    """Build the maps of corrected facts, and test them and the metric.
+
+    If they fail, the maps of `setup` are built again."""
     said: list[str] = []
     try:
         said = rebuild_maps(bench, wanted)
@@ -168,7 +171,7 @@ async def modalities(context: Context, state: RunState) -> Command[str]:
 
 
 def move_columns(setup: Setup, said: dict[str, Any] | None, data: Path) -> tuple[Setup, list[Failure]]:
-    """Return the set-up with columns moved between tabular and text, or the reason why they are not."""
+    """Return the set-up with columns moved between tabular and text, or why they are not."""
 
     def fail(message: str) -> tuple[Setup, list[Failure]]:
         return setup, [Failure(test="modalities hold the columns", stage="modalities", message=message)]

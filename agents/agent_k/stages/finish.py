@@ -1,4 +1,4 @@
-"""validate, submit, credit, report: the best valid file is sent at most once, and the memory gets its rewards."""
+"""validate, submit, credit, report: the file is sent at most once, the memory gets rewards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from agentkd.trace import Score, Step, Verdict
 
 
 async def validate(context: Context, state: RunState) -> Command[str]:
-    """Check the best file once more, as it is on disk; a form that the model made and that fails is sent back."""
+    """Check the best file once more, as it is on disk.
+
+    If it fails, and the model made its form, the run is sent back to that."""
     run, bench = StageRun.begin(context, state, "validate"), context.bench
     best = read_best(state)
     if best is None and next_move(context, state) is not None:  # a run that was given more time
@@ -44,7 +46,7 @@ def validated_best(state: RunState) -> Best:
 
 
 async def submit(context: Context, state: RunState) -> Command[str]:
-    """Send the file to Kaggle, if there is one and the user allows it; a refusal by Kaggle does not end the run."""
+    """Send the file to Kaggle, if the user allows it; a refusal does not end the run."""
     run, bench = StageRun.begin(context, state, "submit"), context.bench
     best = validated_best(state)
     note = f"{best.name}, {bench.setup.metric} {best.score:.5f} by cross-validation"
@@ -71,7 +73,7 @@ async def submit(context: Context, state: RunState) -> Command[str]:
 
 
 async def credit(context: Context, state: RunState) -> Command[str]:
-    """Remember the model's candidates as lessons in the long-term memory, each with its gain as reward."""
+    """Remember the model's candidates as lessons, each with its gain as reward."""
     run, bench = StageRun.begin(context, state, "credit"), context.bench
     results, best, setup = read_results(state), validated_best(state), bench.setup
     first = first_score(results)

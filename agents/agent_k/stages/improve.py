@@ -1,7 +1,7 @@
-"""The model's turns while solving: features, which are kept if cross-validation says so, and whole solutions.
+"""The model's turns while solving: features, and whole solutions.
 
-A solution is called fold by fold. Its folder holds nothing but the inputs and the other folds' targets, so it cannot
-know what it is scored on.
+Features are kept if cross-validation says so. A solution is called fold by fold; its folder holds nothing but the
+inputs and the other folds' targets, so it cannot know what it is scored on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WINS = 0.6  # share of the folds that features have to improve, besides the mean
 
 @dataclass(frozen=True)
 class Turn:
-    """How a turn of the model ended: with a candidate, with a stage to go back to, or with neither."""
+    """How a turn of the model ended: a candidate, a stage to go back to, or neither."""
 
     name: str = ""
     result: Result | None = None

@@ -1,4 +1,4 @@
-"""fetch, maps, metric, format: set up without a model first, then by code of the model where that passes the tests."""
+"""fetch, maps, metric, format: set up without a model, then by its code where that passes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ from agentkd.trace import Step, Verdict
 
 
 async def fetch(context: Context, state: RunState) -> Command[str]:
-    """Read the facts from the files and build maps and folds, without a model; then the views for the prompts."""
+    """Read the facts from the files, build maps and folds, and make the views for prompts.
+
+    No model is asked."""
     run, bench = StageRun.begin(context, state, "fetch"), context.bench
     source = bench.source
     found = guess_setup(source.data, source.text, source.metric, bench.config.settled())
@@ -81,7 +83,7 @@ async def maps(context: Context, state: RunState) -> Command[str]:
 
 
 def reset_inputs(bench: Workbench) -> Setup:
-    """The set-up with the input columns as read from the files, and everything else as it was accepted."""
+    """The set-up with the input columns as read from the files, all else as accepted."""
     found = guess_setup(bench.data, bench.source.text, bench.source.metric, bench.config.settled()).setup
     return bench.setup.model_copy(update={"tab": found.tab, "txt": found.txt, "img": found.img})
 
@@ -94,7 +96,9 @@ async def wants_code(run: StageRun) -> bool:
 
 
 async def metric(context: Context, state: RunState) -> Command[str]:
-    """Test the metric on the truth and on shuffled predictions; the model may write one that the pages do not name."""
+    """Test the metric on the truth and on shuffled predictions.
+
+    If the pages name no known metric, the model may write one."""
     run, bench = StageRun.begin(context, state, "metric"), context.bench
     setup = bench.setup
     author, code, back = CODE, "", ""
@@ -120,7 +124,9 @@ async def metric(context: Context, state: RunState) -> Command[str]:
 
 
 async def form(context: Context, state: RunState) -> Command[str]:
-    """Test the generic form of a submission; the model may write another if that fails or if it calls it wrong."""
+    """Test the generic form of a submission.
+
+    The model may write another one if that fails, or if it calls it wrong."""
     run, bench = StageRun.begin(context, state, "format"), context.bench
     setup = bench.setup
     author, code, back = CODE, "", ""

@@ -1,4 +1,4 @@
-"""draft, baseline, solve: candidates are run in the sandbox, one after the other, until time or ideas end.
+"""draft, baseline, solve: run candidates in the sandbox until time or ideas end.
 
 A deterministic candidate is a spec for `agentkd.agents.agent_k.solvers`; the model's turns are in improve.py.
 """
@@ -44,7 +44,7 @@ async def baseline(context: Context, state: RunState) -> Command[str]:
 
 
 async def run_first(run: StageRun, then: str) -> Command[str]:
-    """Run the first candidate of the plan, after a constant, so that there is a file whatever happens.
+    """Run the first candidate of the plan, after a constant, so that there is always a file.
 
     Candidates on the same maps are not run again; the best file is written again if the form has changed."""
     bench, state = run.bench, run.state
@@ -71,7 +71,7 @@ async def run_first(run: StageRun, then: str) -> Command[str]:
 
 
 def next_move(context: Context, state: RunState) -> str | CandidateSpec | None:
-    """Choose the next move: a turn of the model (`features`, `solution`), a deterministic candidate, or None."""
+    """Choose the next move: a turn of the model, a deterministic candidate, or None for the end."""
     bench, limit = context.bench, context.bench.config.candidates
     results, rounds = read_results(state), state.get("rounds", {})
     if bench.clock.left <= 0 or (limit is not None and len(results) >= limit):

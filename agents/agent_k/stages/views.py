@@ -1,4 +1,4 @@
-"""What a prompt shows of a competition: the facts in one line, the files, the first rows of the tables."""
+"""Views of a competition for prompts: the facts in a line, the files, the tables' first rows."""
 
 from __future__ import annotations
 
