@@ -19,7 +19,7 @@ from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
 from agentkd.runs.read import is_complete, read_lines
 from agentkd.runs.store import RunDirectory
-from agentkd.serving.server import LOCAL_SLOTS
+from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.budget import TokenLimit
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.client import Teacher

@@ -16,7 +16,7 @@ from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.summary import RATIONALISED_SAMPLE, summarise_run, verified_ids
-from agentkd.serving.server import LOCAL_SLOTS
+from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NoTeacher
 from agentkd.teacher.open import open_teacher

@@ -300,11 +300,11 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Serve a model for the --teacher of other commands, until ctrl-C."""
-    from agentkd.serving.serve import describe
+    from agentkd.serving.serve import format_facts
     from agentkd.serving.serve import serve as run
 
     def on_up(up: dict[str, Any]) -> None:
-        print(json.dumps(up), flush=True) if as_json else say(describe(up))
+        print(json.dumps(up), flush=True) if as_json else say(format_facts(up))
 
     run(model, host=host, port=port, slots=slots, vllm_args=vllm_args or "", on_up=on_up)
 

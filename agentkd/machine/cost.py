@@ -24,13 +24,13 @@ from agentkd.config import default_teacher
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.models import PACKAGED, find_gguf
 from agentkd.runs.progress import say
-from agentkd.serving.server import llama_server
+from agentkd.serving.llama import LOCAL_SLOTS, make_llama_server
+from agentkd.serving.managed import ServerOptions
 from agentkd.teacher.prices import BATCH_SHARE, PRICE_TABLE, Price, find_price, read_price_table
 
 QUESTIONS = 1000
 API_SECONDS, API_IN_FLIGHT = 2.0, 32  # a call, assumed: nothing is asked of an API to find out
 
-SLOTS = 4
 READ, WRITE = 256, 16  # tokens of a measured request
 SECONDS = 3.0  # of each of the two measurements
 PATIENCE = 120.0  # seconds for one request on a machine that is busy with other work
@@ -73,8 +73,8 @@ def try_measure() -> Speed | None:
 
 async def _measure() -> Speed:
     with tempfile.TemporaryDirectory(prefix="agentkd-") as folder:
-        log = Path(folder) / "llama.log"
-        async with llama_server(find_gguf(PACKAGED), slots=SLOTS, context=READ + WRITE, log=log) as server:
+        gguf, options = find_gguf(PACKAGED), ServerOptions(log=Path(folder) / "llama.log")
+        async with make_llama_server(gguf, slots=LOCAL_SLOTS, context=READ + WRITE, options=options) as server:
             return await asyncio.to_thread(_speed, server.url)
 
 
@@ -86,12 +86,12 @@ def _speed(url: str) -> Speed:
         prompt = [rng.randrange(1000, 40_000) for _ in range(read)]
         return {"prompt": prompt, "n_predict": write, "ignore_eos": True, "cache_prompt": False}
 
-    with ThreadPoolExecutor(SLOTS) as pool:
+    with ThreadPoolExecutor(LOCAL_SLOTS) as pool:
 
         def rate(read: int, write: int, count: Callable[[dict[str, Any]], int]) -> float:
             tokens, start = 0, time.monotonic()
             while (seconds := time.monotonic() - start) < SECONDS:
-                replies = pool.map(lambda body: _post(url, body), [request(read, write) for _ in range(SLOTS)])
+                replies = pool.map(lambda body: _post(url, body), [request(read, write) for _ in range(LOCAL_SLOTS)])
                 tokens += sum(map(count, replies))
             return tokens / seconds
 

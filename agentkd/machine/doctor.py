@@ -20,8 +20,8 @@ from agentkd.models import PACKAGED, find_gguf, home
 from agentkd.retrievers import default_retriever
 from agentkd.runs.progress import format_usd
 from agentkd.sandbox.sandbox import open_sandbox
-from agentkd.serving.llama_server import cores
-from agentkd.serving.server import find_vllm
+from agentkd.serving.llama_server import count_cores
+from agentkd.serving.vllm import find_vllm
 
 EXTRAS = {
     "local": ("xllamacpp",),
@@ -48,7 +48,7 @@ def examine(memory: Memory) -> list[dict[str, Any]]:
     room = f"{memory.total_gb:.0f} GB memory, {memory.available_gb:.0f} GB of it free"
     cards = ", ".join(f"{gpu.name} ({gpu.total_gb:.0f} GB, {gpu.free_gb:.0f} GB free)" for gpu in memory.gpus)
     checks = [
-        check("machine", True, f"{cores()} cores, {room}"),
+        check("machine", True, f"{count_cores()} cores, {room}"),
         check("GPU", True, cards or "none that nvidia-smi sees: all runs on the CPU"),
     ]
     for extra, packages in EXTRAS.items():

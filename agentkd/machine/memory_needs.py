@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentkd.config import has_bf16, has_gpu
+from agentkd.serving.llama import LOCAL_CONTEXT, LOCAL_SLOTS
 
 GB = 1e9
 USABLE = 0.9  # of the memory: vLLM's own share of a GPU, and air for the rest of a machine
-LLAMA_SLOTS, LLAMA_CONTEXT = 4, 4096  # the local teacher's
 SERVED, SERVED_TOKENS = 32, 1024  # requests in flight of a served teacher, and tokens of each
 BATCH_TOKENS = 4 * 512  # distill's batch, of examples of 512 tokens
 Q4_BYTES = 0.73  # a parameter of a 4-bit GGUF; the packaged one has 0.731, larger models have a little less
@@ -49,7 +49,7 @@ class Model(NamedTuple):
         """Of the KV cache in 16 bit, for one token."""
         return 2 * self.layers * self.kv_heads * self.head * 2
 
-    def llama_gb(self, slots: int = LLAMA_SLOTS, context: int = LLAMA_CONTEXT) -> float:
+    def llama_gb(self, slots: int = LOCAL_SLOTS, context: int = LOCAL_CONTEXT) -> float:
         """Served by llama.cpp from 4-bit weights."""
         return (self.parameters * Q4_BYTES + self.kv_bytes * slots * context + LLAMA_BYTES) / GB
 

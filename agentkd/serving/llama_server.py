@@ -1,4 +1,4 @@
-"""A llama.cpp server process for one GGUF file, around the prebuilt `xllamacpp`.
+"""The process of a llama.cpp server for one GGUF file, with the prebuilt `xllamacpp`.
 
     python -P llama_server.py --model FILE.gguf --port 8080 --slots 4 --context 4096
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 
-def cores() -> int:
-    """The CPU cores this process may use: its affinity, cut by a container's quota."""
+def count_cores() -> int:
+    """Count the CPU cores that this process may use: its affinity, limited by a container's quota."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
@@ -26,8 +26,8 @@ def cores() -> int:
     return count
 
 
-def parameters(arguments: argparse.Namespace) -> Any:
-    """xllamacpp's `CommonParams`, and why each setting is as it is."""
+def make_parameters(arguments: argparse.Namespace) -> Any:
+    """Make xllamacpp's `CommonParams`, with the reason for each setting."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -47,9 +47,8 @@ def parameters(arguments: argparse.Namespace) -> Any:
     params.cache_ram_mib = 1024  # prefixes of finished requests; the default of 8 GiB is a laptop's whole memory
     params.use_jinja = True  # the model's own chat template
 
-    # Not set: in tokens per CPU second (SmolLM2-135M, one thread, noise of 20 %) ubatch 128 to 1024, flash attention on
-    # or off and a q8_0 KV cache did not differ from the defaults; an f32 KV cache halved decoding.
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = cores()
+    # Not set: ubatch, flash attention and the type of the KV cache bring nothing here (docs/log.md).
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = count_cores()
 
     # The OpenAI protocol's defaults, which vLLM has too: sample from the whole distribution unless the request says
     # otherwise. llama.cpp's own (0.8, top_k 40, top_p 0.95, min_p 0.05) cut the tail that log-probabilities report.
@@ -70,15 +69,14 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=4096, help="tokens a request may hold, prompt and answer")
     arguments = parser.parse_args()
 
-    # OpenMP threads spin at every barrier. When anything else wants a core, the spinning thread keeps it from the one
-    # that has the work. Decoding on 2 cores, 4 in flight, with one or two busy neighbours (4 interleaved rounds on a
-    # machine that was never quite idle): 1 to 12 tokens/s as it comes, 29 to 52 with a short spin, 37 to 80 with none;
-    # with the cores to ourselves about 145, 150 and 85. libgomp reads this when xllamacpp loads it.
+    # OpenMP threads spin at every barrier. When another process wants a core, the spinning thread keeps it from the
+    # thread that has the work. A short spin is as fast on idle cores, and many times faster beside busy neighbours
+    # (docs/log.md). libgomp reads this when xllamacpp loads it.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
     import xllamacpp
 
-    server = xllamacpp.Server(parameters(arguments))
+    server = xllamacpp.Server(make_parameters(arguments))
     print(f"serving {arguments.model} on {server.listening_address}", flush=True)
     threading.Event().wait()  # the server runs in threads of its own; SIGTERM ends the process
 

@@ -1,7 +1,6 @@
 """`agentkd serve`: a model on a port, for any number of commands, until ctrl-C.
 
-What a teacher's own server does for one command, this does for many: the model is loaded once, and
-`--teacher URL#MODEL` finds it from any terminal.
+The model is loaded once, and `--teacher URL#MODEL` uses it from any terminal.
 """
 
 from __future__ import annotations
@@ -19,33 +18,25 @@ from agentkd.config import slug
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED, find_gguf, find_weights, home, is_hub_name
 from agentkd.runs.progress import say
-from agentkd.serving.server import (
-    LOCAL_SLOTS,
-    LOOPBACK,
-    ManagedServer,
-    check_port,
-    llama_server,
-    make_wait_reporter,
-    reachable,
-    vllm_server,
-)
-
-CONTEXT = 4096  # tokens of a llama.cpp slot, prompt and answer, as the local teacher has it
+from agentkd.serving.llama import LOCAL_CONTEXT, LOCAL_SLOTS, make_llama_server
+from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_reporter
+from agentkd.serving.ports import LOOPBACK, check_port, local_address
+from agentkd.serving.vllm import make_vllm_server
 
 
 def serve(
     model: str, *, host: str, port: int, slots: int | None, vllm_args: str, on_up: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Serve until ctrl-C or SIGTERM, a server's normal end. `on_up` is told what stands where, once it answers.
+    """Serve until ctrl-C or SIGTERM, which is a server's normal end. `on_up` gets the `server_facts` once it answers.
 
-    Raises UserError or WorldError when the model or the port cannot be had, or the server ends by itself, and
+    Raises UserError or WorldError when the model or the port is not available, or the server ends by itself, and
     KeyboardInterrupt when it is stopped before it is up."""
-    server = choose(model, host=host, port=port, slots=slots, vllm_args=vllm_args)
+    server = choose_server(model, host=host, port=port, slots=slots, vllm_args=vllm_args)
     asyncio.run(_until_stopped(server, on_up))
 
 
-def choose(model: str, *, host: str, port: int, slots: int | None, vllm_args: str) -> ManagedServer:
-    """llama.cpp for `local`, the packaged model and GGUF files; vLLM for directories and hub names."""
+def choose_server(model: str, *, host: str, port: int, slots: int | None, vllm_args: str) -> ManagedServer:
+    """Make the server of a model: llama.cpp for `local`, the packaged model and GGUF files, else vLLM."""
     if "://" in model or model.startswith("openai:"):
         raise UserError(f"{model!r} is served already: give it as --teacher to the other commands")
     spec = PACKAGED if model == "local" else model.removeprefix("local:").removeprefix("vllm:")
@@ -54,20 +45,20 @@ def choose(model: str, *, host: str, port: int, slots: int | None, vllm_args: st
         raise UserError(f"{model} is served by llama.cpp: leave --vllm-args out, or name a model that vLLM can serve")
     gguf = find_gguf(spec) if llama else None
     if gguf is None and spec != PACKAGED and not is_hub_name(spec):
-        find_weights(spec)  # a directory that is none is told before a vLLM that is missing
+        find_weights(spec)  # report a bad directory before a missing vLLM
     if port:
         check_port(host, port)
     place = port or f"process-{os.getpid()}"
     log = home() / "logs" / f"serve-{slug(gguf.stem if gguf else spec)}-{place}.log"
     with contextlib.suppress(OSError):
-        log.unlink()  # of the server that had the port before
-    shared: dict[str, Any] = {"log": log, "host": host, "port": port or None, "on_wait": make_wait_reporter(say)}
+        log.unlink()  # from an earlier server on this port
+    options = ServerOptions(log=log, host=host, port=port or None, on_wait=make_wait_reporter(say))
     if gguf is not None:
-        # The packaged model keeps its name, by which agents know how it is to be asked.
+        # The packaged model keeps its name: agents choose their prompts by it.
         name = PACKAGED if spec == PACKAGED else None
-        return llama_server(gguf, slots=slots or LOCAL_SLOTS, context=CONTEXT, name=name, **shared)
+        return make_llama_server(gguf, slots=slots or LOCAL_SLOTS, context=LOCAL_CONTEXT, options=options, name=name)
     in_flight = ["--max-num-seqs", str(slots)] if slots else []
-    return vllm_server(spec, args=[*in_flight, *shlex.split(vllm_args)], **shared)
+    return make_vllm_server(spec, args=[*in_flight, *shlex.split(vllm_args)], options=options)
 
 
 async def _until_stopped(server: ManagedServer, on_up: Callable[[dict[str, Any]], None]) -> None:
@@ -81,27 +72,28 @@ async def _until_stopped(server: ManagedServer, on_up: Callable[[dict[str, Any]]
         async with server:
             up = True
             seconds = round(time.monotonic() - start, 1)
-            on_up({**ready(server), "seconds": seconds})
-            await server.ended()
+            on_up({**server_facts(server), "seconds": seconds})
+            await server.wait_until_ended()
     except asyncio.CancelledError:
         if not up:
             raise KeyboardInterrupt from None
         say(f"{server.model} is stopped")
 
 
-def ready(server: ManagedServer) -> dict[str, Any]:
-    """What a user needs to know of a server that is up."""
+def server_facts(server: ManagedServer) -> dict[str, Any]:
+    """Facts that a user needs about a server that is up, as `serve --json` prints them."""
+    address = local_address(server.host)
     return {
         "url": server.url,
         "model": server.model,
         "teacher": f"{server.url}#{server.model}",
         "log": str(server.log),
-        "open": reachable(server.host) not in (LOOPBACK, "localhost", "::1") or server.host != reachable(server.host),
+        "open": address not in (LOOPBACK, "localhost", "::1") or server.host != address,
     }
 
 
-def describe(up: dict[str, Any]) -> str:
-    """The lines that a user copies."""
+def format_facts(up: dict[str, Any]) -> str:
+    """Format `server_facts` as lines that a user can copy."""
     body = f'{{"model": "{up["model"]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     lines = [
         f"{up['model']} is up after {up['seconds']} s; ctrl-C ends it",

@@ -12,7 +12,9 @@ from typing import Literal
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED, find_gguf
 from agentkd.runs.progress import Say
-from agentkd.serving.server import ManagedServer, llama_server, make_wait_reporter, vllm_server
+from agentkd.serving.llama import LOCAL_CONTEXT, make_llama_server
+from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_reporter
+from agentkd.serving.vllm import make_vllm_server
 from agentkd.teacher.batch import open_batch
 from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
@@ -20,8 +22,6 @@ from agentkd.teacher.chat import NO_TEACHER, Chat, NoTeacher
 from agentkd.teacher.client import Teacher
 from agentkd.teacher.options import DEFAULTS, Endpoint, TeacherOptions
 from agentkd.teacher.prices import Price, find_price
-
-LOCAL_CONTEXT = 4096  # tokens of a slot, prompt and answer
 
 Kind = Literal["local", "vllm", "openai", "url"]
 
@@ -138,7 +138,9 @@ def make_server(spec: TeacherSpec, run: Path, options: TeacherOptions, say: Say)
     logs, on_wait = run / "logs", make_wait_reporter(say)
     if spec.kind == "local":
         gguf = find_gguf(spec.model or PACKAGED)
-        return llama_server(gguf, slots=options.slots, context=LOCAL_CONTEXT, log=logs / "llama.log", on_wait=on_wait)
+        where = ServerOptions(log=logs / "llama.log", on_wait=on_wait)
+        return make_llama_server(gguf, slots=options.slots, context=LOCAL_CONTEXT, options=where)
     if spec.kind == "vllm":
-        return vllm_server(spec.model, args=options.vllm_args, log=logs / "vllm.log", on_wait=on_wait)
+        where = ServerOptions(log=logs / "vllm.log", on_wait=on_wait)
+        return make_vllm_server(spec.model, args=options.vllm_args, options=where)
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentkd.config import GenerateConfig, KaggleConfig
-from agentkd.serving.server import LOCAL_SLOTS
+from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.prices import Price
 
 TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens/s to everyone is given up

@@ -37,7 +37,8 @@ from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
-from agentkd.serving.server import llama_server
+from agentkd.serving.llama import make_llama_server
+from agentkd.serving.managed import ServerOptions
 from agentkd.trace import Usage
 
 AGREEMENT = 99.5  # percent of positions, at least
@@ -115,7 +116,9 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
             progress.advance(Usage(), good=True)
     del model
     longest = max(len(passage.ids) for passage in passages) + 1
-    server = llama_server(folder / name, slots=SLOTS, context=longest, log=folder / "llama.log")
+    server = make_llama_server(
+        folder / name, slots=SLOTS, context=longest, options=ServerOptions(log=folder / "llama.log")
+    )
     connector = aiohttp.TCPConnector(keepalive_timeout=1.0)  # the server closes what is idle for 5 s
     options: dict[str, Any] = {"connector": connector, "timeout": aiohttp.ClientTimeout(total=None)}
     async with server, aiohttp.ClientSession(**options) as session:

