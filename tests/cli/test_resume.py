@@ -1,4 +1,7 @@
-"""Nothing is lost or doubled when a run is killed: real processes, a loopback model, kill -9 and ctrl-C."""
+"""Nothing is lost or doubled when a run is killed: processes, a loopback model, kill -9 and ctrl-C.
+
+Commands are forked from a warm process. What one is compared with, and one that ctrl-C ends, are started by Python.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,13 @@ import pytest
 from agentkd.teacher.cache import Cache
 from agentkd.trace import Trace
 from tests.support.mock_server import HANG, MODEL, Server, mock_server
+from tests.support.paths import ROOT
+from tests.support.warm import KBQA, Forked, warm
 
-ROOT = Path(__file__).parents[2]
 QUESTIONS = 40
+IMPATIENT = (
+    "from agentkd.teacher import transport; transport.FIRST_PAUSE = 0.01; from agentkd.cli.main import main; main()"
+)
 
 
 def command(server: Server, out: Path, *extra: str) -> list[str]:
@@ -28,14 +35,19 @@ def command(server: Server, out: Path, *extra: str) -> list[str]:
     return [sys.executable, "-m", "agentkd", "generate", "--task", "geo", "--limit", str(QUESTIONS), *options, *extra]
 
 
-def start(argv: list[str]) -> subprocess.Popen[str]:
+def start(argv: list[str]) -> Forked:
+    return warm(*KBQA).popen(argv)
+
+
+def start_python(argv: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(argv: list[str]) -> tuple[int, str]:
-    process = start(argv)
-    _, error = process.communicate(timeout=120)
+def finish(argv: list[str], begin: Callable[[list[str]], Forked | subprocess.Popen[str]] = start) -> tuple[int, str]:
+    with begin(argv) as process:
+        _, error = process.communicate(timeout=120)
+    assert process.returncode is not None
     return process.returncode, error
 
 
@@ -80,7 +92,7 @@ def test_a_killed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
         assert finish(command(server, tmp_path / "killed"))[0] == 0
-        assert finish(command(server, tmp_path / "calm"))[0] == 0
+        assert finish(command(server, tmp_path / "calm"), start_python)[0] == 0
     hashes = [{trace.id: trace.hash for trace in read(tmp_path / name)} for name in ("killed", "calm")]
     assert hashes[0] == hashes[1]
 
@@ -88,7 +100,7 @@ def test_a_killed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
 def test_ctrl_c_is_one_line_and_130_and_a_second_writer_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with mock_server(latency=0.05) as server:
-        process = start(command(server, out))
+        process = start_python(command(server, out))
         assert server.wait_for(3)
         code, error = finish(command(server, out))
         assert code == 2 and "is being written by process" in error
@@ -183,7 +195,7 @@ def test_a_refused_sample_is_not_paid_for_twice(tmp_path: Path, fault: int, agai
     argv = ["--teacher", "", "--retriever", "bm25", "--out", str(out), "limit=1"]
     with mock_server(faults=[fault] * 5) as server:
         argv[1] = server.spec
-        run = [sys.executable, "-m", "agentkd", "generate", *argv]
+        run = [sys.executable, "-c", IMPATIENT, "generate", *argv]
         code, _ = finish(run)
         assert code == (3 if again else 0)
         before = len(server.requests)

@@ -47,8 +47,9 @@ KAGGLE = (  # all that a run of Agent K and its solvers import; not torch
     "agentkd.report.write",
 )  # fmt: skip
 KBQA = (
-    "langgraph.graph", "openai", "bm25s", "agentkd.cli.main", "agentkd.generate", "agentkd.agents.kd_cot",
-    "agentkd.report.write",
+    "langgraph.graph", "openai", "bm25s", "rich._emoji_codes", "agentkd.cli.main", "agentkd.generate",
+    "agentkd.agents.kd_cot", "agentkd.agents.cot", "agentkd.agents.one_call", "agentkd.agents.rag",
+    "agentkd.agents.top_path", "agentkd.retrievers.sparql", "agentkd.report.page", "agentkd.tasks.files",
 )  # fmt: skip
 TRAIN = (*KBQA, "torch", "transformers", "trl", "peft", "datasets", "agentkd.distill.train")
 
