@@ -1,4 +1,4 @@
-"""What the set-up stages find out about a competition, and the files that hold it for later stages.
+"""The facts of a competition, a failed test, and the files of a workspace, as all rooms of Agent K share them.
 
 A workspace is a folder of the run:
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from agentkd.trace import Frozen
+from agentkd.trace import Frozen, StageTest
 
 TaskKind = Literal["binary", "multiclass", "multilabel", "regression"]
 Output = Literal["label", "probability", "value"]
@@ -61,6 +61,22 @@ class Setup(Frozen):
         if self.task not in ("binary", "multiclass"):
             return self.targets
         return tuple("id (class)" if name == "id" else name for name in self.classes)
+
+
+class Failure(Frozen):
+    """A unit test of a stage that was not passed."""
+
+    test: str
+    stage: str  # at fault: where the run goes back to
+    message: str  # what is wrong, and what would be right
+
+    @property
+    def evidence(self) -> StageTest:
+        return StageTest(name=self.test, passed=False, detail=self.message)
+
+
+def passed_test(name: str, detail: str = "") -> StageTest:
+    return StageTest(name=name, passed=True, detail=detail)
 
 
 def map_file(workspace: Path, split: str, modality: str) -> Path:

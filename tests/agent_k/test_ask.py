@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 pytest.importorskip("pandas", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.clock import SETUP_SHARE, Clock
+from agentkd.agents.agent_k.contract import Failure
 from agentkd.agents.agent_k.model import ask as module
 from agentkd.agents.agent_k.model.answers import parse_code, parse_json
 from agentkd.agents.agent_k.model.ask import Model, NoAnswer
 from agentkd.agents.agent_k.model.coding import try_answer
 from agentkd.agents.agent_k.model.recorder import Recorder
 from agentkd.agents.agent_k.model.stage_run import StageRun
-from agentkd.agents.agent_k.workspace.checks import Failure
 from agentkd.errors import PutOff, WorldError
 from agentkd.prompts import render
 from agentkd.runs import progress

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.agents.agent_k.context import CODE_PARTS, STAGES
+from agentkd.agents.agent_k.contract import Failure, passed_test
 from agentkd.agents.agent_k.model.answers import enum_schema, object_schema, parse_code, parse_json
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.run_code import TrialResult
 from agentkd.agents.agent_k.model.stage_run import StageRun, clip
-from agentkd.agents.agent_k.workspace.checks import Failure, passed_test
 from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.trace import Step, Verdict
 

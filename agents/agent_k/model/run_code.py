@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentkd.agents.agent_k.contract import Failure
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.checks import Failure, check_submission
+from agentkd.agents.agent_k.workspace.checks import check_submission
 from agentkd.agents.agent_k.workspace.files import save_table
 from agentkd.errors import UserError
 from agentkd.sandbox.collect import Outcome

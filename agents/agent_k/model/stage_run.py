@@ -9,12 +9,12 @@ from typing import Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.context import CODE_PARTS, Context, RunState
+from agentkd.agents.agent_k.contract import Failure, passed_test
 from agentkd.agents.agent_k.memory import Entry, retrieve
 from agentkd.agents.agent_k.model.ask import LENGTHS, NoAnswer
 from agentkd.agents.agent_k.model.recorder import Recorder
 from agentkd.agents.agent_k.results import MODEL
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.checks import Failure, passed_test
 from agentkd.trace import Step, Verdict
 
 BACK = 2  # times that a run is sent back to a stage, at most

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.contract import MODALITIES, Failure, Setup, map_file
 from agentkd.agents.agent_k.model.run_code import (
     CODE_SECONDS,
     HARNESS,
@@ -26,7 +26,7 @@ from agentkd.agents.agent_k.model.run_code import (
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import rows_by_fold
-from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_predictions, shuffle_predictions
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, shuffle_predictions
 from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.maps import read_inputs
 from agentkd.errors import UserError

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentkd.agents.agent_k.contract import Failure
 from agentkd.agents.agent_k.model.run_code import format_predictions, measure_predictions, read_output, run_failures
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import (
@@ -28,7 +29,7 @@ from agentkd.agents.agent_k.scoring.truth import encode_targets, is_known
 from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec, build_portfolio
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
-from agentkd.agents.agent_k.workspace.checks import Failure, check_predictions, check_submission
+from agentkd.agents.agent_k.workspace.checks import check_predictions, check_submission
 from agentkd.agents.agent_k.workspace.files import read_targets, save_table
 from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.agents.agent_k.workspace.submission_file import write_submission

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.context import Context, RunState
-from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.contract import Failure, Setup
 from agentkd.agents.agent_k.model.answers import enum_schema, object_schema, parse_json
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.stage_run import StageRun
@@ -24,7 +24,7 @@ from agentkd.agents.agent_k.understand.setup_from_files import can_score, guess_
 from agentkd.agents.agent_k.understand.tables import read_columns, read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.build import build_maps
-from agentkd.agents.agent_k.workspace.checks import Failure, check_maps, check_metric
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric
 from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.errors import UserError
 

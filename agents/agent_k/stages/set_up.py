@@ -5,7 +5,7 @@ from __future__ import annotations
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.context import Context, RunState
-from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.contract import Setup, passed_test
 from agentkd.agents.agent_k.model.answers import object_schema, parse_json
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.coding import write_code
@@ -26,7 +26,7 @@ from agentkd.agents.agent_k.stages.views import facts_line, files_view, tables_v
 from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission, passed_test
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission
 from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.submission_file import make_submission
 from agentkd.errors import UserError

@@ -10,35 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
+from agentkd.agents.agent_k.contract import MODALITIES, Failure, Setup, map_file
 from agentkd.agents.agent_k.understand.data_files import IMAGES
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.agents.agent_k.workspace.leaks import find_leaks
 from agentkd.agents.agent_k.workspace.submission_file import spell_like_sample
 from agentkd.errors import UserError
-from agentkd.trace import Frozen, StageTest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 10  # ids in a message
-
-
-class Failure(Frozen):
-    """A unit test that was not passed: what was wrong, what would be right, and whose fault it is."""
-
-    test: str
-    stage: str  # at fault
-    message: str
-
-    @property
-    def evidence(self) -> StageTest:
-        return StageTest(name=self.test, passed=False, detail=self.message)
-
-
-def passed_test(name: str, detail: str = "") -> StageTest:
-    return StageTest(name=name, passed=True, detail=detail)
 
 
 def check_maps(setup: Setup, data: Path, workspace: Path) -> list[Failure]:
