@@ -34,10 +34,10 @@ def retrieval(
     as_json: Json = False,
 ) -> None:
     """Path and passage retrieval: F1, Hit, Recall and query time."""
-    from agentkd.eval.bench.retrieval import bench, show
+    from agentkd.eval.bench.truth.retrieval import bench_retrieval, print_retrieval
 
-    result = bench(task, data=data, kb=kb, split=split, retrievers=retrievers, limit=limit, seed=seed)
-    print_result(result, show, as_json)
+    result = bench_retrieval(task, data=data, kb=kb, split=split, retrievers=retrievers, limit=limit, seed=seed)
+    print_result(result, print_retrieval, as_json)
 
 
 @measure.command(cls=page(example="agentkd bench client --requests 500 --peers aiohttp,openai"))
@@ -58,19 +58,12 @@ def client(
 
     All ask the same loopback server.
     """
-    from agentkd.eval.bench.client import bench, show
+    from agentkd.eval.bench.speed.client import Load, bench_client, print_client
 
-    result = bench(
-        requests=requests,
-        in_flight=in_flight,
-        pairs=pairs,
-        latency=latency,
-        peers=peers,
-        install=install_peers,
-        seed=seed,
-        out=out,
+    result = bench_client(
+        Load(requests, in_flight, latency, seed), pairs=pairs, peers=peers, install=install_peers, out=out
     )
-    print_result(result, show, as_json)
+    print_result(result, print_client, as_json)
 
 
 @measure.command(cls=page(example="agentkd bench crash --questions 100 --kills 5"))
@@ -88,11 +81,11 @@ def crash(
 
     Nothing may be lost, doubled or paid for twice.
     """
-    from agentkd.eval.bench.crash import bench, show, verify
+    from agentkd.eval.bench.truth.crash import bench_crash, print_crash, require_passed
 
-    result = bench(questions=questions, kills=kills, in_flight=in_flight, seed=seed, out=out)
-    print_result(result, show, as_json)
-    verify(result)
+    result = bench_crash(questions=questions, kills=kills, in_flight=in_flight, seed=seed, out=out)
+    print_result(result, print_crash, as_json)
+    require_passed(result)
 
 
 @measure.command("agent", cls=page(example="agentkd bench agent --questions 50"))
@@ -104,10 +97,10 @@ def bench_agent(
     as_json: Json = False,
 ) -> None:
     """CPU time per KD-CoT round outside the model: LangGraph, nodes, client."""
-    from agentkd.eval.bench.agent import bench, show
+    from agentkd.eval.bench.speed.agent import bench_agent, print_agent
 
-    result = bench(questions=questions, repeats=repeats, seed=seed, out=out)
-    print_result(result, show, as_json)
+    result = bench_agent(questions=questions, repeats=repeats, seed=seed, out=out)
+    print_result(result, print_agent, as_json)
 
 
 @measure.command(cls=page(example="agentkd bench server --teacher local --pairs 3"))
@@ -127,9 +120,9 @@ def server(
 
     The requests are those of KD-CoT.
     """
-    from agentkd.eval.bench.server import bench, show
+    from agentkd.eval.bench.speed.server import bench_server, print_server
 
-    result = bench(
+    result = bench_server(
         teacher=teacher,
         requests=requests,
         in_flight=in_flight,
@@ -138,7 +131,7 @@ def server(
         vllm_args=vllm_args,
         out=out,
     )
-    print_result(result, show, as_json)
+    print_result(result, print_server, as_json)
 
 
 @measure.command(cls=page(example="agentkd bench losses --tokens 512"))
@@ -152,10 +145,10 @@ def losses(
     as_json: Json = False,
 ) -> None:
     """The chunked JSD beside the dense one and TRL's: time, memory, equality."""
-    from agentkd.eval.bench.losses import bench, show
+    from agentkd.eval.bench.speed.losses import bench_losses, print_losses
 
-    result = bench(tokens=tokens, vocabulary=vocabulary, width=width, rounds=rounds, seed=seed, out=out)
-    print_result(result, show, as_json)
+    result = bench_losses(tokens=tokens, vocabulary=vocabulary, width=width, rounds=rounds, seed=seed, out=out)
+    print_result(result, print_losses, as_json)
 
 
 @measure.command("gguf", cls=page(example="agentkd bench gguf smollm2-135m --positions 600"))
@@ -172,11 +165,11 @@ def bench_gguf(
 
     Compares next tokens, log-probabilities and tokenizers.
     """
-    from agentkd.eval.bench.gguf import bench, show, verify
+    from agentkd.eval.bench.truth.gguf import bench_gguf, print_gguf, require_passed
 
-    result = bench(student, dtype=dtype, positions=positions, strings=strings, seed=seed, out=out)
-    print_result(result, show, as_json)
-    verify(result)
+    result = bench_gguf(student, dtype=dtype, positions=positions, strings=strings, seed=seed, out=out)
+    print_result(result, print_gguf, as_json)
+    require_passed(result)
 
 
 @measure.command("train", cls=page(example="agentkd bench train --methods logits,on-policy --rounds 3"))
@@ -193,10 +186,10 @@ def bench_train(
     as_json: Json = False,
 ) -> None:
     """Training tokens per second of each method, beside plain TRL."""
-    from agentkd.eval.bench.train import bench, show
+    from agentkd.eval.bench.speed.train import bench_train, print_train
 
-    result = bench(student=student, methods=methods, steps=steps, batch=batch, rounds=rounds, seed=seed, out=out)
-    print_result(result, show, as_json)
+    result = bench_train(student=student, methods=methods, steps=steps, batch=batch, rounds=rounds, seed=seed, out=out)
+    print_result(result, print_train, as_json)
 
 
 @measure.command(cls=page(example="agentkd bench faithful --traces runs/geo-kd-cot"))
@@ -210,10 +203,10 @@ def faithful(
 
     Corruptions: another relation, another entity, another direction.
     """
-    from agentkd.eval.bench.faithful import bench, show
+    from agentkd.eval.bench.truth.faithful import bench_faithful, print_faithful
 
-    result = bench(traces, corruptions=corruptions, seed=seed)
-    print_result(result, show, as_json)
+    result = bench_faithful(traces, corruptions=corruptions, seed=seed)
+    print_result(result, print_faithful, as_json)
 
 
 @measure.command(cls=page(example="agentkd bench automl --data competitions --seconds 60"))
@@ -232,12 +225,11 @@ def automl(
 
     All have the same clock and cores and choose by cross-validation.
     """
-    from agentkd.eval.bench.automl import bench, show
+    from agentkd.eval.bench.truth.automl import Budget, bench_automl, print_automl
 
-    result = bench(
-        data=data, names=names, systems=systems, seconds=seconds, seeds=seeds, threads=threads, python=python, out=out
-    )  # fmt: skip
-    print_result(result, show, as_json)
+    budget = Budget(seconds, threads)
+    result = bench_automl(data, budget, names=names, systems=systems, seeds=seeds, python=python, out=out)
+    print_result(result, print_automl, as_json)
 
 
 @measure.command("students", cls=page(example="agentkd bench students smollm2-135m,students/geo-sft"))
@@ -250,6 +242,7 @@ def bench_students(
     as_json: Json = False,
 ) -> None:
     """How fast students score paths and write, beside the first of them."""
-    from agentkd.eval.bench.students import bench, show
+    from agentkd.eval.bench.speed.students import bench_students, print_students
 
-    print_result(bench(students, questions=questions, rounds=rounds, seed=seed, out=out), show, as_json)
+    result = bench_students(students, questions=questions, rounds=rounds, seed=seed, out=out)
+    print_result(result, print_students, as_json)

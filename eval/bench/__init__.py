@@ -1,1 +1,1 @@
-"""Benchmarks: `agentkd bench NAME`, one a file, each beside its peer in the same run. May import everything but cli."""
+"""Benchmarks, one file per `agentkd bench NAME`: speed/ and truth/. May import everything but cli."""

@@ -42,7 +42,7 @@ OK, CUT = "ok", "cut"  # outcomes beside the faults; cut: the client was gone be
 
 
 @dataclass(frozen=True)
-class World:
+class MockWorld:
     """What a server does. `mean` is the mean latency in seconds, `fault_rate` the share of tries that fail, and for
     `refusing` seconds nobody listens after the fault `refused`."""
 
@@ -103,7 +103,7 @@ def request_key(request: dict[str, Any]) -> str:
 
 
 @dataclass
-class Entry:
+class LogEntry:
     """One request: `text` and `key` are hashes of its last message and of all of it, `epoch` counts the marks set
     before it, `came` and `left` are seconds since the server's start, `outcome` is OK, CUT or a fault."""
 
@@ -118,9 +118,9 @@ class Entry:
 class Server:
     """The handlers and the log."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: MockWorld) -> None:
         self.world, self.start, self.epoch = world, time.monotonic(), 0
-        self.log: list[Entry] = []
+        self.log: list[LogEntry] = []
         self.tries: dict[str, int] = {}
         self.open = self.answered = 0
         self.port = 0
@@ -167,7 +167,7 @@ class Server:
     async def complete(self, http: web.BaseRequest) -> web.StreamResponse:
         request = json.loads(await http.read())
         text, key = last_text(request), request_key(request)
-        entry = Entry(text_key(text), key, self.epoch, time.monotonic() - self.start)
+        entry = LogEntry(text_key(text), key, self.epoch, time.monotonic() - self.start)
         self.log.append(entry)
         tries = self.tries[key] = self.tries.get(key, -1) + 1
         self.open += 1
@@ -238,10 +238,10 @@ class Mock:
         with urllib.request.urlopen(f"{self.control}/{path}", timeout=30) as response:
             return json.load(response)
 
-    def log(self, texts: Sequence[str] | None = None) -> list[Entry]:
+    def log(self, texts: Sequence[str] | None = None) -> list[LogEntry]:
         """All requests so far, or only those for the given texts (some clients send a request of their own first)."""
         keys = None if texts is None else {text_key(text) for text in texts}
-        return [Entry(**row) for row in self.get("log") if keys is None or row["text"] in keys]
+        return [LogEntry(**row) for row in self.get("log") if keys is None or row["text"] in keys]
 
     def answered(self) -> int:
         return int(self.get("count")["answered"])
@@ -259,7 +259,7 @@ class Mock:
 
 
 @contextmanager
-def mock_server(world: World) -> Iterator[Mock]:
+def mock_server(world: MockWorld) -> Iterator[Mock]:
     """A mock server in a process of its own, gone with the context or with this process.
 
     Raises WorldError when it does not come up."""
@@ -276,7 +276,7 @@ def mock_server(world: World) -> Iterator[Mock]:
         process.stdout.close()
 
 
-async def serve(world: World) -> None:
+async def serve(world: MockWorld) -> None:
     """Serve until standard input is closed."""
     server = Server(world)
     print(*await server.start_up(), flush=True)
@@ -286,4 +286,4 @@ async def serve(world: World) -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(World(**json.loads(sys.argv[1]))))
+        asyncio.run(serve(MockWorld(**json.loads(sys.argv[1]))))

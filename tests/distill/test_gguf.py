@@ -22,7 +22,7 @@ from agentkd.distill.publish.gguf import (
     pre_tokenizer,
 )
 from agentkd.errors import UserError, WorldError
-from agentkd.eval.bench import gguf as bench
+from agentkd.eval.bench.truth import gguf as bench
 from agentkd.models import find_weights
 from agentkd.teacher.in_process import format_chat
 from agentkd.teacher.open import open_teacher
@@ -76,7 +76,7 @@ def students(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def compared(student: Path, folder: Path, dtype: str = "f32") -> dict[str, Any]:
     export(str(student), dtype=dtype, out=folder / "model.gguf")
-    return asyncio.run(bench.compare(str(student), folder, "model.gguf", 120, 35, 0))
+    return asyncio.run(bench.compare_engines(str(student), folder, "model.gguf", 120, 35, 0))
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("grouped", "f32"), ("linear", "f16")])
@@ -242,11 +242,11 @@ def test_the_bench_writes_its_figures_and_tells_a_missed_bar(
 
 
 def test_rows_of_figures() -> None:
-    said = bench.Said
+    said = bench.Prediction
     passages = [bench.Passage("a", [1, 2, 3], 1), bench.Passage("b", [1, 2], 1)]
     ours = [[said(2, -1.0), said(3, -2.0)], [said(5, -3.0)]]
     theirs = [[said(2, -1.5), said(4, -2.0)], [said(5, -2.0)]]
-    a, b, everything = bench.rows(passages, ours, theirs)
+    a, b, everything = bench.summarise_kinds(passages, ours, theirs)
     assert a == {"name": "a", "positions": 2, "agreement": 50.0, "delta": 0.25, "delta_max": 0.5}
     assert b["agreement"] == 100.0 and b["delta"] == 1.0
     assert everything["positions"] == 3 and everything["delta"] == pytest.approx(0.5) and everything["delta_max"] == 1.0

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from agentkd.cli.main import app
 from agentkd.errors import UserError
-from agentkd.eval.bench import agent, server
-from agentkd.eval.bench.mock import MODEL, World, mock_server
+from agentkd.eval.bench.mock import MODEL, MockWorld, mock_server
+from agentkd.eval.bench.speed import agent, server
 from agentkd.tasks.task import Task
 
 
@@ -20,7 +20,7 @@ def test_a_parts_time_excludes_that_of_the_parts_it_calls(monkeypatch: pytest.Mo
     now = 0.0
     monkeypatch.setattr(agent.time, "process_time", lambda: now)
     monkeypatch.setattr(agent.time, "perf_counter", lambda: 10 * now)
-    clock = agent.Clock()
+    clock = agent.PartClock()
 
     def work(seconds: float) -> None:
         nonlocal now
@@ -60,7 +60,7 @@ def test_the_parts_of_a_round_add_up(tmp_path: Path) -> None:
 
 
 def test_blocks_are_kd_cots_own_requests_and_none_comes_twice() -> None:
-    found = asyncio.run(server.blocks(3, 5, seed=1))
+    found = asyncio.run(server.make_blocks(3, 5, seed=1))
     assert [len(block) for block in found] == [5, 5, 5]
     bodies = [json.dumps(request.body("m")) for block in found for request in block]
     assert len(set(bodies)) == 15 and all(request.schema for block in found for request in block)
@@ -72,22 +72,22 @@ def test_too_many_requests_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     pick = Task.pick
     monkeypatch.setattr(Task, "pick", lambda self, split, limit, seed: pick(self, split, 2, seed))
     with pytest.raises(UserError, match="2 blocks of 100 requests are more than geo's questions bring: lower --req"):
-        asyncio.run(server.blocks(2, 100, seed=1))
+        asyncio.run(server.make_blocks(2, 100, seed=1))
 
 
 def test_both_clients_send_every_request_of_a_block_and_the_same_bodies(tmp_path: Path) -> None:
-    block = asyncio.run(server.blocks(1, 6, seed=0))[0]
-    with mock_server(World(0)) as mock:
-        mine = asyncio.run(server.ours(mock.url, MODEL, block, 3, tmp_path / "cache"))
+    block = asyncio.run(server.make_blocks(1, 6, seed=0))[0]
+    with mock_server(MockWorld(0)) as mock:
+        mine = asyncio.run(server.send_with_agentkd(mock.url, MODEL, block, 3, tmp_path / "cache"))
         keys = {entry.key for entry in mock.log()}
-        floor = asyncio.run(server.raw(mock.url, MODEL, block, 3))
+        floor = asyncio.run(server.send_with_aiohttp(mock.url, MODEL, block, 3))
         log = mock.log()
     assert len(log) == 12 and keys == {entry.key for entry in log[6:]} and len(keys) == 6
     assert (mine.prompt, mine.completion) == (floor.prompt, floor.completion) and mine.rate > 0
 
 
 def test_bench_server_takes_turns_and_reports_the_ratio(tmp_path: Path) -> None:
-    with mock_server(World(0)) as mock:
+    with mock_server(MockWorld(0)) as mock:
         options = ["--requests", "4", "--in-flight", "2", "--pairs", "2", "--out", str(tmp_path / "out"), "--json"]
         done = CliRunner().invoke(app, ["bench", "server", "--teacher", mock.spec, *options])
         assert done.exit_code == 0, done.output
@@ -97,4 +97,4 @@ def test_bench_server_takes_turns_and_reports_the_ratio(tmp_path: Path) -> None:
     assert [item["name"] for item in report["rows"]] == ["agentkd", "aiohttp"]
     assert json.loads((tmp_path / "out" / "server.json").read_text()) == report
     with pytest.raises(UserError, match="is no server"):
-        server.bench(teacher="none", requests=1, in_flight=1, pairs=1, seed=0, vllm_args="", out=None)
+        server.bench_server(teacher="none", requests=1, in_flight=1, pairs=1, seed=0, vllm_args="", out=None)

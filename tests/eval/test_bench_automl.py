@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentkd.eval.bench import automl
+from agentkd.eval.bench.truth import automl
 
 
 def row(system: str, overall: float | None, metric: str = "accuracy", seed: int = 0, name: str = "c") -> dict[str, Any]:
@@ -47,14 +47,15 @@ def test_processes_that_finish_together_lose_no_row(tmp_path: Path, monkeypatch:
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "competition.json").write_text("{}")
 
-    def at_once(path: Path, system: str, _: float, seed: int, *__: Any) -> dict[str, Any]:
+    def at_once(path: Path, system: str, _: automl.Budget, seed: int, *__: Any) -> dict[str, Any]:
         return row(system, 0.5, seed=seed, name=path.name) | {"medal": "", "percentile": None, "cv": 0.5, "seconds": 1}
 
-    monkeypatch.setattr(automl, "run_one", at_once)
+    monkeypatch.setattr(automl, "run_system", at_once)
 
     def fill(name: str) -> None:
-        what = {"data": tmp_path / "data", "names": name, "systems": "agentkd", "python": "", "out": tmp_path}
-        automl.bench(**what, seconds=1, seeds=3, threads=1)  # type: ignore[arg-type]
+        budget = automl.Budget(seconds=1, threads=1)
+        what = {"names": name, "systems": "agentkd", "python": "", "out": tmp_path}
+        automl.bench_automl(tmp_path / "data", budget, seeds=3, **what)  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(fill, names))

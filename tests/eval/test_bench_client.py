@@ -10,12 +10,24 @@ from pathlib import Path
 import pytest
 
 from agentkd.errors import UserError, WorldError
-from agentkd.eval.bench.client import OURS, PEERS, Client, Run, bench, judged, measure, prompts, result, row
-from agentkd.eval.bench.mock import Entry, Mock, World
+from agentkd.eval.bench.mock import LogEntry, Mock, MockWorld
+from agentkd.eval.bench.speed.client import (
+    OURS,
+    PEERS,
+    Client,
+    ClientRun,
+    Load,
+    bench_client,
+    make_prompts,
+    measure_client,
+    read_log,
+    read_result,
+    summarise_client,
+)
 
 
-def run_of(seconds: float) -> Run:
-    return Run(seconds=seconds, start=1.0, rest=0.5, cpu=0.2, again=0, version="1")
+def run_of(seconds: float) -> ClientRun:
+    return ClientRun(seconds=seconds, start=1.0, rest=0.5, cpu=0.2, again=0, version="1")
 
 
 def test_the_command_interleaves_the_clients_and_says_which_peer_is_missing(tmp_path: Path) -> None:
@@ -34,14 +46,14 @@ def test_the_command_interleaves_the_clients_and_says_which_peer_is_missing(tmp_
 
 
 def test_ours_keeps_every_answer_on_disk_unless_it_is_told_not_to(tmp_path: Path) -> None:
-    run = measure(OURS[0], 12, 4, World(0))
+    run = measure_client(OURS[0], 12, 4, MockWorld(0))
     assert run.again == 0 and run.seconds > 0 and run.start > 0
     assert [client.cache for client in OURS] == [True, False]
 
 
 def test_ratios_are_taken_within_a_pair() -> None:
     runs = {"aiohttp": [run_of(1.0), run_of(4.0), run_of(2.0)], "agentkd": [run_of(2.0), run_of(4.0), run_of(3.0)]}
-    found = row(OURS[0], runs, 100)
+    found = summarise_client(OURS[0], runs, 100)
     assert found["ratios"] == [2.0, 1.0, 1.5] and found["ratio"] == 1.5
     assert (found["ratio_low"], found["ratio_high"]) == (1.0, 2.0)
     assert found["requests_per_second"] == pytest.approx(100 / 3) and found["cpu_ms"] == pytest.approx(2.0)
@@ -51,28 +63,27 @@ def test_seconds_go_from_the_first_arrival_to_the_last_answer_by_the_servers_clo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log = [
-        Entry("a", "a", 0, came=5.0, left=5.1, outcome="ok"),
-        Entry("b", "b", 0, came=5.2, left=7.0, outcome="500"),
-        Entry("b", "b", 0, came=5.5, left=6.5, outcome="ok"),
+        LogEntry("a", "a", 0, came=5.0, left=5.1, outcome="ok"),
+        LogEntry("b", "b", 0, came=5.2, left=7.0, outcome="500"),
+        LogEntry("b", "b", 0, came=5.5, left=6.5, outcome="ok"),
     ]
     monkeypatch.setattr(Mock, "log", lambda self, texts: log)
     monkeypatch.setattr(Mock, "get", lambda self, path: {"start": 100.0})
-    run = judged(Mock("", ""), [], start=103.0, wall=4.0, cpu=0.1, version="1")
+    run = read_log(Mock("", ""), [], start=103.0, wall=4.0, cpu=0.1, version="1")
     assert (run.seconds, run.start, run.rest, run.again) == pytest.approx((1.5, 2.0, 0.5, 1))
 
 
 def test_prompts_are_distinct_and_change_with_the_seed() -> None:
-    assert len({*prompts(50, 0), *prompts(50, 1)}) == 100
+    assert len({*make_prompts(50, 0), *make_prompts(50, 1)}) == 100
 
 
 def test_wrong_input_and_a_client_that_fails_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"requests": 1, "in_flight": 1, "pairs": 1, "install": False, "seed": 0, "out": None}
     with pytest.raises(UserError, match="unknown peer 'curlator': the peers are aiohttp, openai"):
-        bench(latency="zero", peers="curlator", **options)  # type: ignore[arg-type]
+        bench_client(Load(1, 1, "zero", 0), pairs=1, peers="curlator", install=False, out=None)
     with pytest.raises(UserError, match="unknown latency 'slow'"):
-        bench(latency="slow", peers="aiohttp", **options)  # type: ignore[arg-type]
+        bench_client(Load(1, 1, "slow", 0), pairs=1, peers="aiohttp", install=False, out=None)
     error = "Traceback\nModuleNotFoundError: No module named 'openai'"
     with pytest.raises(WorldError, match=r"openai ended with 1: ModuleNotFoundError.*leave it out"):
-        result(PEERS["openai"], 1, "", error)
+        read_result(PEERS["openai"], 1, "", error)
     monkeypatch.chdir(tmp_path)
     assert Client("x", "ask_x", ("x",)).missing and not PEERS["aiohttp"].missing

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from agentkd.cli.main import app
 from agentkd.errors import WorldError
-from agentkd.eval.bench import crash
-from agentkd.eval.bench.crash import checks, command, sends, verify
-from agentkd.eval.bench.mock import Entry, Mock
+from agentkd.eval.bench.mock import LogEntry, Mock
+from agentkd.eval.bench.truth import crash
+from agentkd.eval.bench.truth.crash import count_sends, generate_command, require_passed, run_checks
 from agentkd.trace import Trace, Verdict
 
 
-def entry(key: str, epoch: int, outcome: str) -> Entry:
-    return Entry(text=key, key=key, epoch=epoch, came=0.0, outcome=outcome)
+def entry(key: str, epoch: int, outcome: str) -> LogEntry:
+    return LogEntry(text=key, key=key, epoch=epoch, came=0.0, outcome=outcome)
 
 
 def trace(id: str, answer: str = "x") -> Trace:
@@ -66,7 +66,7 @@ def test_only_what_no_fault_had_answered_counts_as_sent_again() -> None:
         entry("d", 2, "ok"),
         entry("d", 2, "ok"),
     ]
-    found = sends(log, kills=2)
+    found = count_sends(log, kills=2)
     assert found["requests"] == 11 and found["distinct"] == 4 and found["open_at_kills"] == 2
     assert found["faults"] == {"429": 1, "500": 1, "garbage": 0, "hang": 1, "reset": 0, "refused": 0}
     assert found["sent_again"] == 4 and found["most_at_a_kill"] == 3 and found["without_a_kill"] == 1
@@ -80,17 +80,17 @@ def test_every_kind_of_damage_fails_its_check(tmp_path: Path) -> None:
     report = {
         "questions": 3, "in_flight": 4, "kills": 2, "sent_again": 9, "most_at_a_kill": 5, "without_a_kill": 1,
     }  # fmt: skip
-    found = checks(report, calm, killed)
+    found = run_checks(report, calm, killed)
     assert [item["found"] for item in found] == [1, 1, 0, 1, 1, 9, 5, 1]
     changed = write(tmp_path / "changed", [trace("1"), trace("2", "z"), trace("3")])
-    assert checks(report, calm, changed)[2]["found"] == 1
+    assert run_checks(report, calm, changed)[2]["found"] == 1
     with pytest.raises(WorldError, match=r"^7 of 8 checks failed: questions lost, questions doubled, traces whose"):
-        verify({"checks": found})
+        require_passed({"checks": found})
     fine = {**report, "sent_again": 8, "most_at_a_kill": 4, "without_a_kill": 0}
-    verify({"checks": checks(fine, calm, calm)})
+    require_passed({"checks": run_checks(fine, calm, calm)})
 
 
 def test_the_command_is_what_a_user_types(tmp_path: Path) -> None:
-    argv = command(Mock("http://127.0.0.1:1", ""), tmp_path, 9, 3)
+    argv = generate_command(Mock("http://127.0.0.1:1", ""), tmp_path, 9, 3)
     assert argv[1:4] == ["-m", "agentkd", "generate"] and argv[argv.index("--limit") + 1] == "9"
     assert argv[argv.index("--teacher") + 1] == "http://127.0.0.1:1/v1#mock-1"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agentkd.eval.bench.mock import CUT, FAULTS, FAULTY_TRIES, MODEL, OK, Mock, World, mock_server, request_key
+from agentkd.eval.bench.mock import CUT, FAULTS, FAULTY_TRIES, MODEL, OK, Mock, MockWorld, mock_server, request_key
 
 
 def chat(text: str, **more: Any) -> dict[str, Any]:
@@ -38,31 +38,31 @@ def address(mock: Mock) -> tuple[str, int]:
 
 
 def test_latencies_have_the_stated_mean_and_sigma_and_depend_on_the_text_alone() -> None:
-    world = World(3, "lognormal", mean=0.25)
+    world = MockWorld(3, "lognormal", mean=0.25)
     found = [world.seconds(f"question {k}") for k in range(40_000)]
     assert statistics.fmean(found) == pytest.approx(0.25, rel=0.05)
     assert statistics.stdev(map(math.log, found)) == pytest.approx(1.2, rel=0.02)
     assert (
         found[7]
-        == World(3, "lognormal", mean=0.25).seconds("question 7")
-        != World(4, "lognormal").seconds("question 7")
+        == MockWorld(3, "lognormal", mean=0.25).seconds("question 7")
+        != MockWorld(4, "lognormal").seconds("question 7")
     )
-    assert World(3).seconds("question 7") == 0
+    assert MockWorld(3).seconds("question 7") == 0
 
 
 def test_faults_come_at_their_rate_and_end_after_some_tries() -> None:
-    world = World(0, fault_rate=0.3)
+    world = MockWorld(0, fault_rate=0.3)
     found = [world.fault(f"key {k}", tries) for k in range(4000) for tries in range(FAULTY_TRIES)]
     counts = Counter(found)
     assert counts[None] / len(found) == pytest.approx(0.7, abs=0.02)
     assert set(counts) == {None, *FAULTS} and min(counts[fault] for fault in FAULTS) > 0.03 * len(found)
-    assert all(World(0, fault_rate=1.0).fault(f"key {k}", FAULTY_TRIES) is None for k in range(50))
+    assert all(MockWorld(0, fault_rate=1.0).fault(f"key {k}", FAULTY_TRIES) is None for k in range(50))
 
 
 def test_answers_keep_to_the_schema_and_requests_differ_by_what_counts() -> None:
     schema = {"type": "object", "properties": {"action": {"enum": ["go", "stop"]}, "input": {"type": "string"}}}
     form = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
-    answers = [json.loads(World(0).answer(chat(f"q {k}", response_format=form))) for k in range(20)]
+    answers = [json.loads(MockWorld(0).answer(chat(f"q {k}", response_format=form))) for k in range(20)]
     assert {answer["action"] for answer in answers} == {"go", "stop"} and isinstance(answers[0]["input"], str)
     assert request_key(chat("q", temperature=0)) == request_key(chat("q", temperature=1))
     assert (
@@ -71,7 +71,7 @@ def test_answers_keep_to_the_schema_and_requests_differ_by_what_counts() -> None
 
 
 def test_the_log_counts_sends_and_tells_a_cut_request_from_an_answered_one() -> None:
-    world = World(0, "lognormal", mean=100.0)
+    world = MockWorld(0, "lognormal", mean=100.0)
     slow = next(text for text in map(str, range(100)) if world.seconds(text) > 30)
     fast = next(text for text in map(str, range(1000)) if world.seconds(text) < 2)
     with mock_server(world) as mock:
@@ -87,7 +87,7 @@ def test_the_log_counts_sends_and_tells_a_cut_request_from_an_answered_one() -> 
 
 
 def test_each_fault_is_what_it_says() -> None:
-    world = World(0, fault_rate=1.0, refusing=2.0)
+    world = MockWorld(0, fault_rate=1.0, refusing=2.0)
     firsts = {world.fault(request_key(chat(text)), 0): text for text in map(str, range(200))}
     with mock_server(world) as mock:
         assert post(mock, chat(firsts["429"]))[0] == 429 and post(mock, chat(firsts["500"]))[0] == 500

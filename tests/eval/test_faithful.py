@@ -197,19 +197,19 @@ def test_corrupted_traces_of_a_real_run_are_rejected(tmp_path: Path) -> None:
     """At least 200 corruptions (wrong relation, entity, direction) of the facts next to a proven answer: 99 % are
     rejected, and of the untouched chains at most 1 %."""
     from agentkd.config import GenerateConfig
-    from agentkd.eval.bench.faithful import bench
+    from agentkd.eval.bench.truth.faithful import bench_faithful
     from agentkd.generate import generate
 
     run = tmp_path / "run"
     generate(GenerateConfig(agent="top-path", retriever="bm25", limit=150, samples=2, temperature=0, out=str(run)))
-    report = bench(run, corruptions=300, seed=0)
+    report = bench_faithful(run, corruptions=300, seed=0)
     assert report["corrupted"] >= 200 and report["rejected"] >= 99, report
     assert report["good"] >= 50 and report["good_rejected"] <= 1, report
 
 
 def test_a_checker_that_believes_everything_is_found_out(tmp_path: Path) -> None:
     from agentkd.config import GenerateConfig
-    from agentkd.eval.bench.faithful import corrupt
+    from agentkd.eval.bench.truth.faithful import corrupt
     from agentkd.generate import generate
     from agentkd.runs.read import read_traces
     from agentkd.tasks.task import load_task

@@ -34,7 +34,7 @@ DEPTHS = (1, 5, 20, 100)
 FIRST = (1, 5, EACH)
 
 
-def bench(
+def bench_retrieval(
     task_name: str,
     *,
     data: str | None,
@@ -53,18 +53,18 @@ def bench(
     names = [name.strip() for name in retrievers.split(",")]
     sparse = BM25Passages(base)
     paths: list[dict[str, Any]] = []
-    passages = [passage_row("bm25", questions, answers, lambda q, t: [p[1] for p in sparse.search(q, DEPTHS[-1])])]
+    passages = [score_passages("bm25", questions, answers, lambda q, t: [p[1] for p in sparse.search(q, DEPTHS[-1])])]
     top: dict[str, list[float]] = {}
     for name in names:
         retriever = make_retriever(name, base)
-        row, top[name] = path_row(name, questions, answers, base, retriever, task.max_hops)
+        row, top[name] = score_paths(name, questions, answers, base, retriever, task.max_hops)
         paths.append(row)
         guided = GuidedPassages(base, retriever, sparse, task.max_hops)
 
-        def found(query: str, topics: Sequence[str], guided: GuidedPassages = guided) -> list[str]:
+        def search_guided(query: str, topics: Sequence[str], guided: GuidedPassages = guided) -> list[str]:
             return [text for _, text in guided.search(query, topics, DEPTHS[-1])]
 
-        passages.append(passage_row(f"guided by {name}", questions, answers, found))
+        passages.append(score_passages(f"guided by {name}", questions, answers, search_guided))
     minus = [paired_difference(top[name], top[names[0]]) for name in names[1:]]
     return {
         "task": task.name,
@@ -81,7 +81,7 @@ def bench(
     }
 
 
-def path_row(
+def score_paths(
     name: str,
     questions: Sequence[Question],
     answers: dict[str, tuple[str, ...]],
@@ -117,7 +117,7 @@ def path_row(
     return row, first
 
 
-def passage_row(
+def score_passages(
     name: str,
     questions: Sequence[Question],
     answers: dict[str, tuple[str, ...]],
@@ -128,8 +128,8 @@ def passage_row(
     recalls: dict[int, list[float]] = {k: [] for k in DEPTHS}
     with Progress(f"passages {name}", total=len(questions), unit="with an answer") as progress:
         for question in questions:
-            texts = [plain(text) for text in search(question.question, question.topic_entities)]
-            wanted = [key for answer in answers[question.id] if (key := plain(answer))]
+            texts = [fold_accents(text) for text in search(question.question, question.topic_entities)]
+            wanted = [key for answer in answers[question.id] if (key := fold_accents(answer))]
             places = [
                 next((n for n, text in enumerate(texts) if key in text), len(texts) + DEPTHS[-1]) for key in wanted
             ]
@@ -143,11 +143,11 @@ def passage_row(
     return row | {f"recall@{k}": statistics.fmean(recalls[k]) for k in DEPTHS}
 
 
-def plain(text: str) -> str:
+def fold_accents(text: str) -> str:
     return unicodedata.normalize("NFD", text).lower().strip()
 
 
-def show(report: dict[str, Any]) -> None:
+def print_retrieval(report: dict[str, Any]) -> None:
     """Two tables on stdout."""
     from rich.console import Console
     from rich.table import Table

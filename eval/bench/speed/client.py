@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
-from agentkd.eval.bench.mock import LATENCIES, MODEL, OK, Mock, World, mock_server
+from agentkd.eval.bench.mock import LATENCIES, MODEL, OK, Mock, MockWorld, mock_server
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
 from agentkd.trace import Usage
@@ -88,9 +88,20 @@ PEERS = {
 
 
 @dataclass(frozen=True)
-class Run:
-    """One client's run. Seconds by the server's clock but `start` and `rest`; `cpu` is the client's CPU seconds, its
-    start-up included; `again` counts the requests it sent more than once."""
+class Load:
+    """What each client has to do. Pair k has the seed `seed` + k."""
+
+    requests: int
+    in_flight: int
+    latency: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class ClientRun:
+    """One client's run: seconds by the server's clock, except `start` and `rest`.
+
+    `cpu` is the client's CPU seconds, start-up included; `again` counts the requests that it sent more than once."""
 
     seconds: float
     start: float
@@ -100,53 +111,53 @@ class Run:
     version: str
 
 
-def bench(
-    *, requests: int, in_flight: int, pairs: int, latency: str, peers: str, install: bool, seed: int, out: Path | None
-) -> dict[str, Any]:
-    """All runs, and a row for each client. Pair k has the seed `seed` + k.
+def bench_client(load: Load, *, pairs: int, peers: str, install: bool, out: Path | None) -> dict[str, Any]:
+    """Run every client in interleaved pairs, and report a row for each client.
 
     Raises UserError for an unknown peer or latency, WorldError when a client fails."""
     names = [name.strip() for name in peers.split(",") if name.strip()]
     if unknown := [name for name in names if name not in PEERS]:
         raise UserError(f"unknown peer '{unknown[0]}': the peers are {', '.join(PEERS)}")
-    if latency not in LATENCIES:
-        raise UserError(f"unknown latency '{latency}': use {' or '.join(LATENCIES)}")
+    if load.latency not in LATENCIES:
+        raise UserError(f"unknown latency '{load.latency}': use {' or '.join(LATENCIES)}")
     chosen = [PEERS[FLOOR], *OURS, *(PEERS[name] for name in names if name != FLOOR)]
     for client in chosen:
         if client.missing and install:
             client.install()
     able = [client for client in chosen if not client.missing]
-    runs: dict[str, list[Run]] = {client.name: [] for client in able}
+    runs: dict[str, list[ClientRun]] = {client.name: [] for client in able}
     with Progress("runs", total=pairs * len(able), unit="") as progress:
         for pair in range(pairs):
             turn = pair % len(able)
             for client in able[turn:] + able[:turn]:
-                runs[client.name].append(measure(client, requests, in_flight, World(seed + pair, latency)))
+                runs[client.name].append(
+                    measure_client(client, load.requests, load.in_flight, MockWorld(load.seed + pair, load.latency))
+                )
                 progress.advance(Usage(), good=True)
     report = {
-        "command": f"agentkd bench client --requests {requests} --in-flight {in_flight} --pairs {pairs} "
-        f"--latency {latency} --peers {','.join(names)} --seed {seed}",
+        "command": f"agentkd bench client --requests {load.requests} --in-flight {load.in_flight} --pairs {pairs} "
+        f"--latency {load.latency} --peers {','.join(names)} --seed {load.seed}",
         "date": time.strftime("%Y-%m-%d"),
-        "requests": requests,
-        "in_flight": in_flight,
+        "requests": load.requests,
+        "in_flight": load.in_flight,
         "pairs": pairs,
-        "latency": latency,
-        "seeds": [seed, seed + pairs - 1],
+        "latency": load.latency,
+        "seeds": [load.seed, load.seed + pairs - 1],
         "load": os.getloadavg()[1],
-        "rows": [row(client, runs, requests) for client in chosen],
+        "rows": [summarise_client(client, runs, load.requests) for client in chosen],
     }
     if out is not None:
-        write(report, out)
+        write_results(report, out)
     return report
 
 
-def prompts(requests: int, seed: int) -> list[str]:
+def make_prompts(requests: int, seed: int) -> list[str]:
     return [f"Question {number} of seed {seed}: which capital lies on this river?" for number in range(requests)]
 
 
-def measure(client: Client, requests: int, in_flight: int, world: World) -> Run:
+def measure_client(client: Client, requests: int, in_flight: int, world: MockWorld) -> ClientRun:
     """One run against a fresh server. Raises WorldError when the client fails or leaves prompts unanswered."""
-    texts = prompts(requests, world.seed)
+    texts = make_prompts(requests, world.seed)
     with mock_server(world) as mock, tempfile.TemporaryDirectory() as folder:
         job = {
             "url": mock.url,
@@ -156,16 +167,16 @@ def measure(client: Client, requests: int, in_flight: int, world: World) -> Run:
             "folder": folder if client.cache else None,
         }
         argv = [str(client.python), str(SCRIPTS / f"{client.script}.py")]
-        cpu, start = children_cpu(), time.monotonic()
-        code, output, error = run(argv, json.dumps(job), client.name)
-        wall, cpu = time.monotonic() - start, children_cpu() - cpu
-        said = result(client, code, output, error)
+        cpu, start = children_cpu_seconds(), time.monotonic()
+        code, output, error = run_script(argv, json.dumps(job), client.name)
+        wall, cpu = time.monotonic() - start, children_cpu_seconds() - cpu
+        said = read_result(client, code, output, error)
         if said["answers"] != requests:
             raise WorldError(f"{client.name} has {said['answers']} of {requests} answers: leave it out of --peers")
-        return judged(mock, texts, start, wall, cpu, said["version"])
+        return read_log(mock, texts, start, wall, cpu, said["version"])
 
 
-def run(argv: Sequence[str], job: str, name: str) -> tuple[int, str, str]:
+def run_script(argv: Sequence[str], job: str, name: str) -> tuple[int, str, str]:
     """Exit code, output and errors of a script. It leads a process group, because distilabel starts processes that
     would outlive it. Raises WorldError when it takes longer than LIMIT."""
     process = subprocess.Popen(
@@ -182,7 +193,7 @@ def run(argv: Sequence[str], job: str, name: str) -> tuple[int, str, str]:
     return process.returncode, output, error
 
 
-def result(client: Client, code: int, output: str, error: str) -> dict[str, Any]:
+def read_result(client: Client, code: int, output: str, error: str) -> dict[str, Any]:
     """The last line that a script prints."""
     try:
         if code == 0:
@@ -194,22 +205,22 @@ def result(client: Client, code: int, output: str, error: str) -> dict[str, Any]
     raise WorldError(f"{client.name} ended with {code}: {last[:200]}; leave it out of --peers, or mend it")
 
 
-def judged(mock: Mock, texts: Sequence[str], start: float, wall: float, cpu: float, version: str) -> Run:
+def read_log(mock: Mock, texts: Sequence[str], start: float, wall: float, cpu: float, version: str) -> ClientRun:
     """What the server saw of a run that began at `start` (monotonic seconds) and took `wall`."""
     log = mock.log(texts)
     first, last = min(entry.came for entry in log), max(entry.left for entry in log if entry.outcome == OK)
     began = start - mock.get("count")["start"]
     again = len(log) - len({entry.key for entry in log})
-    return Run(last - first, first - began, began + wall - last, cpu, again, version)
+    return ClientRun(last - first, first - began, began + wall - last, cpu, again, version)
 
 
-def children_cpu() -> float:
+def children_cpu_seconds() -> float:
     """CPU seconds of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def row(client: Client, runs: dict[str, list[Run]], requests: int) -> dict[str, Any]:
+def summarise_client(client: Client, runs: dict[str, list[ClientRun]], requests: int) -> dict[str, Any]:
     """Medians over the pairs, and the spread of what the bars are about."""
     if client.name not in runs:
         return {"name": client.name, "missing": client.missing}
@@ -231,7 +242,7 @@ def row(client: Client, runs: dict[str, list[Run]], requests: int) -> dict[str, 
     }
 
 
-def show(report: dict[str, Any]) -> None:
+def print_client(report: dict[str, Any]) -> None:
     """A table on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -269,16 +280,16 @@ def show(report: dict[str, Any]) -> None:
     console.print("agentkd and curator keep every answer on disk, as they do by default; the others keep none.")
 
 
-def write(report: dict[str, Any], out: Path) -> None:
+def write_results(report: dict[str, Any], out: Path) -> None:
     """client-LATENCY.json and client-LATENCY.png in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"client-{report['latency']}.json"
     write_atomically(path, json.dumps(report, indent=1) + "\n")
-    plot(report, path.with_suffix(".png"))
+    plot_ratios(report, path.with_suffix(".png"))
     say(f"wrote {path} and {path.with_suffix('.png').name}")
 
 
-def plot(report: dict[str, Any], path: Path) -> None:
+def plot_ratios(report: dict[str, Any], path: Path) -> None:
     """Each client's ratio to raw aiohttp: a bar for the median, a dot for every pair. The axis is logarithmic, because
     the clients lie an order of magnitude apart."""
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import WorldError
-from agentkd.eval.bench.mock import CUT, FAULTS, OK, Entry, Mock, World, mock_server
+from agentkd.eval.bench.mock import CUT, FAULTS, OK, LogEntry, Mock, MockWorld, mock_server
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
 from agentkd.runs.read import read_lines, read_traces
@@ -36,7 +36,7 @@ PAUSE = 0.1  # seconds: a kill comes at most so long after the answer that it wa
 ENDS = 5  # commands that may end with samples to retry, before the run counts as stuck
 
 
-def bench(*, questions: int, kills: int, in_flight: int, seed: int, out: Path | None) -> dict[str, Any]:
+def bench_crash(*, questions: int, kills: int, in_flight: int, seed: int, out: Path | None) -> dict[str, Any]:
     """Both runs, the counts, and the checks. With `out` the runs stay there, beside crash.json.
 
     Raises WorldError when a command fails by itself, or the run ends before the last kill."""
@@ -46,20 +46,20 @@ def bench(*, questions: int, kills: int, in_flight: int, seed: int, out: Path | 
         place = out or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         calm, killed = place / "undisturbed", place / "killed"
-        world = World(seed, "lognormal", LATENCY)
+        world = MockWorld(seed, "lognormal", LATENCY)
         start = time.monotonic()
         say(f"{questions} questions undisturbed")
         with mock_server(world) as mock:
-            finish(command(mock, calm, questions, in_flight))
+            run_until_complete(generate_command(mock, calm, questions, in_flight))
             total = len({entry.key for entry in mock.log()})
         moments = sorted(random.Random(seed).sample(range(total), min(kills, total)))
         with mock_server(replace(world, fault_rate=FAULT_RATE)) as mock:
-            argv = command(mock, killed, questions, in_flight)
+            argv = generate_command(mock, killed, questions, in_flight)
             with Progress("kills", total=kills, unit="") as progress:
                 for number, moment in enumerate(moments):
-                    kill(mock, argv, moment, random.Random(f"{seed} {number}").uniform(0, PAUSE))
+                    kill_at_answer(mock, argv, moment, random.Random(f"{seed} {number}").uniform(0, PAUSE))
                     progress.advance(Usage(), good=True)
-            commands = finish(argv)
+            commands = run_until_complete(argv)
             log = mock.log()
         report = {
             "command": f"agentkd bench crash --questions {questions} --kills {kills} --in-flight {in_flight} "
@@ -72,32 +72,32 @@ def bench(*, questions: int, kills: int, in_flight: int, seed: int, out: Path | 
             "seconds": round(time.monotonic() - start, 1),
             "commands_after_the_last_kill": commands,
             "kills_at_answer": moments,
-            **sends(log, kills=len(moments)),
+            **count_sends(log, kills=len(moments)),
         }
-        report["checks"] = checks(report, calm, killed)
+        report["checks"] = run_checks(report, calm, killed)
     if out is not None:
         write_atomically(out / "crash.json", json.dumps(report, indent=1) + "\n")
         say(f"wrote {out / 'crash.json'}")
     return report
 
 
-def command(mock: Mock, out: Path, questions: int, in_flight: int) -> list[str]:
+def generate_command(mock: Mock, out: Path, questions: int, in_flight: int) -> list[str]:
     """What a user would type."""
     options = ["--teacher", mock.spec, "--retriever", "bm25", "--concurrency", str(in_flight), "--out", str(out)]
     task = ["--task", "geo", "--limit", str(questions)]
     return [sys.executable, "-m", "agentkd", "generate", *task, *options, f"timeout={TIMEOUT}", "token_timeout=0"]
 
 
-def start(argv: Sequence[str]) -> subprocess.Popen[str]:
+def start_command(argv: Sequence[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(argv: Sequence[str]) -> int:
+def run_until_complete(argv: Sequence[str]) -> int:
     """Run a command until it says that the run is complete; how often that took. A sample that met too many faults is
     left for the next time (exit 3)."""
     for count in range(1, ENDS + 1):
-        process = start(argv)
+        process = start_command(argv)
         _, error = process.communicate()
         if process.returncode == 0:
             return count
@@ -106,10 +106,10 @@ def finish(argv: Sequence[str]) -> int:
     raise WorldError(f"`{' '.join(argv)}` ended with {process.returncode}: {last_line(error)}")
 
 
-def kill(mock: Mock, argv: Sequence[str], moment: int, pause: float) -> None:
+def kill_at_answer(mock: Mock, argv: Sequence[str], moment: int, pause: float) -> None:
     """Start a command and kill -9 it `pause` seconds after the server's answer number `moment`."""
     ends = 0
-    process = start(argv)
+    process = start_command(argv)
     try:
         while mock.answered() < moment:
             if process.poll() is not None:
@@ -119,7 +119,7 @@ def kill(mock: Mock, argv: Sequence[str], moment: int, pause: float) -> None:
                     raise WorldError(
                         f"the run ended with {process.returncode} before answer {moment}: {last_line(error)}"
                     )
-                process = start(argv)
+                process = start_command(argv)
             time.sleep(0.01)
         time.sleep(pause)
     finally:
@@ -134,11 +134,11 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no message"])[-1][:200]
 
 
-def sends(log: Sequence[Entry], *, kills: int) -> dict[str, Any]:
+def count_sends(log: Sequence[LogEntry], *, kills: int) -> dict[str, Any]:
     """What the server's log says. A request without a fault that came again later was wasted, and counts for the kill
     that ended its epoch; what is wasted after the last kill has no excuse."""
     wasted: Counter[int] = Counter()
-    last: dict[str, Entry] = {}
+    last: dict[str, LogEntry] = {}
     for entry in log:
         before = last.get(entry.key)
         if before is not None and before.outcome in (OK, CUT):
@@ -156,33 +156,34 @@ def sends(log: Sequence[Entry], *, kills: int) -> dict[str, Any]:
     }
 
 
-def checks(report: dict[str, Any], calm: Path, killed: Path) -> list[dict[str, Any]]:
+def run_checks(report: dict[str, Any], calm: Path, killed: Path) -> list[dict[str, Any]]:
     """What must hold: each with the number found and the most that is allowed."""
     before, after = list(read_traces(calm)), list(read_traces(killed))
-    wanted = {key(trace): trace.hash for trace in before}
-    found = Counter(key(trace) for trace in after)
+    wanted = {trace_key(trace): trace.hash for trace in before}
+    found = Counter(trace_key(trace) for trace in after)
+    unlike = sum(wanted.get(trace_key(trace)) != trace.hash for trace in after)
     limit = report["in_flight"]
     return [
-        check("questions lost", len(wanted.keys() - found.keys()) + report["questions"] - len(wanted), 0),
-        check("questions doubled", sum(found.values()) - len(found), 0),
-        check("traces unlike the undisturbed run's", sum(wanted.get(key(trace)) != trace.hash for trace in after), 0),
-        check("traces whose hash is wrong", sum(trace.hash != trace.content_hash() for trace in after), 0),
-        check("failures left", sum(not row["retry"] for row in read_lines(killed, "failures")), 0),
-        check("requests sent again, in all", report["sent_again"], limit * report["kills"]),
-        check("requests sent again, most at one kill", report["most_at_a_kill"], limit),
-        check("requests sent again without a kill", report["without_a_kill"], 0),
+        make_check("questions lost", len(wanted.keys() - found.keys()) + report["questions"] - len(wanted), 0),
+        make_check("questions doubled", sum(found.values()) - len(found), 0),
+        make_check("traces unlike the undisturbed run's", unlike, 0),
+        make_check("traces whose hash is wrong", sum(trace.hash != trace.content_hash() for trace in after), 0),
+        make_check("failures left", sum(not row["retry"] for row in read_lines(killed, "failures")), 0),
+        make_check("requests sent again, in all", report["sent_again"], limit * report["kills"]),
+        make_check("requests sent again, most at one kill", report["most_at_a_kill"], limit),
+        make_check("requests sent again without a kill", report["without_a_kill"], 0),
     ]
 
 
-def key(trace: Trace) -> tuple[str, int]:
+def trace_key(trace: Trace) -> tuple[str, int]:
     return trace.id, trace.sample
 
 
-def check(name: str, found: int, allowed: int) -> dict[str, Any]:
+def make_check(name: str, found: int, allowed: int) -> dict[str, Any]:
     return {"name": name, "found": found, "allowed": allowed, "ok": found <= allowed}
 
 
-def show(report: dict[str, Any]) -> None:
+def print_crash(report: dict[str, Any]) -> None:
     """A table on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -204,7 +205,7 @@ def show(report: dict[str, Any]) -> None:
     console.print(table)
 
 
-def verify(report: dict[str, Any]) -> None:
+def require_passed(report: dict[str, Any]) -> None:
     """Raises WorldError when a check has failed."""
     if failed := [item["name"] for item in report["checks"] if not item["ok"]]:
         raise WorldError(f"{len(failed)} of {len(report['checks'])} checks failed: {', '.join(failed)}")

@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,21 @@ LATE = 3.0  # times the clock: a peer that takes longer is stopped, and has no s
 LOGARITHMIC = ("rmsle", "msle")
 
 
-def bench(
-    *, data: Path, names: str, systems: str, seconds: float, seeds: int, threads: int, python: str, out: Path
+@dataclass(frozen=True)
+class Budget:
+    """What each run gets: seconds of wall time, and cores."""
+
+    seconds: float
+    threads: int
+
+
+def bench_automl(
+    data: Path, budget: Budget, *, names: str, systems: str, seeds: int, python: str, out: Path
 ) -> dict[str, Any]:
-    """Rows of (competition, system, seed) in out/automl-SECONDS.json; what is there is not run again, so processes on
-    cores of their own (taskset) may share the work by `names` or `systems`.
+    """Fill out/automl-SECONDS.json with a row per competition, system and seed, and return the report.
+
+    Rows that are there are not run again, so processes on cores of their own (taskset) may share the work by `names`
+    or `systems`.
 
     `python` is the interpreter of the peers' environment. Raises UserError for an unknown system or competition."""
     competitions = (
@@ -67,47 +77,45 @@ def bench(
             f"environment of their own, and give --python its bin/python"
         )
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"automl-{seconds:.0f}.json"
-    report = read(file)
-    cores = sorted(os.sched_getaffinity(0))[:threads]
+    file = out / f"automl-{budget.seconds:.0f}.json"
+    report = read_results(file)
+    budget = replace(budget, threads=min(budget.threads, len(os.sched_getaffinity(0))))
     for seed in range(seeds):
         for competition in competitions:
             for system in wanted:
                 key = (competition.name, system, seed)
-                if key in {(row["competition"], row["system"], row["seed"]) for row in read(file)["rows"]}:
+                if key in {(row["competition"], row["system"], row["seed"]) for row in read_results(file)["rows"]}:
                     continue
-                row = run_one(competition, system, seconds, seed, cores, python, out)
-                with FileLock(out / "work" / f"automl-{seconds:.0f}.lock"):
-                    report = read(file)
+                row = run_system(competition, system, budget, seed, python, out)
+                with FileLock(out / "work" / f"automl-{budget.seconds:.0f}.lock"):
+                    report = read_results(file)
                     report["rows"].append(row)
-                    report |= {"seconds": seconds, "cores": len(cores), "date": time.strftime("%Y-%m-%d")}
+                    report |= {"seconds": budget.seconds, "cores": budget.threads, "date": time.strftime("%Y-%m-%d")}
                     report["mean_rank"] = mean_ranks(report["rows"], "overall")
                     report["mean_rank_private"] = mean_ranks(report["rows"], "private")
                     report["rank_difference"] = rank_differences(report["rows"], "overall")
                     write_atomically(file, json.dumps(report, indent=1) + "\n")
-                say(line(row))
+                say(describe_row(row))
     return report
 
 
-def read(file: Path) -> dict[str, Any]:
+def read_results(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"rows": []}
     return found
 
 
-def run_one(
-    competition: Path, system: str, seconds: float, seed: int, cores: Sequence[int], python: str, out: Path
-) -> dict[str, Any]:
-    folder = (out / "work" / f"{competition.name}-{system}-{seed}-{seconds:.0f}").resolve()
+def run_system(competition: Path, system: str, budget: Budget, seed: int, python: str, out: Path) -> dict[str, Any]:
+    folder = (out / "work" / f"{competition.name}-{system}-{seed}-{budget.seconds:.0f}").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     before, load_before = os.sched_getaffinity(0), os.getloadavg()[0]
-    os.sched_setaffinity(0, cores)  # what is started here inherits it
+    os.sched_setaffinity(0, sorted(before)[: budget.threads])  # what is started here inherits it
     start = time.monotonic()
     try:
         found = (
-            ours(competition, OURS[system], folder, seconds, seed, len(cores))
+            run_agentkd(competition, OURS[system], folder, budget, seed)
             if system in OURS
-            else peer(competition, system, folder, seconds, seed, len(cores), python)
+            else run_peer(competition, system, folder, budget, seed, python)
         )
     finally:
         os.sched_setaffinity(0, before)
@@ -131,7 +139,7 @@ def run_one(
     return row
 
 
-def prepare(competition: Path, workspace: Path) -> CompetitionData:
+def prepare_workspace(competition: Path, workspace: Path) -> CompetitionData:
     """The set-up without a model, as the agent makes it, with the inputs that a peer's table is made of."""
     source = local_source(competition)
     setup = guess_setup(source.data, source.text, source.metric, {}).setup
@@ -140,14 +148,19 @@ def prepare(competition: Path, workspace: Path) -> CompetitionData:
     return load_data(workspace)
 
 
-def ours(competition: Path, teacher: str, folder: Path, seconds: float, seed: int, threads: int) -> dict[str, Any]:
+def run_agentkd(competition: Path, teacher: str, folder: Path, budget: Budget, seed: int) -> dict[str, Any]:
     from agentkd.agents.agent_k.run import run
     from agentkd.config import KaggleConfig
 
     config = KaggleConfig(
-        competition=str(competition), teacher=teacher, submit="never", max_hours=seconds / 3600, threads=threads,
-        seed=seed, out=str(folder / "run"),
-    )  # fmt: skip
+        competition=str(competition),
+        teacher=teacher,
+        submit="never",
+        max_hours=budget.seconds / 3600,
+        threads=budget.threads,
+        seed=seed,
+        out=str(folder / "run"),
+    )
     found = run(config)
     shutil.copy(folder / "run" / "submission.csv", folder / "submission.csv")
     scores = {name: round(item["score"], 6) for name, item in found["candidates"].items() if "score" in item}
@@ -155,20 +168,18 @@ def ours(competition: Path, teacher: str, folder: Path, seconds: float, seed: in
     return {"cv": found["score"], "model": f"{found['best']} of {len(scores)}", "scores": scores} | told
 
 
-def peer(
-    competition: Path, system: str, folder: Path, seconds: float, seed: int, threads: int, python: str
-) -> dict[str, Any]:
-    data = prepare(competition, folder)
+def run_peer(competition: Path, system: str, folder: Path, budget: Budget, seed: int, python: str) -> dict[str, Any]:
+    data = prepare_workspace(competition, folder)
     setup = data.setup
-    job = write_table(data, folder) | {"seconds": seconds, "threads": threads, "seed": seed}
+    job = write_table(data, folder) | {"seconds": budget.seconds, "threads": budget.threads, "seed": seed}
     script = Path(__file__).parent / "peers" / f"fit_{system}.py"
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(threads)}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(budget.threads)}
     try:
         argv = [os.path.abspath(shutil.which(python) or python), str(script)]
         done = subprocess.run(argv, input=json.dumps(job), capture_output=True, text=True, check=False, cwd=folder,
-                              env=environment, timeout=LATE * seconds + 60)  # fmt: skip
+                              env=environment, timeout=LATE * budget.seconds + 60)  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"cv": None, "model": "", "error": f"not done after {LATE * seconds + 60:.0f} s"}
+        return {"cv": None, "model": "", "error": f"not done after {LATE * budget.seconds + 60:.0f} s"}
     (folder / "log.txt").write_text(done.stdout + done.stderr)
     if done.returncode:
         return {"cv": None, "model": "", "error": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}
@@ -222,7 +233,7 @@ def read_predictions(data: CompetitionData, file: Path) -> pd.DataFrame:
     return out
 
 
-def ranks(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[str, int], float]]:
+def rank_systems(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[str, int], float]]:
     """Rank of each of the RANKED by a score (`overall`: all test rows, `private`: that half) in each (competition,
     seed) that all of them have a row for; ties share a rank, a row without a valid score is last."""
     systems = [name for name in RANKED if any(row["system"] == name for row in rows)]
@@ -243,12 +254,14 @@ def ranks(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[str, int]
 
 
 def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
-    return {name: round(float(np.mean(list(each.values()))), 3) for name, each in ranks(rows, by).items() if each}
+    return {
+        name: round(float(np.mean(list(each.values()))), 3) for name, each in rank_systems(rows, by).items() if each
+    }
 
 
 def rank_differences(rows: list[dict[str, Any]], by: str) -> dict[str, list[float]]:
     """agentkd's rank less each peer's: mean and 95 % interval (low, high) over the competitions, seeds averaged."""
-    found = ranks(rows, by)
+    found = rank_systems(rows, by)
     mine = found.pop(RANKED[0], {})
     names = sorted({name for name, _ in mine})
 
@@ -261,7 +274,7 @@ def rank_differences(rows: list[dict[str, Any]], by: str) -> dict[str, list[floa
     return {peer: [round(value, 3) for value in three] for peer, three in pairs.items()}
 
 
-def line(row: dict[str, Any]) -> str:
+def describe_row(row: dict[str, Any]) -> str:
     """A row for the terminal."""
     if row["overall"] is None:
         return f"{row['competition']} {row['system']} seed {row['seed']}: {row.get('error') or row.get('invalid')}"
@@ -272,9 +285,9 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def show(report: dict[str, Any]) -> None:
+def print_automl(report: dict[str, Any]) -> None:
     """All rows, then the mean ranks."""
     for row in report["rows"]:
-        say(line(row))
+        say(describe_row(row))
     for system, rank in sorted(report.get("mean_rank", {}).items(), key=lambda item: item[1]):
         say(f"mean rank {rank:.2f}: {system} (clock {report['seconds']:.0f} s, {report['cores']} cores)")

@@ -26,7 +26,9 @@ BETA = 0.5
 _ROWS = 257  # every so many rows of the head's gradient are compared
 
 
-def bench(*, tokens: int, vocabulary: int, width: int, rounds: int, seed: int, out: Path | None) -> dict[str, Any]:
+def bench_losses(
+    *, tokens: int, vocabulary: int, width: int, rounds: int, seed: int, out: Path | None
+) -> dict[str, Any]:
     """Rows for each implementation, with the ratio to dense in the same round. Raises UserError without torch, trl."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in IMPLEMENTATIONS}
     with tempfile.TemporaryDirectory() as folder:
@@ -34,14 +36,14 @@ def bench(*, tokens: int, vocabulary: int, width: int, rounds: int, seed: int, o
             turn = number % len(IMPLEMENTATIONS)
             for name in IMPLEMENTATIONS[turn:] + IMPLEMENTATIONS[:turn]:
                 sizes = [str(size) for size in (tokens, vocabulary, width, seed + number)]
-                command = [sys.executable, "-m", "agentkd.eval.bench.losses", name, *sizes, folder]
+                command = [sys.executable, "-m", "agentkd.eval.bench.speed.losses", name, *sizes, folder]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     reason = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
                     raise UserError(f"{name} failed ({reason}); pip install 'agentkd[train]', or fewer --tokens")
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
             for name in IMPLEMENTATIONS[1:]:
-                found[name][-1] |= compare(Path(folder), name, found["dense"][-1], found[name][-1])
+                found[name][-1] |= compare_with_dense(Path(folder), name, found["dense"][-1], found[name][-1])
             say(f"round {number + 1} of {rounds}")
     report = {
         "command": f"agentkd bench losses --tokens {tokens} --vocabulary {vocabulary} --width {width} "
@@ -49,7 +51,7 @@ def bench(*, tokens: int, vocabulary: int, width: int, rounds: int, seed: int, o
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
-        "rows": [summary(name, found[name], found["dense"]) for name in IMPLEMENTATIONS],
+        "rows": [summarise_runs(name, found[name], found["dense"]) for name in IMPLEMENTATIONS],
         "runs": found,
     }
     if out is not None:
@@ -59,7 +61,7 @@ def bench(*, tokens: int, vocabulary: int, width: int, rounds: int, seed: int, o
     return report
 
 
-def compare(folder: Path, name: str, dense: dict[str, Any], ours: dict[str, Any]) -> dict[str, float]:
+def compare_with_dense(folder: Path, name: str, dense: dict[str, Any], ours: dict[str, Any]) -> dict[str, float]:
     """The relative error of the value, and the largest error of a gradient over the largest entry of that gradient."""
     import torch
 
@@ -69,7 +71,7 @@ def compare(folder: Path, name: str, dense: dict[str, Any], ours: dict[str, Any]
     return {"value_error": abs(ours["value"] - dense["value"]) / dense["value"], "gradient_error": max(errors)}
 
 
-def summary(name: str, runs: list[dict[str, Any]], dense: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise_runs(name: str, runs: list[dict[str, Any]], dense: list[dict[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name}
     for unit in ("seconds", "peak_mib"):
         ratios = [one[unit] / other[unit] for one, other in zip(runs, dense, strict=True)]
@@ -84,7 +86,7 @@ def summary(name: str, runs: list[dict[str, Any]], dense: list[dict[str, Any]]) 
     return row
 
 
-def show(report: dict[str, Any]) -> None:
+def print_losses(report: dict[str, Any]) -> None:
     """A table on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -107,7 +109,7 @@ def show(report: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def measure(name: str, tokens: int, vocabulary: int, width: int, seed: int, folder: Path) -> dict[str, float]:
+def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int, folder: Path) -> dict[str, float]:
     """One forward and backward pass in this process; the gradients go to NAME.pt."""
     import torch
 
@@ -144,18 +146,18 @@ def measure(name: str, tokens: int, vocabulary: int, width: int, seed: int, fold
     loss = {"dense": dense, "agentkd": ours, "trl": trl}[name]
     loss(2).backward()  # type: ignore[no-untyped-call]
     hidden.grad = head.grad = None
-    before = memory("VmRSS")
+    before = read_memory_kib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     start = time.perf_counter()
     value = loss(tokens)
     value.backward()  # type: ignore[no-untyped-call]
-    seconds, peak = time.perf_counter() - start, memory("VmHWM") - before
+    seconds, peak = time.perf_counter() - start, read_memory_kib("VmHWM") - before
     assert hidden.grad is not None and head.grad is not None
     torch.save([hidden.grad, head.grad[::_ROWS].clone()], folder / f"{name}.pt")
     return {"seconds": seconds, "peak_mib": peak / 1024, "value": float(value.detach()) / tokens}
 
 
-def memory(field: str) -> int:
+def read_memory_kib(field: str) -> int:
     """KiB, from the kernel's record of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
@@ -163,4 +165,4 @@ def memory(field: str) -> int:
 
 if __name__ == "__main__":
     name, tokens, vocabulary, width, seed, folder = sys.argv[1:]
-    print(json.dumps(measure(name, int(tokens), int(vocabulary), int(width), int(seed), Path(folder))))
+    print(json.dumps(measure_loss(name, int(tokens), int(vocabulary), int(width), int(seed), Path(folder))))

@@ -22,7 +22,7 @@ from agentkd.trace import Trace
 KINDS = ("relation", "entity", "direction")
 
 
-def bench(traces: Path, *, corruptions: int, seed: int) -> dict[str, Any]:
+def bench_faithful(traces: Path, *, corruptions: int, seed: int) -> dict[str, Any]:
     """Corrupt the verified traces of a run until there are so many corruptions; rates in percent by kind."""
     source = read_config(traces)
     config = GenerateConfig.model_validate({k: v for k, v in source.items() if k in GenerateConfig.model_fields})
@@ -80,7 +80,7 @@ def corrupt(
     return good, rejected
 
 
-def show(report: dict[str, Any]) -> None:
+def print_faithful(report: dict[str, Any]) -> None:
     print(
         f"{report['good']} true chains of {report['traces']}: {report['good_rejected']:.1f} % rejected\n"
         f"{report['corrupted']} corrupted ones: {report['rejected']:.1f} % rejected ("

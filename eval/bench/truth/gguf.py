@@ -57,21 +57,23 @@ class Passage(NamedTuple):
     start: int
 
 
-class Said(NamedTuple):
+class Prediction(NamedTuple):
     """At one position: the likeliest token, and the log-probability of the text's own."""
 
     top: int
     log_p: float
 
 
-def bench(student: str, *, dtype: str, positions: int, strings: int, seed: int, out: Path | None) -> dict[str, Any]:
+def bench_gguf(
+    student: str, *, dtype: str, positions: int, strings: int, seed: int, out: Path | None
+) -> dict[str, Any]:
     """Rows by kind of text and over all, strings by kind, and whether each bar is met."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         exported = export(student, dtype=dtype, out=Path(folder) / f"model-{dtype}.gguf")
         exported["seconds"] = round(time.monotonic() - start, 1)
         exported.pop("out")
-        report = asyncio.run(compare(student, Path(folder), f"model-{dtype}.gguf", positions, strings, seed))
+        report = asyncio.run(compare_engines(student, Path(folder), f"model-{dtype}.gguf", positions, strings, seed))
     everything, cut = report["rows"][-1], sum(row["differ"] for row in report["strings"])
     checks = [
         ("next-token agreement, %", everything["agreement"], AGREEMENT, everything["agreement"] >= AGREEMENT),
@@ -96,7 +98,9 @@ def bench(student: str, *, dtype: str, positions: int, strings: int, seed: int, 
     return report
 
 
-async def compare(student: str, folder: Path, name: str, positions: int, strings: int, seed: int) -> dict[str, Any]:
+async def compare_engines(
+    student: str, folder: Path, name: str, positions: int, strings: int, seed: int
+) -> dict[str, Any]:
     """Both sides over the same token ids and the same strings."""
     try:
         import torch
@@ -108,11 +112,11 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
     weights = find_weights(student)
     tokenizer = AutoTokenizer.from_pretrained(weights)
     model = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32).eval()
-    passages = await chosen(tokenizer, positions, seed)
+    passages = await choose_passages(tokenizer, positions, seed)
     with Progress("transformers", total=len(passages), unit="") as progress:
         ours = []
         for passage in passages:
-            ours.append(await asyncio.to_thread(transformers_says, model, passage))
+            ours.append(await asyncio.to_thread(predict_with_transformers, model, passage))
             progress.advance(Usage(), good=True)
     del model
     longest = max(len(passage.ids) for passage in passages) + 1
@@ -126,9 +130,9 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
         with Progress("llama.cpp", total=len(passages), unit="") as progress:
             room = asyncio.Semaphore(SLOTS)
 
-            async def one(passage: Passage) -> list[Said]:
+            async def one(passage: Passage) -> list[Prediction]:
                 async with room:
-                    said = await llama_says(session, root, passage)
+                    said = await predict_with_llama(session, root, passage)
                 progress.advance(Usage(), good=True)
                 return said
 
@@ -136,15 +140,15 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
         kinds: dict[str, int] = {}
         differ = []
         with Progress("tokenizers", total=strings, unit="equal") as progress:
-            for kind, text in texts(tokenizer, strings, seed):
+            for kind, text in make_strings(tokenizer, strings, seed):
                 kinds[kind] = kinds.get(kind, 0) + 1
                 expected = tokenizer(text, add_special_tokens=False)["input_ids"]
-                found = await llama_ids(session, root, text)
+                found = await tokenise_with_llama(session, root, text)
                 if found != expected:
                     differ.append({"kind": kind, "text": text, "transformers": expected, "llama.cpp": found})
                 progress.advance(Usage(), good=found == expected)
     return {
-        "rows": rows(passages, ours, theirs),
+        "rows": summarise_kinds(passages, ours, theirs),
         "strings": [
             {"name": kind, "n": n, "differ": sum(d["kind"] == kind for d in differ)} for kind, n in kinds.items()
         ],
@@ -152,9 +156,11 @@ async def compare(student: str, folder: Path, name: str, positions: int, strings
     }
 
 
-def rows(passages: Sequence[Passage], ours: Sequence[list[Said]], theirs: Sequence[list[Said]]) -> list[dict[str, Any]]:
+def summarise_kinds(
+    passages: Sequence[Passage], ours: Sequence[list[Prediction]], theirs: Sequence[list[Prediction]]
+) -> list[dict[str, Any]]:
     """Agreement in percent, and |Δ log p| in nats, of each kind of text and, at last, of all."""
-    pairs: dict[str, list[tuple[Said, Said]]] = {}
+    pairs: dict[str, list[tuple[Prediction, Prediction]]] = {}
     for passage, one, other in zip(passages, ours, theirs, strict=True):
         pairs.setdefault(passage.kind, []).extend(zip(one, other, strict=True))
     found = []
@@ -166,17 +172,17 @@ def rows(passages: Sequence[Passage], ours: Sequence[list[Said]], theirs: Sequen
     return found
 
 
-def transformers_says(model: Any, passage: Passage) -> list[Said]:
+def predict_with_transformers(model: Any, passage: Passage) -> list[Prediction]:
     import torch
 
     with torch.inference_mode():
         log_p_LV = model(torch.tensor([passage.ids])).logits[0, passage.start - 1 : -1].float().log_softmax(-1)
     tops = log_p_LV.argmax(-1).tolist()
     own = log_p_LV.gather(-1, torch.tensor(passage.ids[passage.start :])[:, None])[:, 0].tolist()
-    return [Said(*pair) for pair in zip(tops, own, strict=True)]
+    return [Prediction(*pair) for pair in zip(tops, own, strict=True)]
 
 
-async def llama_says(session: aiohttp.ClientSession, root: str, passage: Passage) -> list[Said]:
+async def predict_with_llama(session: aiohttp.ClientSession, root: str, passage: Passage) -> list[Prediction]:
     forced = passage.ids[passage.start :]
     body = {
         "prompt": passage.ids[: passage.start],
@@ -185,20 +191,20 @@ async def llama_says(session: aiohttp.ClientSession, root: str, passage: Passage
         "temperature": 0.0,
         "grammar": "root ::= " + " ".join(f"<[{number}]>" for number in forced),
     }
-    written = (await post(session, f"{root}/completion", body)).get("completion_probabilities", [])
+    written = (await post_json(session, f"{root}/completion", body)).get("completion_probabilities", [])
     if [token["id"] for token in written] != forced:
         raise WorldError(
             f"llama.cpp wrote {len(written)} tokens other than the {len(forced)} it was given", retry=False
         )
-    return [Said(token["top_logprobs"][0]["id"], token["logprob"]) for token in written]
+    return [Prediction(token["top_logprobs"][0]["id"], token["logprob"]) for token in written]
 
 
-async def llama_ids(session: aiohttp.ClientSession, root: str, text: str) -> list[int]:
+async def tokenise_with_llama(session: aiohttp.ClientSession, root: str, text: str) -> list[int]:
     body = {"content": text, "add_special": False, "parse_special": True}
-    return list((await post(session, f"{root}/tokenize", body))["tokens"])
+    return list((await post_json(session, f"{root}/tokenize", body))["tokens"])
 
 
-async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
+async def post_json(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
     try:
         async with session.post(url, json=body) as reply:
             if reply.status != 200:
@@ -209,11 +215,11 @@ async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -
         raise WorldError(f"llama.cpp's server is gone ({error}): run the command again") from None
 
 
-async def chosen(tokenizer: Any, positions: int, seed: int) -> list[Passage]:
+async def choose_passages(tokenizer: Any, positions: int, seed: int) -> list[Passage]:
     """Passages with so many forced positions at least, a third of each kind; seeded, the last one cut."""
-    sources = [questions(tokenizer, seed), prose(tokenizer, seed)]
+    sources = [question_passages(tokenizer, seed), prose_passages(tokenizer, seed)]
     if tokenizer.chat_template is not None:
-        sources.append(await traces(tokenizer, positions, seed))
+        sources.append(await trace_passages(tokenizer, positions, seed))
     found: list[Passage] = []
     for source in sources:
         wanted = -(-positions // len(sources))
@@ -225,7 +231,7 @@ async def chosen(tokenizer: Any, positions: int, seed: int) -> list[Passage]:
     return found
 
 
-def questions(tokenizer: Any, seed: int) -> Iterator[Passage]:
+def question_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
     """Ten questions of geo a passage."""
     from agentkd.tasks.task import load_task
 
@@ -235,7 +241,7 @@ def questions(tokenizer: Any, seed: int) -> Iterator[Passage]:
         yield Passage("questions", ids[:LONGEST], CONTEXT)
 
 
-def prose(tokenizer: Any, seed: int) -> Iterator[Passage]:
+def prose_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
     """The docstrings of this package that are long enough, shuffled."""
     found = []
     for path in sorted(Path(agentkd.__file__).parent.rglob("*.py")):
@@ -248,7 +254,7 @@ def prose(tokenizer: Any, seed: int) -> Iterator[Passage]:
             yield Passage("prose", ids[:LONGEST], CONTEXT)
 
 
-async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]:
+async def trace_passages(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]:
     """Examples as `distill` makes them; the first path stands for the proven one. The end token ends llama.cpp's
     answer and cannot be forced."""
     from agentkd.agents.one_call import prompt_messages, write_target
@@ -274,7 +280,7 @@ async def traces(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]
     return iter(found)
 
 
-def texts(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
+def make_strings(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
     """So many distinct strings with their kinds, by seed."""
     from agentkd.tasks.task import load_task
 
@@ -285,7 +291,11 @@ def texts(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
     sources = sorted(Path(agentkd.__file__).parent.rglob("*.py"))
     lines = [line for path in sources for line in path.read_text().splitlines(keepends=True)]
     special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
-    scripts = characters(0x80, 0x3000), characters(0x3000, 0x10000), characters(0x10000, 0x33480)
+    scripts = (
+        assigned_characters(0x80, 0x3000),
+        assigned_characters(0x3000, 0x10000),
+        assigned_characters(0x10000, 0x33480),
+    )
     blanks = " \t\n\r\u00a0\u2003\u3000"
 
     def some(pool: Sequence[str], most: int) -> str:
@@ -333,14 +343,14 @@ def texts(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def characters(low: int, high: int) -> list[str]:
+def assigned_characters(low: int, high: int) -> list[str]:
     """The assigned characters of a range, without those that the module's docstring leaves out. Behind 0x33480 there
     are but variation selectors and tags."""
     known = ((chr(point), unicodedata.category(chr(point))) for point in range(low, high))
     return [char for char, kind in known if kind[0] != "C" and not (kind[0] == "N" and char > "\uffff")]
 
 
-def show(report: dict[str, Any]) -> None:
+def print_gguf(report: dict[str, Any]) -> None:
     """Two tables on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -367,7 +377,7 @@ def show(report: dict[str, Any]) -> None:
         )
 
 
-def verify(report: dict[str, Any]) -> None:
+def require_passed(report: dict[str, Any]) -> None:
     """Raises WorldError when a bar is missed."""
     if failed := [f"{item['name']} is {item['found']:.4g}" for item in report["checks"] if not item["ok"]]:
         raise WorldError(f"{len(failed)} of {len(report['checks'])} bars missed: {', '.join(failed)}", retry=False)

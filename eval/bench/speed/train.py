@@ -28,13 +28,13 @@ from agentkd.distill.data.tokens import tokenise
 from agentkd.distill.method import METHODS
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
-from agentkd.eval.bench.losses import memory
+from agentkd.eval.bench.speed.losses import read_memory_kib
 from agentkd.generate import generate
 from agentkd.models import find_weights
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 
-PLAIN = "trl"
+TRL = "trl"
 FORM = "one-call"  # its examples have the length of what is usually distilled
 LR = 2e-4
 
@@ -42,17 +42,17 @@ LR = 2e-4
 MEASURED = "sft", "logits", "on-policy"  # those that the traces made here can teach
 
 
-def settings(name: str, student: str) -> dict[str, Any]:
+def method_options(name: str, student: str) -> dict[str, Any]:
     """What `distill` is told for a method. Its teacher is the student itself: the pass costs what that of a model of
     the student's size does, whatever it says."""
     return {"teacher": student, "rollout_tokens": 16} if METHODS[name].needs_teacher else {}
 
 
-def bench(
+def bench_train(
     *, student: str, methods: str, steps: int, batch: int, rounds: int, seed: int, out: Path | None
 ) -> dict[str, Any]:
     """Rows for plain TRL, sft and the given methods. Raises UserError for an unknown method and without torch, trl."""
-    names = list(dict.fromkeys([PLAIN, "sft", *filter(None, methods.split(","))]))
+    names = list(dict.fromkeys([TRL, "sft", *filter(None, methods.split(","))]))
     if unknown := [name for name in names[1:] if name not in MEASURED]:
         raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(MEASURED)}")
     command = (
@@ -63,13 +63,13 @@ def bench(
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        model = str(tiny(folder / "tiny")) if student == "tiny" else student
+        model = str(make_tiny_student(folder / "tiny")) if student == "tiny" else student
         traces = make_traces(folder / "traces", steps * batch)
         for number in range(rounds):
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
                 values = [model, str(traces), str(steps), str(batch), str(seed + number), str(folder / "student")]
-                argv = [sys.executable, "-m", "agentkd.eval.bench.train", name, *values]
+                argv = [sys.executable, "-m", "agentkd.eval.bench.speed.train", name, *values]
                 done = subprocess.run(argv, capture_output=True, text=True, check=False)
                 if done.returncode:
                     reason = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
@@ -84,9 +84,9 @@ def bench(
                 "load": os.getloadavg()[0],
                 "dtype": "bf16" if has_bf16() else "fp32",
                 "examples": steps * batch,
-                "tokens": found[PLAIN][0]["tokens"],
+                "tokens": found[TRL][0]["tokens"],
                 "rounds": number + 1,
-                "rows": [summary(name, found) for name in names],
+                "rows": [summarise_runs(name, found) for name in names],
                 "runs": found,
             }
             if out is not None:  # after each round: who stops it keeps what was measured
@@ -106,7 +106,7 @@ def make_traces(folder: Path, wanted: int) -> Path:
     return folder
 
 
-def tiny(folder: Path) -> Path:
+def make_tiny_student(folder: Path) -> Path:
     """A student of two random layers with the packaged tokenizer, to try the bench itself."""
     try:
         from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -119,7 +119,7 @@ def tiny(folder: Path) -> Path:
     return folder
 
 
-def summary(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def summarise_runs(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Medians, and ratios within a round: of tokens a second to plain TRL's, of seconds to sft's. `stage_seconds` are
     those of the whole command after the imports: loading, a teacher's pass, training, writing."""
     runs = found[name]
@@ -127,7 +127,7 @@ def summary(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]
     for unit in ("tokens_per_second", "seconds", "stage_seconds", "peak_mib"):
         row[unit] = statistics.median(run[unit] for run in runs)
     for ratio, unit, other in (
-        ("speed_to_trl", "tokens_per_second", PLAIN),
+        ("speed_to_trl", "tokens_per_second", TRL),
         ("seconds_to_sft", "seconds", "sft"),
         ("stage_seconds_to_sft", "stage_seconds", "sft"),
         ("peak_to_sft", "peak_mib", "sft"),
@@ -137,7 +137,7 @@ def summary(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]
     return row
 
 
-def show(report: dict[str, Any]) -> None:
+def print_train(report: dict[str, Any]) -> None:
     """A table on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -161,26 +161,28 @@ def show(report: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def measure(name: str, student: str, traces: Path, steps: int, batch: int, seed: int, out: Path) -> dict[str, float]:
+def measure_training(
+    name: str, student: str, traces: Path, steps: int, batch: int, seed: int, out: Path
+) -> dict[str, float]:
     """One epoch of `steps` steps in this process: tokens without padding, seconds, and the process's peak memory."""
     values = {"student": student, "traces": str(traces), "batch": batch, "limit": steps * batch, "seed": seed}
     config = DistillConfig(**{**values, "form": FORM, "out": str(out), "epochs": (1.0,), "lr": (LR,)})
     start = time.monotonic()
-    if name == PLAIN:
-        metrics = plain(config)
+    if name == TRL:
+        metrics = train_with_trl(config)
     else:
-        metrics = distill(config.model_copy(update={"method": name, **settings(name, student)}))
+        metrics = distill(config.model_copy(update={"method": name, **method_options(name, student)}))
     return {
         "tokens": metrics["tokens_per_epoch"],
         "steps": metrics["steps"],
         "tokens_per_second": metrics["tokens_per_second"],
         "seconds": metrics["tokens_per_epoch"] / metrics["tokens_per_second"],  # of the trainer, which rounds its own
         "stage_seconds": time.monotonic() - start,
-        "peak_mib": memory("VmHWM") / 1024,
+        "peak_mib": read_memory_kib("VmHWM") / 1024,
     }
 
 
-def plain(config: DistillConfig) -> dict[str, Any]:
+def train_with_trl(config: DistillConfig) -> dict[str, Any]:
     """SFTTrainer on the same rows, as its documentation shows it."""
     import torch
     from datasets import Dataset
@@ -226,4 +228,4 @@ def plain(config: DistillConfig) -> dict[str, Any]:
 
 if __name__ == "__main__":
     name, student, traces, steps, batch, seed, out = sys.argv[1:]
-    print(json.dumps(measure(name, student, Path(traces), int(steps), int(batch), int(seed), Path(out))))
+    print(json.dumps(measure_training(name, student, Path(traces), int(steps), int(batch), int(seed), Path(out))))

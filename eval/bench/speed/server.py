@@ -24,7 +24,7 @@ import aiohttp
 from agentkd.agents.kd_cot import KDCoT
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
-from agentkd.eval.bench.mock import MODEL, World, request_key
+from agentkd.eval.bench.mock import MODEL, MockWorld, request_key
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.engine import run_items
 from agentkd.runs.progress import say
@@ -70,7 +70,7 @@ class Recorder:
     weighs = False
 
     def __init__(self, seed: int) -> None:
-        self.world = World(seed)
+        self.world = MockWorld(seed)
         self.asked: list[Request] = []
         self.seen: set[str] = set()
 
@@ -97,7 +97,7 @@ class Recorder:
         raise NotImplementedError("the reader of a large model asks in chats alone")
 
 
-async def blocks(count: int, size: int, seed: int) -> list[list[Request]]:
+async def make_blocks(count: int, size: int, seed: int) -> list[list[Request]]:
     """`count` blocks of `size` requests; those of one question stand in one block. Raises UserError where geo has too
     few questions."""
     world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
@@ -118,7 +118,7 @@ async def blocks(count: int, size: int, seed: int) -> list[list[Request]]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class BlockRun:
     """One block through one client; `prompt` and `completion` are the server's token counts."""
 
     seconds: float
@@ -131,7 +131,7 @@ class Measured:
         return self.completion / self.seconds
 
 
-async def ours(url: str, model: str, block: Sequence[Request], in_flight: int, folder: Path) -> Measured:
+async def send_with_agentkd(url: str, model: str, block: Sequence[Request], in_flight: int, folder: Path) -> BlockRun:
     """Our client as `generate` uses it, with a fresh cache on disk."""
     teacher = Teacher(Endpoint((url,), model), cache=Cache(folder), options=TeacherOptions(timeout=TIMEOUT))
 
@@ -148,10 +148,10 @@ async def ours(url: str, model: str, block: Sequence[Request], in_flight: int, f
     finally:
         await teacher.close()
     usage = Usage.total(usages)
-    return Measured(time.monotonic() - start, usage.prompt_tokens, usage.completion_tokens)
+    return BlockRun(time.monotonic() - start, usage.prompt_tokens, usage.completion_tokens)
 
 
-async def raw(url: str, model: str, block: Sequence[Request], in_flight: int) -> Measured:
+async def send_with_aiohttp(url: str, model: str, block: Sequence[Request], in_flight: int) -> BlockRun:
     """aiohttp with a fixed number of workers, and nothing else."""
     waiting = iter(block)
     counts: list[dict[str, int]] = []
@@ -169,21 +169,21 @@ async def raw(url: str, model: str, block: Sequence[Request], in_flight: int) ->
     except (aiohttp.ClientError, KeyError, TimeoutError) as error:
         raise WorldError(f"{url} failed a raw request ({type(error).__name__} {error}): is the server up?") from None
     seconds = time.monotonic() - start
-    return Measured(seconds, sum(c["prompt_tokens"] for c in counts), sum(c["completion_tokens"] for c in counts))
+    return BlockRun(seconds, sum(c["prompt_tokens"] for c in counts), sum(c["completion_tokens"] for c in counts))
 
 
-def bench(
+def bench_server(
     *, teacher: str, requests: int, in_flight: int, pairs: int, seed: int, vllm_args: str, out: Path | None
 ) -> dict[str, Any]:
     """All pairs, after a warm-up. Raises UserError for a teacher that is no server, WorldError when it fails."""
-    return asyncio.run(_bench(teacher, requests, in_flight, pairs, seed, vllm_args, out))
+    return asyncio.run(bench_pairs(teacher, requests, in_flight, pairs, seed, vllm_args, out))
 
 
-async def _bench(
+async def bench_pairs(
     spec: str, requests: int, in_flight: int, pairs: int, seed: int, vllm_args: str, out: Path | None
 ) -> dict[str, Any]:
-    warm, *work = await blocks(1 + 2 * pairs, requests, seed)
-    done: dict[str, list[Measured]] = {"agentkd": [], "aiohttp": []}
+    warm, *work = await make_blocks(1 + 2 * pairs, requests, seed)
+    done: dict[str, list[BlockRun]] = {"agentkd": [], "aiohttp": []}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         options = TeacherOptions(vllm_args=tuple(shlex.split(vllm_args)), slots=in_flight)
@@ -191,14 +191,14 @@ async def _bench(
             if not isinstance(opened, Teacher):
                 raise UserError(f"--teacher {spec} is no server: use vllm:MODEL, local or URL#MODEL")
             url, model = opened.endpoint.urls[0], opened.endpoint.model
-            await raw(url, model, warm[::2], in_flight)
-            await ours(url, model, warm[1::2], in_flight, place / "cache-warm")
+            await send_with_aiohttp(url, model, warm[::2], in_flight)
+            await send_with_agentkd(url, model, warm[1::2], in_flight, place / "cache-warm")
             for number, block in enumerate(work):
                 name = "agentkd" if number % 4 in (0, 3) else "aiohttp"  # A B, B A, A B, …
                 if name == "agentkd":
-                    done[name].append(await ours(url, model, block, in_flight, place / f"cache-{number}"))
+                    done[name].append(await send_with_agentkd(url, model, block, in_flight, place / f"cache-{number}"))
                 else:
-                    done[name].append(await raw(url, model, block, in_flight))
+                    done[name].append(await send_with_aiohttp(url, model, block, in_flight))
                 say(f"{number + 1} of {len(work)} {name}: {done[name][-1].rate:.0f} tokens/s")
     ratios = [mine.rate / floor.rate for mine, floor in zip(done["agentkd"], done["aiohttp"], strict=True)]
     report = {
@@ -214,7 +214,7 @@ async def _bench(
         "ratio_low": min(ratios),
         "ratio_high": max(ratios),
         "ratios": ratios,
-        "rows": [row(name, measured) for name, measured in done.items()],
+        "rows": [summarise_client(name, measured) for name, measured in done.items()],
     }
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ async def _bench(
     return report
 
 
-def row(name: str, measured: Sequence[Measured]) -> dict[str, Any]:
+def summarise_client(name: str, measured: Sequence[BlockRun]) -> dict[str, Any]:
     """Medians over the blocks of a client."""
     return {
         "name": name,
@@ -235,7 +235,7 @@ def row(name: str, measured: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def show(report: dict[str, Any]) -> None:
+def print_server(report: dict[str, Any]) -> None:
     """A table on stdout."""
     from rich.console import Console
     from rich.table import Table

@@ -27,7 +27,7 @@ PATHS, WRITTEN = 12, 32
 UNIT = {"weigh": "question", "write": "token"}
 
 
-def bench(students: str, *, questions: int, rounds: int, seed: int, out: Path | None) -> dict[str, Any]:
+def bench_students(students: str, *, questions: int, rounds: int, seed: int, out: Path | None) -> dict[str, Any]:
     """Seconds by student and work (median over rounds), and each round's ratio to the first student."""
     names = [name.strip() for name in students.split(",")]
     task = load_task("geo")
@@ -35,11 +35,11 @@ def bench(students: str, *, questions: int, rounds: int, seed: int, out: Path | 
     relations = in_memory(task.knowledge_base(), "bench students").relations
     draw = random.Random(seed)
     paths = [tuple(" → ".join(draw.sample(relations, 2)) for _ in range(PATHS)) for _ in asked]
-    seconds = asyncio.run(measured(names, asked, paths, rounds))
+    seconds = asyncio.run(measure_students(names, asked, paths, rounds))
     medians, ratios = {}, {}
     for work, of in seconds.items():
         medians[work] = {name: round(statistics.median(of[name]), 5) for name in names}
-        ratios[work] = {name: spread(of[name], of[names[0]]) for name in names}
+        ratios[work] = {name: summarise_ratios(of[name], of[names[0]]) for name in names}
     report = {
         "students": names, "questions": len(asked), "rounds": rounds, "seed": seed, "paths": PATHS, "tokens": WRITTEN,
         "date": time.strftime("%Y-%m-%d"), "seconds": medians, "ratio": ratios,
@@ -50,13 +50,13 @@ def bench(students: str, *, questions: int, rounds: int, seed: int, out: Path | 
     return report
 
 
-def spread(own: Sequence[float], first: Sequence[float]) -> dict[str, float]:
+def summarise_ratios(own: Sequence[float], first: Sequence[float]) -> dict[str, float]:
     """Each round's ratio to the first student: median, lowest, highest."""
     values = [a / b for a, b in zip(own, first, strict=True)]
     return {"median": round(statistics.median(values), 3), "low": round(min(values), 3), "high": round(max(values), 3)}
 
 
-async def measured(
+async def measure_students(
     names: Sequence[str], asked: Sequence[str], paths: Sequence[tuple[str, ...]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
     """Seconds a question (weigh) or a token (write) of each round, by student; a round before them warms up."""
@@ -83,7 +83,7 @@ async def measured(
     return found
 
 
-def show(report: dict[str, Any]) -> None:
+def print_students(report: dict[str, Any]) -> None:
     for work, ratios in report["ratio"].items():
         for name, ratio in ratios.items():
             took = report["seconds"][work][name]

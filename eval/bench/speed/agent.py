@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.kd_cot import KDCoT
 from agentkd.config import GenerateConfig
-from agentkd.eval.bench.mock import MODEL, World, mock_server
+from agentkd.eval.bench.mock import MODEL, MockWorld, mock_server
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.teacher.cache import Cache
@@ -39,7 +39,7 @@ CLIENT, GRAPH = "client", "LangGraph"
 WARM_UP = 5  # questions, so that no import and no template is compiled on the clock
 
 
-class Clock:
+class PartClock:
     """CPU and wall seconds by part. A part's time excludes that of the parts it calls."""
 
     def __init__(self) -> None:
@@ -71,25 +71,25 @@ class Clock:
         return counted
 
 
-class Timed(KDCoT):
+class TimedKDCoT(KDCoT):
     """KD-CoT whose nodes tell a clock when they run."""
 
-    def __init__(self, context: AgentContext, clock: Clock) -> None:
+    def __init__(self, context: AgentContext, clock: PartClock) -> None:
         for name in NODES:
             setattr(self, name, clock.timed(name, getattr(self, name)))
         super().__init__(context)
 
 
-def bench(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[str, Any]:
+def bench_agent(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[str, Any]:
     """Milliseconds by part, from `repeats` passes over the same geo questions, each with fresh caches."""
     passes = []
     for repeat in range(repeats):
-        with mock_server(World(seed)) as mock, tempfile.TemporaryDirectory() as folder:
-            passes.append(asyncio.run(one_pass(mock.url, Path(folder), questions, seed)))
+        with mock_server(MockWorld(seed)) as mock, tempfile.TemporaryDirectory() as folder:
+            passes.append(asyncio.run(run_pass(mock.url, Path(folder), questions, seed)))
         say(f"pass {repeat + 1} of {repeats}")
     rounds = passes[0].calls["plan"]
 
-    def part(name: str, members: Sequence[str]) -> dict[str, Any]:
+    def summarise_part(name: str, members: Sequence[str]) -> dict[str, Any]:
         cpu = [1000 * sum(clock.cpu[member] for member in members) / rounds for clock in passes]
         wall = [1000 * sum(clock.wall[member] for member in members) / rounds for clock in passes]
         return {
@@ -109,11 +109,11 @@ def bench(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[
         "repeats": repeats,
         "seed": seed,
         "parts": [
-            part(GRAPH, [GRAPH]),
-            *(part(f"node {name}", [name]) for name in NODES),
-            part("all nodes", NODES),
-            part(CLIENT, [CLIENT]),
-            part("in all", [GRAPH, *NODES, CLIENT]),
+            summarise_part(GRAPH, [GRAPH]),
+            *(summarise_part(f"node {name}", [name]) for name in NODES),
+            summarise_part("all nodes", NODES),
+            summarise_part(CLIENT, [CLIENT]),
+            summarise_part("in all", [GRAPH, *NODES, CLIENT]),
         ],
     }
     if out is not None:
@@ -123,32 +123,32 @@ def bench(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[
     return report
 
 
-async def one_pass(url: str, folder: Path, count: int, seed: int) -> Clock:
+async def run_pass(url: str, folder: Path, count: int, seed: int) -> PartClock:
     """All questions, one after the other, after a warm-up on others; its clock."""
     world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
     questions = world.task.pick("train", count + WARM_UP, seed)
     teacher = Teacher(Endpoint((url,), MODEL), cache=Cache(folder / "cache"))
-    clock = Clock()
+    clock = PartClock()
     try:
-        await solve(KDCoT(world.context(teacher)), questions[:WARM_UP])
+        await solve_all(KDCoT(world.context(teacher)), questions[:WARM_UP])
         setattr(teacher, "chat", clock.timed(CLIENT, teacher.chat))  # noqa: B010 (mypy: a method is no variable)
-        agent = Timed(world.context(teacher), clock)
+        agent = TimedKDCoT(world.context(teacher), clock)
         clock.enter(GRAPH)
         clock.cpu.clear()
         clock.wall.clear()
-        await solve(agent, questions[WARM_UP:])
+        await solve_all(agent, questions[WARM_UP:])
         clock.enter(GRAPH)
     finally:
         await teacher.close()
     return clock
 
 
-async def solve(agent: KDCoT, questions: Sequence[Question]) -> None:
+async def solve_all(agent: KDCoT, questions: Sequence[Question]) -> None:
     for question in questions:
         await agent.solve(question, 0)
 
 
-def show(report: dict[str, Any]) -> None:
+def print_agent(report: dict[str, Any]) -> None:
     """A table on stdout."""
     from rich.console import Console
     from rich.table import Table
