@@ -43,7 +43,7 @@ PLACE = np.arange(TRAIN + TEST)
 def test_labels_that_are_all_new_are_groups(column: Any) -> None:
     train, test = tables(a=PLACE / 7, patient=column)
     found = detect_split(train, test)
-    assert found.groups is not None and found.order is None and "'patient'" in found.said[0]
+    assert found.groups is not None and found.order is None and "'patient'" in found.notes[0]
     there = train["patient"].notna()
     assert (found.groups[there].groupby(train["patient"][there]).nunique() == 1).all()
     assert found.groups[~there].is_unique
@@ -78,7 +78,7 @@ RANDOM = np.random.default_rng(0)
 )
 def test_no_groups_and_no_order(name: str, column: Any) -> None:
     found = detect_split(*tables(a=PLACE % 3, **{name: column}))
-    assert (found.groups, found.order, found.said) == (None, None, ())
+    assert (found.groups, found.order, found.notes) == (None, None, ())
 
 
 def test_a_few_test_rows_are_new_by_chance() -> None:
@@ -103,7 +103,7 @@ def test_test_rows_that_are_all_later(name: str, column: Any) -> None:
     train, test = tables(**{"a": PLACE % 3, name: column})
     train = train.iloc[mixed].reset_index(drop=True)
     found = detect_split(train, test)
-    assert found.groups is None and found.order is not None and f"'{name}'" in found.said[0]
+    assert found.groups is None and found.order is not None and f"'{name}'" in found.notes[0]
     folds = make_folds(setup(), targets(), 5, 0, None, found.order)["fold"].to_numpy()
     assert [folds[mixed < 24].tolist(), folds[mixed >= 96].tolist()] == [[0] * 24, [4] * 24]
 

@@ -214,13 +214,13 @@ def test_the_sample_submission_by_its_name(sample: str, others: list[str], tmp_p
 def test_training_tables_that_are_not_used_are_said(tmp_path: Path) -> None:
     rest = only(USUAL, "test.csv", "sample_submission.csv")
     found = named(tmp_path / "years", {"train_2016.csv": TRAIN, "train_2017.csv": TRAIN} | rest)
-    assert found.train == Path("train_2016.csv") and len(found.said) == 1
-    assert all(word in found.said[0] for word in ("train_2016.csv is used", "train_2017.csv", "one train.csv"))
-    assert guess_setup(tmp_path / "years", "RMSE", "", {}).doubts == list(found.said)
+    assert found.train == Path("train_2016.csv") and len(found.notes) == 1
+    assert all(word in found.notes[0] for word in ("train_2016.csv is used", "train_2017.csv", "one train.csv"))
+    assert guess_setup(tmp_path / "years", "RMSE", "", {}).doubts == list(found.notes)
     found = named(tmp_path / "small", USUAL | {"train_small.csv": TRAIN})
-    assert found.train == Path("train.csv") and "train_small.csv" in found.said[0]
+    assert found.train == Path("train.csv") and "train_small.csv" in found.notes[0]
     packed(folder(tmp_path / "copy", USUAL) / "train.zip", "train.csv")
-    assert named(tmp_path / "copy", {"train_labels.csv": only(TRAIN, "id", "y")}).said == ()
+    assert named(tmp_path / "copy", {"train_labels.csv": only(TRAIN, "id", "y")}).notes == ()
 
 
 def test_points_between_thousands_and_a_decimal_comma(tmp_path: Path) -> None:

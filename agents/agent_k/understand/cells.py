@@ -13,15 +13,29 @@ from agentkd.agents.agent_k.understand.data_files import IMAGES
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_VALUE = 1e30  # beyond it trees' single precision, and cubes in double, are infinite
-MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf", "?", "-", "--", "."}  # among numbers, lower case
+MOST_VALUE = 1e30  # larger numbers overflow in the single precision of trees, or when cubed
+MISSING = {
+    "na",
+    "n/a",
+    "nan",
+    "null",
+    "none",
+    "<na>",
+    "inf",
+    "-inf",
+    "?",
+    "-",
+    "--",
+    ".",
+}  # among numbers, in lower case
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
-MOST_CLASS_VALUES = 10  # values such as 5% that are classes where they repeat
-TEXT_WORDS = 6  # mean words of a cell from which on a column is text
-LONG_CELL, LONG_WORD = 20, 12  # mean characters of a cell, and of one of its words, that are text with fewer words
+MOST_CLASS_VALUES = 10  # so few values such as 5%, which repeat, are classes
+TEXT_WORDS = 6  # mean words per cell from which on a column is text
+LONG_CELL, LONG_WORD = 20, 12  # mean characters per cell, and per word, of texts with fewer words
 
 
 def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
+    """A column of numbers as finite floats (NaN where it has none), else None; `1,234`, `12 %` and `$5` are numbers."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
@@ -29,7 +43,7 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
     text = column.dropna().astype(str).str.strip()
-    if text.str.match(r"-?0,\d").any():  # no thousands begin so: a decimal comma, if 0,1 and 0,10 are not both there
+    if text.str.match(r"-?0,\d").any():  # a decimal comma, not thousands; unless 0,1 and 0,10 are both there
         points = text.str.replace(",", ".", regex=False)
         text = points if pd.to_numeric(points, errors="coerce").nunique() == text.nunique() else text
     plain = text.str.replace(r"^[$€£]\s*|\s*%$|(?<=\d),(?=\d{3}\b)", "", regex=True)
@@ -44,8 +58,10 @@ def _finite(number: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
-    """The dates of a column of dates, else None. 03/04/2021 is the fourth of March unless the column as a whole says
-    otherwise: a first part above 12 somewhere, and no second one."""
+    """The dates of a column of dates, else None.
+
+    03/04/2021 is the fourth of March, unless somewhere in the column the first part is above 12 and nowhere the
+    second."""
     import pandas as pd
 
     text = column.dropna().astype(str)
@@ -58,20 +74,21 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
         return None
     pieces = text.str.extract(r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.]").apply(pd.to_numeric)
     day_first = bool((pieces[0] > 12).any() and not (pieces[1] > 12).any())
-    with warnings.catch_warnings():  # about formats that it has to guess
+    with warnings.catch_warnings():  # pandas warns about formats that it guesses
         warnings.simplefilter("ignore")
         date = pd.to_datetime(column, errors="coerce", format="mixed", utc=True, dayfirst=day_first)
     return date if date.notna().sum() >= 0.95 * column.notna().sum() else None
 
 
 def clean_targets(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
-    """A training table as text whose unknown targets are "" (among numbers a word such as NA is no class), and whose
-    targets such as $1,234.50 are plain numbers."""
+    """A training table as text with clean targets: unknown ones are "", and `$1,234.50` is `1234.5`.
+
+    Among numbers, a word such as NA is a gap, not a class."""
     return train.assign(**{name: _clean_column(train[name]) for name in targets})
 
 
 def is_gap(cells: pd.Series[str]) -> pd.Series[bool]:
-    """Where a cell of numbers says nothing."""
+    """Where a cell of a column of numbers is a gap."""
     return cells.str.strip().str.lower().isin({"", *MISSING})
 
 
@@ -89,21 +106,24 @@ def _clean_column(column: pd.Series[str]) -> pd.Series[str]:
         if numbers is not None and numbers.notna().sum() > plain.sum():
             known = numbers.dropna().map(lambda number: str(number).removesuffix(".0"))
             return known.reindex(column.index, fill_value="").astype(column.dtype)
-    return bare if bare.nunique() < column.nunique() else column  # blanks that part `yes ` from `yes`
+    return bare if bare.nunique() < column.nunique() else column  # blanks alone may tell `yes ` from `yes`
 
 
 def non_empty(column: pd.Series[str]) -> pd.Series[str]:
+    """The cells that are not ""."""
     return column[column != ""]
 
 
 def distinct_values(column: pd.Series[str]) -> list[str]:
+    """The different non-empty cells, in the order of their first row."""
     return list(non_empty(column).unique())
 
 
 def is_text(column: pd.Series[str]) -> bool:
-    """Sentences: cells of many words, most of them different; or long cells of a few more than a name has, or of few
-    blanks, as titles, Chinese and formulas are. No numbers, dates, paths of images, or ids, which are as long as each
-    other."""
+    """Whether a column holds texts: most cells differ, and they have many words.
+
+    Long cells of few words are texts too (titles, Chinese, formulas), unless they are numbers, dates, paths of images,
+    or ids, which all have one length."""
     cells = column[column != ""].head(2000)
     if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:
         return False

@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 
 TABLES = (".csv", ".tsv", ".csv.zip", ".tsv.zip", ".csv.gz", ".tsv.gz", ".parquet", ".json", ".jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-DEEP = 3  # folders below data/ that are searched
+DEEP = 3  # levels of folders below data/ that are searched
 
 
 @dataclass(frozen=True)
 class DataFiles:
-    """What lies in data/: tables and images, as paths relative to it."""
+    """The files below data/, as paths relative to it."""
 
     data: Path
 
@@ -36,7 +36,7 @@ class DataFiles:
 
     @cached_property
     def tables(self) -> list[Path]:
-        return [path for path in self.all if path.name.lower().endswith(TABLES) or _packed(self.data / path)]
+        return [path for path in self.all if path.name.lower().endswith(TABLES) or _is_zipped_table(self.data / path)]
 
     @property
     def images(self) -> list[Path]:
@@ -44,14 +44,14 @@ class DataFiles:
 
 
 def zip_members(path: Path) -> list[str]:
-    """The files in a zip, without those that a Mac adds."""
+    """The files in a zip, without those that macOS adds."""
     with zipfile.ZipFile(path) as held:
         names = [name for name in held.namelist() if not name.endswith("/")]
     return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)]
 
 
-def _packed(path: Path) -> bool:
-    """Whether a zip that is not named as a table is one: `train.zip` may hold train.csv, or images."""
+def _is_zipped_table(path: Path) -> bool:
+    """Whether a zip holds one table: `train.zip` may hold train.csv, or images."""
     try:
         names = zip_members(path) if path.suffix.lower() == ".zip" else []
     except (OSError, zipfile.BadZipFile):

@@ -1,7 +1,7 @@
-"""Set-up without a model: ids, targets, task, metric, form and modalities, read off the files and the pages.
+"""Read a set-up off the files and the pages: ids, targets, task, metric, submission form and modalities.
 
-All rules are about files in general (what a sample submission's columns say about a training table), none about one
-competition. What cannot be told apart is a UserError that names the option which settles it.
+No model is asked. All rules are about files in general (what a sample submission's columns say about a training table),
+none about one competition. A question that the files leave open is a UserError that names the option which settles it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.contract import Output, Setup, TaskKind
-from agentkd.agents.agent_k.scoring.metric_names import find_metrics, find_top_k, find_unknown_metric
+from agentkd.agents.agent_k.scoring.metric_names import find_top_k, find_unknown_metric
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.understand.cells import clean_targets, distinct_values, is_gap, is_text
 from agentkd.agents.agent_k.understand.classes import each_names_one, read_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
-from agentkd.agents.agent_k.understand.file_roles import find_file_roles, find_labels_table
+from agentkd.agents.agent_k.understand.evidence import Hints, TargetColumns
+from agentkd.agents.agent_k.understand.file_roles import FileRoles, find_file_roles, find_labels_table
 from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN, match_images
 from agentkd.agents.agent_k.understand.tables import read_table, read_training_table, rename_id_column
 from agentkd.agents.agent_k.understand.task_kind import count_classes_per_cell, read_task
@@ -39,70 +40,83 @@ DEFAULTS: dict[tuple[TaskKind, Output], str] = {
 
 @dataclass(frozen=True)
 class SetupGuess:
-    """A Setup and what was not certain about it, one line each."""
+    """A set-up, and one line for each thing about it that is uncertain."""
 
     setup: Setup
     doubts: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Tables:
+    """The three tables as text; the column of ids has one name in all of them."""
+
+    roles: FileRoles
+    key: str  # the column of ids
+    called: str  # what test and training table call it, where that differs
+    sample: pd.DataFrame
+    train: pd.DataFrame
+    test: pd.DataFrame
+
+
 def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> SetupGuess:
-    """The set-up of the files in `data`, whose pages say `text`; `hint` is Kaggle's name of the metric. `fixed` holds
-    what the user has settled: id, target, task, metric, positive. Raises UserError for what is missing."""
+    """Read the set-up off the files in `data` and the pages' `text`.
+
+    `hint` is Kaggle's name of the metric. `fixed` holds what the user has settled: id, target, task, metric, positive.
+    Raises UserError for what is missing or undecided."""
     files = DataFiles(data)
-    named = find_file_roles(files)
-    unsure: list[str] = [*named.said]
-    doubts: list[str] = []  # about the metric
-    sample = read_table(data / named.sample, text=True)
-    train = read_table(data / named.train, text=True)
-    test = read_table(data / named.test, text=True) if named.test else sample.iloc[:, :1]
-    for name, frame in (("train", train), ("sample", sample), ("test", test)):
-        if frame.empty:
-            raise UserError(f"{data / (getattr(named, name) or '')} has no rows: download it again")
-    key = _id(sample, test, fixed)
-    called = _called(key, sample, test)
-    train, test = rename_id_column(train, key, called), rename_id_column(test, key, called)
-    _check_id(key, sample, test)
-    empty = _empty(test, key)
-    outputs = _outputs(sample, test, key, _settled_targets(fixed))
-    if (data / named.train).is_dir():  # of images, which are named or sorted by their class
+    hints = Hints(text, hint, fixed)
+    tables = _read_tables(files, fixed)
+    roles, key, test = tables.roles, tables.key, tables.test
+    unsure: list[str] = [*roles.notes]
+    empty = _list_empty_columns(test, key)
+    outputs = _find_outputs(tables.sample, test, key, _settled_targets(fixed))
+    if (data / roles.train).is_dir():  # of images that are named or sorted by their class
         fixed = {"target": LABEL_COLUMN} | dict(fixed)
-    labels = find_labels_table(files, named, train, key, _settled_targets(fixed) or outputs)
+    train = tables.train
+    labels = find_labels_table(files, roles, train, key, _settled_targets(fixed) or outputs)
     if labels:
-        train = read_training_table(data, str(named.train), labels, key, called)
-    targets, by_class = _targets(train, test, empty, outputs, key, fixed)
+        train = read_training_table(data, str(roles.train), labels, key, tables.called)
+    columns = _find_targets(train, test, empty, outputs, key, fixed)
+    targets = columns.targets
     test = test.drop(columns=empty)
     if "id" in targets and key != "id":
         raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
     train = clean_targets(train, targets)
-    names = find_metrics(text, hint)
-    likely = METRICS.get(fixed.get("metric") or next(iter(names), ""))
-    task, output = read_task(train, sample, targets, outputs, by_class, likely, fixed)
+    task, output = read_task(train, tables.sample, columns, hints)
     classes: tuple[str, ...] = ()
     if task in ("binary", "multiclass"):
-        classes = read_classes(train, targets[0], outputs, by_class, text=text, metric=likely,
-                               probability=output == "probability", fixed=fixed, doubts=unsure)  # fmt: skip
+        classes = read_classes(train, columns, hints, output == "probability", unsure)
     if fixed.get("positive") and len(classes) != 2:
-        raise UserError(f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
-                        f"{len(classes) or 'none'}: leave it out")  # fmt: skip
+        raise UserError(
+            f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
+            f"{len(classes) or 'none'}: leave it out"
+        )
+    names = hints.metric_names
     top = 1
     if task == "multiclass" and output == "label":
-        top = count_classes_per_cell(sample, outputs, classes, find_top_k(text) if names[:1] == ["map@k"] else 1)
-    if task == "multilabel" and not _one_of(train, targets):
+        page_top = find_top_k(text) if names[:1] == ["map@k"] else 1
+        top = count_classes_per_cell(tables.sample, outputs, classes, page_top)
+    if task == "multilabel" and not _has_one_positive(train, targets):
         names = [name for name in names if name != "multiclass_logloss"]
-    metric = _metric(names, task, output, top, fixed, doubts)
-    _doubt(metric, names, text, hint, top, fixed, doubts)
+    doubts: list[str] = []  # about the metric
+    metric = _choose_metric(names, task, output, top, fixed, doubts)
+    if not doubts and not fixed.get("metric"):
+        doubts += _doubt_metric(metric, names, top, hints)
     inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
-    unsure += [f"column '{name}' has no value in the test rows, so it is no input" for name in empty
-               if name in train.columns and name not in targets]  # fmt: skip
+    unsure += [
+        f"column '{name}' has no value in the test rows, so it is no input"
+        for name in empty
+        if name in train.columns and name not in targets
+    ]
     txt = tuple(name for name in inputs if is_text(train[name]))
     img = (IMAGE_COLUMN,) if match_images(files, train, key, "train") else ()
     setup = Setup(
-        train=str(named.train),
+        train=str(roles.train),
         labels=labels,
-        test=str(named.test or named.sample),
-        sample=str(named.sample),
+        test=str(roles.test or roles.sample),
+        sample=str(roles.sample),
         id=key,
-        called=called,
+        called=tables.called,
         targets=targets,
         outputs=outputs,
         task=task,
@@ -118,7 +132,24 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     return SetupGuess(setup, [*unsure, *doubts])
 
 
-def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
+def _read_tables(files: DataFiles, fixed: Mapping[str, Any]) -> _Tables:
+    """The three tables. Raises UserError for an empty one, and for ids that do not match."""
+    data = files.data
+    roles = find_file_roles(files)
+    sample = read_table(data / roles.sample, text=True)
+    train = read_table(data / roles.train, text=True)
+    test = read_table(data / roles.test, text=True) if roles.test else sample.iloc[:, :1]
+    for name, frame in (("train", train), ("sample", sample), ("test", test)):
+        if frame.empty:
+            raise UserError(f"{data / (getattr(roles, name) or '')} has no rows: download it again")
+    key = _find_id(sample, test, fixed)
+    called = _find_called(key, sample, test)
+    train, test = rename_id_column(train, key, called), rename_id_column(test, key, called)
+    _check_id(key, sample, test)
+    return _Tables(roles, key, called, sample, train, test)
+
+
+def _find_id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> str:
     """The sample submission's column that names a row."""
     if (own := fixed.get("id")) is not None:
         if own not in sample.columns:
@@ -126,34 +157,39 @@ def _id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any]) -> s
         return str(own)
     unique = [str(name) for name in sample.columns if sample[name].is_unique]
     shared = [name for name in unique if name in test.columns]
-    alike = [name for name in unique if _called(name, sample, test)]
+    alike = [name for name in unique if _find_called(name, sample, test)]
     return str([*shared, *alike, sample.columns[0]][0])
 
 
-def _called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
-    """What the test table calls the sample's column of ids: as that does but for case, or a column of its values."""
+def _find_called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
+    """The test table's name for the sample's column of ids, "" where it is the same: equal but for case, or a column of
+    the same values."""
     if key in test.columns:
         return ""
     ids = set(sample[key])
     spelt = [str(name) for name in test.columns if str(name).lower() == key.lower()]
-    same = [str(name) for name in test.columns
-            if len(test) == len(ids) and test[name].iloc[0] in ids and set(test[name]) == ids]  # fmt: skip
+    same = [
+        str(name)
+        for name in test.columns
+        if len(test) == len(ids) and test[name].iloc[0] in ids and set(test[name]) == ids
+    ]
     return next((name for name in [*same, *spelt]), "")
 
 
-def _empty(test: pd.DataFrame, key: str) -> list[str]:
-    """Columns of the test table without a value: nothing can be learned for them, and a target may stand there so."""
+def _list_empty_columns(test: pd.DataFrame, key: str) -> list[str]:
+    """Columns of the test table without a value: no input, but a target may be there without its values."""
     columns = (name for name in test.columns if name != key and is_gap(test[name].head(100)).all())
     return [str(name) for name in columns if is_gap(test[name]).all()]
 
 
-def _one_of(train: pd.DataFrame, targets: Sequence[str]) -> bool:
-    """Whether exactly one of the targets is 1 in each row: they are classes in columns of their own."""
+def _has_one_positive(train: pd.DataFrame, targets: Sequence[str]) -> bool:
+    """Whether exactly one target is 1 in each row: then the targets are classes in columns of their own."""
     cells = train[list(targets)].apply(lambda column: column.str.lower())
     return bool(((cells != "").all(axis=1) & (cells.isin(["1", "1.0", "true"]).sum(axis=1) == 1)).all())
 
 
 def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
+    """Raise UserError unless the sample submission has each test row once."""
     if len(sample.columns) < 2:
         raise UserError(f"the sample submission has one column, '{key}': add the ids of the test rows as its first")
     if not sample[key].is_unique:
@@ -172,12 +208,15 @@ def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
         )
 
 
-def _outputs(sample: pd.DataFrame, test: pd.DataFrame, key: str, settled: Sequence[str]) -> tuple[str, ...]:
-    """The sample's columns that are to be filled: not the id, nor what it repeats of the test table."""
+def _find_outputs(sample: pd.DataFrame, test: pd.DataFrame, key: str, settled: Sequence[str]) -> tuple[str, ...]:
+    """The sample's columns to be filled: neither the id, nor columns copied from the test table."""
     names = [str(name) for name in sample.columns if name != key]
     shown = test.drop_duplicates(key).set_index(key).loc[list(sample[key])] if key in test.columns else test
-    rest = [name for name in names if name in settled or name not in shown.columns
-            or list(shown[name]) != list(sample[name])]  # fmt: skip
+    rest = [
+        name
+        for name in names
+        if name in settled or name not in shown.columns or list(shown[name]) != list(sample[name])
+    ]
     return tuple(rest or names)
 
 
@@ -186,44 +225,45 @@ def _settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(part.strip() for part in str(own).split(",")) if own else ()
 
 
-def _targets(
+def _find_targets(
     train: pd.DataFrame,
     test: pd.DataFrame,
     empty: list[str],
     outputs: tuple[str, ...],
     key: str,
     fixed: Mapping[str, Any],
-) -> tuple[tuple[str, ...], bool]:
-    """The training table's target columns, and whether the outputs are the values of the one target. A column that is
-    `empty` in the test table may be one."""
+) -> TargetColumns:
+    """The training table's target columns. A column that is `empty` in the test table may be one. Raises UserError
+    where the target is not clear."""
     if names := _settled_targets(fixed):
         if absent := [name for name in names if name not in train.columns]:
             raise UserError(
                 f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"
             )
-        return names, len(names) == 1 and len(outputs) > 1
+        return TargetColumns(names, outputs, len(names) == 1 and len(outputs) > 1)
     if all(name in train.columns for name in outputs):
-        return outputs, False
+        return TargetColumns(outputs, outputs, by_class=False)
     lower = {str(name).lower(): str(name) for name in train.columns}
     if all(name.lower() in lower for name in outputs):
-        return tuple(lower[name.lower()] for name in outputs), False
+        return TargetColumns(tuple(lower[name.lower()] for name in outputs), outputs, by_class=False)
     absent = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
     only_train = absent or [name for name in empty if name in train.columns]
     if len(outputs) > 1:
         for name in only_train:
             if set(outputs) >= set(found := distinct_values(train[name])) or each_names_one(outputs, found):
-                return (name,), True
+                return TargetColumns((name,), outputs, by_class=True)
     if len(outputs) == 1 and len(only_train) == 1:
-        return (only_train[0],), False
+        return TargetColumns((only_train[0],), outputs, by_class=False)
     raise UserError(
         f"which of the training table's columns are to be predicted as {', '.join(outputs[:5])} is not clear "
         f"(only there: {', '.join(only_train[:8]) or 'none'}): set target=COLUMN"
     )
 
 
-def _metric(
+def _choose_metric(
     names: list[str], task: TaskKind, output: Output, top: int, fixed: Mapping[str, Any], doubts: list[str]
 ) -> str:
+    """The user's metric, else the first of `names` that fits, else a default and a doubt."""
     if own := fixed.get("metric"):
         if own not in METRICS:
             raise UserError(f"metric={own} is unknown: choose of {', '.join(METRICS)}")
@@ -238,20 +278,15 @@ def _metric(
 
 
 def can_score(metric: str, task: TaskKind, output: Output) -> bool:
-    """Whether the metric can score such a submission."""
+    """Whether the metric can score a submission of this output."""
     known = METRICS[metric]
     return task in known.tasks and (known.needs != "probability" or (output == "probability") == (metric != "map@k"))
 
 
-def _doubt(
-    metric: str, names: list[str], text: str, hint: str, top: int, fixed: Mapping[str, Any], doubts: list[str]
-) -> None:
+def _doubt_metric(metric: str, names: list[str], top: int, hints: Hints) -> list[str]:
     """A line where the pages ask for another metric than the one used."""
-    if doubts or fixed.get("metric"):
-        return
-    if said := find_unknown_metric(text, hint):
-        doubts.append(f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME")
-    elif names[:1] == ["map@k"] and top == 1 and find_top_k(text) > 1:
-        doubts.append(
-            f"the pages speak of {find_top_k(text)} classes a row, the sample submission shows one: one is sent"
-        )
+    if said := find_unknown_metric(hints.text, hints.host_metric):
+        return [f"the pages speak of '{said}', which is not known: scored by {metric}; set metric=NAME"]
+    if names[:1] == ["map@k"] and top == 1 and (k := find_top_k(hints.text)) > 1:
+        return [f"the pages speak of {k} classes a row, the sample submission shows one: one is sent"]
+    return []

@@ -1,5 +1,6 @@
-"""How the test rows were parted from the training rows: by groups, by time, or by chance. Folds that are parted
-otherwise give scores that the test rows do not keep."""
+"""Detect how the test set was split off: by group, by time, or at random.
+
+Folds that are split in another way promise scores that the test set does not keep."""
 
 from __future__ import annotations
 
@@ -16,46 +17,52 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
-FEWEST = 5  # groups, or times, of the training rows, values of the test rows, and test rows
-CHANCE = 1e-3  # of new values alone, where test rows were drawn like training rows
-LOOKED = 1000  # rows that rule most columns out
+FEWEST = 5  # groups or times among the training rows, values among the test rows, and test rows
+CHANCE = 1e-3  # highest probability that all test values are new, were the test rows drawn like the training rows
+SAMPLE_ROWS = 1000  # enough to rule most columns out
 _TIME = re.compile(r"(?:date|time|year|month|week|day|quarter|season|period|hour)\w*|yr|ts|dt")
 
 
 @dataclass(frozen=True)
 class DetectedSplit:
-    """`groups` and `order` of the training rows, each None where the tables do not show it; `said` to the user."""
+    """The training rows' `groups` and `order` in time, None where the tables show none; `notes` are for the user."""
 
     groups: pd.Series[Any] | None = None
     order: Array | None = None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
-    """What the inputs (`id` and columns, typed as pandas reads them) of both tables show.
+    """How the test set was split off, by the inputs of both tables (`id` and columns, typed as pandas reads them).
 
-    Time: a column of dates, or of numbers that are named so, in which all test rows are later. Groups: the coarsest of
-    the columns of labels that repeat in the training rows, and of which no test row has a value that they have."""
+    By time: all test rows are later by a column of dates, or of numbers with a name of time. By group: labels repeat in
+    the training rows, and no test row has one of them; of several such columns the coarsest counts."""
     order, clock = None, ""
-    times = {name: found for name in train.columns if (found := _later(train[name], test[name], str(name))) is not None}
+    times = {
+        name: found for name in train.columns if (found := _read_times(train[name], test[name], str(name))) is not None
+    }
     if times:
         clock = max(times, key=lambda name: len(np.unique(times[name])))
         order = times[clock]
     others = [name for name in train.columns if name != "id" and name not in times]
-    labels = {name: found for name in others if (found := _apart(train[name], test[name])) is not None}
+    labels = {name: found for name in others if (found := _read_groups(train[name], test[name])) is not None}
     by = min(labels, key=lambda name: labels[name].nunique(), default="")
-    said = []
+    notes = []
     if by:
-        said.append(f"no test row has a value of '{by}' that a training row has: training rows of one value stay in "
-                    f"one fold, so scores are those of new values")  # fmt: skip
+        notes.append(
+            f"no test row has a value of '{by}' that a training row has: training rows of one value stay in one fold, "
+            f"so scores are those of new values"
+        )
     if clock:
-        said.append(f"by '{clock}' all test rows are later than the training rows: the folds are blocks of time, so "
-                    f"scores are those of another time")  # fmt: skip
-    return DetectedSplit(labels[by] if by else None, order, tuple(said))
+        notes.append(
+            f"by '{clock}' all test rows are later than the training rows: the folds are blocks of time, so scores are "
+            f"those of another time"
+        )
+    return DetectedSplit(labels[by] if by else None, order, tuple(notes))
 
 
-def _later(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array | None:
-    """When each training row was, if all test rows are later."""
+def _read_times(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array | None:
+    """The training rows' times, as numbers, if all test rows are later; else None."""
     import pandas as pd
 
     if len(test) < FEWEST:
@@ -65,7 +72,7 @@ def _later(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array | No
         if pd.api.types.is_bool_dtype(train) or not any(_TIME.fullmatch(word) for word in words):
             return None
         first, then = train.astype(np.float64), test.astype(np.float64)
-    elif as_dates(train.head(LOOKED)) is None or as_dates(test.head(LOOKED)) is None:
+    elif as_dates(train.head(SAMPLE_ROWS)) is None or as_dates(test.head(SAMPLE_ROWS)) is None:
         return None
     else:
         date = as_dates(pd.concat([train, test], ignore_index=True))
@@ -78,16 +85,18 @@ def _later(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array | No
     return np.asarray(first.fillna(first.median()), dtype=np.float64)
 
 
-def _apart(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] | None:
-    """The training rows' values, where they are labels that repeat and the test rows have others; a row without one is
-    a group of its own.
+def _read_groups(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] | None:
+    """The training rows' groups, if a column's labels repeat and the test rows have other ones; else None.
 
-    A drawn row's value is new about as often as a training row's is the only one of its kind (Good 1953), so values
-    that are mostly single, or few test values, may all be new by chance."""
-    if _values(train.head(LOOKED)) & _values(test.head(LOOKED)) or not (_is_label(train) and _is_label(test)):
+    A row without a label is a group of its own. The value of a randomly drawn row is new about as often as a training
+    row's value is unique (Good 1953), so values that are mostly unique, or few test values, may all be new by chance.
+    """
+    if _list_texts(train.head(SAMPLE_ROWS)) & _list_texts(test.head(SAMPLE_ROWS)) or not (
+        _is_label(train) and _is_label(test)
+    ):
         return None
-    new = _values(test)
-    first = _texts(train)
+    new = _list_texts(test)
+    first = _as_texts(train)
     count = first.value_counts()
     if len(count) < FEWEST or len(new) < FEWEST or first.notna().mean() < 0.5 or new & set(count.index):
         return None
@@ -97,13 +106,12 @@ def _apart(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] | None
     return first.where(first.notna(), [f"row {place}" for place in range(len(first))])
 
 
-def _values(column: pd.Series[Any]) -> set[str]:
-    return set(_texts(column.drop_duplicates()).dropna())
+def _list_texts(column: pd.Series[Any]) -> set[str]:
+    return set(_as_texts(column.drop_duplicates()).dropna())
 
 
-def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Cells as text: a number of a column that has gaps, or that has texts in the other table, is written as a whole
-    one."""
+def _as_texts(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Cells as text. Whole numbers are written without a point, also where gaps have made the column floats."""
     import pandas as pd
 
     if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all() and column.abs().max() < 2**53:
@@ -112,12 +120,12 @@ def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _is_label(column: pd.Series[Any]) -> bool:
-    """Texts, codes and whole numbers; no measures."""
+    """Whether a column holds texts, codes or whole numbers, not measurements."""
     import pandas as pd
 
     if pd.api.types.is_bool_dtype(column):
         return False
     if pd.api.types.is_numeric_dtype(column):
         return bool((column.dropna() % 1 == 0).all())
-    numbers = as_numbers(column.head(LOOKED))
+    numbers = as_numbers(column.head(SAMPLE_ROWS))
     return numbers is None or bool((pd.to_numeric(column.dropna(), errors="coerce") % 1 == 0).all())

@@ -1,4 +1,4 @@
-"""The tables of a competition's data, read so that nothing is lost (ids stay strings)."""
+"""Read the tables of a competition's data without losing anything (ids stay strings)."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from agentkd.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-SEEN = 100_000  # bytes that tell how a table is written
-KEPT = 200_000_000  # bytes of a table's file that is kept in memory
-MARKS = ",;\t|"  # what may stand between cells
+SEEN = 100_000  # bytes that are read to detect separator and encoding
+KEPT = 200_000_000  # bytes; tables of larger files are not kept in memory
+MARKS = ",;\t|"  # separators of cells
 
 
 def read_table(path: Path, *, rows: int | None = None, text: bool = False) -> pd.DataFrame:
-    """A table from any of TABLES, or of the images in a folder. With `text` all cells are strings as written, empty
-    ones are "".
+    """Read a table of one of the formats TABLES, or list the images of a folder as one.
 
-    Raises UserError for a file that is empty or no table, with what was met."""
+    With `text` all cells are strings as written, empty ones "". Raises UserError for a file that is empty or not a
+    table."""
     if path.is_dir():
         return list_training_images(path)
     if text and rows is None and path.is_file() and (known := path.stat()).st_size < KEPT:
-        return _kept(path, known.st_mtime_ns, known.st_size).copy(deep=False)  # pandas copies on write
+        return _read_cached(path, known.st_mtime_ns, known.st_size).copy(deep=False)  # safe: pandas copies on write
     return _read(path, rows, text)
 
 
 @lru_cache(maxsize=4)
-def _kept(path: Path, changed: int, size: int) -> pd.DataFrame:
-    """The last few tables as text: several stages in a row look at the same ones."""
+def _read_cached(path: Path, changed: int, size: int) -> pd.DataFrame:
+    """Read a table as text; the last few are kept, since stages in a row read the same ones."""
     return _read(path, None, True)
 
 
@@ -55,25 +55,25 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
             frame.columns = frame.columns.map(str)
             return _as_text(frame) if text else frame
         if name.endswith((".json", ".jsonl")):
-            frame = pd.read_json(path, lines=name.endswith("l"), nrows=rows if name.endswith("l") else None,
-                                 dtype=False if text else None)  # fmt: skip
+            lines = name.endswith("l")
+            frame = pd.read_json(path, lines=lines, nrows=rows if lines else None, dtype=False if text else None)
             frame = frame.head(rows) if rows else frame
             return _as_text(frame) if text else frame
-        start = _start(path, SEEN)
+        start = _read_start(path, SEEN)
         code = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
         head = start.decode(code, errors="replace")
-        mark = detect_separator(f"{name} {_member(path)}" if name.endswith(".zip") else name, head)
+        mark = detect_separator(f"{name} {_only_member(path)}" if name.endswith(".zip") else name, head)
         cells = (cell.strip('"') for line in head.splitlines()[1:100] for cell in line.split(mark))
         comma = mark == ";" and any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
         options: dict[str, Any] = {"sep": mark, "nrows": rows, "low_memory": False, "decimal": "," if comma else "."}
         try:
-            with _opened(path) as file:
+            with _open_unpacked(path) as file:
                 frame = pd.read_csv(file, encoding=code, **options | strings)
         except UnicodeDecodeError:
-            code = "cp1252" if _is_latin(_start(path, KEPT)) else code
-            with _opened(path) as file:
+            code = "cp1252" if _is_cp1252(_read_start(path, KEPT)) else code
+            with _open_unpacked(path) as file:
                 frame = pd.read_csv(file, encoding=code, encoding_errors="replace", **options | strings)
-        return frame.apply(_with_point) if comma and text else frame
+        return frame.apply(_use_decimal_point) if comma and text else frame
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
     except (ValueError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ImportError) as error:
@@ -85,8 +85,9 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_training_table(data: Path, train: str, labels: str, key: str, called: str = "") -> pd.DataFrame:
-    """The training table as text, joined by `key` (which it may have `called` otherwise) with the table of its targets,
-    where those have their own."""
+    """The training table as text, joined with the table `labels` of its targets where there is one.
+
+    `key` is the column of ids; the tables may have `called` it something else."""
     frame = rename_id_column(read_table(data / train, text=True), key, called)
     if not labels:
         return frame
@@ -96,25 +97,26 @@ def read_training_table(data: Path, train: str, labels: str, key: str, called: s
 
 
 def rename_id_column(frame: pd.DataFrame, key: str, called: str) -> pd.DataFrame:
-    """A table whose column `called`, where it has one in place of `key`, is called that."""
+    """The table with its column `called` renamed to `key`, where it has no `key`."""
     if not called or key in frame.columns:
         return frame
     return frame.rename(columns={name: key for name in frame.columns if name == called})
 
 
-# What stands in quotes: marks and ends of lines there are text. A quote within a cell (`5" pipe`) is a letter.
+# Quoted cells: separators and line ends in them are text. A quote within a cell (`5" pipe`) is a letter.
 _QUOTED = re.compile(r"""(?<![^,;\t|\r\n\ufeff])"[^"]*(?:""[^"]*)*(?:"(?![^,;\t|\r\n])|\Z)""")
 
 
 def detect_separator(name: str, head: str) -> str:
-    """What stands between the cells of a table whose text begins so: of MARKS one that all its lines have as often: a
-    comma, else the most frequent. Where lines differ: a tab in .tsv files, else a comma, or what the first line has
-    instead."""
+    """The separator of a table that begins with the text `head`: one of MARKS that all lines have equally often.
+
+    Of several it is the comma, else the most frequent. Where no mark is as frequent in all lines: the tab in .tsv
+    files, else the comma, or another mark where the first line has no comma."""
     lines = [line for line in re.split(r"[\r\n]+", _QUOTED.sub("", head)) if line.strip()]
     header = lines[0] if lines else ""
     if ".tsv" in name.lower() and "\t" in header:
         return "\t"
-    lines = lines[:-1][:100] or lines  # the last may be cut
+    lines = lines[:-1][:100] or lines  # the last line may be cut off
     often = {mark: header.count(mark) for mark in MARKS if len({line.count(mark) for line in lines}) == 1}
     if any(often.values()) and len(lines) > 1:
         if often.get(","):
@@ -126,24 +128,24 @@ def detect_separator(name: str, head: str) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A table's bytes, unpacked."""
+def _open_unpacked(path: Path) -> Iterator[Any]:
+    """Open a table's bytes, unpacked."""
     if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as held, held.open(_member(path)) as file:
+        with zipfile.ZipFile(path) as held, held.open(_only_member(path)) as file:
             yield file
     else:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             yield file
 
 
-def _start(path: Path, size: int) -> bytes:
-    """The first bytes of a table, unpacked."""
-    with _opened(path) as file:
+def _read_start(path: Path, size: int) -> bytes:
+    """Read the first bytes of a table, unpacked."""
+    with _open_unpacked(path) as file:
         return bytes(file.read(size))
 
 
-def _member(path: Path) -> str:
-    """The one table in a zip."""
+def _only_member(path: Path) -> str:
+    """The one table in a zip. Raises UserError for more or fewer files."""
     names = zip_members(path)
     if len(names) != 1:
         some = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
@@ -151,18 +153,18 @@ def _member(path: Path) -> str:
     return names[0]
 
 
-def _is_latin(raw: bytes) -> bool:
-    """Whether bytes that are no UTF-8 are Windows' Latin letters, not UTF-8 with a fault here and there."""
+def _is_cp1252(raw: bytes) -> bool:
+    """Whether bytes that are not valid UTF-8 are Windows-1252, rather than UTF-8 with a few faults."""
     text = raw.decode("utf-8", errors="replace")
     return 2 * text.count("\ufffd") > len(text) - len(text.encode("ascii", errors="ignore"))
 
 
-_WHOLE = r"\s*-?(?:\d*|\d{1,3}(?:\.\d{3})+)"  # 1234 or 1.234, where a comma comes before decimals
+_WHOLE = r"\s*-?(?:\d*|\d{1,3}(?:\.\d{3})+)"  # 1234 or 1.234, before a decimal comma
 _DECIMAL_COMMA = re.compile(rf"{_WHOLE},\d+\s*")
 
 
-def _with_point(column: pd.Series[str]) -> pd.Series[str]:
-    """Numbers written with a decimal comma, as text with a point. Without a comma in the column 1.234 stays 1.234."""
+def _use_decimal_point(column: pd.Series[str]) -> pd.Series[str]:
+    """Rewrite numbers with a decimal comma as text with a point; without any comma in the column 1.234 stays."""
     cells = column[~is_gap(column)]
     if not cells.str.contains(",", regex=False).any():
         return column
@@ -172,8 +174,10 @@ def _with_point(column: pd.Series[str]) -> pd.Series[str]:
 
 
 def first_error_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type, in at most 200 characters."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def read_columns(path: Path) -> list[str]:
+    """The names of a table's columns."""
     return [str(name) for name in read_table(path, rows=5, text=True).columns]

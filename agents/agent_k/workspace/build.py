@@ -29,15 +29,15 @@ def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str
         save_table(make_folds(setup, targets, FOLDS, seed, groups), folder / "folds.csv")
         return []
     train, test = (read_csv(map_file(workspace, split, "tab")) for split in ("train", "test"))
-    parted = detect_split(train, test)
+    detected = detect_split(train, test)
     leaks = set(find_leaks(train, targets, setup))
     kept = tuple(name for name in setup.tab if name not in leaks)
-    said = list(parted.said)
+    said = list(detected.notes)
     if leaks and (kept or setup.txt or setup.img):
         shutil.rmtree(folder)
         write_maps(setup.model_copy(update={"tab": kept}), data, workspace)
         said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
-    if parted.groups is not None and (groups is None or parted.groups.groupby(groups).nunique().max() == 1):
-        groups = parted.groups  # which also keep the rows of an id together
-    save_table(make_folds(setup, targets, FOLDS, seed, groups, parted.order), folder / "folds.csv")
+    if detected.groups is not None and (groups is None or detected.groups.groupby(groups).nunique().max() == 1):
+        groups = detected.groups  # which also keep the rows of an id together
+    save_table(make_folds(setup, targets, FOLDS, seed, groups, detected.order), folder / "folds.csv")
     return said
