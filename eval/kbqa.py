@@ -18,7 +18,7 @@ from agentkd.agents import MODEL_FREE
 from agentkd.answering import close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
 from agentkd.distill.data.forms import AGENTS
-from agentkd.distill.publish.card import add_results, student_of
+from agentkd.distill.publish.card import add_results, find_student_folder
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
@@ -104,7 +104,7 @@ def note_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: in
     """The rows of each student that `distill` made go into its card. A card that cannot be written costs no results."""
     names: dict[Path, list[str]] = {}
     for system in entries:
-        if system.agent in AGENTS.values() and (folder := student_of(system.model)) is not None:
+        if system.agent in AGENTS.values() and (folder := find_student_folder(system.model)) is not None:
             names.setdefault(folder, []).append(system.name)
     for folder, some in names.items():
         try:
@@ -141,7 +141,7 @@ def systems(config: EvalConfig) -> list[System]:
 
 def form_of(model: str) -> str:
     """The form in which a student's own config.yaml says that it was taught; empty for a model without one."""
-    folder = student_of(model)
+    folder = find_student_folder(model)
     return str(read_config(folder).get("form", "one-call")) if folder else ""  # before there were forms it was that
 
 

@@ -30,7 +30,7 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed blocks: each step frees and asks again for gigabytes, and on a CPU the kernel's zeroing of
     fresh pages took a third of the time. Large pages help too; both are hints that do nothing elsewhere."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -41,7 +41,7 @@ def keep_memory() -> None:
         libc.mallopt(trim, 2**31 - 1)
 
 
-def reporter(unit: str) -> Any:
+def progress_callback(unit: str) -> Any:
     """A transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS."""
     from transformers import TrainerCallback
 

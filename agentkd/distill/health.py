@@ -17,7 +17,7 @@ from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import disk_error
 
 
-def guarded(trainer: Any) -> Any:
+def with_health_checks(trainer: Any) -> Any:
     """The trainer class that stops at a loss or gradient that is not finite, and when a checkpoint cannot be saved."""
 
     class Guarded(trainer):  # type: ignore[misc]
@@ -74,7 +74,7 @@ def saving(path: Path, kept: str = "") -> Iterator[None]:
         raise WorldError(f"cannot write {path} ({why}); make room and run the same command again{kept}") from None
 
 
-def clear_torn(checkpoints: Path) -> None:
+def remove_torn_checkpoints(checkpoints: Path) -> None:
     """Remove checkpoints that a killed run has left half written."""
     for folder in checkpoints.glob("checkpoint-*"):
         if not is_whole(folder):

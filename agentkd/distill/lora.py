@@ -14,14 +14,14 @@ SCALE = 2  # alpha / R
 _ROOT, _BASE, _A, _B = "base_model.model.", ".base_layer.weight", ".lora_A.default.weight", ".lora_B.default.weight"
 
 
-def adapters(rank: int) -> Any:
+def lora_config(rank: int) -> Any:
     """peft's description of the adapters."""
     from peft import LoraConfig
 
     return LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def parameters(model: Any, rank: int) -> int:
+def count_lora_parameters(model: Any, rank: int) -> int:
     """How many parameters the adapters of a plain model have, without making them."""
     from torch.nn import Linear
 
@@ -30,7 +30,7 @@ def parameters(model: Any, rank: int) -> int:
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
-def merge(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def merge_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The plain model's weights out of those of a model with adapters, changed in place: a large model is not copied.
 
     `state` is the whole state dict of a peft model, as one process has it, or as FSDP gathers it."""

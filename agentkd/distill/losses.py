@@ -6,7 +6,7 @@ they are differentiable in both arguments. Sources:
 - generalised JSD: Agarwal et al., On-Policy Distillation of Language Models (GKD), arXiv 2306.13649, section 2
 - skew divergences: Ko et al., DistiLLM, arXiv 2402.03898, section 3.1; DistiLLM-2, arXiv 2503.07067, section 3
 
-`chunked` computes any of them from hidden states, some tokens at a time.
+`chunked_loss` computes any of them from hidden states, some tokens at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return forward_kl(log_q, log_p)
 
 
-def mixture(log_a: Tensor, log_b: Tensor, weight: float) -> Tensor:
+def log_mixture(log_a: Tensor, log_b: Tensor, weight: float) -> Tensor:
     """log(weight a + (1 - weight) b), for 0 < weight < 1."""
     return torch.logaddexp(log_a + math.log(weight), log_b + math.log1p(-weight))
 
@@ -56,21 +56,21 @@ def jsd(log_p: Tensor, log_q: Tensor, beta: float = 0.5) -> Tensor:
         return forward_kl(log_p, log_q)
     if beta == 1.0:
         return reverse_kl(log_p, log_q)
-    log_m = mixture(log_p, log_q, beta)
+    log_m = log_mixture(log_p, log_q, beta)
     return beta * forward_kl(log_p, log_m) + (1.0 - beta) * forward_kl(log_q, log_m)
 
 
 def skew_forward_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
     """KL(p || alpha p + (1 - alpha) q) (DistiLLM, equation 4); 0 <= alpha < 1, at 0 the forward KL."""
-    return forward_kl(log_p, mixture(log_p, log_q, alpha) if alpha else log_q)
+    return forward_kl(log_p, log_mixture(log_p, log_q, alpha) if alpha else log_q)
 
 
 def skew_reverse_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
     """KL(q || (1 - alpha) p + alpha q) (DistiLLM, equation 4); 0 <= alpha < 1, at 0 the reverse KL."""
-    return forward_kl(log_q, mixture(log_q, log_p, alpha) if alpha else log_p)
+    return forward_kl(log_q, log_mixture(log_q, log_p, alpha) if alpha else log_p)
 
 
-def divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Divergence:
+def find_divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Divergence:
     """`forward`, `reverse`, `jsd`, `skew` or `skew-reverse`. Raises ValueError for another name."""
     table: dict[str, Divergence] = {
         "forward": forward_kl,
@@ -84,7 +84,7 @@ def divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Divergenc
     return table[name]
 
 
-def on_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> tuple[Tensor, Tensor]:
+def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> tuple[Tensor, Tensor]:
     """Both distributions over what is known of the teacher: the log-probabilities of its K likeliest tokens.
 
     `rest` says what becomes of the mass that is missing, for the choice changes the loss and its gradient:
@@ -117,7 +117,7 @@ class Head(NamedTuple):
     weight_VE: Tensor
 
 
-def chunked(
+def chunked_loss(
     loss: Callable[..., Tensor],
     hidden_ND: Tensor,
     head_VD: Tensor,
@@ -137,7 +137,7 @@ def chunked(
     reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient takes the place of their logits;
     with `whole` it sees a chunk's rows together, for losses that join rows.
     """
-    first = [aligned_to(item) for item in aligned]
+    first = [token_tensor(item) for item in aligned]
     if any(len(tensor) != len(hidden_ND) for tensor in first):
         raise ValueError(f"{len(hidden_ND)} tokens, but aligned tensors of {[len(t) for t in first]} rows")
     chunk = chunk or max(1, LOGITS // len(head_VD))
@@ -145,7 +145,7 @@ def chunked(
     return total
 
 
-def aligned_to(item: Tensor | Head) -> Tensor:
+def token_tensor(item: Tensor | Head) -> Tensor:
     """The tensor whose rows are tokens."""
     return item.hidden_NE if isinstance(item, Head) else item
 

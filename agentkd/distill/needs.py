@@ -26,14 +26,14 @@ SECOND = "the next beside it"
 
 def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
     """Sizes of model and data, number of steps, GB of memory per process by phase, and GB of disk."""
-    from agentkd.distill.lora import parameters as of_adapters
+    from agentkd.distill.lora import count_lora_parameters
 
     config = stage.config
     lengths = [len(row["input_ids"]) for row in data.rows]
     targets = sum(label != IGNORED for row in data.rows for label in row["labels"][1:])
     skeleton = make_skeleton(data.student.settings, config.layers)
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
-    adapters = of_adapters(skeleton, config.lora) if config.lora else 0
+    adapters = count_lora_parameters(skeleton, config.lora) if config.lora else 0
     trained = adapters or parameters
     sizes = model_sizes(data.student.settings.get_text_config(), parameters, config.layers)
     training = memory_needs.training(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import compress
 
-from agentkd.distill.checkpoints import keep_memory
+from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
 from agentkd.distill.data.tokens import TrainingData, tokenise
 from agentkd.distill.method import load_function
@@ -24,7 +24,7 @@ def find_teachers(stage: Stage) -> tuple[Model, ...]:
 def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
     """Open the student, tokenise for it and make the method's inputs. Raises UserError where something is wrong with
     student, teachers or examples."""
-    keep_memory()  # before torch allocates its first block
+    keep_freed_memory()  # before torch allocates its first block
     try:
         import datasets.utils.logging
         import transformers

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_label
-from agentkd.distill.checkpoints import last_checkpoint, reporter
+from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.errors import UserError
 from agentkd.retrievers.bm25 import mask_topics
 from agentkd.runs.progress import say
@@ -40,7 +40,7 @@ LOWEST = -20.0  # the logit of a path that is worth nothing
 
 
 @dataclass
-class Tried:
+class PathRewards:
     """A question with the paths that were tried for it: label -> reward, 0 for what was not verified."""
 
     query: str
@@ -48,23 +48,25 @@ class Tried:
     rewards: dict[str, float] = field(default_factory=dict)
 
 
-def collect(traces: Iterable[Trace]) -> dict[str, Tried]:
+def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
     """What the traces of a run say about each question's paths, by question id."""
     from agentkd.agents.survey import followed_label, trace_reward
 
-    found: dict[str, Tried] = {}
+    found: dict[str, PathRewards] = {}
     for trace in traces:
         label = followed_label(trace)
         several = trace.provenance.get("joins") or trace.provenance.get("others")
         if label is None or several:  # the encoder ranks single paths out of one topic
             continue
         topics = tuple(trace.provenance.get("topics") or ())
-        tried = found.setdefault(trace.id, Tried(mask_topics(trace.question, topics), topics))
+        tried = found.setdefault(trace.id, PathRewards(mask_topics(trace.question, topics), topics))
         tried.rewards[label] = max(tried.rewards.get(label, 0.0), trace_reward(trace) if trace.verified else 0.0)
     return found
 
 
-def rows(tried: Sequence[Tried], kb: Graph, *, candidates: int, hops: int, seed: int) -> dict[str, list[Any]]:
+def make_table(
+    tried: Sequence[PathRewards], kb: Graph, *, candidates: int, hops: int, seed: int
+) -> dict[str, list[Any]]:
     """Columns for the trainer: `query`, `path_0` … and `label`, the log weights of the paths."""
     rng = random.Random(seed)
     table: dict[str, list[Any]] = {"query": [], **{f"path_{n}": [] for n in range(candidates)}, "label": []}
@@ -86,7 +88,7 @@ def rows(tried: Sequence[Tried], kb: Graph, *, candidates: int, hops: int, seed:
     return table
 
 
-def feedback(config: FeedbackConfig) -> dict[str, Any]:
+def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
     """Run the stage and return its metrics."""
     folders = [Path(name) for name in config.traces.split(",")] if config.traces else [find_newest_run(Path("runs"))]
     source = read_config(folders[0])
@@ -94,11 +96,11 @@ def feedback(config: FeedbackConfig) -> dict[str, Any]:
     config = config.model_copy(update={"traces": ",".join(map(str, folders)), "out": str(out)})
     from agentkd.tasks.decontaminate import evaluation_questions
 
-    tried: dict[str, Tried] = {}
+    tried: dict[str, PathRewards] = {}
     for folder in folders:
         asked = evaluation_questions(read_config(folder))
         found = map(Trace.model_validate, read_lines(folder, "traces"))
-        for name, item in collect(trace for trace in found if not asked(trace)).items():
+        for name, item in collect_rewards(trace for trace in found if not asked(trace)).items():
             tried.setdefault(name, item).rewards.update(item.rewards)
     useful = {name: item for name, item in sorted(tried.items()) if any(item.rewards.values())}
     if len(useful) < HELD_OUT:
@@ -123,14 +125,16 @@ def feedback(config: FeedbackConfig) -> dict[str, Any]:
             say(f"{out} is complete: nothing to do")
             return {"out": str(out), **json.loads((out / "metrics.json").read_text())}
         hops = int(source.get("hops") or world.task.max_hops)
-        table = rows(learned, world.kb, candidates=config.candidates, hops=hops, seed=config.seed)
-        metrics = train(config, table, held_out, out)
+        table = make_table(learned, world.kb, candidates=config.candidates, hops=hops, seed=config.seed)
+        metrics = train_encoder(config, table, held_out, out)
         run.finish(metrics)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return {"out": str(out), **metrics}
 
 
-def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequence[Tried], out: Path) -> dict[str, Any]:
+def train_encoder(
+    config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequence[PathRewards], out: Path
+) -> dict[str, Any]:
     """Fine-tune the encoder on the rows; its top path's reward on the held-out questions before and after."""
     try:
         import torch
@@ -169,7 +173,7 @@ def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequenc
             bf16=bf16,
             seed=config.seed,
             save_strategy="steps",
-            save_steps=10**9,  # `reporter` saves by the clock
+            save_steps=10**9,  # `progress_callback` saves by the clock
             save_total_limit=1,
             logging_steps=1,
             report_to=[],
@@ -178,7 +182,7 @@ def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequenc
         ),
         train_dataset=Dataset.from_dict(table),
         loss=DistillKLDivLoss(model, similarity_fct=lambda query, path: SCALE * pairwise_cos_sim(query, path)),
-        callbacks=[reporter("nats/question")],
+        callbacks=[progress_callback("nats/question")],
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
@@ -198,7 +202,7 @@ def train(config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequenc
     }
 
 
-def top_rewards(model: Any, held_out: Sequence[Tried]) -> list[float]:
+def top_rewards(model: Any, held_out: Sequence[PathRewards]) -> list[float]:
     """The reward of the path that the encoder puts first among those tried, for each held-out question."""
     labels = sorted({label for item in held_out for label in item.rewards})
     options = {"batch_size": 64, "normalize_embeddings": True, "show_progress_bar": False}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.distill import processes
-from agentkd.distill.checkpoints import last_checkpoint, reporter
+from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.distill.data.tokens import IGNORED, TrainingData
 from agentkd.distill.resolve import Stage
 from agentkd.runs.progress import say
@@ -16,19 +16,19 @@ from agentkd.runs.progress import say
 def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     """Train on the targets and write weights, tokenizer and curve into `stage.out`. Returns losses (nats per target
     token), tokens and seconds."""
-    from agentkd.distill.health import clear_torn, saving
+    from agentkd.distill.health import remove_torn_checkpoints, saving
     from agentkd.distill.student import load_model
     from agentkd.distill.trainer import make_signal, make_trainer
 
     checkpoints, inputs = stage.out / "checkpoints", len(data.inputs.rows)
     signal = make_signal(stage, data, stage.out / "logits")
     model = load_model(data.student, stage.config.layers)
-    trainer = make_trainer(stage, data, model, checkpoints, signal, callbacks=[reporter("nats/token")])
+    trainer = make_trainer(stage, data, model, checkpoints, signal, callbacks=[progress_callback("nats/token")])
     args = trainer.args
     examples_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = inputs // examples_a_step if stage.method.drops_last else -(-inputs // examples_a_step)
     say(f"{stage.epochs:g} epochs of {steps} steps · lr {stage.lr:g} · {'bf16' if args.bf16 else 'fp32'}")
-    processes.on_rank_0(lambda: clear_torn(checkpoints))
+    processes.on_rank_0(lambda: remove_torn_checkpoints(checkpoints))
     last = processes.on_rank_0(lambda: last_checkpoint(checkpoints))
     if last:
         say(f"going on from {last}")
@@ -71,9 +71,9 @@ def save_student(trainer: Any, stage: Stage) -> None:
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     if stage.config.lora:
-        from agentkd.distill.lora import merge
+        from agentkd.distill.lora import merge_adapters
 
-        model, state = model.get_base_model(), merge(state)
+        model, state = model.get_base_model(), merge_adapters(state)
     if model.config.get_text_config().tie_word_embeddings:  # FSDP gathers one tied weight under two names
         head = model.get_output_embeddings()
         state.pop(next(f"{name}.weight" for name, module in model.named_modules() if module is head), None)

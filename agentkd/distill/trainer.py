@@ -58,7 +58,7 @@ def make_trainer(
         "bf16": config.half,
         "activation_checkpointing": config.grad_checkpointing,
         "save_strategy": "steps",
-        "save_steps": 10**9,  # `reporter` saves by the clock: a checkpoint is three times the weights
+        "save_steps": 10**9,  # `progress_callback` saves by the clock: a checkpoint is three times the weights
         "save_total_limit": 1,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would show the last loss in place of one that is no number
@@ -74,9 +74,9 @@ def make_trainer(
         "callbacks": list(callbacks),
     }
     if config.lora:
-        from agentkd.distill.lora import adapters
+        from agentkd.distill.lora import lora_config
 
-        parts["peft_config"] = adapters(config.lora)
+        parts["peft_config"] = lora_config(config.lora)
     trainer = load_function(stage.method.trainer)(stage, data, arguments, parts, signal)
     trainer.remove_callback(PrinterCallback)
     return trainer

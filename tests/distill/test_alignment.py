@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkd.distill.lessons.alignment import (
+    align_spans,
     byte_alphabet,
-    ends,
-    equal_tokens,
-    places,
-    spans,
+    match_tokens,
+    place_spans,
     token_bytes,
+    token_ends,
 )
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -70,7 +70,7 @@ PIECES = [token_bytes(tokenizer) for tokenizer in PAIR]
 @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.integers(0, 3), st.integers(0, 3))
 def test_spans_cover_the_text_and_cannot_be_split(one: set[int], other: set[int], empty_a: int, empty_b: int) -> None:
     sides = [sorted([*cuts, 31, *[7] * empty]) for cuts, empty in ((one, empty_a), (other, empty_b))]
-    found = spans(*sides)
+    found = align_spans(*sides)
     assert [(span.a, span.b) for span in found] == [(0, 0), *((span.a_end, span.b_end) for span in found[:-1])]
     assert (found[-1].a_end, found[-1].b_end) == (len(sides[0]), len(sides[1]))
     borders = [0, *(sides[0][span.a_end - 1] for span in found)]
@@ -83,12 +83,12 @@ def test_spans_cover_the_text_and_cannot_be_split(one: set[int], other: set[int]
 @given(st.text())
 def test_any_text_is_cut_at_bytes(text: str) -> None:
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in PAIR]
-    sides = [ends(each, pieces, text) for each, pieces in zip(ids, PIECES, strict=True)]
+    sides = [token_ends(each, pieces, text) for each, pieces in zip(ids, PIECES, strict=True)]
     if "▁" in text:  # SentencePiece takes it for a blank
         assert sides[0] is not None and sides[1] is None
         return
     assert sides[0] is not None and sides[1] is not None
-    for span in spans(*sides):
+    for span in align_spans(*sides):
         ours = b"".join(PIECES[0][token] for token in ids[0][span.a : span.a_end])
         assert ours == b"".join(PIECES[1][token] for token in ids[1][span.b : span.b_end]) != b""
 
@@ -97,21 +97,21 @@ def test_characters_in_several_tokens_are_cut_where_both_do() -> None:
     """One side writes `ó` in bytes that the other merges."""
     text = "Łódź 日本 🎉"
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in PAIR]
-    sides = [ends(each, pieces, text) for each, pieces in zip(ids, PIECES, strict=True)]
+    sides = [token_ends(each, pieces, text) for each, pieces in zip(ids, PIECES, strict=True)]
     assert sides[0] is not None and sides[1] is not None
     assert "<0xC3>" in PAIR[1].convert_ids_to_tokens(ids[1])
-    assert len(ids[0]) != len(ids[1]) and 1 < len(spans(*sides)) <= min(map(len, ids))
+    assert len(ids[0]) != len(ids[1]) and 1 < len(align_spans(*sides)) <= min(map(len, ids))
     with pytest.raises(ValueError, match="they are not the same"):
-        spans(sides[0], sides[1][:-1])
+        align_spans(sides[0], sides[1][:-1])
 
 
 def test_a_dummy_blank_is_not_of_the_text() -> None:
     tokenizer = sentencepiece(dummy=True)
     ids = tokenizer("path: capital", add_special_tokens=False)["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids)[0].startswith("▁")
-    found = ends(ids, token_bytes(tokenizer), "path: capital")
+    found = token_ends(ids, token_bytes(tokenizer), "path: capital")
     assert found is not None and found[-1] == 13
-    assert ends(ids, token_bytes(tokenizer), "path: capitals") is None
+    assert token_ends(ids, token_bytes(tokenizer), "path: capitals") is None
 
 
 def test_the_alphabet_is_the_tokenizers_own() -> None:
@@ -123,7 +123,7 @@ def test_the_alphabet_is_the_tokenizers_own() -> None:
 
 def test_equal_tokens_are_one_to_one_and_mean_the_same() -> None:
     """`A` is there twice in SentencePiece, as itself and as a lone byte."""
-    same = equal_tokens(*PIECES, tuple(set(tokenizer.all_special_ids) for tokenizer in PAIR))
+    same = match_tokens(*PIECES, tuple(set(tokenizer.all_special_ids) for tokenizer in PAIR))
     assert len(same) > 50 and len(set(same.values())) == len(same)
     assert all(PIECES[1][theirs] == PIECES[0][ours] for theirs, ours in same.items())
     capital = PAIR[1].convert_tokens_to_ids("▁capital")
@@ -134,6 +134,6 @@ def test_equal_tokens_are_one_to_one_and_mean_the_same() -> None:
 
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(9, 12))
 def test_no_block_cuts_a_span(lengths: list[int], size: int) -> None:
-    found = places(lengths, size)
+    found = place_spans(lengths, size)
     assert all(place // size == (place + length - 1) // size for place, length in zip(found, lengths, strict=True))
     assert all(place + length <= after for (place, after), length in zip(pairwise(found), lengths, strict=False))

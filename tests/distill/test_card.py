@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from agentkd.config import DistillConfig, EvalConfig
 from agentkd.distill.data.dataset import Dataset, build_dataset
-from agentkd.distill.publish.card import CLOSE, OPEN, add_results, base_model, student_of, write_card
+from agentkd.distill.publish.card import CLOSE, OPEN, add_results, find_base_model, find_student_folder, write_card
 from agentkd.distill.resolve import resolve_stages
 from agentkd.eval.kbqa import evaluate
 from agentkd.runs.store import RunDirectory
@@ -70,7 +70,7 @@ def test_base_and_licence_are_followed_to_the_hub_or_left_open(tmp_path: Path) -
     plain.mkdir()
     (plain / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
     third = carded(tmp_path / "third", str(plain), source={**SOURCE, "task": "films.jsonl", "data": "x"})
-    assert third.data.license == "mit" and third.data.base_model is None and base_model(str(plain)) is None
+    assert third.data.license == "mit" and third.data.base_model is None and find_base_model(str(plain)) is None
     assert third.data.datasets is None and "Data: the user's own data" in third.text
 
 
@@ -128,9 +128,9 @@ def test_a_student_is_found_behind_each_of_its_names(tmp_path: Path) -> None:
     carded(out := tmp_path / "a")
     (tmp_path / "plain").mkdir()
     for name in (str(out), f"{out}/", f"vllm:{out}", f"local:{out}/model-f32.gguf"):
-        assert student_of(name) == out, name
+        assert find_student_folder(name) == out, name
     for name in ("smollm2-135m", str(tmp_path / "plain"), "http://127.0.0.1:1/v1#m", "local", "openai:gpt"):
-        assert student_of(name) is None, name
+        assert find_student_folder(name) is None, name
 
 
 @pytest.mark.xdist_group("torch")

@@ -19,7 +19,7 @@ from agentkd.distill.data.forms import one_call_examples  # noqa: E402
 from agentkd.distill.data.teacher_scores import Scores  # noqa: E402
 from agentkd.distill.data.tokens import target_tokens, tokenise  # noqa: E402
 from agentkd.distill.lessons import cross_tokenizer as module  # noqa: E402
-from agentkd.distill.lessons.alignment import equal_tokens  # noqa: E402
+from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
 from agentkd.distill.lessons.signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
@@ -99,7 +99,7 @@ class Batch:
         ours = None
         if hybrid:
             specials = tuple(set(tokenizer.all_special_ids) for tokenizer in PAIR)
-            self.same = equal_tokens(PIECES[0], PIECES[1], (specials[0], specials[1]))
+            self.same = match_tokens(PIECES[0], PIECES[1], (specials[0], specials[1]))
             self.same[sentencepiece.eos_token_id] = byte_level.eos_token_id
             ours = np.array([self.same.get(number, -1) for number in range(len(PIECES[1]))])
         self.ours = ours

@@ -17,7 +17,7 @@ from agentkd.distill.publish import gguf as module
 from agentkd.distill.publish.gguf import (
     add_tokenizer,
     export,
-    interleaved,
+    interleave_halves,
     llama3_factors,
     pre_tokenizer,
 )
@@ -93,7 +93,7 @@ def test_llama_cpp_says_what_transformers_says(
 def test_rows_in_the_wrong_order_are_seen(
     students: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "interleaved", lambda rows, heads: rows)
+    monkeypatch.setattr(module, "interleave_halves", lambda rows, heads: rows)
     everything = compared(students["grouped"], tmp_path)["rows"][-1]
     assert everything["agreement"] < 90 and everything["delta"] > 0.1, everything
 
@@ -124,7 +124,7 @@ def test_rows_and_factors_by_their_definitions() -> None:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     rows = np.arange(2 * 6 * 5).reshape(12, 5)
-    moved = interleaved(rows, heads=2)
+    moved = interleave_halves(rows, heads=2)
     for head in range(2):
         for pair in range(3):
             assert (moved[head * 6 + 2 * pair] == rows[head * 6 + pair]).all()

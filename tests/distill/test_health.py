@@ -19,7 +19,7 @@ from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
 from tests.distill.test_dataset import make, write_run
 from tests.distill.test_distill import config, weights
-from tests.support.commands import words
+from tests.support.commands import command_words
 from tests.support.little import little
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -140,7 +140,7 @@ def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, t
     """kill -9, with all that may be resumed: a teacher's scores, adapters, optimizer, order of the examples."""
     changes = {"method": "logits", "teacher": str(teacher), "top_k": 8, "lora": 4}
     calm, killed = (config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed"))
-    line = " ".join(["distill", *words(killed)])
+    line = " ".join(["distill", *command_words(killed)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
     out = Path(str(killed.out))
     process = subprocess.Popen(

@@ -58,7 +58,7 @@ def test_chunked_equals_the_dense_reference(
     expected = reference(name, p, q, beta, alpha).sum()
     expected_grads = torch.autograd.grad(3 * expected, (hidden, head))
 
-    measure = losses.divergence(name, beta=beta, alpha=alpha)
+    measure = losses.find_divergence(name, beta=beta, alpha=alpha)
     small = [tensor.detach().float().requires_grad_() for tensor in (hidden, head)]
     teacher = losses.Head(teacher_hidden.float(), teacher_head.float())
 
@@ -72,7 +72,7 @@ def test_chunked_equals_the_dense_reference(
         patch.setattr(losses, "LOGITS", 11 * len(head))
         patch.setattr(losses, "IN_CACHE", rows * len(head))
         for loss, aligned in ((between_heads, teacher), (from_known, p.log().float())):
-            total = losses.chunked(loss, *small, aligned, chunk=chunk)
+            total = losses.chunked_loss(loss, *small, aligned, chunk=chunk)
             grads = torch.autograd.grad(3 * total, small)
             torch.testing.assert_close(total.double(), expected.detach(), rtol=1e-4, atol=1e-4)
             for ours, theirs in zip(grads, expected_grads, strict=True):
@@ -98,7 +98,7 @@ def test_no_array_is_larger_than_a_chunks_logits(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(losses, "LOGITS", 16 * 53 + 7)
     monkeypatch.setattr(losses, "IN_CACHE", 4 * 53)
     with Sizes() as seen:
-        losses.chunked(
+        losses.chunked_loss(
             lambda logits, teacher: losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1)),
             hidden.requires_grad_(),
             head.requires_grad_(),
@@ -121,7 +121,7 @@ def test_the_limits_of_jsd_are_the_two_kls() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_distributions_do_not_diverge(name: str) -> None:
     log_p = torch.randn(4, 9, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
-    assert losses.divergence(name)(log_p, log_p).abs().max() < 1e-6
+    assert losses.find_divergence(name)(log_p, log_p).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,8 +130,8 @@ def test_all_tokens_known_is_the_full_divergence(name: str, rest: str) -> None:
     """With K = V nothing is missing: the bucket is all but empty on both sides."""
     log_p, log_q = (torch.randn(6, 7, generator=torch.Generator().manual_seed(s)).log_softmax(-1) for s in (3, 4))
     top, ids = log_p.topk(7)
-    full, measure = losses.divergence(name)(log_p, log_q), losses.divergence(name)
-    torch.testing.assert_close(measure(*losses.on_top_k(top, ids, log_q, rest)), full, rtol=1e-4, atol=1e-5)
+    full, measure = losses.find_divergence(name)(log_p, log_q), losses.find_divergence(name)
+    torch.testing.assert_close(measure(*losses.restrict_to_top_k(top, ids, log_q, rest)), full, rtol=1e-4, atol=1e-5)
 
 
 def test_the_missing_mass_is_a_choice_that_counts() -> None:
@@ -140,15 +140,15 @@ def test_the_missing_mass_is_a_choice_that_counts() -> None:
     log_p[0, :2] = torch.tensor([0.5, 0.3]).log()
     log_q = torch.full((1, 100), 0.01).log()
     top, ids = log_p.topk(2)
-    bucket = losses.forward_kl(*losses.on_top_k(top, ids, log_q, "bucket"))
+    bucket = losses.forward_kl(*losses.restrict_to_top_k(top, ids, log_q, "bucket"))
     p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.01, 0.01, 0.98])
     torch.testing.assert_close(bucket[0], kl(p, q))
-    among = losses.forward_kl(*losses.on_top_k(top, ids, log_q, "renormalise"))
+    among = losses.forward_kl(*losses.restrict_to_top_k(top, ids, log_q, "renormalise"))
     torch.testing.assert_close(among[0], kl(torch.tensor([0.625, 0.375]), torch.tensor([0.5, 0.5])))
     # The full divergence is never below that of coarser outcomes (data processing).
     assert among < bucket <= losses.forward_kl(log_p, log_q) + 1e-6
     with pytest.raises(ValueError, match="choose bucket or renormalise"):
-        losses.on_top_k(top, ids, log_q, "zero")
+        losses.restrict_to_top_k(top, ids, log_q, "zero")
 
 
 def test_frozen_parts_get_no_gradient_and_rows_must_match() -> None:
@@ -159,22 +159,22 @@ def test_frozen_parts_get_no_gradient_and_rows_must_match() -> None:
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
 
     with torch.no_grad():
-        silent = losses.chunked(nll, hidden, head, labels)
+        silent = losses.chunked_loss(nll, hidden, head, labels)
     torch.testing.assert_close(silent, torch.nn.functional.cross_entropy(hidden @ head.T, labels, reduction="sum"))
     hidden.requires_grad_()
-    losses.chunked(nll, hidden, head, labels).backward()
+    losses.chunked_loss(nll, hidden, head, labels).backward()
     expected = torch.autograd.grad(torch.nn.functional.cross_entropy(hidden @ head.T, labels, reduction="sum"), hidden)[
         0
     ]
     torch.testing.assert_close(hidden.grad, expected)
     assert head.grad is None
-    twice = losses.chunked(nll, hidden, head, labels)
+    twice = losses.chunked_loss(nll, hidden, head, labels)
     twice.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="goes backward once"):
         twice.backward()
     with pytest.raises(ValueError, match=r"37 tokens, but aligned tensors of \[36\] rows"):
-        losses.chunked(nll, hidden, head, labels[1:])
+        losses.chunked_loss(nll, hidden, head, labels[1:])
     with pytest.raises(ValueError, match=r"37 tokens, but aligned tensors of \[37, 5\] rows"):
-        losses.chunked(nll, hidden, head, labels, losses.Head(hidden[:5], head))
+        losses.chunked_loss(nll, hidden, head, labels, losses.Head(hidden[:5], head))
     with pytest.raises(ValueError, match="unknown divergence 'tvd'"):
-        losses.divergence("tvd")
+        losses.find_divergence("tvd")

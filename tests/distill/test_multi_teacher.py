@@ -55,7 +55,7 @@ def test_the_mean_is_the_dense_one_over_what_is_known(k: int, rest: str) -> None
     top = log_p.topk(k)
     ids, mixed = module.mix_top_k(top.indices, top.values, weights)
     log_q = distributions(1)[0].flip(0).requires_grad_()
-    ours = losses.forward_kl(*losses.on_top_k(mixed, ids, log_q, rest))
+    ours = losses.forward_kl(*losses.restrict_to_top_k(mixed, ids, log_q, rest))
     gradient = torch.autograd.grad(ours.sum(), log_q)[0]
 
     expected = []
@@ -84,10 +84,12 @@ def test_ids_of_no_token_change_nothing() -> None:
     fill = torch.nn.functional.pad
     for rest in ("bucket", "renormalise"):
         for name in ("forward", "reverse", "jsd", "skew", "skew-reverse"):
-            measure = losses.divergence(name)
-            bare = measure(*losses.on_top_k(top.values, top.indices, log_q, rest))
+            measure = losses.find_divergence(name)
+            bare = measure(*losses.restrict_to_top_k(top.values, top.indices, log_q, rest))
             wide = fill(top.values, (0, 2)), fill(top.indices, (0, 2), value=-1)
-            torch.testing.assert_close(measure(*losses.on_top_k(*wide, log_q, rest)), bare, rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(
+                measure(*losses.restrict_to_top_k(*wide, log_q, rest)), bare, rtol=1e-6, atol=1e-9
+            )
 
 
 def test_a_student_learns_the_mean(models: list[str], traces: Path, tmp_path: Path) -> None:

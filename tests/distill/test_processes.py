@@ -15,7 +15,7 @@ from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
 from tests.distill.test_dataset import make, write_run
 from tests.distill.test_distill import config, weights
-from tests.support.commands import words
+from tests.support.commands import command_words
 from tests.support.little import little
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -66,7 +66,7 @@ def test_two_processes_are_one_with_the_doubled_batch(
         whole = config(student, traces, tmp_path / f"one-{kind}", batch=4, **changes)
         distill(whole)
         two = whole.model_copy(update={"batch": 2, "out": str(tmp_path / f"two-{kind}")})
-        lines.append(" ".join(["distill", "--json", *words(two)]))
+        lines.append(" ".join(["distill", "--json", *command_words(two)]))
     refused = f"distill --student {student} --traces {traces} --out {tmp_path / 'refused'} max_length=3"
     result = launch(name, *lines, refused)
     assert len(result.stdout.splitlines()) == len(lines), f"rank 0 alone prints: {result.stderr}"

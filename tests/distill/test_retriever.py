@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentkd.config import FeedbackConfig, GenerateConfig
-from agentkd.distill.retriever import LOWEST, Tried, collect, feedback, rows
+from agentkd.distill.retriever import LOWEST, PathRewards, collect_rewards, make_table, train_retriever
 from agentkd.errors import UserError
 from agentkd.generate import generate
 from agentkd.retrievers import make_retriever
@@ -49,7 +49,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_traces_say_what_a_path_was_worth(run: Path) -> None:
     traces = list(read_traces(run))
-    tried = collect(traces)
+    tried = collect_rewards(traces)
     assert len(tried) == 60 and all(1 <= len(item.rewards) <= 4 for item in tried.values())
     for trace in traces:
         if trace.verified:
@@ -59,24 +59,30 @@ def test_traces_say_what_a_path_was_worth(run: Path) -> None:
 
 def test_rows_hold_every_tried_path_and_fill_up_with_others() -> None:
     kb = load_task("geo").knowledge_base()
-    item = Tried("the capital of", ("France",), {"country capital": 1.0, "country continent": 0.5, "city country": 0.0})
-    table = rows([item], kb, candidates=8, hops=1, seed=0)
+    item = PathRewards(
+        "the capital of", ("France",), {"country capital": 1.0, "country continent": 0.5, "city country": 0.0}
+    )
+    table = make_table([item], kb, candidates=8, hops=1, seed=0)
     labels = [table[f"path_{n}"][0] for n in range(8)]
     assert labels[:2] == ["country capital", "country continent"] and len(set(labels)) == 8
     assert table["label"][0][0] == 0.0 and table["label"][0][1] == pytest.approx(-1.386, abs=1e-3)
     assert table["label"][0][2:] == [LOWEST] * 6
     tiny = KnowledgeBase.from_triples([("France", "capital", "Paris")])
-    assert rows([Tried("q", ("France",), {"capital": 1.0})], tiny, candidates=8, hops=1, seed=0)["query"] == []
+    assert (
+        make_table([PathRewards("q", ("France",), {"capital": 1.0})], tiny, candidates=8, hops=1, seed=0)["query"] == []
+    )
 
 
 def test_a_retriever_is_trained_used_and_not_trained_twice(run: Path, encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "retriever"
     settings = {"traces": str(run), "base": str(encoder), "candidates": 6, "precision": "fp32", "out": str(out)}
-    short = feedback(FeedbackConfig.model_validate({**settings, "epochs": 1, "lr": 1e-9, "out": str(tmp_path / "s")}))
+    short = train_retriever(
+        FeedbackConfig.model_validate({**settings, "epochs": 1, "lr": 1e-9, "out": str(tmp_path / "s")})
+    )
     config = FeedbackConfig.model_validate({**settings, "epochs": 30, "lr": 3e-3})
-    metrics = feedback(config)
+    metrics = train_retriever(config)
     assert metrics["held_out"] == 6 and metrics["loss"] < 0.8 * short["loss"]
-    assert feedback(config)["seconds"] == metrics["seconds"], "complete: read, not trained again"
+    assert train_retriever(config)["seconds"] == metrics["seconds"], "complete: read, not trained again"
     kb = load_task("geo").knowledge_base()
     found = make_retriever(str(out), kb).paths("What is the capital of France?", ["France"], 3, 1)
     assert len(found) == 3 and found[0].score >= found[1].score >= found[2].score
@@ -87,6 +93,6 @@ def test_too_little_and_no_retriever_are_named(run: Path, tmp_path: Path) -> Non
     config = GenerateConfig(agent="top-path", retriever="bm25", limit=3, out=str(tmp_path / "few"))
     generate(config)
     with pytest.raises(UserError, match=r"questions with a proven path in .*few, 10 are needed"):
-        feedback(FeedbackConfig(traces=str(tmp_path / "few"), out=str(tmp_path / "r")))
+        train_retriever(FeedbackConfig(traces=str(tmp_path / "few"), out=str(tmp_path / "r")))
     with pytest.raises(UserError, match="holds no retriever"):
         make_retriever(str(run), load_task("geo").knowledge_base())

@@ -10,7 +10,7 @@ import pytest
 from agentkd.cli.main import app, guarded
 from agentkd.distill import needs
 from agentkd.distill.data.dataset import load_training_set
-from agentkd.distill.lora import adapters, merge, parameters
+from agentkd.distill.lora import count_lora_parameters, lora_config, merge_adapters
 from agentkd.distill.plan import plan_run
 from agentkd.distill.prepare import prepare_data
 from agentkd.distill.resolve import resolve_run
@@ -82,13 +82,13 @@ def test_the_merge_is_pefts(student: Path) -> None:
     from peft import get_peft_model
 
     plain = model(student)
-    expected_parameters = parameters(plain, 5)
-    adapted = get_peft_model(plain, adapters(5))
+    expected_parameters = count_lora_parameters(plain, 5)
+    adapted = get_peft_model(plain, lora_config(5))
     assert sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad) == expected_parameters
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight)
-    merged = merge({name: weight.clone() for name, weight in adapted.state_dict().items()})
+    merged = merge_adapters({name: weight.clone() for name, weight in adapted.state_dict().items()})
     expected = adapted.merge_and_unload().state_dict()
     assert merged.keys() == expected.keys()
     for name, weight in expected.items():

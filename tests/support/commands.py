@@ -13,7 +13,7 @@ from agentkd.config import DistillConfig
 from agentkd.distill import checkpoints
 
 
-def words(config: DistillConfig) -> list[str]:
+def command_words(config: DistillConfig) -> list[str]:
     """A config as it is typed."""
     values = config.model_dump(exclude_none=True)
     return [

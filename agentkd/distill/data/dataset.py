@@ -81,7 +81,7 @@ def trl_row(example: Example) -> dict[str, Any]:
     """An example in TRL's conversational or prompt-completion form."""
     origin = {"id": example.id, "trace": example.trace, "rejected": list(example.rejected)}
     if isinstance(example.prompt, str):
-        return {"prompt": example.prompt, "completion": example.written, **origin}
+        return {"prompt": example.prompt, "completion": example.target_text, **origin}
     turns = [*example.prompt, Message(role="assistant", content=example.target)]
     return {"messages": [turn.model_dump() for turn in turns], **origin}
 
@@ -101,7 +101,7 @@ def build_dataset(
     evaluation split, and traces whose proven path is not among the read_survey ones."""
     dataset = Dataset(form)
     found = list(traces)
-    refused = rejections(found)
+    refused = rejected_labels(found)
     seen: set[str] = set()
     order = (lambda t: (-trace_reward(t), t.sample, t.id)) if verified else (lambda t: (t.sample, t.id))
     for trace in sorted(found, key=order):
@@ -130,7 +130,7 @@ def build_dataset(
     return dataset
 
 
-def rejections(traces: Sequence[Trace]) -> dict[str, list[str]]:
+def rejected_labels(traces: Sequence[Trace]) -> dict[str, list[str]]:
     """For each question the paths that were followed and are worth nothing: proven by no trace, and without a right
     answer where gold is known; in the order of their samples, which is that of the retriever's ranking."""
     labels: dict[str, dict[str, float]] = defaultdict(dict)

@@ -31,7 +31,7 @@ class Example(Frozen):
     rejected: tuple[str, ...] = ()
 
     @property
-    def written(self) -> str:
+    def target_text(self) -> str:
         """The target as the student writes it: after a text, a JSON string, to which servers can hold a model."""
         return json.dumps(self.target, ensure_ascii=False) if isinstance(self.prompt, str) else self.target
 

@@ -32,30 +32,30 @@ class Scores:
     """The K likeliest tokens of the teacher at each target token, and the target's own, memory-mapped."""
 
     def __init__(self, folder: Path, rows: Rows, k: int) -> None:
-        self.offsets = offsets(rows)
+        self.offsets = target_offsets(rows)
         shape = int(self.offsets[-1]), k
         self.ids: npt.NDArray[np.int32] = np.memmap(folder / "ids.i32", np.int32, "r", shape=shape)
         self.log_p: npt.NDArray[np.float32] = np.memmap(folder / "log_p.f32", np.float32, "r", shape=shape)
         self.target: npt.NDArray[np.float32] = np.memmap(folder / "target.f32", np.float32, "r", shape=shape[:1])
 
-    def of(self, row: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    def top_k_of(self, row: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Token ids and log-probabilities [T, K] of the T target tokens of a row."""
         part = slice(*self.offsets[row : row + 2])
         return self.ids[part].astype(np.int64), np.array(self.log_p[part])
 
-    def of_target(self, row: int) -> npt.NDArray[np.float32]:
+    def target_log_p(self, row: int) -> npt.NDArray[np.float32]:
         """Log-probabilities [T] that the teacher gives the row's own target tokens."""
         return np.array(self.target[slice(*self.offsets[row : row + 2])])
 
 
-def offsets(rows: Rows) -> npt.NDArray[np.int64]:
+def target_offsets(rows: Rows) -> npt.NDArray[np.int64]:
     """Where each row's target tokens begin among all, and at last their number. The first token of a row has no
     context and is never a target."""
     counts = [sum(label != IGNORED for label in row["labels"][1:]) for row in rows]
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
+def score_rows(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
     """Ask a causal model over all rows, from where an earlier pass was stopped.
 
     `model` gives logits [B, L, V] for `input_ids` and `attention_mask`; they are taken at target tokens only. Raises
@@ -68,7 +68,7 @@ def score(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
         raise UserError(f"top_k is {k}: the teacher knows {vocabulary} tokens, choose from 1 to that")
     model.eval()
     folder.mkdir(parents=True, exist_ok=True)
-    starts = offsets(rows)
+    starts = target_offsets(rows)
     files = {(folder / name).open("ab"): width for name, width in (("ids.i32", k), ("log_p.f32", k), ("target.f32", 1))}
     try:
         whole = min(file.tell() // (4 * width) for file, width in files.items())
@@ -110,16 +110,16 @@ def check_head(model: Any) -> None:
             )
 
 
-def teacher_scores(teacher: Model, rows: Rows, folder: Path, k: int) -> Scores:
+def load_scores(teacher: Model, rows: Rows, folder: Path, k: int) -> Scores:
     """A teacher's scores over these rows: read, continued or made. The model is not kept in memory.
-    Raises UserError as `check_head` and `score` do."""
+    Raises UserError as `check_head` and `score_rows` do."""
     sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
-    tokens = int(offsets(rows)[-1])
+    tokens = int(target_offsets(rows)[-1])
     if all((folder / name).is_file() and (folder / name).stat().st_size == n * tokens for name, n in sizes.items()):
         return Scores(folder, rows, k)
     model = load_teacher(teacher)
     check_head(model)
-    return score(model, rows, folder, k)
+    return score_rows(model, rows, folder, k)
 
 
 def load_teacher(teacher: Model) -> Any:

@@ -26,7 +26,7 @@ class Span(NamedTuple):
     b_end: int
 
 
-def spans(ends_a: Sequence[int], ends_b: Sequence[int]) -> list[Span]:
+def align_spans(ends_a: Sequence[int], ends_b: Sequence[int]) -> list[Span]:
     """The spans of two tokenisations of one text, given the byte at which each token ends (never falling).
 
     They follow one another without a gap, every border is an end on both sides, and no span holds a further such
@@ -47,7 +47,7 @@ def spans(ends_a: Sequence[int], ends_b: Sequence[int]) -> list[Span]:
     return found
 
 
-def ends(ids: Sequence[int], pieces: Sequence[bytes], text: str) -> list[int] | None:
+def token_ends(ids: Sequence[int], pieces: Sequence[bytes], text: str) -> list[int] | None:
     """The byte of `text` at which each token ends, or None where the tokens do not write this text: the tokenizer
     normalises it, or has no token for a part of it.
 
@@ -66,7 +66,7 @@ def token_bytes(tokenizer: Any) -> list[bytes]:
 
     Byte-level BPE names its tokens in an alphabet of 256 characters that stand for bytes (Radford et al. 2019,
     section 2.2); SentencePiece writes blanks as `▁` and lone bytes as `<0xE2>`. Of other kinds (WordPiece) the bytes
-    do not add up to the text, which `ends` finds out."""
+    do not add up to the text, which `token_ends` finds out."""
     decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
     alphabet = byte_alphabet() if "ByteLevel" in json.dumps(decoder) else None
     added = tokenizer.get_added_vocab()
@@ -89,7 +89,7 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
-def equal_tokens(ours: Sequence[bytes], theirs: Sequence[bytes], skip: tuple[set[int], set[int]]) -> dict[int, int]:
+def match_tokens(ours: Sequence[bytes], theirs: Sequence[bytes], skip: tuple[set[int], set[int]]) -> dict[int, int]:
     """Token ids of `theirs` to those of `ours` that write the same bytes, one to one. `skip` are both sides' special
     tokens: their text says nothing of what they mean."""
     by_bytes = []
@@ -103,11 +103,11 @@ def equal_tokens(ours: Sequence[bytes], theirs: Sequence[bytes], skip: tuple[set
     return {number: mine[piece] for piece, number in other.items() if piece in mine}
 
 
-def places(lengths: Sequence[int], size: int) -> list[int]:
+def place_spans(lengths: Sequence[int], size: int) -> list[int]:
     """Where each span begins in a row of blocks of `size` tokens, none of which may cut a span; `size` must hold the
     longest. Places at a block's end may stay free.
 
-    >>> places([2, 1, 3], 4)
+    >>> place_spans([2, 1, 3], 4)
     [0, 2, 4]
     """
     found: list[int] = []

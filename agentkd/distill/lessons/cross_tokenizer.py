@@ -30,9 +30,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from agentkd.distill import losses
 from agentkd.distill.data.forms import Example
-from agentkd.distill.data.teacher_scores import Scores, hash_vocabulary, teacher_scores
+from agentkd.distill.data.teacher_scores import Scores, hash_vocabulary, load_scores
 from agentkd.distill.data.tokens import IGNORED, Row, TrainingData, pad_rows, target_tokens
-from agentkd.distill.lessons.alignment import Span, ends, equal_tokens, places, spans, token_bytes
+from agentkd.distill.lessons.alignment import Span, align_spans, match_tokens, place_spans, token_bytes, token_ends
 from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, loss_options
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
@@ -76,14 +76,14 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
     say(f"{len(sizes)} spans, {100 * single / len(sizes):.0f} % of them one token on both sides")
     ours: Ids | None = None
     if stage.config.uld == "hybrid":
-        same = equal_tokens(*pieces, (set(tokenizer.all_special_ids), set(other.all_special_ids)))
+        same = match_tokens(*pieces, (set(tokenizer.all_special_ids), set(other.all_special_ids)))
         last = {asked["labels"][-1]: row["labels"][-1] for asked, row in zip(theirs, rows, strict=True)}
         last.pop(IGNORED, None)
         ours = np.full(int(settings.vocab_size), -1)
         for theirs_id, our_id in (same | last).items():
             if theirs_id < len(ours):  # a tokenizer may know more than its model
                 ours[theirs_id] = our_id
-    scores = teacher_scores(teacher, theirs, folder, stage.config.top_k)
+    scores = load_scores(teacher, theirs, folder, stage.config.top_k)
     facts = {"spans": len(sizes), "spans_of_one_token": single, "teacher_nll": round(-float(scores.target.mean()), 4)}
     collator = SpanCollator(scores, theirs, aligned, tokenizer.pad_token_id, ours)
     return TeacherSignal(batch_loss(loss_options(stage), ours), collator, facts)
@@ -98,7 +98,7 @@ def align_rows(
     aligned: list[list[Span]] = []
     for example, row in zip(data.examples, data.rows, strict=True):
         asked = teacher_row(example, tokenizer, name)
-        found = align_targets(target_tokens(row), target_tokens(asked), pieces, example.written)
+        found = align_targets(target_tokens(row), target_tokens(asked), pieces, example.target_text)
         silent = found is None or len(asked["input_ids"]) > limit
         theirs.append({"input_ids": asked["input_ids"][:1], "labels": [IGNORED]} if silent else asked)
         aligned.append([] if silent or found is None else found)
@@ -123,13 +123,13 @@ def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
                 f"{', '.join(message.role for message in example.prompt)} ({str(error).splitlines()[0]}): give a "
                 f"directory whose chat_template.jinja takes them, or without one, to be prompted plainly"
             ) from None
-        end = turn_end(tokenizer, example.prompt, example.target, default=end)
+        end = end_of_turn(tokenizer, example.prompt, example.target, default=end)
     given = begin + tokenizer(text, add_special_tokens=False)["input_ids"]
-    target = [*tokenizer(example.written, add_special_tokens=False)["input_ids"], end]
+    target = [*tokenizer(example.target_text, add_special_tokens=False)["input_ids"], end]
     return {"input_ids": given + target, "labels": [IGNORED] * len(given) + target}
 
 
-def turn_end(tokenizer: Any, prompt: Sequence[Message], target: str, *, default: int) -> int:
+def end_of_turn(tokenizer: Any, prompt: Sequence[Message], target: str, *, default: int) -> int:
     """The token with which the template ends an answer; not every tokenizer calls it the end (Gemma)."""
     said = [message.model_dump() for message in [*prompt, Message(role="assistant", content=target)]]
     after = str(tokenizer.apply_chat_template(said, tokenize=False)).rpartition(target)[2]
@@ -141,10 +141,10 @@ def align_targets(
     ours: Sequence[int], theirs: Sequence[int], pieces: tuple[list[bytes], list[bytes]], text: str
 ) -> list[Span] | None:
     """The spans of two tokenised targets, the pair of end tokens last; None where one does not write the text."""
-    mine, other = ends(ours[:-1], pieces[0], text), ends(theirs[:-1], pieces[1], text)
+    mine, other = token_ends(ours[:-1], pieces[0], text), token_ends(theirs[:-1], pieces[1], text)
     if mine is None or other is None:
         return None
-    return [*spans(mine, other), Span(len(mine), len(mine) + 1, len(other), len(other) + 1)]
+    return [*align_spans(mine, other), Span(len(mine), len(mine) + 1, len(other), len(other) + 1)]
 
 
 class SpanCollator:
@@ -169,9 +169,9 @@ class SpanCollator:
         for row in rows:
             found, learned = self.aligned[row["row"]], target_tokens(row)
             lengths += [span.a_end - span.a for span in found] or [1] * len(learned)
-            parts.append(self.known(row["row"], found, np.array(learned)))
+            parts.append(self.span_scores(row["row"], found, np.array(learned)))
         size = max(CHUNK, *lengths)
-        at = np.array(places(lengths, size))
+        at = np.array(place_spans(lengths, size))
         take = np.full(at[-1] + lengths[-1], -1)
         back = np.zeros_like(take)
         token = 0
@@ -188,7 +188,7 @@ class SpanCollator:
             batch[name] = torch.from_numpy(placed)
         return batch
 
-    def known(self, row: int, found: list[Span], learned: Ids) -> tuple[npt.NDArray[Any], ...]:
+    def span_scores(self, row: int, found: list[Span], learned: Ids) -> tuple[npt.NDArray[Any], ...]:
         """`kind` [S] and `rank_p` (hybrid: `teacher_ids`, `teacher_log_p`, too) [S, K] of the spans of a row, or of its
         tokens where it has none."""
         if not found:
@@ -196,23 +196,23 @@ class SpanCollator:
             extra = () if self.ours is None else (np.full(nothing.shape, -1), nothing)
             return np.full(len(learned), SILENT), nothing, *extra
         a, a_end, b, b_end = np.array(found).T
-        ids, log_p = (values[b] for values in self.scores.of(row))
+        ids, log_p = (values[b] for values in self.scores.top_k_of(row))
         target = self.targets[row]
-        sums = np.concatenate([[0.0], np.cumsum(self.scores.of_target(row), dtype=np.float64)])
+        sums = np.concatenate([[0.0], np.cumsum(self.scores.target_log_p(row), dtype=np.float64)])
         later = (sums[b_end] - sums[b + 1]).astype(np.float32)
         log_p = log_p + np.where(ids == target[b, None], later[:, None], np.float32(0))  # the chain rule
         p = np.exp(log_p)
         kind = np.full(len(found), PLAIN)
         if self.ours is None:
-            return kind, falling(p)
+            return kind, sort_descending(p)
         single = (a_end - a == 1) & (b_end - b == 1) & (self.ours[target[b]] == learned[a])
         kind[single] = HYBRID
         ids = self.ours[ids]
         p[single[:, None] & (ids >= 0)] = 0.0
-        return kind, falling(p), ids, log_p
+        return kind, sort_descending(p), ids, log_p
 
 
-def falling(p: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def sort_descending(p: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return -np.sort(-p, axis=-1)
 
 
@@ -229,7 +229,7 @@ def batch_loss(options: LossOptions, ours: Ids | None = None) -> BatchLoss:
         take = inputs["take"].clamp_min(0)
         aligned = labels[take], real, *(inputs[name] for name in names)
         each = token_loss(options, terms, shared)
-        return losses.chunked(each, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
+        return losses.chunked_loss(each, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
 
     return loss
 
@@ -256,8 +256,8 @@ def token_loss(options: LossOptions, terms: Terms, shared_V: Tensor | None = Non
         if shared_V is not None:
             ids, log_p = match
             both = (kind == HYBRID).nonzero()[:, 0]
-            by_id = options.divergence(*losses.on_top_k(log_p[both], ids[both], log_q[both], options.rest))
-            others = ranked_known(p_CK[both], log_q[both].exp().masked_fill(shared_V, 0.0))
+            by_id = options.divergence(*losses.restrict_to_top_k(log_p[both], ids[both], log_q[both], options.rest))
+            others = uld_of_known_ranks(p_CK[both], log_q[both].exp().masked_fill(shared_V, 0.0))
             terms["divergence"].append(by_id.detach().sum())
             terms["uld"].append(others.detach().sum())
             total = total.index_add(0, both, by_id + others)
@@ -273,7 +273,7 @@ def uld(p_NK: Tensor, q_NV: Tensor, rest: str) -> Tensor:
     - `bucket`: they are compared as one mass. At K = V this is the paper's loss; else never more than it.
     - `renormalise`: both sides' K largest are made to sum to 1.
     """
-    q_NK = largest(q_NV, p_NK.shape[-1])
+    q_NK = largest_values(q_NV, p_NK.shape[-1])
     if rest == "renormalise":
         return (p_NK / p_NK.sum(-1, keepdim=True) - q_NK / q_NK.sum(-1, keepdim=True)).abs().sum(-1)
     if rest != "bucket":
@@ -281,13 +281,13 @@ def uld(p_NK: Tensor, q_NV: Tensor, rest: str) -> Tensor:
     return (p_NK - q_NK).abs().sum(-1) + (p_NK.sum(-1) - q_NK.sum(-1)).abs()
 
 
-def ranked_known(p_NK: Tensor, q_NV: Tensor) -> Tensor:
+def uld_of_known_ranks(p_NK: Tensor, q_NV: Tensor) -> Tensor:
     """The L1 distance [N] over the ranks that the teacher has (p > 0, falling). The mass of all other tokens is
     compared by the hybrid's divergence, as its rest."""
-    return ((p_NK - largest(q_NV, p_NK.shape[-1])).abs() * (p_NK > 0)).sum(-1)
+    return ((p_NK - largest_values(q_NV, p_NK.shape[-1])).abs() * (p_NK > 0)).sum(-1)
 
 
-def largest(q_NV: Tensor, k: int) -> Tensor:
+def largest_values(q_NV: Tensor, k: int) -> Tensor:
     """The k largest of each row, falling; zeros where there are fewer."""
     top = q_NV.topk(min(k, q_NV.shape[-1]), dim=-1).values
     return torch.nn.functional.pad(top, (0, k - top.shape[-1]))

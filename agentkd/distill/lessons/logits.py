@@ -2,7 +2,7 @@
 
 loss = nll x NLL(trace) + (1 - nll) x divergence(teacher, student), in nats per target token (Hinton et al., arXiv
 1503.02531, section 2, at temperature 1). The teacher's side comes from its scoring pass (`data/teacher_scores.py`); the
-student's logits exist for some tokens at a time (`losses.chunked`).
+student's logits exist for some tokens at a time (`losses.chunked_loss`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agentkd.distill import losses
-from agentkd.distill.data.teacher_scores import teacher_scores
+from agentkd.distill.data.teacher_scores import load_scores
 from agentkd.distill.data.tokens import TrainingData, pad_rows
 from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, loss_options
 from agentkd.distill.resolve import Stage
@@ -25,10 +25,10 @@ TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal:
     """Score the rows with the teacher, whose vocabulary `prepare_data` has compared, and learn its distribution."""
-    scores = teacher_scores(data.teachers[0], data.rows, folder, stage.config.top_k)
+    scores = load_scores(data.teachers[0], data.rows, folder, stage.config.top_k)
 
     def top_k(row: int) -> tuple[Tensor, Tensor]:
-        ids, log_p = scores.of(row)
+        ids, log_p = scores.top_k_of(row)
         return torch.from_numpy(ids), torch.from_numpy(log_p)
 
     collator = TopKCollator(top_k, data.student.tokenizer.pad_token_id)
@@ -61,7 +61,7 @@ def batch_loss(options: LossOptions) -> BatchLoss:
 
     def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
         aligned = labels, inputs["teacher_ids"], inputs["teacher_log_p"]
-        return losses.chunked(token_loss(options, terms), hidden, head, *aligned)
+        return losses.chunked_loss(token_loss(options, terms), hidden, head, *aligned)
 
     return loss
 
@@ -72,7 +72,7 @@ def token_loss(options: LossOptions, terms: Terms) -> TokenLoss:
     def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor) -> Tensor:
         log_q = logits_CV.log_softmax(-1)
         nll = -log_q.gather(-1, labels_C[:, None])[:, 0]
-        divergence = options.divergence(*losses.on_top_k(log_p_CK, ids_CK, log_q, options.rest))
+        divergence = options.divergence(*losses.restrict_to_top_k(log_p_CK, ids_CK, log_q, options.rest))
         terms["nll"].append(nll.detach().sum())
         terms["divergence"].append(divergence.detach().sum())
         return options.nll * nll + (1.0 - options.nll) * divergence

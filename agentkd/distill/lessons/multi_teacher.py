@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agentkd.distill.data.teacher_scores import Scores, teacher_scores
+from agentkd.distill.data.teacher_scores import Scores, load_scores
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.lessons.logits import TopKCollator, batch_loss
 from agentkd.distill.lessons.signal import TeacherSignal, loss_options
@@ -36,7 +36,7 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         raise UserError(f"multi-teacher has teacher={config.teacher}: name two or more different models, by commas")
     weights = parse_weights(stage)
     scores = [
-        teacher_scores(teacher, data.rows, folder / str(number), config.top_k)
+        load_scores(teacher, data.rows, folder / str(number), config.top_k)
         for number, teacher in enumerate(data.teachers, start=1)
     ]
     nll = [round(-float(one.target.mean()), 4) for one in scores]
@@ -49,11 +49,11 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         say("examples learned from: " + ", ".join(f"{name} {count}" for name, count in facts["chosen"].items()))
 
     def mean_top_k(row: int) -> tuple[Tensor, Tensor]:
-        ids, log_p = zip(*(one.of(row) for one in scores), strict=True)
+        ids, log_p = zip(*(one.top_k_of(row) for one in scores), strict=True)
         return mix_top_k(torch.from_numpy(np.stack(ids)), torch.from_numpy(np.stack(log_p)), weights)
 
     def best_top_k(row: int) -> tuple[Tensor, Tensor]:
-        ids, log_p = scores[choice[row]].of(row)
+        ids, log_p = scores[choice[row]].top_k_of(row)
         return torch.from_numpy(ids), torch.from_numpy(log_p)
 
     top_k = best_top_k if config.teachers == "route" else mean_top_k
@@ -103,5 +103,5 @@ def mix_top_k(ids_INK: Tensor, log_p_INK: Tensor, weights_I: Tensor) -> tuple[Te
 def choose_teachers(scores: Sequence[Scores], rows: int) -> list[int]:
     """For each row, the number of the teacher that gives its target tokens the highest mean log-probability; the first
     of equals."""
-    found = np.array([[one.of_target(row).mean() for one in scores] for row in range(rows)])
+    found = np.array([[one.target_log_p(row).mean() for one in scores] for row in range(rows)])
     return [int(number) for number in found.argmax(axis=1)]

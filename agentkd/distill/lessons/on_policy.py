@@ -13,7 +13,7 @@ from typing import Any
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.teacher_scores import load_teacher
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
-from agentkd.distill.health import guarded
+from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.signal import TeacherSignal
 from agentkd.distill.resolve import Stage
 
@@ -51,4 +51,4 @@ def make_trainer(
         shuffle_dataset=True,
     )
     teacher = load_teacher(data.teachers[0])
-    return guarded(DistillationTrainer)(args=settings, teacher_model=teacher, **parts)
+    return with_health_checks(DistillationTrainer)(args=settings, teacher_model=teacher, **parts)

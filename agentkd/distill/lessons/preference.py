@@ -13,7 +13,7 @@ from typing import Any
 
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData, tokenise
-from agentkd.distill.health import guarded
+from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.signal import TeacherSignal
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
@@ -61,7 +61,7 @@ def make_trainer(
     once."""
     from trl import DPOConfig, DPOTrainer
 
-    class Trainer(guarded(DPOTrainer)):  # type: ignore[misc]
+    class Trainer(with_health_checks(DPOTrainer)):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset  # it holds token ids already
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.tokens import Inputs, Row, TrainingData
-from agentkd.distill.health import guarded
+from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.signal import TeacherSignal, with_batch_loss
 from agentkd.distill.resolve import Stage
 
@@ -27,7 +27,7 @@ def make_trainer(
     """TRL's SFTTrainer over batches of similar length; with a signal, its loss and collator."""
     from trl import SFTConfig, SFTTrainer
 
-    kind, collator = guarded(grouped_by_length(SFTTrainer)), {}
+    kind, collator = with_health_checks(grouped_by_length(SFTTrainer)), {}
     if signal is not None:
         kind, collator = with_batch_loss(kind, signal.loss), {"data_collator": signal.collator}
     # Lengths were checked before, so that nothing is cut; the rows hold token ids already.

@@ -40,7 +40,7 @@ class LossOptions(NamedTuple):
 def loss_options(stage: Stage) -> LossOptions:
     """The options of a stage's loss."""
     config = stage.config
-    divergence = losses.divergence(stage.divergence, beta=config.beta, alpha=config.alpha)
+    divergence = losses.find_divergence(stage.divergence, beta=config.beta, alpha=config.alpha)
     return LossOptions(divergence, config.rest, config.nll)
 
 

@@ -32,7 +32,7 @@ _DATASETS = {"webqsp": "rmanluo/RoG-webqsp", "cwq": "rmanluo/RoG-cwq"}
 def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> None:
     """Write README.md, the card that the hub shows, into the student directory."""
     config, source = stage.config, stage.source
-    base, weights_licence = base_model(config.student), weights_licence_of(config.student)
+    base, weights_licence = find_base_model(config.student), find_weights_licence(config.student)
     front: dict[str, Any] = {
         "base_model": base,
         "license": weights_licence or "unknown",
@@ -59,21 +59,21 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         left_out=", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "nothing",
         licence=weights_licence,
         data_licence=licence(source["task"]),
-        results=section([]),
+        results=render_results([]),
     )
     write_atomically(stage.out / "README.md", text + "\n")
 
 
-def base_model(student: str) -> str | None:
+def find_base_model(student: str) -> str | None:
     """The hub's name of the model that the student began as, through students of students; None where unknown."""
     if student == PACKAGED:
         return BASE
     if is_hub_name(student):
         return student
-    return base_model(str(read_config(Path(student))["student"])) if is_student(Path(student)) else None
+    return find_base_model(str(read_config(Path(student))["student"])) if is_student(Path(student)) else None
 
 
-def weights_licence_of(student: str) -> str | None:
+def find_weights_licence(student: str) -> str | None:
     """What a base model's own card says, None where it has none at hand."""
     if student == PACKAGED:
         return BASE_LICENCE
@@ -93,7 +93,7 @@ def is_student(folder: Path) -> bool:
         return False
 
 
-def student_of(spec: str) -> Path | None:
+def find_student_folder(spec: str) -> Path | None:
     """The student directory behind a model's name: itself, served by vLLM, or its GGUF file."""
     path = Path(re.sub(r"^(vllm|local):", "", spec))
     folder = path.parent if path.suffix == ".gguf" else path
@@ -116,19 +116,19 @@ def add_results(folder: Path, report: Mapping[str, Any], names: Sequence[str], s
         if row["name"] in names:
             f1 = f"{row['f1']:.1f} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
             scores = f"{row['hit']:.1f}", f1, "–" if row["tokens"] is None else f"{row['tokens']:.0f}"
-            difference = compared(minus.get((row["name"], row["matcher"])))
+            difference = format_difference(minus.get((row["name"], row["matcher"])))
             new.append([*key, row["name"].replace("|", "/"), row["matcher"], *scores, difference])
     rows = sorted([row for row in kept if row[:KEY] != key] + new, key=lambda row: row[:KEY])
     before = before if found else f"{text.rstrip()}\n\n".lstrip()
-    write_atomically(card, before + section(rows) + (after or "\n"))
+    write_atomically(card, before + render_results(rows) + (after or "\n"))
 
 
-def compared(item: Mapping[str, Any] | None) -> str:
+def format_difference(item: Mapping[str, Any] | None) -> str:
     if item is None:
         return "–"
     return f"{item['f1']:+.1f} [{item['f1_low']:+.1f}, {item['f1_high']:+.1f}] ({item['minus'].replace('|', '/')})"
 
 
-def section(rows: Sequence[Sequence[str]]) -> str:
+def render_results(rows: Sequence[Sequence[str]]) -> str:
     """The card's results with the comments that let them be found."""
     return f"{OPEN}\n{render('card_results', rows=rows)}\n{CLOSE}"

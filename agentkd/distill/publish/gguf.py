@@ -3,7 +3,7 @@
 For LlamaForCausalLM (SmolLM2, Llama 3) with a byte-level BPE tokenizer. What GGUF says otherwise than transformers:
 
 - llama.cpp rotates neighbouring pairs of a head's dimensions, transformers the first half with the second, so that
-  the rows of the query and key projections are put in the other order (`interleaved`)
+  the rows of the query and key projections are put in the other order (`interleave_halves`)
 - how text is cut before BPE is a name (`tokenizer.ggml.pre`) instead of rules: `pre_tokenizer` finds the name whose
   rules in llama.cpp are those of tokenizer.json, and refuses others, for a wrong one cuts some strings otherwise
 - Llama 3's rope scaling is a tensor of one divisor a frequency
@@ -60,17 +60,17 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     inside = Path(student).is_dir()
     target = out or (Path(student) / f"model-{dtype}.gguf" if inside else Path(f"{slug(student)}-{dtype}.gguf"))
     config = AutoConfig.from_pretrained(folder)
-    check(config, student)
-    tensors = dict(parts(folder, config, dtype))
+    check_architecture(config, student)
+    tensors = dict(list_tensors(folder, config, dtype))
     writer = gguf.GGUFWriter(None, "llama")
-    describe(writer, config, name=Path(student).resolve().name, dtype=dtype)
+    write_metadata(writer, config, name=Path(student).resolve().name, dtype=dtype)
     add_tokenizer(writer, AutoTokenizer.from_pretrained(folder), config.vocab_size, student)
     say(f"exporting {student} → {target}")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write(writer, tensors, dtype, temporary)
+            write_file(writer, tensors, dtype, temporary)
             temporary.replace(target)
         finally:
             with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     return {"out": str(target), "dtype": dtype, "bytes": target.stat().st_size, "tensors": len(tensors)}
 
 
-def check(config: Any, name: str) -> None:
+def check_architecture(config: Any, name: str) -> None:
     """UserError unless llama.cpp's graph `llama` is this model."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = config.architectures or [config.model_type]
@@ -97,7 +97,7 @@ def check(config: Any, name: str) -> None:
         raise UserError(f"cannot export {name}: {wrong}; {_REMEDY}")
 
 
-def describe(writer: Any, config: Any, *, name: str, dtype: str) -> None:
+def write_metadata(writer: Any, config: Any, *, name: str, dtype: str) -> None:
     """The sizes and constants of the model."""
     import gguf
 
@@ -127,7 +127,7 @@ def head_size(config: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def parts(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, Part]]:
+def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, Part]]:
     """Each tensor of the file by its name there, read when it is asked for. UserError for one that has no place."""
     import gguf
     from safetensors import safe_open
@@ -145,14 +145,14 @@ def parts(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, Part]]:
                 if (name := names.get_name(key, try_suffixes=(".weight", ".bias"))) is None:
                     raise UserError(f"cannot export {folder}: no place in GGUF for its tensor {key}; {_REMEDY}")
                 shape = tuple(stored.get_slice(key).get_shape())
-                yield name, (shape, reader(file, key, heads.get(key.split(".")[-2], 0)))
+                yield name, (shape, tensor_reader(file, key, heads.get(key.split(".")[-2], 0)))
     rope = config.rope_parameters
     if rope.get("rope_type") == "llama3":
         factors = llama3_factors(rope, head_size(config))
         yield "rope_freqs.weight", (factors.shape, lambda: factors)
 
 
-def reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
+def tensor_reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
     """Reads one tensor of a safetensors file; with `heads` as llama.cpp's queries or keys."""
 
     def read() -> Array:
@@ -160,15 +160,15 @@ def reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
 
         with safe_open(file, framework="pt") as stored:
             value: Array = stored.get_tensor(key).float().numpy()
-        return interleaved(value, heads) if heads else value
+        return interleave_halves(value, heads) if heads else value
 
     return read
 
 
-def interleaved(rows: Array, heads: int) -> Array:
+def interleave_halves(rows: Array, heads: int) -> Array:
     """The rows of a query or key projection [heads * d, …] so that those which are rotated together are neighbours.
 
-    >>> interleaved(np.arange(8), heads=2).tolist()
+    >>> interleave_halves(np.arange(8), heads=2).tolist()
     [0, 2, 1, 3, 4, 6, 5, 7]
     """
     halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
@@ -249,7 +249,7 @@ def pre_tokenizer(rules: dict[str, Any]) -> str | None:
     return next((name for name, rules_and_merges in known.items() if rules_and_merges == found), None)
 
 
-def write(writer: Any, tensors: dict[str, Part], dtype: str, path: Path) -> None:
+def write_file(writer: Any, tensors: dict[str, Part], dtype: str, path: Path) -> None:
     """The file, one tensor in memory at a time."""
     kinds = {
         name: np.dtype(np.float16 if dtype == "f16" and len(shape) > 1 else np.float32)

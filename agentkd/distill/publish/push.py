@@ -43,7 +43,7 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
         raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
-    files = [path for path in sorted(student.iterdir()) if path.is_file() and chosen(path.name)]
+    files = [path for path in sorted(student.iterdir()) if path.is_file() and is_published(path.name)]
     size = sum(path.stat().st_size for path in files)
     api = HfApi()
     say(f"pushing {len(files)} files, {size / 1e6:.0f} MB, to {api.endpoint}/{repo}")
@@ -55,24 +55,25 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
             commit_message=f"{student.resolve().name}, distilled with agentkd",
         )
     except HfHubHTTPError as error:
-        raise refused(error, repo, api.endpoint) from None
+        raise explain_refusal(error, repo, api.endpoint) from None
     except ValueError as error:  # of the client itself, and what the hub says about the card
-        raise UserError(f"{api.endpoint} refuses {repo} ({reason(error)}): check the name and the card") from None
+        raise UserError(f"{api.endpoint} refuses {repo} ({error_text(error)}): check the name and the card") from None
     except Exception as error:  # the hub client lets errors of its HTTP and storage libraries through
         if isinstance(error.__cause__, HfHubHTTPError):  # of one file
-            raise refused(error.__cause__, repo, api.endpoint) from None
+            raise explain_refusal(error.__cause__, repo, api.endpoint) from None
         raise WorldError(
-            f"cannot push to {api.endpoint} ({reason(error)}): check the network and HF_HUB_OFFLINE, then run it again"
+            f"cannot push to {api.endpoint} ({error_text(error)}): "
+            f"check the network and HF_HUB_OFFLINE, then run it again"
         ) from None
     return {"out": f"{api.endpoint}/{repo}", "commit": done.oid, "files": [path.name for path in files], "bytes": size}
 
 
-def chosen(name: str) -> bool:
+def is_published(name: str) -> bool:
     """Whether a file of a student's directory is for others."""
     return any(fnmatch(name, pattern) for pattern in FILES) and not name.startswith(".")
 
 
-def refused(error: Any, repo: str, endpoint: str) -> UserError | WorldError:
+def explain_refusal(error: Any, repo: str, endpoint: str) -> UserError | WorldError:
     """What the hub's answer means for the user."""
     status = error.response.status_code if error.response is not None else 0
     owner = repo.split("/")[0]
@@ -81,11 +82,11 @@ def refused(error: Any, repo: str, endpoint: str) -> UserError | WorldError:
     if status == 403:
         return UserError(f"your token may not write to {owner} (403): {_TOKEN}, or push to a name of your own")
     if status in (400, 404, 409):
-        return UserError(f"{endpoint} refuses {repo} ({status}: {reason(error)}): check the name and the card")
-    return WorldError(f"{endpoint} answered {status} ({reason(error)}): run the command again later")
+        return UserError(f"{endpoint} refuses {repo} ({status}: {error_text(error)}): check the name and the card")
+    return WorldError(f"{endpoint} answered {status} ({error_text(error)}): run the command again later")
 
 
-def reason(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What an error says, in one line."""
     told = " ".join(str(getattr(error, "server_message", None) or error).split())
     return (told or type(error).__name__)[:200]

@@ -132,7 +132,7 @@ def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int,
         def loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
             return losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1), BETA)
 
-        return losses.chunked(loss, hidden[:n], head, losses.Head(teacher_hidden[:n], teacher_head))
+        return losses.chunked_loss(loss, hidden[:n], head, losses.Head(teacher_hidden[:n], teacher_head))
 
     def trl(n: int) -> torch.Tensor:
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
