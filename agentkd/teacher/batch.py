@@ -1,10 +1,10 @@
-"""Offline batches: half the price of the same requests in flight, for answers within a day.
+"""Offline batches: half the price of direct requests, with answers within a day.
 
-`agentkd generate --batch DIR` asks nobody. Each pass runs the agents as far as the answers on disk carry them, writes
-the requests at which they stop as OpenAI batch files (`DIR/requests-001.jsonl` …), and ends. Whoever works such files
-(a provider's batch API, `vllm run-batch`) puts its output into DIR as any other `*.jsonl`; the next call of the same
-command takes it into the run's cache and goes on to the next round, until the run is complete. A request is known by
-its cache key, so no state is kept beside these files: what was written and has not come back is not written again.
+`agentkd generate --batch DIR` sends nothing. Each pass runs the agents as far as the answers on disk go, writes the
+requests at which they stop as OpenAI batch files (`DIR/requests-001.jsonl` …), and ends. A provider's batch API or
+`vllm run-batch` works on the files, and its output goes into DIR as any other `*.jsonl`. The next call of the same
+command reads it into the run's cache and goes on to the next round, until the run is complete. A request is known by
+its cache key, so these files are the only state: a request without an answer is not written again.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.prices import BATCH_SHARE, Price
 from agentkd.teacher.reply import read_reply
 
-LINES, BYTES = 50_000, 190_000_000  # of a file at most: OpenAI takes 50,000 requests and 200 MB
+LINES, BYTES = 50_000, 190_000_000  # per file at most: OpenAI takes 50,000 requests and 200 MB
 REQUESTS = re.compile(r"requests-(\d+)\.jsonl")
 
 T = TypeVar("T")
 
 
 class BatchFolder:
-    """Takes requests down instead of sending them. `waiting` holds those that were written and have not come back, by
-    key, with the file they stand in; `refused` what was said of those that nobody will answer."""
+    """A folder of batch files: writes requests down instead of sending them.
+
+    `waiting` maps the keys of requests without an answer to the files that hold them, `refused` the keys of refused
+    requests to the reasons."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,7 +49,7 @@ class BatchFolder:
         self._stopped = False
 
     def admit(self, key: str) -> None:
-        """Raises what is known of a request: it is refused, or its answer is not there yet."""
+        """Raise WorldError for a request that was refused, PutOff for one that waits for its answer."""
         if key in self.refused:
             raise WorldError(f"the batch refused the request {self.refused[key]}", retry=False)
         if self._stopped or key in self.waiting or any(key in lines for lines in self._new.values()):
@@ -65,7 +67,7 @@ class BatchFolder:
         self._stopped = True
 
     async def close(self) -> None:
-        """Write what was taken down; each file is for one endpoint, as the API wants it."""
+        """Write the new requests; each file is for one endpoint, as the API requires."""
         for lines in self._new.values():
             size, part = 0, dict[str, bytes]()
             for key, line in lines.items():
@@ -83,10 +85,11 @@ class BatchFolder:
         write_atomically(self.folder / name, b"".join(lines.values()))
         self.waiting.update(dict.fromkeys(lines, name))
 
-    def take_in(self, cache: Cache, price: Price | None) -> list[dict[str, Any]]:
-        """Put the answers that have come into the cache, and return the bodies of the requests that wait for theirs.
+    def read_outputs(self, cache: Cache, price: Price | None) -> list[dict[str, Any]]:
+        """Put new answers into the cache, and return the bodies of the requests that still wait for theirs.
 
-        What failed and may pass (an expired batch, 429, 5xx) waits no longer: it is written into the next file."""
+        A request that failed and may succeed later (an expired batch, 429, 5xx) no longer waits: it is written into the
+        next file."""
         returned: Counter[str] = Counter()
         seen: set[bytes] = set()  # an output that was fetched twice counts once
         for place, line, row in self._lines(outputs=True):
@@ -120,7 +123,7 @@ class BatchFolder:
         return list(bodies.values())
 
     def _lines(self, *, outputs: bool) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
-        """Place, text and content of each line of the outputs, or of our own files."""
+        """Yield place, text and content of each line of the outputs, or of our own request files."""
         for path in sorted(self.folder.glob("*.jsonl")):
             if outputs == bool(REQUESTS.fullmatch(path.name)):
                 continue
@@ -153,11 +156,11 @@ async def open_batch(
         price = Price(prompt=price.prompt * BATCH_SHARE, completion=price.completion * BATCH_SHARE, cached=cached)
     desk = BatchFolder(folder)
     before = len(cache)
-    bodies = desk.take_in(cache, price)
+    bodies = desk.read_outputs(cache, price)
     say(f"batch {folder}: {len(cache) - before} answers taken in, {len(bodies)} awaited")
     unaddressed = replace(endpoint, urls=(), price=price)
     teacher = Teacher(unaddressed, cache=cache, options=options, wire=desk, say=say)
-    for body in bodies:  # they may be paid for any moment
+    for body in bodies:  # they may be billed at any moment
         teacher.exchange.budget.expect(teacher.exchange.estimate(body, len(json.dumps(body))))
     try:
         yield teacher

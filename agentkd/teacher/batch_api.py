@@ -1,7 +1,7 @@
-"""OpenAI's Files and Batches API: submit batch files, ask how they are, fetch what they have brought.
+"""OpenAI's Files and Batches API: submits batch files, asks for their state, fetches their outputs.
 
-What was submitted stands beside its file as `requests-001.batch.json`, so that a killed command submits nothing twice,
-but for the moment between the API's answer and that note.
+A submitted file has a note beside it, `requests-001.batch.json`, so that a killed command submits nothing twice, except
+in the moment between the API's answer and the note.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import aiohttp
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
-from agentkd.teacher.transport import complaint, proxy_for, reason
+from agentkd.teacher.address import find_proxy
+from agentkd.teacher.transport import error_message, root_cause
 
 TIMEOUT = 600.0  # seconds for one file of up to 200 MB
 OVER = ("completed", "expired", "cancelled", "failed")
@@ -30,10 +31,10 @@ class BatchApi:
         self.url, self._key = url.rstrip("/"), key
 
     async def submit(self, folder: Path, say: Say) -> None:
-        """Submit the request files that were not. Raises WorldError where the API does not take one."""
+        """Submit the request files that have no note yet. Raises WorldError where the API refuses one."""
         async with self._session() as session:
             for path in sorted(folder.glob("requests-*.jsonl")):
-                note = note_of(path)
+                note = note_path(path)
                 if note.exists():
                     continue
                 with path.open("rb") as file:
@@ -48,10 +49,10 @@ class BatchApi:
                 say(f"submitted {path} as {batch['id']}")
 
     async def fetch(self, folder: Path, say: Say) -> None:
-        """Fetch the outputs of the batches that are over. Raises UserError for a batch that failed as a whole."""
+        """Fetch the outputs of finished batches. Raises UserError for a batch that failed as a whole."""
         async with self._session() as session:
             for path in sorted(folder.glob("requests-*.jsonl")):
-                note = note_of(path)
+                note = note_path(path)
                 state = json.loads(note.read_text()) if note.exists() else {"fetched": True}
                 if state["fetched"]:
                     continue
@@ -82,22 +83,22 @@ class BatchApi:
             answer = json.loads(raw)
             return {**answer, "id": str(answer["id"])}
         except (ValueError, KeyError, TypeError):
-            raise WorldError(f"{self.url}{path} answers no batch: {complaint(raw)}") from None
+            raise WorldError(f"{self.url}{path} answers no batch: {error_message(raw)}") from None
 
     async def _bytes(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> bytes:
-        proxy, login = proxy_for(self.url)
+        proxy, login = find_proxy(self.url)
         try:
             async with session.request(
                 method, self.url + path, proxy=proxy, proxy_headers=login, **content
             ) as response:
                 raw = await response.read()
                 if response.status >= 300:
-                    raise WorldError(f"{self.url}{path} answers {response.status}: {complaint(raw)}")
+                    raise WorldError(f"{self.url}{path} answers {response.status}: {error_message(raw)}")
                 return raw
         except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
-            raise WorldError(f"{self.url}{path} does not answer ({reason(error)}): run the command again") from None
+            raise WorldError(f"{self.url}{path} does not answer ({root_cause(error)}): run the command again") from None
 
 
-def note_of(requests: Path) -> Path:
-    """Where it stands what became of a request file."""
+def note_path(requests: Path) -> Path:
+    """The file that records what became of a request file."""
     return requests.with_suffix(".batch.json")

@@ -1,8 +1,9 @@
-"""The run's limits: what a request may cost is reserved before it is sent, and settled when its answer is there.
+"""The run's limits: the cost of a request is reserved before it is sent, and settled when its answer is there.
 
-So a limit holds with any number in flight: they share what is left, and near the limit fewer fly. The reservation is
-an upper estimate (`prompt bytes × the most tokens a byte seen so far, and a fifth + max_tokens`), which makes a run
-stop short of its limit rather than behind it; where a server writes more than it was asked for, by that much behind.
+So a limit holds with any number of requests in flight: they share what is left, and near the limit fewer are sent. The
+reservation is an upper estimate (`prompt bytes × 1.2 × the most tokens per byte seen so far + max_tokens`), so a run
+stops before its limit rather than after it. Where a server writes more than it was asked for, the run exceeds the limit
+by that much.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from agentkd.errors import WorldError
 
-FIRST_RATE = 0.6  # tokens a byte of a prompt's JSON, until a server has counted some; English has about 0.25
+FIRST_RATE = 0.6  # tokens per byte of a prompt's JSON, until a server has counted some; English has about 0.25
 LEAST_RATE, MARGIN = 0.05, 1.2
 FRAME = 16  # tokens that a chat template adds to each message, about
 
@@ -33,14 +34,14 @@ class Cost(NamedTuple):
 
 
 class Budget:
-    """What may be spent, what is spent and what is reserved. None means without limit."""
+    """What may be spent, what is spent and what is reserved. A limit of None is no limit."""
 
     def __init__(self, *, max_tokens: int | None, max_usd: float | None, spent: Cost) -> None:
         self.max_tokens, self.max_usd = max_tokens, max_usd
         self.spent = spent
         self.reserved = Cost(0, 0.0)
-        self.flying = 0
-        self._seen = 0.0  # tokens a byte, the most so far
+        self.in_flight = 0
+        self._seen = 0.0  # tokens per byte, the most so far
         self._settled = asyncio.Event()
         self._ended: WorldError | None = None
 
@@ -50,35 +51,37 @@ class Budget:
         return round(size * rate) + messages * FRAME
 
     def learn(self, size: int, messages: int, prompt_tokens: int) -> None:
-        """A server has counted: the most tokens a byte so far make the next estimates."""
+        """Learn from the server's count: the most tokens per byte so far make the next estimates."""
         if prompt_tokens:
             self._seen = max(self._seen, LEAST_RATE, (prompt_tokens - messages * FRAME) / size)
 
     async def reserve(self, cost: Cost) -> None:
-        """Wait until `cost` fits beside what is in flight. Raises TokenLimit or BudgetLimit once it does not fit
-        although nothing flies any more, and for every later request: what is in flight then is paid for and ends."""
+        """Wait until `cost` fits besides the requests in flight, and reserve it.
+
+        Raises TokenLimit or BudgetLimit once it does not fit although nothing is in flight any more, and for every
+        later request."""
         while (error := self._excess(cost)) is not None:
-            if self._ended is not None or not self.flying:
+            if self._ended is not None or not self.in_flight:
                 self._ended = error
                 self._wake()
                 raise error
             await self._settled.wait()
-        self.flying += 1
+        self.in_flight += 1
         self.expect(cost)
 
     def expect(self, cost: Cost) -> None:
-        """Reserve for what was sent before and may be paid for any moment."""
+        """Reserve the cost of a request that was sent before and may be billed at any moment."""
         self.reserved = Cost(self.reserved.tokens + cost.tokens, self.reserved.usd + cost.usd)
 
     def settle(self, cost: Cost, paid: Cost) -> None:
-        """The request is over and has cost `paid`."""
+        """Settle a request that has ended and has cost `paid`."""
         self.hold()
         self.reserved = Cost(self.reserved.tokens - cost.tokens, self.reserved.usd - cost.usd)
         self.spent = Cost(self.spent.tokens + paid.tokens, self.spent.usd + paid.usd)
 
     def hold(self) -> None:
-        """The request is put off: it no longer flies, and what it may cost stays reserved."""
-        self.flying -= 1
+        """End the flight of a request that is put off; its cost stays reserved."""
+        self.in_flight -= 1
         self._wake()
 
     def _wake(self) -> None:

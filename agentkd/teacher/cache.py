@@ -1,9 +1,8 @@
-"""Responses on disk, by content address: what was paid for once is never asked for again.
+"""Responses on disk, by content address: no answer is paid for twice.
 
-Each process appends to a shard of its own, one response a line: after `kill -9` all that was written is in the
-kernel's hands and safe, and at most the line that was being written is torn. A torn line is ignored. A line costs 2 µs
-on a virtual disk, 700 µs if the disk had to confirm each one, 1,800 µs as an atomically written file of its own. The
-index in memory holds places, not contents.
+Each process appends to a shard of its own, one response per line. After `kill -9` all earlier lines are safe with the
+kernel, and at most the last line is torn. A torn line is ignored. Lines are not confirmed by the disk one by one, which
+would cost hundreds of times as much (docs/log.md). The index in memory holds places, not contents.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Place = tuple[int, int, int]  # number of the shard, offset and length in bytes
 
 
 class Cache:
-    """Responses by key (64 hex digits); `tokens` and `usd` are what all of them together have cost."""
+    """Responses by key (64 hex digits). `tokens` and `usd` are the cost of all of them together."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +41,7 @@ class Cache:
         return bytes.fromhex(key) in self._places
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The response, or None: unknown, or its line is damaged."""
+        """The response; None where it is unknown or its line is damaged."""
         place = self._places.get(bytes.fromhex(key))
         if place is None:
             return None
@@ -55,7 +54,7 @@ class Cache:
         return value if isinstance(value, dict) else None
 
     def put(self, key: str, value: dict[str, Any], *, tokens: int = 0, usd: float = 0.0) -> None:
-        """Keep a response and what it has cost. Raises WorldError where it cannot be written whole."""
+        """Store a response with its cost. Raises WorldError where it cannot be written whole."""
         text = json.dumps({"key": key, "tokens": tokens, "usd": usd, "value": value}, ensure_ascii=False)
         line = text.encode(errors="surrogatepass")
         own = self._own or self._open()
@@ -66,14 +65,14 @@ class Cache:
         self.usd += usd
 
     def close(self) -> None:
-        """Let go of the shard; a later `put` takes one again."""
+        """Release the shard; a later `put` takes one again."""
         if self._own is not None:
             own, self._own = self._own, None
             fcntl.flock(self._shards[self._number], fcntl.LOCK_UN)
             own.close()
 
     def _open(self) -> Shard:
-        """Take the first shard that no other process holds; its torn last line, if any, is closed off."""
+        """Open the first shard that no other process holds, and end its torn last line, if any."""
         path, number = self.folder, 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,7 @@ class Cache:
                 path = self.folder / f"responses-{number}.jsonl"
                 file = path.open("a+b", buffering=0)
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when the process dies
                     break
                 except BlockingIOError:
                     file.close()
@@ -99,7 +98,7 @@ class Cache:
         return own
 
     def _read(self, path: Path) -> None:
-        """Index the whole lines of a shard. A key that stands twice was asked by two processes at once: both paid."""
+        """Index the whole lines of a shard. A key that occurs twice was asked by two processes at once: both paid."""
         file = path.open("rb")
         self._shards.append(file)
         number, start = len(self._shards) - 1, 0

@@ -19,7 +19,7 @@ from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import Reply
 from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.reply import mark_cached, read_reply
-from agentkd.teacher.transport import Cut
+from agentkd.teacher.transport import CancelledInFlight
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Exchange:
         except AwaitsBatch:
             self.budget.hold()
             raise
-        except Cut:  # nobody has read what the server may bill: it counts as the most, on disk too
+        except CancelledInFlight:  # nobody has read what the server may bill: it counts as the most, on disk too
             self.budget.settle(cost, cost)
             if self.cache is not None:
                 other = hashlib.sha256(f"cut {key}".encode()).hexdigest()  # the request itself is still to be answered

@@ -1,6 +1,6 @@
-"""A transformers model that answers in this process, in batches: how `eval` runs a student without a server.
+"""A transformers model that answers in this process, in batches: `eval` runs a student this way, without a server.
 
-Same `chat` as `client.Teacher`, so every agent runs on either. On a GPU, or for many questions, serve the student
+It is a `Chat` like `client.Teacher`, so every agent runs on either. On a GPU, or for many questions, serve the student
 with `vllm:DIR` instead.
 """
 
@@ -42,12 +42,12 @@ class _Job:
 
     @property
     def settings(self) -> tuple[bool, int, float, int, int]:
-        """Jobs that agree in these can share a batch."""
+        """Jobs with equal settings can share a batch."""
         return bool(self.choices), self.max_tokens, self.temperature, self.sample, self.n
 
 
 class InProcessModel:
-    """Chat over `model.generate`. Requests that wait together run as one left-padded batch, at most BATCH of them."""
+    """A `Chat` over `model.generate`. Requests that wait together run as one left-padded batch of at most BATCH."""
 
     weighs = True
 
@@ -92,14 +92,16 @@ class InProcessModel:
     async def complete(
         self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
     ) -> Reply:
-        """Go on with a text with one of the choices as a JSON string, as `Teacher.complete` does. All choices are
-        weighed exactly (`trie.py`): `log_p` has their log-likelihoods, `texts` the likeliest, or n drawn ones."""
+        """Continue a text with one of the choices as a JSON string, as `Teacher.complete` does.
+
+        All choices are weighed exactly (`trie.py`): `log_p` has their log-likelihoods, `texts` the likeliest one, or n
+        samples."""
         future = asyncio.get_running_loop().create_future()
         reply = await self._ask(_Job(prompt, COMPLETE_TOKENS, temperature, sample, future, tuple(choices), n))
         return reply if choices else reply.model_copy(update={"texts": tuple(map(read_string, reply.texts))})
 
     async def _ask(self, job: _Job) -> Reply:
-        """From the cache, else from a batch."""
+        """The answer to a job: from the cache, else from a batch."""
         key = content_hash([self.identity, job.prompt, job.choices, *job.settings])
         if self.cache is not None and (hit := self.cache.get(key)) is not None:
             return mark_cached(Reply.model_validate(hit))
@@ -110,7 +112,7 @@ class InProcessModel:
         return reply
 
     async def serve(self) -> None:
-        """Take what waits, answer it as a batch, for ever."""
+        """Answer waiting jobs in batches, for ever."""
         waiting: list[_Job] = []
         while True:
             if not waiting:
@@ -129,7 +131,7 @@ class InProcessModel:
                         job.done.set_exception(error)
                 continue
             for job, reply in zip(batch, replies, strict=True):
-                if not job.done.done():  # its agent may have been cancelled meanwhile
+                if not job.done.done():  # its agent may have been cancelled
                     job.done.set_result(reply)
 
     def _answer(self, batch: list[_Job]) -> list[Reply]:
@@ -204,27 +206,28 @@ class InProcessModel:
 
 
 def continuation_ids(tokenizer: Any, choice: str) -> list[int]:
-    """The tokens with which a text goes on to a choice, as a JSON string, and ends. Training uses the same function."""
+    """Token ids that continue a text with a choice, as a JSON string, and end it. Training uses the same function."""
     ids = tokenizer(json.dumps(choice, ensure_ascii=False), add_special_tokens=False)["input_ids"]
     return [*ids, tokenizer.eos_token_id]
 
 
 def format_chat(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The prompt as the student's template writes it, open for the assistant. Training uses the same function, so
-    that the student meets at evaluation the very tokens it was trained on."""
+    """Format messages with the student's chat template, open for the assistant's answer.
+
+    Training uses the same function, so that evaluation shows the student the tokens that it was trained on."""
     plain = [message.model_dump() for message in messages]
     return str(tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
 
 
 def identify_weights(folder: Path) -> str:
-    """What the cache knows a student by: its path, and when and how large its weights were written."""
+    """Hash a student's identity for the cache: the path, size and time of its weight files."""
     files = sorted(folder.glob("*.safetensors"))
     return content_hash([[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 
 @asynccontextmanager
 async def open_in_process(spec: str, *, name: str, run: Path) -> AsyncIterator[InProcessModel]:
-    """A student ready to answer; its batches stop with the context."""
+    """Open a student that answers in this process; its batches stop with the context."""
     student = InProcessModel(spec, name=name, cache=Cache(run / "cache"))
     server = asyncio.create_task(student.serve())
     try:

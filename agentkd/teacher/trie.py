@@ -1,9 +1,9 @@
 """Exact likelihoods of many continuations of one prompt, in a single forward pass over their trie.
 
-Continuations that begin alike share their tokens, and each token of the trie sees the prompt and its own ancestors
-alone (the attention of SpecInfer's token trees, arXiv 2305.09781, section 4.2). So a language model says what it
-thinks of every path of a knowledge base around a topic for the price of reading the prompt and the trie once, and
-nothing outside the trie can be chosen (decoding in a KG-trie: graph-constrained reasoning, arXiv 2410.13080).
+Continuations that begin alike share their tokens, and each token of the trie sees only the prompt and its own ancestors
+(the attention of SpecInfer's token trees, arXiv 2305.09781, section 4.2). So a language model weighs all paths of a
+knowledge base around a topic by reading the prompt and the trie once, and nothing outside the trie can be chosen
+(decoding in a KG-trie: graph-constrained reasoning, arXiv 2410.13080).
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trie:
-    """A prompt and its continuations as rows of tokens. Row r < `prompt` is a token of the prompt; the others have
-    their `parent` row, so that a row's next tokens are its children and, where a continuation ends, that end."""
+    """A prompt and its continuations as rows of tokens.
+
+    Rows below `prompt` are the tokens of the prompt. Each row has its `parent` row, so that a row's next tokens are its
+    children and, where a continuation ends, that end."""
 
     ids: list[int]
     prompt: int
@@ -28,8 +30,10 @@ class Trie:
 
     @classmethod
     def build(cls, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> Trie:
-        """`ends` holds, for each continuation, the (row that predicts, token predicted) of all its tokens. The last
-        token of a continuation is predicted, never read. Raises ValueError for an empty prompt or continuation."""
+        """Build the trie. `ends` holds for each continuation the (predicting row, predicted token) of all its tokens.
+
+        The last token of a continuation is predicted, never read. Raises ValueError for an empty prompt or
+        continuation."""
         if not prompt or not all(continuations):
             raise ValueError("a prompt and every continuation need a token")
         trie = cls(list(prompt), len(prompt), list(range(-1, len(prompt) - 1)))
@@ -58,7 +62,7 @@ class Trie:
 
 
 def log_likelihoods(model: Any, tries: Sequence[Trie], pad: int) -> list[Tensor]:
-    """For each trie the log-probability [number of continuations] of every continuation given its prompt, in nats.
+    """Log-probabilities in nats of every continuation given its prompt: for each trie a tensor [continuations].
 
     One forward pass for all tries; float32 whatever the model's dtype. Differentiable."""
     import torch
@@ -76,7 +80,7 @@ def log_likelihoods(model: Any, tries: Sequence[Trie], pad: int) -> list[Tensor]
             if parent >= 0:
                 seen[number, row] = seen[number, parent]
             seen[number, row, row] = True
-        seen[number, length:, 0] = True  # a row of padding that sees nothing would be no number
+        seen[number, length:, 0] = True  # a row of padding that sees nothing would give NaN
     mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill(~seen, torch.finfo(model.dtype).min)[:, None]
     hidden = model.base_model(
         input_ids=ids.to(device), position_ids=positions.to(device), attention_mask=mask.to(device), use_cache=False

@@ -38,7 +38,7 @@ def test_what_does_not_fit_waits_and_takes_what_is_left_over() -> None:
         assert not waiting.done()
         limit.settle(first, Cost(10, 0.0))
         await waiting
-        assert limit.spent.tokens == 10 and limit.reserved.tokens == 50 and limit.flying == 1
+        assert limit.spent.tokens == 10 and limit.reserved.tokens == 50 and limit.in_flight == 1
 
     use(work)
 

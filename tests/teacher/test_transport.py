@@ -16,7 +16,8 @@ import pytest
 
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.teacher import transport as module
-from agentkd.teacher.transport import Transport, proxy_for, retry_after
+from agentkd.teacher.address import Address, find_proxy
+from agentkd.teacher.transport import Transport, parse_retry_after
 from tests.support.mock_server import GARBAGE, HANG, MODEL, RESET, Fault, Server, mock_server
 
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}).encode()
@@ -97,9 +98,9 @@ def test_the_server_says_how_long_to_wait(pauses: list[float]) -> None:
 
 def test_retry_after_is_a_number_or_a_date() -> None:
     later = datetime.now(UTC) + timedelta(seconds=90)
-    assert 80 < retry_after(format_datetime(later, usegmt=True)) <= 90
-    assert retry_after(format_datetime(later - timedelta(days=1), usegmt=True)) == 0
-    assert [retry_after(value) for value in ("12", "1.5", "-3", "", "soon")] == [12, 1.5, 0, 0, 0]
+    assert 80 < parse_retry_after(format_datetime(later, usegmt=True)) <= 90
+    assert parse_retry_after(format_datetime(later - timedelta(days=1), usegmt=True)) == 0
+    assert [parse_retry_after(value) for value in ("12", "1.5", "-3", "", "soon")] == [12, 1.5, 0, 0, 0]
 
 
 def test_a_server_that_hangs_is_given_up_and_asked_again(pauses: list[float]) -> None:
@@ -206,15 +207,15 @@ def test_pauses_of_an_address_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     monkeypatch.setattr(module.random, "uniform", lambda low, high: 1.0)
-    address = module.Address("http://127.0.0.1:9/v1")
+    address = Address("http://127.0.0.1:9/v1")
     rests = []
     for _ in range(9):
-        address.failed(0.0)
-        address.failed(0.0)  # one that failed at the same moment counts no second time
+        address.mark_failed(0.0)
+        address.mark_failed(0.0)  # one that failed at the same moment counts no second time
         rests.append(address.rest_until - now)
         now = address.rest_until
     assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    address.failed(99.0)
+    address.mark_failed(99.0)
     assert address.rest_until == now + 99
 
 
@@ -248,11 +249,11 @@ def test_a_proxy_for_others_and_none_for_this_machine(monkeypatch: pytest.Monkey
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
         assert use(post, server.url) == "So the answer is: nothing"
     monkeypatch.setenv("https_proxy", "http://me:p%40ss@proxy.test:3128")
-    proxy, login = proxy_for("https://api.test/v1")
+    proxy, login = find_proxy("https://api.test/v1")
     assert proxy == "http://proxy.test:3128"
     assert login == {"Proxy-Authorization": f"Basic {base64.b64encode(b'me:p@ss').decode()}"}
     monkeypatch.setenv("no_proxy", "api.test")
-    assert proxy_for("https://api.test/v1") == (None, None)
+    assert find_proxy("https://api.test/v1") == (None, None)
 
 
 def test_first_contact() -> None:

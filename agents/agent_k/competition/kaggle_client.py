@@ -26,7 +26,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agentkd.errors import AgentkdError, UserError, WorldError
-from agentkd.teacher.transport import LOOPBACK, retry_after
+from agentkd.teacher.address import LOOPBACK
+from agentkd.teacher.transport import parse_retry_after
 
 URL = "AGENTKD_KAGGLE_URL"
 SITE = "https://www.kaggle.com"
@@ -194,7 +195,7 @@ def retry_pause(error: Exception, number: int) -> float | None:
 
 def _asked_pause(error: Exception) -> float:
     response = getattr(error, "response", None)
-    return retry_after(response.headers.get("Retry-After", "")) if response is not None else 0.0
+    return parse_retry_after(response.headers.get("Retry-After", "")) if response is not None else 0.0
 
 
 def error_line(error: Exception) -> str:
