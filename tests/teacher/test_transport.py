@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.teacher import address as address_module
 from agentkd.teacher import transport as module
 from agentkd.teacher.address import Address, find_proxy
 from agentkd.teacher.transport import Transport, parse_retry_after
@@ -160,8 +161,8 @@ def test_a_slow_address_gets_less() -> None:
 
 
 def test_a_request_goes_to_another_address_at_once(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_REST", 3600.0)
-    monkeypatch.setattr(module, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(address_module, "FIRST_REST", 3600.0)
+    monkeypatch.setattr(address_module, "LONGEST_REST", 3600.0)
     with ExitStack() as stack:
         ill, well = servers(stack, [503] * 99, [])
         dead = f"http://127.0.0.1:{free_port()}/v1"
@@ -184,7 +185,7 @@ def test_a_refusal_is_not_taken_to_another_address() -> None:
 
 
 def test_a_rested_address_is_probed_by_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_REST", 0.0)
+    monkeypatch.setattr(address_module, "FIRST_REST", 0.0)
     with ExitStack() as stack:
         ill, well = servers(stack, [503, HANG], [])
 
