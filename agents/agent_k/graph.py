@@ -20,20 +20,20 @@ from agentkd.errors import PutOff
 
 Node = Callable[[Context, RunState], Awaitable[Any]]
 NODES: dict[str, tuple[Node, tuple[str, ...]]] = {  # stage → its function, and the stages that may follow
-    "fetch": (set_up.fetch, ("draft",)),
-    "draft": (solve.draft, ("understand",)),
+    "fetch": (set_up.read_competition, ("draft",)),
+    "draft": (solve.run_draft, ("understand",)),
     "understand": (facts.understand, ("modalities",)),
-    "modalities": (facts.modalities, ("maps",)),
-    "maps": (set_up.maps, ("metric",)),
-    "metric": (set_up.metric, ("format", "maps")),
-    "format": (set_up.form, ("baseline", "maps", "metric")),
-    "baseline": (solve.baseline, ("solve", "format")),
-    "solve": (solve.solve, ("solve", "ensemble", "maps", "metric", "format")),
-    "ensemble": (ensemble.ensemble, ("validate",)),
+    "modalities": (facts.choose_modalities, ("maps",)),
+    "maps": (set_up.choose_maps, ("metric",)),
+    "metric": (set_up.choose_metric, ("format", "maps")),
+    "format": (set_up.choose_format, ("baseline", "maps", "metric")),
+    "baseline": (solve.run_baseline, ("solve", "format")),
+    "solve": (solve.try_candidate, ("solve", "ensemble", "maps", "metric", "format")),
+    "ensemble": (ensemble.blend_candidates, ("validate",)),
     "validate": (finish.validate, ("submit", "format", "solve")),
     "submit": (finish.submit, ("credit",)),
     "credit": (finish.credit, ("report",)),
-    "report": (finish.report, ()),
+    "report": (finish.end, ()),
 }
 
 

@@ -58,6 +58,7 @@ def score_basis(run: StageRun) -> str:
 
 
 def begin_result(run: StageRun, author: str, folder: Path, kind: str) -> CandidateRun:
+    """A candidate's result before it has a score or an error."""
     return CandidateRun(author=author, folder=folder.name, basis=score_basis(run), kind=kind)
 
 

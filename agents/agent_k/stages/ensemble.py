@@ -19,7 +19,7 @@ from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.runs.progress import heartbeat
 
 
-async def ensemble(context: Context, state: RunState) -> Command[str]:
+async def blend_candidates(context: Context, state: RunState) -> Command[str]:
     """Blend the candidates, and take the blend if nested cross-validation finds it better.
 
     A single candidate gets the thresholds of a metric that counts labels."""

@@ -150,7 +150,7 @@ def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-async def modalities(context: Context, state: RunState) -> Command[str]:
+async def choose_modalities(context: Context, state: RunState) -> Command[str]:
     """Let the model move input columns between tabular and text; it can drop none."""
     run, bench = StageRun.begin(context, state, "modalities"), context.bench
     setup = bench.setup

@@ -90,7 +90,7 @@ async def credit(context: Context, state: RunState) -> Command[str]:
     return run.go_to("report")
 
 
-async def report(context: Context, state: RunState) -> dict[str, Any]:
+async def end(context: Context, state: RunState) -> dict[str, Any]:
     """End the graph: run.py, which holds the directory, writes the results."""
     return {}
 

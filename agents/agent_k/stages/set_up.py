@@ -33,7 +33,7 @@ from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
 
 
-async def fetch(context: Context, state: RunState) -> Command[str]:
+async def read_competition(context: Context, state: RunState) -> Command[str]:
     """Read the facts from the files, build maps and folds, and make the views for prompts.
 
     No model is asked."""
@@ -60,7 +60,7 @@ async def fetch(context: Context, state: RunState) -> Command[str]:
     return run.go_to("draft", accepted={"fetch": CODE})
 
 
-async def maps(context: Context, state: RunState) -> Command[str]:
+async def choose_maps(context: Context, state: RunState) -> Command[str]:
     """Keep the generic input maps, or take the model's if it calls those wrong and its own pass."""
     run, bench = StageRun.begin(context, state, "maps"), context.bench
     author, back = CODE, ""
@@ -95,7 +95,7 @@ async def wants_code(run: StageRun) -> bool:
     return (parse_json(answer) or {}).get("own_code") is True
 
 
-async def metric(context: Context, state: RunState) -> Command[str]:
+async def choose_metric(context: Context, state: RunState) -> Command[str]:
     """Test the metric on the truth and on shuffled predictions.
 
     If the pages name no known metric, the model may write one."""
@@ -123,7 +123,7 @@ async def metric(context: Context, state: RunState) -> Command[str]:
     return run.go_back(back, **values) if back else run.go_to("format", **values)
 
 
-async def form(context: Context, state: RunState) -> Command[str]:
+async def choose_format(context: Context, state: RunState) -> Command[str]:
     """Test the generic form of a submission.
 
     The model may write another one if that fails, or if it calls it wrong."""

@@ -33,12 +33,12 @@ from agentkd.agents.agent_k.stages.improve import try_model_features, try_model_
 TURNS = {"features": (1, 4), "solution": (2, 5, 7)}  # deterministic candidates that come before each turn of the model
 
 
-async def draft(context: Context, state: RunState) -> Command[str]:
+async def run_draft(context: Context, state: RunState) -> Command[str]:
     """Write a valid file before the model is asked anything."""
     return await run_first(StageRun.begin(context, state, "draft"), "understand")
 
 
-async def baseline(context: Context, state: RunState) -> Command[str]:
+async def run_baseline(context: Context, state: RunState) -> Command[str]:
     """Run the first candidate on the accepted set-up, unless the draft had the same."""
     return await run_first(StageRun.begin(context, state, "baseline"), "solve")
 
@@ -89,7 +89,7 @@ def next_move(context: Context, state: RunState) -> str | CandidateSpec | None:
     return fitting[0] if fitting else None
 
 
-async def solve(context: Context, state: RunState) -> Command[str]:
+async def try_candidate(context: Context, state: RunState) -> Command[str]:
     """Try one more candidate; the graph keeps it and comes back, until time or ideas end."""
     move = next_move(context, state)
     if move is None:
