@@ -1,8 +1,8 @@
-"""One prediction out of many: hill climbing, stacking, and the choice between them by nested cross-validation.
+"""Blend candidates by hill climbing or stacking, and choose between them by nested cross-validation.
 
 Hill climbing is ensemble selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of
-models"), bagged over random halves of the candidates as in its section 2.3. A way of blending is fitted on the other
-folds' out-of-fold rows before it is tried on a fold, so that its score is as honest as a single candidate's.
+models"), bagged over random halves of the candidates as in its section 2.3. A blend of a fold is fitted on the other
+folds' out-of-fold rows, so that its score is as honest as a single candidate's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.scoring.predictions import align_predictions
+from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide
 from agentkd.agents.agent_k.scoring.sampling import sample_rows
 from agentkd.agents.agent_k.scoring.scorer import Scorer
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
@@ -29,26 +29,27 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Apply = Callable[[Array], Array]
-"""Predictions of all candidates (C, N, K) -> (N, K)."""
+"""predictions of all candidates (C, N, K) -> (N, K)"""
 STEPS = 30
 BAGS = 10
-ROWS = 5000  # that a climb or a stack is fitted on: more change the third digit of a weight
-DRAWN = 50_000  # rows of a bootstrap sample, at most
+ROWS = 5000  # to fit a climb or a stack on: more would change the third digit of a weight
+BOOTSTRAP_ROWS = 50_000  # at most, per sample
 SURE = 0.75  # share of bootstrap samples that must agree before a difference counts
 
 
 @dataclass(frozen=True)
 class Blend:
-    """`oof` and `test` are prediction files, `score` the cross-validated score of `oof` under the metric (with the
-    thresholds, if there are any, tuned on the other folds). `weights` are empty for a stack."""
+    """A blend as prediction files, with its cross-validated score under the metric.
+
+    The score uses thresholds tuned on the other folds, where there are any."""
 
     kind: str
-    weights: dict[str, float]
+    weights: dict[str, float]  # by candidate; empty for a stack
     oof: pd.DataFrame
     test: pd.DataFrame
-    score: float
+    score: float  # of `oof`
     thresholds: tuple[float, ...] | None = None
-    scores: dict[str, float] | None = None  # of every way that was tried
+    scores: dict[str, float] | None = None  # of each candidate and each blend that was tried
 
 
 def best_blend(
@@ -58,10 +59,10 @@ def best_blend(
     candidates: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     seed: int = 0,
 ) -> Blend:
-    """The best way to use the candidates' `(oof, test)`, never one that scores worse than the best of them alone.
+    """The best blend of the candidates' `(oof, test)` predictions, never worse than the best single candidate.
 
-    `setup.metric` "code" is blended by log loss or RMSE, and so is `score`. Ways that the metric cannot tell apart (a
-    bootstrap over the rows) are told apart by log loss, which has less noise than a count of right answers. Raises
+    With `setup.metric` "code", log loss or RMSE stands in for the metric. Where a bootstrap over the rows cannot tell
+    two blends apart under the metric, log loss decides, which has less noise than a count of right answers. Raises
     UserError without candidates, and for files that do not fit."""
     if not candidates:
         raise UserError("there is no candidate to blend: run one first")
@@ -74,7 +75,7 @@ def best_blend(
     test = np.stack([_bend(align_predictions(setup, candidates[n][1], test_ids), log) for n in names])
     fold = folds.set_index(folds["id"].astype(str))["fold"].reindex(ids.astype(str)).to_numpy()
 
-    def nested(way: _Way) -> Array:
+    def fit_nested(way: _Blender) -> Array:
         out = np.zeros(oof.shape[1:])
         for number in np.unique(fold):
             held, rest = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
@@ -86,10 +87,10 @@ def best_blend(
     order = sorted(range(len(names)), key=lambda i: singles[i] if scorer.metric.lower_is_better else -singles[i])
     best = order[0]
     tried: dict[str, Array] = {"single": oof[best]}
-    ways = _ways(setup, scorer, smooth, log) if len(names) > 1 else {}
+    ways = _list_blenders(setup, scorer, smooth, log) if len(names) > 1 else {}
     for kind, way in ways.items():
-        with contextlib.suppress(UserError, ValueError):  # a way that some folds' rows do not do for, is none
-            tried[kind] = nested(way)
+        with contextlib.suppress(UserError, ValueError):  # not possible on some fold's rows
+            tried[kind] = fit_nested(way)
     scores = {kind: scorer(_unbend(values, log)) for kind, values in tried.items()}
     kind = _choose(scorer, smooth, {k: _unbend(v, log) for k, v in tried.items()}, scores)
     alone = np.eye(len(names))[best]
@@ -98,7 +99,7 @@ def best_blend(
     except (UserError, ValueError):
         kind, apply, weights = "single", _weighted(alone), alone
     final = _unbend(tried[kind], log)
-    thresholds, value = _with_thresholds(setup, scorer, final, fold, scores[kind])
+    thresholds, value = _tune_if_better(setup, scorer, final, fold, scores[kind])
     return Blend(
         kind=kind,
         weights={n: float(w) for n, w in zip(names, weights, strict=True) if w > 0} if weights is not None else {},
@@ -111,29 +112,29 @@ def best_blend(
 
 
 def proper_metric(setup: Setup, metric: str = "") -> str:
-    """A smooth metric of the task: the given one itself where it is one of values, or the balanced log loss."""
+    """A smooth metric of the task: the given one if it compares values or is the balanced log loss."""
     if setup.task == "regression":
         return metric if metric in METRICS and METRICS[metric].needs == "value" else "rmse"
     return metric if metric == "balanced_logloss" else "logloss"
 
 
-# --- ways of blending -------------------------------------------------------------------------------------------------
+# --- blenders ---------------------------------------------------------------------------------------------------------
 
-_Way = Callable[[Array, Array, int], tuple[Apply, Array | None]]
-"""(oof (C, N, K), rows to fit on, seed) -> how to apply it, and its weights."""
+_Blender = Callable[[Array, Array, int], tuple[Apply, Array | None]]
+"""(oof (C, N, K), rows to fit on, seed) -> how to apply it, and its weights"""
 
 
-def _ways(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, _Way]:
-    ways: dict[str, _Way] = {"climb": lambda oof, rows, seed: _climb(scorer, oof, rows, seed, log)}
+def _list_blenders(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, _Blender]:
+    ways: dict[str, _Blender] = {"climb": lambda oof, rows, seed: _climb(scorer, oof, rows, seed, log)}
     if smooth.metric.name != scorer.metric.name:
         ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
     ways["average"] = lambda oof, rows, seed: (_weighted(w := np.full(len(oof), 1 / len(oof))), w)
     if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, _drawn(scorer, rows, seed)), None)
+        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, _sample(scorer, rows, seed)), None)
     return ways
 
 
-def _drawn(scorer: Scorer, rows: Array, seed: int) -> Array:
+def _sample(scorer: Scorer, rows: Array, seed: int) -> Array:
     return sample_rows(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
 
 
@@ -142,9 +143,9 @@ def _weighted(weights: Array) -> Apply:
 
 
 def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
-    """Weights by bagged ensemble selection."""
+    """Fit weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
-    rows = _drawn(scorer, rows, seed)
+    rows = _sample(scorer, rows, seed)
     values, here, lower = oof[:, rows], scorer.on_rows(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)
@@ -158,8 +159,9 @@ def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tup
 def hill_climb(
     predictions: Array, evaluate: Callable[[Array], float], lower_is_better: bool, steps: int = STEPS
 ) -> Array:
-    """Weights `(C,)` that sum to one: at each step the candidate whose addition to the mean `(C, N, K)` scores best is
-    added once more; the best of all steps counts."""
+    """Weights `(C,)` that sum to one, by greedy selection from predictions `(C, N, K)`.
+
+    Each step adds the candidate with which the mean scores best; the weights after the best step are returned."""
     sign = 1.0 if lower_is_better else -1.0
     picks = np.zeros(len(predictions))
     total = np.zeros(predictions.shape[1:])
@@ -179,7 +181,7 @@ def hill_climb(
 
 
 def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
-    """Logistic regression on log probabilities, or ridge regression on values, of all candidates."""
+    """Fit a logistic regression on all candidates' log probabilities, or a ridge regression on their values."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
     if setup.task == "regression":
@@ -205,7 +207,7 @@ def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
     kept = rows[truth[rows] >= 0]
     x, y = features(oof[:, kept]), truth[kept]
     scale = x.std(axis=0).mean() or 1.0
-    with warnings.catch_warnings():  # where it has not converged the nested score says what it is worth
+    with warnings.catch_warnings():  # about convergence: the nested score tells its worth
         warnings.simplefilter("ignore")
         weight = "balanced" if setup.metric == "balanced_logloss" else None
         model = LogisticRegression(C=0.05, max_iter=200, class_weight=weight).fit(x / scale, y)
@@ -222,7 +224,7 @@ def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
 
 
 def _choose(scorer: Scorer, smooth: Scorer, tried: dict[str, Array], scores: dict[str, float]) -> str:
-    """Of the ways no worse than the single best, the one of least smooth loss among those as good as the best."""
+    """The blend of least smooth loss among those as good as the best; none is worse than the best candidate."""
     good = [kind for kind in tried if not scorer.is_better(scores["single"], scores[kind])]
     top = min(good, key=lambda kind: scores[kind] if scorer.metric.lower_is_better else -scores[kind])
     if smooth.metric.name == scorer.metric.name:
@@ -233,11 +235,11 @@ def _choose(scorer: Scorer, smooth: Scorer, tried: dict[str, Array], scores: dic
 
 
 def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -> float:
-    """Share of bootstrap samples of the rows in which `one` scores better; ties count half."""
+    """Share of bootstrap samples of the rows in which `one` scores better than `other`; ties count half."""
     random = np.random.default_rng(0)
     count = 0.0
     for _ in range(samples):
-        rows = random.integers(0, len(one), min(len(one), DRAWN))
+        rows = random.integers(0, len(one), min(len(one), BOOTSTRAP_ROWS))
         try:
             here = scorer.on_rows(rows)
             a, b = here(one[rows]), here(other[rows])
@@ -247,10 +249,10 @@ def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -
     return count / samples
 
 
-def _with_thresholds(
+def _tune_if_better(
     setup: Setup, scorer: Scorer, values: Array, fold: Array, plain: float
 ) -> tuple[tuple[float, ...] | None, float]:
-    """Thresholds tuned on all rows, if tuning on the other folds makes a label metric clearly better on each fold."""
+    """Thresholds tuned on all rows and the score, if tuning on the other folds clearly helps a label metric."""
     if scorer.metric.needs != "label" or setup.task == "regression":
         return None, plain
     scaled = np.zeros_like(values)
@@ -265,9 +267,7 @@ def _with_thresholds(
 
 
 def _as_decided(setup: Setup, values: Array, thresholds: tuple[float, ...]) -> Array:
-    """Decisions as probabilities of 0 and 1, so that rows decided by different thresholds can be scored together."""
-    from agentkd.agents.agent_k.scoring.predictions import decide
-
+    """Decisions as probabilities 0 and 1, so that rows decided by different thresholds can be scored together."""
     decided = decide(setup, values, thresholds)
     return decided.astype(np.float64) if decided.ndim == 2 else np.eye(values.shape[1])[decided]
 

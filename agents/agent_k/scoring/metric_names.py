@@ -1,4 +1,4 @@
-"""Which metric a competition's pages speak of, by the wordings that Kaggle's pages use."""
+"""Find the metric that a competition's pages ask for, by the wordings that Kaggle's pages use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _SQUARED = r"(?:mean|average) squared?"
 _F_BETA = r"\bf ?\\?(?:beta\b|β)(?: ?score| ?measure)?"
 _BETA = rf"{_F_BETA}[^.;]{{0,40}}?(?:beta|β)(?: is| of)? ?=? ?"
 WORDINGS: dict[str, tuple[str, ...]] = {
-    # A longer match wins over one inside it: "balanced accuracy" over "accuracy". Text is lower case, with single
-    # spaces for hyphens, underscores and markup.
+    # A longer match wins over one inside it: "balanced accuracy" over "accuracy". Texts are lower case, with single
+    # spaces in place of hyphens, underscores and markup.
     "rmsle": (
         r"\brmsle\b",
         rf"root {_SQUARED} log(?:arithmic|arithm)?\w* error",
@@ -123,14 +123,14 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "precision": (r"\bprecision\b",),
     "recall": (r"\brecall\b",),
 }  # fmt: skip
-_PLAIN = (  # what is scored without its weights, levels or betas
+_UNKNOWN = (  # metrics that are only known without their weights, levels or betas
     r"\bweighted (?:\w+ ){0,2}?(?:mae|rmse|mse|mape|smape|(?:mean|root) (?:squared?|absolute|mean)|"
     r"log(?:arithmic)? ?loss|auc|accuracy|pinball|quantile)\w*",
     r"\bpinball(?: loss| score)?|\bquantile (?:loss|score)",
     rf"{_F_BETA}(?![^;]{{0,40}}?(?:beta|β)(?: is| of)? ?=? ?(?:0\.5|1|2)\b(?!\.\d))(?!\w| score| measure)",
     r"\bnormali[sz]ed (?:rmse|mae|mse|root mean squared? error|mean absolute error)",
 )
-_KIN = {  # the same words for another task
+_KIN = {  # metrics with the same name for another task
     "auc": ("mean_columnwise_auc", "multiclass_auc"),
     "multiclass_auc": ("auc",),
     "mean_columnwise_auc": ("auc",),
@@ -140,7 +140,7 @@ _KIN = {  # the same words for another task
     "f1": ("f1_macro",),
     "normalized_gini": ("gini",),
 }
-_ASIDE = {"precision", "recall"}  # mostly named to explain F1: last
+_ASIDE = {"precision", "recall"}  # come last: pages mostly name them to explain F1
 _PATTERNS = [(name, re.compile(pattern)) for name, patterns in WORDINGS.items() for pattern in patterns]
 _HEADING = re.compile(
     r"^[ ]{0,3}(?P<hashes>#{1,6})[ \t]*(?P<after>[^\n]+)$"
@@ -153,10 +153,10 @@ _ABOUT = {
     5: re.compile(r"(?:the )?(?:evaluation|scoring|competition)?(?: ?metrics?| criteri(?:a|on)| methods?| function)?"),
     2: re.compile(r".*(?:evaluat|metric|scor(?:e|ing)|goal).*"),
 }
-"""How much a section's heading says that it is about how submissions are evaluated; a sentence that says so is 4, with
-half a point more for what follows that word."""
+"""Weights of headings that announce how submissions are evaluated. A sentence that says so weighs 4, and what follows
+that word half a point more."""
 _HINT = 20
-LONGEST = 2000  # characters of a sentence that are read: pages are other people's texts
+LONGEST = 2000  # characters of a sentence; pages are foreign texts, and patterns may be slow on long ones
 _SAID = re.compile(
     r"\b(?:evaluated?|evaluation metric|scored|judged|ranked|measured|metric (?:is|for|used)|score is|known as|"
     r"leaderboard|competition metric)\b"
@@ -164,28 +164,28 @@ _SAID = re.compile(
 _ASKED = re.compile(
     r"\b(?:evaluated?|evaluating|scored|judged|ranked|measured) (?:on|by|using|with|against|according|based)\b"
 )
-_UNLIKE = re.compile(  # right before what is not the metric
+_UNLIKE = re.compile(  # words right before something that is not the metric
     r"(?:\bnot(?: use| on| by)?|\binstead of|\brather than|\bunlike\b(?: \w+){0,4}|\bwhen|\bprevious(?: \w+){0,4}|"
     r"\blast (?:year|time|edition)(?: \w+){0,4}) $"
 )
 
 
 def find_metrics(text: str, hint: str = "") -> list[str]:
-    """Names of `scoring.METRICS`, the likeliest first, from a competition's pages in Markdown or HTML.
+    """Names of METRICS that a competition's pages (Markdown or HTML) mention, the likeliest first.
 
-    `hint` is the host's own word where there is one ("CategorizationAccuracy"). It counts most, then sentences that say
-    how submissions are evaluated (in those, what is said after that), then sections whose heading does, then the rest;
-    within each, what is said first. What stands right after "not", "instead of" or "last year" comes last. A name may
-    not fit the task: take the first that does."""
+    `hint` is the host's own name, if any ("CategorizationAccuracy"). It counts most; then sentences that say how
+    submissions are evaluated (above all what follows that word), then sections with such a heading, then the rest;
+    earlier mentions first. A name right after "not", "instead of" or "last year" comes last. Names may not fit the
+    task: take the first that does."""
     found: dict[str, float] = {}
     place = 0
-    for weight, sentence in [(_HINT, _plain(_split_words(hint))), *_sentences(text)]:
+    for weight, sentence in [(_HINT, _strip_markup(_split_words(hint))), *_split_sentences(text)]:
         said = None if weight == _HINT else _SAID.search(sentence)
         asked = _ASKED.search(sentence)
-        for name, start in _matches(sentence):
+        for name, start in _find_wordings(sentence):
             rank = weight - (place + start) * 1e-7
             rank += 0 if said is None else 4.5 if asked and start > asked.start() else 4
-            rank -= (2 if name in _ASIDE else 0) + (5 if _other(sentence[:start]) else 0)
+            rank -= (2 if name in _ASIDE else 0) + (5 if _is_denied(sentence[:start]) else 0)
             found[name] = max(found.get(name, -9.0), rank)
         place += len(sentence)
     ordered = sorted(found, key=lambda name: -found[name])
@@ -193,21 +193,25 @@ def find_metrics(text: str, hint: str = "") -> list[str]:
 
 
 def find_unknown_metric(text: str, hint: str = "") -> str:
-    """What the pages, where they say how submissions are evaluated, ask for beyond the metrics that are known: such as
-    "weighted mae"; "" for nothing."""
-    said = [_plain(_split_words(hint)), *(one for about, one in _sentences(text) if about or _SAID.search(one))]
-    found = (re.search(pattern, sentence) for sentence in said for pattern in _PLAIN)
+    """A metric that the pages ask for and METRICS lacks, such as "weighted mae"; "" for none.
+
+    Only sentences and sections on evaluation are searched."""
+    said = [
+        _strip_markup(_split_words(hint)),
+        *(one for about, one in _split_sentences(text) if about or _SAID.search(one)),
+    ]
+    found = (re.search(pattern, sentence) for sentence in said for pattern in _UNKNOWN)
     return next((match[0] for match in found if match), "")
 
 
 def find_top_k(text: str) -> int:
-    """The k of "MAP@k" in the pages; 0 where they do not say."""
-    match = re.search(r"(?:\bmap|mean average precision) ?(?:@|at) ?(?:the )?(?:top )?(\d+)", _plain(text))
+    """The k of "MAP@k" in the pages, 0 if they give none."""
+    match = re.search(r"(?:\bmap|mean average precision) ?(?:@|at) ?(?:the )?(?:top )?(\d+)", _strip_markup(text))
     return int(match[1]) if match else 0
 
 
-def _matches(sentence: str) -> list[tuple[str, int]]:
-    """(name, position) of the wordings that stand in no longer one."""
+def _find_wordings(sentence: str) -> list[tuple[str, int]]:
+    """(name, position) of the wordings that are not part of a longer one."""
     spans = [(m.start(), m.end(), name) for name, pattern in _PATTERNS for m in pattern.finditer(sentence)]
     return [
         (name, start)
@@ -216,8 +220,8 @@ def _matches(sentence: str) -> list[tuple[str, int]]:
     ]
 
 
-def _sentences(text: str) -> list[tuple[int, str]]:
-    """(weight of the section, see _ABOUT, 0 for others; plain sentence), in order."""
+def _split_sentences(text: str) -> list[tuple[int, str]]:
+    """(weight of the section by _ABOUT, else 0; plain sentence), in order."""
     out = []
     end = 0
     text = re.sub(r"(?=<h[1-6][ >])", "\n", text)
@@ -226,8 +230,8 @@ def _sentences(text: str) -> list[tuple[int, str]]:
     for heading in _HEADING.finditer(text):
         pieces.append((about, text[end : heading.start()]))
         title = next(filter(None, heading.group("after", "inside", "above", "bold")))
-        depth = _depth(heading)
-        words = _plain(title)
+        depth = _heading_level(heading)
+        words = _strip_markup(title)
         weight = next((weight for weight, about_it in _ABOUT.items() if words and about_it.fullmatch(words)), 0)
         if depth <= level or weight > about:
             about, level = weight, depth if weight else 8
@@ -236,19 +240,19 @@ def _sentences(text: str) -> list[tuple[int, str]]:
     pieces.append((about, text[end:]))
     for inside, piece in pieces:
         for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", piece):
-            if plain := _plain(sentence[:LONGEST]):
+            if plain := _strip_markup(sentence[:LONGEST]):
                 out.append((inside, plain))
     return out
 
 
-def _other(before: str) -> bool:
-    """Whether what follows these words is named as not the metric; "as in previous years" it is the same one."""
+def _is_denied(before: str) -> bool:
+    """Whether the words before a name deny it; after "as in previous years" it still is the metric."""
     unlike = _UNLIKE.search(before)
     return unlike is not None and not re.search(r"\b(?:as|like|same)(?: \w+){0,2} $", before[: unlike.start()])
 
 
-def _depth(heading: re.Match[str]) -> int:
-    """1 for the highest; a bold line is below all others."""
+def _heading_level(heading: re.Match[str]) -> int:
+    """The level of a heading, 1 for the highest; a bold line is below all others."""
     if heading["hashes"]:
         return len(heading["hashes"])
     if heading["number"]:
@@ -256,8 +260,8 @@ def _depth(heading: re.Match[str]) -> int:
     return (1 if heading["line"].startswith("=") else 2) if heading["line"] else 7
 
 
-def _plain(text: str) -> str:
-    """Lower case without links, markup and hyphens; one space between words."""
+def _strip_markup(text: str) -> str:
+    """The text in lower case without links, markup and hyphens, with one space between words."""
     text = re.sub(r"!?\[([^\[\]]*)\]\([^()]*\)", r"\1", text)  # [words](address)
     text = re.sub(r"<[^<>]+>|https?://\S+", " ", text)
     text = text.lower().replace("’", "'")
@@ -265,5 +269,5 @@ def _plain(text: str) -> str:
 
 
 def _split_words(hint: str) -> str:
-    """CamelCase as words: "RootMeanSquaredError" -> "Root Mean Squared Error"."""
+    """Split CamelCase into words: "RootMeanSquaredError" -> "Root Mean Squared Error"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", hint)

@@ -1,8 +1,9 @@
 """The metrics of Kaggle's competitions by name.
 
-A metric is a function of two arrays: `(N,)` class codes or `(N, L)` zeros and ones against the same (label) or against
-probabilities `(N, K)` (probability), or `(N,)` values against `(N,)` values (value). Several targets are scored column
-by column and averaged. scikit-learn does what is intricate; what a search evaluates thousands of times is numpy.
+A metric is a function of two arrays. Label: `(N,)` class codes or `(N, L)` zeros and ones against the same.
+Probability: those against probabilities `(N, K)`. Value: `(N,)` values against `(N,)` values. Several targets are
+scored column by column and averaged. Metrics that a search evaluates thousands of times are written in numpy; the
+intricate ones come from scikit-learn.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from agentkd.agents.agent_k.contract import Output, TaskKind
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
-EPS = 1e-15  # Kaggle's clip of probabilities
+EPS = 1e-15  # probabilities are clipped to [EPS, 1 − EPS], as Kaggle does
 _CLASSES: tuple[TaskKind, ...] = ("binary", "multiclass")
 _ANY: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`needs` is what the function compares with the truth; `tasks` are those it is defined for."""
+    """A metric: its function, what the function compares with the truth (`needs`), and the tasks it is defined for."""
 
     name: str
     needs: Output
@@ -70,8 +71,9 @@ def balanced_accuracy(truth: Array, guess: Array) -> float:
 
 
 def _f1(average: str) -> Callable[[Array, Array], float]:
-    """F1 of the positive class ("binary"), or averaged over the classes that occur on either side; 0 where nothing is
-    right."""
+    """F1 of the positive class ("binary"), or averaged over the classes that occur in truth or guess.
+
+    0 where nothing is right."""
 
     def function(truth: Array, guess: Array) -> float:
         if truth.ndim == 2:
@@ -89,7 +91,7 @@ def _f1(average: str) -> Callable[[Array, Array], float]:
 
 
 def _f1_of_sets(truth: Array, guess: Array, average: str) -> float:
-    """F1 of zeros and ones `(N, L)`: by label, or by row ("samples"), 0 where both sides are empty."""
+    """F1 of zeros and ones `(N, L)`, by label or by row ("samples"); 0 where both sides are empty."""
     axis = 1 if average == "samples" else 0
     hit, true, given = (truth & guess).sum(axis=axis), truth.sum(axis=axis), guess.sum(axis=axis)
     if average == "micro":
@@ -107,7 +109,7 @@ def _fbeta(beta: float) -> Callable[[Array, Array], float]:
 
 
 def jaccard(truth: Array, guess: Array) -> float:
-    """Of the positive class; of several labels the mean over the rows, 1 where there are none and none is given."""
+    """Jaccard index of the positive class; multilabel: mean over the rows, 1 where both sides are empty."""
     both, either = (truth == 1) & (guess == 1), (truth == 1) | (guess == 1)
     if truth.ndim == 1:
         return float(both.sum() / max(either.sum(), 1))
@@ -124,7 +126,7 @@ def recall(truth: Array, guess: Array) -> float:
 
 
 def mcc(truth: Array, guess: Array) -> float:
-    """Matthews' correlation of any number of classes (Gorodkin 2004); 0 where one side is constant."""
+    """Matthews correlation of any number of classes (Gorodkin 2004); 0 where one side is constant."""
     table = confusion(truth, guess)
     n, true, given = table.sum(), table.sum(axis=1), table.sum(axis=0)
     scale = np.sqrt((n**2 - true @ true) * (n**2 - given @ given))
@@ -132,14 +134,14 @@ def mcc(truth: Array, guess: Array) -> float:
 
 
 def kappa(truth: Array, guess: Array) -> float:
-    """Cohen's; 0 where agreement by chance is certain."""
+    """Cohen's kappa; 0 where chance agreement is certain."""
     table = confusion(truth, guess) / len(truth)
     chance = float(table.sum(axis=1) @ table.sum(axis=0))
     return float((np.trace(table) - chance) / (1 - chance)) if chance < 1 else 0.0
 
 
 def qwk(truth: Array, guess: Array) -> float:
-    """Quadratic weighted kappa of numbers: 1 − mean squared difference over that of independent pairs."""
+    """Quadratic weighted kappa: 1 − mean squared difference / that of independent pairs."""
     chance = truth.var() + guess.var() + (truth.mean() - guess.mean()) ** 2
     return 1.0 if chance == 0 else float(1 - np.mean((truth - guess) ** 2) / chance)
 
@@ -148,7 +150,7 @@ def qwk(truth: Array, guess: Array) -> float:
 
 
 def logloss(truth: Array, probability: Array) -> float:
-    """Rows are rescaled to sum to one and clipped at 1e-15, as Kaggle does; multilabel: mean over all cells."""
+    """Log loss, with rows rescaled to sum to one and clipped as Kaggle does; multilabel: mean over all cells."""
     if truth.ndim == 2:
         p = np.clip(probability, EPS, 1 - EPS)
         return float(-np.mean(np.where(truth == 1, np.log(p), np.log(1 - p))))
@@ -156,7 +158,7 @@ def logloss(truth: Array, probability: Array) -> float:
 
 
 def multiclass_logloss(truth: Array, probability: Array) -> float:
-    """Also of classes in columns of their own, `(N, K)` of which one is 1."""
+    """Log loss of class codes `(N,)`, or of one-hot columns `(N, K)`."""
     if truth.ndim == 1:
         return logloss(truth, probability)
     if (truth.sum(axis=1) != 1).any():
@@ -171,19 +173,19 @@ def _log_likelihood(truth: Array, probability: Array) -> Array:
 
 
 def balanced_logloss(truth: Array, probability: Array) -> float:
-    """The mean of the log losses of the classes that occur."""
+    """Mean of the log losses of the classes that occur."""
     each = np.bincount(truth, _log_likelihood(truth, probability))
     rows = np.bincount(truth)
     return float(-np.mean(each[rows > 0] / rows[rows > 0]))
 
 
 def map_at(truth: Array, probability: Array, k: int) -> float:
-    """Mean average precision of the k likeliest classes of a row, one of which is right: 1 over its place, or 0."""
+    """MAP@k with one right class per row: the mean of 1 / its rank, 0 below rank k."""
     order = np.argsort(-probability, axis=1, kind="stable")[:, :k]
     return float(np.mean(np.max((order == truth[:, None]) / np.arange(1, order.shape[1] + 1), axis=1)))
 
 
-def _ranked(truth: Array, value: Array) -> float:
+def _rank_auc(truth: Array, value: Array) -> float:
     """Area under the ROC curve by ranks (Mann and Whitney 1947); ties count half."""
     from scipy.stats import rankdata
 
@@ -202,13 +204,13 @@ def _columns(function: Callable[[Array, Array], float], truth: Array, value: Arr
 
 
 def auc(truth: Array, probability: Array) -> float:
-    """Binary: of the positive class; multilabel: mean column-wise; multiclass: one class against the rest, mean."""
+    """AUC. Binary: of the positive class; multilabel: mean over columns; multiclass: mean of one against the rest."""
     if truth.ndim == 2:
-        return _columns(_ranked, truth, probability)
+        return _columns(_rank_auc, truth, probability)
     if probability.shape[1] == 2:
-        return _ranked(truth, probability[:, 1])
+        return _rank_auc(truth, probability[:, 1])
     _two_classes(truth, "auc")
-    return _columns(_ranked, np.eye(probability.shape[1], dtype=int)[truth], probability)
+    return _columns(_rank_auc, np.eye(probability.shape[1], dtype=int)[truth], probability)
 
 
 def average_precision(truth: Array, probability: Array) -> float:
@@ -222,7 +224,7 @@ def average_precision(truth: Array, probability: Array) -> float:
 
 
 def brier(truth: Array, probability: Array) -> float:
-    """Binary: mean squared error of the positive class; multiclass: summed over the classes (Brier 1950)."""
+    """Brier score: mean squared error of the positive class; multiclass: summed over classes (Brier 1950)."""
     if truth.ndim == 2 or probability.shape[1] == 2:
         return float(np.mean((truth - _positive(probability, truth.ndim)) ** 2))
     return float(np.mean(np.sum((np.eye(probability.shape[1])[truth] - probability) ** 2, axis=1)))
@@ -240,19 +242,22 @@ def mse(truth: Array, value: Array) -> float:
 
 
 def msle(truth: Array, value: Array) -> float:
-    """Predictions below zero count as zero: Kaggle refuses them, so a submission clips them too."""
+    """Mean squared logarithmic error.
+
+    Predictions below zero count as zero: Kaggle refuses them, so submissions are clipped too."""
     if truth.min() < 0:
         raise UserError(f"rmsle is undefined for the true value {truth.min():g}: it needs values of 0 or more")
     return mse(np.log1p(truth), np.log1p(np.maximum(value, 0)))
 
 
 def mape(truth: Array, value: Array) -> float:
-    """A fraction, as scikit-learn's: a true value of zero is divided by machine epsilon."""
+    """Mean absolute percentage error as a fraction, like scikit-learn's: a true zero counts as machine epsilon."""
     return float(np.mean(np.abs(truth - value) / np.maximum(np.abs(truth), np.finfo(np.float64).eps)))
 
 
 def rmspe(truth: Array, value: Array) -> float:
-    """A fraction, of the rows whose true value is not zero, as in Rossmann Store Sales."""
+    """Root mean squared percentage error as a fraction, on rows with a true value other than zero, as in Rossmann Store
+    Sales."""
     there = truth != 0
     if not there.any():
         raise UserError(f"rmspe is undefined for {truth.size} true values of zero: score on others")
@@ -260,19 +265,19 @@ def rmspe(truth: Array, value: Array) -> float:
 
 
 def smape(truth: Array, value: Array) -> float:
-    """In percent, 0 to 200; both zero counts as zero."""
+    """Symmetric mean absolute percentage error in percent, 0 to 200; 0 where both values are zero."""
     half = (np.abs(truth) + np.abs(value)) / 2
     return float(100 * np.mean(np.where(half == 0, 0.0, np.abs(truth - value) / np.where(half == 0, 1.0, half))))
 
 
 def r2(truth: Array, value: Array) -> float:
-    """A constant truth: 1 where it is met, else 0, as scikit-learn's `force_finite`."""
+    """Coefficient of determination; of a constant truth 1 if it is met, else 0 (scikit-learn's `force_finite`)."""
     rest, total = np.sum((truth - value) ** 2), np.sum((truth - truth.mean()) ** 2)
     return float(1 - rest / total) if total > 0 else float(rest == 0)
 
 
 def pearson(truth: Array, value: Array) -> float:
-    """A constant has no correlation: 0."""
+    """Pearson correlation; 0 where one side is constant."""
     a, b = truth - truth.mean(), value - value.mean()
     scale = np.sqrt(np.sum(a**2) * np.sum(b**2))
     return float(np.sum(a * b) / scale) if scale > 0 else 0.0
@@ -285,7 +290,8 @@ def spearman(truth: Array, value: Array) -> float:
 
 
 def gini(truth: Array, value: Array) -> float:
-    """Normalised Gini of values: the area of truth gained in the order of the predictions, over that of its own order.
+    """Normalised Gini: the area of truth gained in the order of the predictions, over that in its own order.
+
     Ties stay in the order of the rows. On zeros and ones without ties it is 2 AUC − 1."""
 
     def area(order: Array) -> float:

@@ -20,7 +20,9 @@ Array = npt.NDArray[Any]
 
 
 def align_predictions(setup: Setup, predictions: pd.DataFrame, ids: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    """The prediction columns `(N, len(setup.predicted))` in the order of `ids`, checked."""
+    """The prediction columns `(N, len(setup.predicted))` in the order of `ids`.
+
+    Raises UserError for missing columns or ids, and for values that are not finite."""
     if lacking := [name for name in ("id", *setup.predicted) if name not in predictions.columns]:
         raise UserError(f"the predictions lack the column '{lacking[0]}': they need id, {', '.join(setup.predicted)}")
     wanted = ids.astype(str)
@@ -37,7 +39,7 @@ def align_predictions(setup: Setup, predictions: pd.DataFrame, ids: pd.Series[An
 
 
 def decide(setup: Setup, predictions: Array, thresholds: Sequence[float] | None = None) -> npt.NDArray[np.int64]:
-    """Codes of classes `(N,)`, or zeros and ones `(N, L)`, from probabilities; see `labels`."""
+    """Decide codes of classes `(N,)`, or zeros and ones `(N, L)`, from probabilities; see `decide_labels`."""
     t = None if thresholds is None else np.asarray(thresholds, dtype=np.float64)
     if setup.task == "multilabel":
         return (predictions >= (0.5 if t is None else t)).astype(np.int64)
@@ -51,12 +53,12 @@ def decide(setup: Setup, predictions: Array, thresholds: Sequence[float] | None 
 
 
 def decide_labels(setup: Setup, predictions: pd.DataFrame, thresholds: Sequence[float] | None = None) -> pd.DataFrame:
-    """A prediction file's decisions: `id` and the target columns, in the words of the training table.
+    """Decide labels from a prediction file: `id` and the target columns, in the words of the training table.
 
-    Without `thresholds`: the most probable class, 0.5 for each target of a multilabel task, the nearest integer of a
-    regression. `thresholds` are one number for each predicted column (the class with the largest p / threshold, so that
-    two classes with (1 − t, t) are cut at t; multilabel: p >= threshold), or, for classes that are numbers, one less:
-    cuts of the expected rank."""
+    Without `thresholds`: the most probable class, p >= 0.5 for each target of a multilabel task, the nearest integer of
+    a regression. With one threshold per predicted column: the class with the largest p / threshold, so that (1 − t, t)
+    cuts two classes at t; multilabel: p >= threshold. With one fewer, for classes that are numbers: cuts of the
+    expected rank."""
     import pandas as pd
 
     values = align_predictions(setup, predictions, predictions["id"])

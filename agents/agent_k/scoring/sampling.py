@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-FEWEST_PER_CLASS = 50  # rows of a class that is rare
+FEWEST_PER_CLASS = 50  # rows; fewer where a class has no more
 
 
 def sample_rows(rows: Array, most: int, seed: int, y: Array | None = None) -> Array:
-    """At most so many of the rows, in their order, and besides them FEW rows of each class of the codes `y` `(N,)`, or
-    what there is of them: 5,000 of 40,000 rows may hold none of eight positive ones."""
+    """Draw at most `most` of the rows, in their order.
+
+    With class codes `y` `(N,)`, up to FEWEST_PER_CLASS rows of each class are added: 5,000 of 40,000 rows may hold none
+    of eight positive ones."""
     if len(rows) <= most:
         return rows
     random = np.random.default_rng(seed)

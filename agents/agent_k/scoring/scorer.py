@@ -1,5 +1,4 @@
-"""The score of a prediction file under a metric, the true values that it is compared with, and decisions from
-probabilities."""
+"""Score predictions under a competition's metric."""
 
 from __future__ import annotations
 
@@ -23,10 +22,10 @@ Array = npt.NDArray[Any]
 
 
 class Scorer:
-    """The truth, made ready once: called with predictions `(N, len(setup.predicted))` it gives the score.
+    """The truth, prepared once; called with predictions `(N, len(setup.predicted))` it gives the score.
 
-    What has no true value is left out. Raises UserError for an unknown metric, one that does not fit the task,
-    and a true value that is none of the classes."""
+    Rows without a true value are left out. Raises UserError for an unknown metric, one that does not fit the task, and
+    a true value that is none of the classes."""
 
     def __init__(self, setup: Setup, truth: pd.DataFrame, metric: str | None = None) -> None:
         name = metric or setup.metric
@@ -42,52 +41,52 @@ class Scorer:
             raise UserError(f"no row of {len(truth)} has a true value of {', '.join(setup.targets)}")
 
     def on_rows(self, rows: Array) -> Scorer:
-        """The scorer of some rows."""
+        """A scorer of these rows alone."""
         other = copy.copy(self)
         other.truth, other.known = self.truth[rows], self.known[rows]
         return other
 
     def __call__(self, predictions: Array, thresholds: Sequence[float] | None = None) -> float:
-        """`thresholds` as for `labels`. UserError where the metric is undefined on the rows."""
-        metric, setup, truth, known_ = self.metric, self.setup, self.truth, self.known
+        """The score. `thresholds` as in `decide_labels`. Raises UserError where the metric is undefined on the rows."""
+        metric, setup, truth, known = self.metric, self.setup, self.truth, self.known
         if setup.task == "regression":
             value = np.rint(predictions) if metric.needs == "label" else predictions
-            columns = [c for c in range(truth.shape[1]) if known_[:, c].any()]
+            columns = [c for c in range(truth.shape[1]) if known[:, c].any()]
             if not columns:
                 raise UserError(f"{metric.name} is undefined on {len(truth)} rows without a true value")
-            return float(np.mean([metric.function(truth[k, c], value[k, c]) for c in columns for k in [known_[:, c]]]))
+            return float(np.mean([metric.function(truth[k, c], value[k, c]) for c in columns for k in [known[:, c]]]))
         if metric.needs == "label":
             return self.score_decisions(decide(setup, predictions, thresholds))
-        if self._gaps():
-            return self._by_label(predictions)
-        truth, predictions = self._there(predictions)
+        if self._has_gaps():
+            return self._score_by_label(predictions)
+        truth, predictions = self._keep_known(predictions)
         return map_at(truth, predictions, setup.top) if metric.name == "map@k" else metric.function(truth, predictions)
 
     def score_decisions(self, guess: Array) -> float:
-        """The score of decisions, as `decide` gives them."""
-        if self._gaps():  # of labels that are not known: right as none
+        """The score of decisions as `decide` makes them."""
+        if self._has_gaps():  # an unknown label counts as one that is rightly not given
             if self.metric.name == "hamming":
-                return self._by_label(guess)
+                return self._score_by_label(guess)
             return self.metric.function(np.where(self.known, self.truth, 0), np.where(self.known, guess, 0))
-        truth, guess = self._there(guess)
-        if self.metric.name == "qwk":  # of the classes' numbers, not of their places in the alphabet
+        truth, guess = self._keep_known(guess)
+        if self.metric.name == "qwk":  # of the classes' numbers, not of their alphabetical places
             numbers = class_numbers(self.setup)
             return self.metric.function(numbers[truth], numbers[guess])
         return self.metric.function(truth, guess)
 
-    def _gaps(self) -> bool:
+    def _has_gaps(self) -> bool:
         return self.setup.task == "multilabel" and bool(self.known.any()) and not self.known.all()
 
-    def _there(self, given: Array) -> tuple[Array, Array]:
-        """The truth, and what is given for it, of the rows that have one."""
+    def _keep_known(self, given: Array) -> tuple[Array, Array]:
+        """The rows with a true value: the truth, and what is given for it."""
         if not self.known.any():
             raise UserError(f"{self.metric.name} is undefined on {len(self.known)} rows without a true value")
         if self.known.all():
             return self.truth, given
         return self.truth[self.known], given[self.known]
 
-    def _by_label(self, given: Array) -> float:
-        """The mean over the labels, each on the rows that know it."""
+    def _score_by_label(self, given: Array) -> float:
+        """The mean over the labels, each on the rows where it is known."""
         metric, truth = self.metric, self.truth
         found = []
         for c in range(truth.shape[1]):
@@ -99,14 +98,15 @@ class Scorer:
         return float(np.mean(found))
 
     def is_better(self, one: float, other: float) -> bool:
+        """Whether `one` is a better score than `other`."""
         return one < other if self.metric.lower_is_better else one > other
 
 
 def score(
     setup: Setup, truth: pd.DataFrame, predictions: pd.DataFrame, thresholds: Sequence[float] | None = None
 ) -> float:
-    """The metric of `predictions` (a prediction file) on `truth` (a target map); rows are matched by `id`.
+    """Score a prediction file on a target map; rows are matched by `id`.
 
-    Raises UserError for ids or columns that are missing, values that are not finite, and where the metric is undefined
-    (AUC of one class, RMSLE of a negative truth)."""
+    Raises UserError for missing ids or columns, for values that are not finite, and where the metric is undefined (AUC
+    of one class, RMSLE of a negative truth)."""
     return Scorer(setup, truth)(align_predictions(setup, predictions, truth["id"]), thresholds)

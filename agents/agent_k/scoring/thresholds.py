@@ -1,4 +1,4 @@
-"""Where to cut probabilities so that a metric of labels is best."""
+"""Tune thresholds of probabilities for the best score under a label metric."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from agentkd.agents.agent_k.scoring.truth import class_numbers
 
 Array = npt.NDArray[Any]
 Cut = Callable[[float], Array]
-"""A threshold -> decisions, codes (N,) or zeros and ones (N, L)."""
+"""threshold -> decisions: codes (N,), or zeros and ones (N, L)"""
 _GRID = 50
-_CELLS = 400_000  # probabilities that are looked at
-_TRIALS = 2000  # decisions that are scored; with more classes than they reach, the rarest keep their threshold
-_WORK = 400_000_000  # numbers that scoring them goes through: all rows, and every pair of classes
-_LEAST = 5  # thresholds of a class
+_CELLS = 400_000  # probabilities in the sample
+_TRIALS = 2000  # decisions that are scored; where they are too few for all classes, the rarest stay as they are
+_WORK = 400_000_000  # numbers handled by all the scoring: rows, and pairs of classes
+_LEAST = 5  # thresholds tried per class
 
 
 def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[float, ...]:
-    """Thresholds as `scoring.labels` takes them, the best on (a sample of) `rows`.
+    """The best thresholds on (a sample of) `rows`, as `predictions.decide` takes them.
 
     Binary: the middle of the best cuts among quantiles of the positive class's probability. Multilabel and multiclass:
-    one threshold after the other, twice round. QWK: cuts of the expected rank, likewise."""
+    coordinate descent in two rounds. QWK: the same over cuts of the expected rank."""
     setup, width = scorer.setup, predictions.shape[1]
     rows = sample_rows(rows, max(2000, _CELLS // width), 0, scorer.truth)
     scorer, predictions = scorer.on_rows(rows), predictions[rows]
@@ -48,22 +48,22 @@ def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[fl
         rank = predictions[:, order] @ np.arange(width)
         grid = np.unique(np.quantile(rank, np.linspace(0.005, 0.995, _GRID)))
         start, grids = np.arange(width - 1) + 0.5, [grid] * (width - 1)
-        return _coordinates(
-            start, grids, lambda t, i: _by_rank(rank, order, t, i), value, trials, -np.abs(start - width / 2)
+        return _descend(
+            start, grids, lambda t, i: _cut_rank(rank, order, t, i), value, trials, -np.abs(start - width / 2)
         )
     start = np.full(width, 0.5)
     if setup.task == "multilabel":
         grids = [np.unique(np.quantile(p, np.linspace(0.01, 0.99, _GRID))).clip(1e-6, 1) for p in predictions.T]
-        return _coordinates(
-            start, grids, lambda t, i: _by_label(predictions, t, i), value, trials, scorer.truth.sum(axis=0)
+        return _descend(
+            start, grids, lambda t, i: _cut_label(predictions, t, i), value, trials, scorer.truth.sum(axis=0)
         )
     grids = [0.5 * np.exp(np.linspace(-2, 2, 25))] * width
     count = np.bincount(scorer.truth[scorer.known], minlength=width)
-    return _coordinates(start, grids, lambda t, i: _by_class(predictions, t, i), value, trials, count)
+    return _descend(start, grids, lambda t, i: _cut_class(predictions, t, i), value, trials, count)
 
 
-def _by_class(predictions: Array, thresholds: Array, i: int) -> Cut:
-    """The class with the largest p / threshold; all but the i-th class are compared once."""
+def _cut_class(predictions: Array, thresholds: Array, i: int) -> Cut:
+    """Cut by the largest p / threshold as a function of class `i`'s threshold; the others are compared once."""
     scaled = predictions / thresholds
     scaled[:, i] = -1
     other = scaled.argmax(axis=1)
@@ -76,7 +76,7 @@ def _by_class(predictions: Array, thresholds: Array, i: int) -> Cut:
     return cut
 
 
-def _by_label(predictions: Array, thresholds: Array, i: int) -> Cut:
+def _cut_label(predictions: Array, thresholds: Array, i: int) -> Cut:
     decided = (predictions >= thresholds).astype(np.int64)
 
     def cut(t: float) -> Array:
@@ -86,12 +86,12 @@ def _by_label(predictions: Array, thresholds: Array, i: int) -> Cut:
     return cut
 
 
-def _by_rank(rank: Array, order: Array, cuts: Array, i: int) -> Cut:
+def _cut_rank(rank: Array, order: Array, cuts: Array, i: int) -> Cut:
     rest = np.delete(cuts, i)
     return lambda t: np.asarray(order[np.searchsorted(np.sort(np.append(rest, t)), rank, side="right")])
 
 
-def _coordinates(
+def _descend(
     start: Array,
     grids: list[Array],
     along: Callable[[Array, int], Cut],
@@ -99,7 +99,7 @@ def _coordinates(
     trials: int,
     weight: Array,
 ) -> tuple[float, ...]:
-    """One coordinate after the other, twice round; those of most `weight` where there are more than trials reach."""
+    """Coordinate search in two rounds; the coordinates of most `weight` where trials do not suffice for all."""
     places = np.sort(np.argsort(-weight, kind="stable")[: max(1, trials // (2 * _LEAST))])
     points = max(_LEAST, trials // (2 * len(places)))
     best, top = start.copy(), value(along(start, 0)(start[0]))
@@ -116,7 +116,7 @@ def _coordinates(
 
 
 def _middle(grid: Array, scores: Array) -> float:
-    """The middle of the longest run of best scores: its edges are where luck ends."""
+    """The middle of the longest run of best scores: its edges are least reliable."""
     best = scores >= scores.max() - 1e-12
     edges = np.flatnonzero(np.diff(np.concatenate([[0], best.astype(int), [0]])))
     start, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: grid[run[1] - 1] - grid[run[0]])

@@ -17,8 +17,10 @@ Array = npt.NDArray[Any]
 
 
 def encode_targets(setup: Setup, truth: pd.DataFrame) -> Array:
-    """Codes `(N,)` in the order of `setup.classes` (-1: missing); multilabel `(N, L)` of 0, 1, -1; regression `(N, T)`
-    of floats with NaN. Raises UserError for a value that is no class."""
+    """The true values of a target map as an array.
+
+    Classification: codes `(N,)` in the order of `setup.classes`, -1 where missing. Multilabel: `(N, L)` of 0, 1, -1.
+    Regression: `(N, T)` floats with NaN. Raises UserError for a value that is no class."""
     import pandas as pd
 
     if lacking := [name for name in setup.targets if name not in truth.columns]:
@@ -37,7 +39,7 @@ def encode_targets(setup: Setup, truth: pd.DataFrame) -> Array:
 
 
 def encode_classes(setup: Setup, column: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    """Places in `setup.classes`; a number stands for the class of that number, however it is written. -1: missing."""
+    """The place of each cell in `setup.classes`, -1 where missing; `1.0` and `1` are the same class."""
     place = {name: i for i, name in enumerate(setup.classes)}
     by_number = {number: i for i, name in enumerate(setup.classes) if (number := _number(name)) is not None}
     found: dict[str, int] = {}
@@ -62,11 +64,11 @@ def _number(cell: Any) -> float | None:
 
 
 def is_known(truth: Array) -> npt.NDArray[np.bool_]:
-    """Where there is a true value."""
+    """Where a true value is known."""
     return np.isfinite(truth) if truth.dtype.kind == "f" else truth >= 0
 
 
 def class_numbers(setup: Setup) -> npt.NDArray[np.float64]:
-    """The classes as numbers; their places where one of them is none."""
+    """The classes as numbers; their places where one of them is not a number."""
     numbers = [_number(name) for name in setup.classes]
     return np.array([i if None in numbers else n for i, n in enumerate(numbers)], dtype=np.float64)

@@ -82,9 +82,8 @@ def _best(paths: list[Path], word: str) -> Path | None:
 def _find_named_train(files: DataFiles, paths: list[Path], test: Path | None) -> Path | None:
     """The table named train that shares most columns with the test table: another may hold the targets."""
     named = _ranked(paths, r"train", r"test|valid|extra|label")
-    if (
-        len(named) < 2 or test is None or _read_head(files.data / named[0]).empty
-    ):  # an unreadable table fails where it is read
+    # A table that cannot be read is chosen here, and fails where it is read.
+    if len(named) < 2 or test is None or _read_head(files.data / named[0]).empty:
         return next(iter(named), None)
     inputs = set(read_columns(files.data / test))
     return max(named, key=lambda path: len(inputs.intersection(_read_head(files.data / path).columns)))

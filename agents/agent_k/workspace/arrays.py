@@ -23,8 +23,10 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class CompetitionData:
-    """`inputs(modality)` are the train rows, then the test rows, in the maps' order; `features` is an optional folder
-    with train_features.csv and test_features.csv, whose columns join the tabular ones."""
+    """The maps and folds of a workspace, read when they are first asked for.
+
+    `features` is an optional folder with train_features.csv and test_features.csv, whose columns join the tabular ones.
+    """
 
     workspace: Path
     setup: Setup
@@ -32,15 +34,17 @@ class CompetitionData:
 
     @cached_property
     def targets(self) -> pd.DataFrame:
+        """The target map as text."""
         return read_csv(self.workspace / "maps" / "train_target_map.csv", text=True)
 
     @cached_property
     def y(self) -> Array:
-        """As `scoring.true_values`; what has no true value is predicted, and not learned from."""
+        """The true values, as `scoring.truth.encode_targets` gives them; rows without one are only predicted."""
         return encode_targets(self.setup, self.targets)
 
     @cached_property
     def fold(self) -> npt.NDArray[np.int64]:
+        """The fold of each training row."""
         path = self.workspace / "maps" / "folds.csv"
         frame = read_csv(path)
         if list(frame["id"]) != list(self.targets["id"]):
@@ -53,13 +57,14 @@ class CompetitionData:
 
     @cached_property
     def test_ids(self) -> list[str]:
+        """The ids of the test rows, in the maps' order."""
         for modality in ("tab", "txt", "img"):
             if (path := map_file(self.workspace, "test", modality)).exists():
                 return list(read_csv(path, only=["id"])["id"])
         raise UserError(f"{self.workspace}/maps has no test input map: set the competition up again")
 
     def inputs(self, modality: str) -> pd.DataFrame:
-        """Columns of a modality without `id`, `(train + test rows)`; no columns where the map does not exist."""
+        """The columns of a modality without `id`: train rows, then test rows; no columns where there is no map."""
         import pandas as pd
 
         halves = []
@@ -85,6 +90,7 @@ class CompetitionData:
 
 
 def load_data(workspace: Path, features: Path | None = None) -> CompetitionData:
+    """Open a workspace. Raises UserError for a folder that is none."""
     try:
         setup = read_setup(workspace)
     except FileNotFoundError:
@@ -93,6 +99,6 @@ def load_data(workspace: Path, features: Path | None = None) -> CompetitionData:
 
 
 def rows_by_fold(workspace: Path) -> list[Array]:
-    """The training rows of each fold, as positions."""
+    """The positions of each fold's training rows."""
     fold = load_data(workspace).fold
     return [np.flatnonzero(fold == number) for number in np.unique(fold)]

@@ -1,7 +1,7 @@
-"""The unit tests that a stage must pass: hand-written, the same for every competition and for every author of a stage,
-model or code (the list follows the setup tests of Agent K, arXiv:2411.03562, and adds leaks and forms).
+"""The unit tests that a stage must pass, the same for every competition and whoever wrote the stage, model or code.
 
-A failure names the stage at fault, which is where the run goes back to."""
+The list follows the setup tests of Agent K (arXiv:2411.03562), and adds leaks and forms. A failure names the stage at
+fault: the run goes back to it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SHOWN = 10  # ids in a message
 
 
 def check_maps(setup: Setup, data: Path, workspace: Path) -> list[Failure]:
-    """The input and target maps: each by itself, then as a group."""
-    found = list(_each_map(setup, data, workspace))
-    return found or list(_group(setup, data, workspace))
+    """Check the input and target maps: each by itself, then together."""
+    found = list(_check_each_map(setup, data, workspace))
+    return found or list(_check_together(setup, data, workspace))
 
 
 def _frame(path: Path) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def _frame(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"id": str}, low_memory=False)
 
 
-def _each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
+def _check_each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
     held = {"tab": setup.tab, "txt": setup.txt, "img": setup.img}
     paths = [map_file(workspace, split, name) for name in MODALITIES if held[name] for split in ("train", "test")]
     if not paths:
@@ -60,21 +60,26 @@ def _each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
             what = f"column {doubled[0]}" if doubled else f"id {frame['id'][frame['id'].duplicated()].iloc[0]}"
             yield Failure(test=f"{name} has no doubles", stage="maps", message=f"{what} stands twice in {name}")
         elif name.endswith("img_input_map.csv"):
-            yield from _images(frame, data, name)
+            yield from _check_images(frame, data, name)
 
 
-def _images(frame: pd.DataFrame, data: Path, name: str) -> Iterator[Failure]:
+def _check_images(frame: pd.DataFrame, data: Path, name: str) -> Iterator[Failure]:
     paths = [str(cell) for cell in frame.iloc[:, 1].dropna() if str(cell)]
     root = data.resolve()
-    bad = [path for path in paths if not path.lower().endswith(IMAGES) or not (data / path).is_file()
-           or not (data / path).resolve().is_relative_to(root)]  # fmt: skip
+    bad = [
+        path
+        for path in paths
+        if not path.lower().endswith(IMAGES)
+        or not (data / path).is_file()
+        or not (data / path).resolve().is_relative_to(root)
+    ]
     if bad or not paths:
         what = f"{len(bad)} paths are no images in data/, such as {bad[0]}" if bad else "it names no image"
         yield Failure(test=f"{name} names images", stage="maps", message=f"{name}: {what}")
 
 
-def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
-    """Ids equal over the maps of a split, test ids those of the sample submission, columns alike, nothing leaks."""
+def _check_together(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
+    """Check that ids agree within a split and with the sample, that columns agree, and that nothing leaks."""
     targets = read_targets(workspace)
     sample = read_table(data / setup.sample, text=True)
     expected = {"train": list(targets["id"]), "test": list(sample[setup.id])}
@@ -91,50 +96,50 @@ def _group(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
                 of = "the target map" if split == "train" else "the sample submission"
                 yield Failure(test="ids agree", stage="maps", message=f"{path.name} against {of}: {why}")
             if shared := set(setup.targets) & set(frame.columns):
-                yield Failure(test="no target among inputs", stage="maps",
-                              message=f"{path.name} holds the target {', '.join(sorted(shared))}")  # fmt: skip
+                message = f"{path.name} holds the target {', '.join(sorted(shared))}"
+                yield Failure(test="no target among inputs", stage="maps", message=message)
         if len(frames) == 2 and list(frames["train"].columns) != list(frames["test"].columns):
             odd = sorted(set(frames["train"].columns) ^ set(frames["test"].columns))[:SHOWN]
-            yield Failure(test="train and test columns agree", stage="maps",
-                          message=f"{name}: only one of them has {', '.join(odd) or 'this order'}")  # fmt: skip
+            message = f"{name}: only one of them has {', '.join(odd) or 'this order'}"
+            yield Failure(test="train and test columns agree", stage="maps", message=message)
         elif len(frames) == 2 and name == "tab" and (leaks := find_leaks(frames["train"], targets, setup)):
-            yield Failure(test="no leak", stage="maps",
-                          message=f"column {leaks[0]} gives the target away: leave it out")  # fmt: skip
+            message = f"column {leaks[0]} gives the target away: leave it out"
+            yield Failure(test="no leak", stage="maps", message=message)
     if setup.task in ("binary", "multiclass") and (unknown := set(targets[setup.targets[0]]) - set(setup.classes)):
-        yield Failure(test="targets are classes", stage="understand",
-                      message=f"targets {', '.join(sorted(unknown)[:SHOWN])} are not among the classes")  # fmt: skip
+        message = f"targets {', '.join(sorted(unknown)[:SHOWN])} are not among the classes"
+        yield Failure(test="targets are classes", stage="understand", message=message)
 
 
 def check_metric(
     evaluate: Callable[[pd.DataFrame], float], perfect: pd.DataFrame, setup: Setup, seed: int
 ) -> list[Failure]:
-    """A metric is a finite number, best where predictions are perfect, and worse where they are shuffled. `perfect` is
-    the prediction frame of the truth itself."""
+    """Check that the metric is finite, and better for the true values than for shuffled ones.
+
+    `perfect` is the truth as a prediction file."""
     best, other = evaluate(perfect), evaluate(shuffle_predictions(perfect, seed))
     name = f"metric {setup.metric}"
     if not (math.isfinite(best) and math.isfinite(other)):
         return [Failure(test=f"{name} is finite", stage="metric", message=f"it gives {best} and {other}")]
     if best == other or (best < other) != setup.lower_is_better:
         way = "lower" if setup.lower_is_better else "higher"
-        return [Failure(test=f"{name} prefers the truth", stage="metric",
-                        message=f"perfect predictions give {best:.6g}, shuffled ones {other:.6g}, though {way} is "
-                                f"better")]  # fmt: skip
+        message = f"perfect predictions give {best:.6g}, shuffled ones {other:.6g}, though {way} is better"
+        return [Failure(test=f"{name} prefers the truth", stage="metric", message=message)]
     return []
 
 
 def shuffle_predictions(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The same predictions, given to other rows."""
+    """Give the same predictions to other rows."""
     moved = predictions.sample(frac=1.0, random_state=seed).reset_index(drop=True)
     return moved.assign(id=predictions["id"])
 
 
 def check_submission(file: Path, setup: Setup, data: Path) -> list[Failure]:
-    """A file against the sample submission: columns, order, ids, cells."""
-    return [Failure(test=f"submission {test}", stage="format", message=message)
-            for test, message in _submission(file, setup, data)]  # fmt: skip
+    """Check a file against the sample submission: columns, order, ids, cells."""
+    found = _check_submission(file, setup, data)
+    return [Failure(test=f"submission {test}", stage="format", message=message) for test, message in found]
 
 
-def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str]]:
+def _check_submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str]]:
     import pandas as pd
 
     sample = read_table(data / setup.sample, text=True)
@@ -171,14 +176,14 @@ def _submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str
     elif setup.output == "probability":
         if ((numbers < 0) | (numbers > 1)).any().any():
             yield "holds probabilities", f"they go from {numbers.min().min():.4g} to {numbers.max().max():.4g}"
-        elif setup.task == "multiclass" and len(setup.outputs) > 1 and (
-            (numbers.sum(axis=1) - 1).abs() > 1e-3
-        ).any():  # fmt: skip
-            yield "has rows that sum to 1", f"a row sums to {numbers.sum(axis=1).min():.4g}"
+        elif setup.task == "multiclass" and len(setup.outputs) > 1:
+            total = numbers.sum(axis=1)
+            if ((total - 1).abs() > 1e-3).any():
+                yield "has rows that sum to 1", f"a row sums to {total.min():.4g}"
 
 
 def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: str) -> list[Failure]:
-    """A candidate's predictions: the contract's columns, ids and finite numbers."""
+    """Check a candidate's predictions: the contract's columns, the ids, and finite numbers."""
     import numpy as np
 
     name = f"{split} predictions"

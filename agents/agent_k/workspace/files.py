@@ -1,4 +1,4 @@
-"""A workspace as arrays: inputs of the training and the test rows, the truth, and the folds."""
+"""Read and write the files of a workspace, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ Array = npt.NDArray[Any]
 
 
 def read_csv(path: Path, *, text: bool = False, only: list[str] | None = None) -> pd.DataFrame:
-    """A CSV file, or these columns of it, with `id` as text; all columns as text with `text`, where an empty field is
-    "". UserError if it cannot be read."""
+    """Read a CSV file, or the columns `only` of it, with `id` as text.
+
+    With `text` all columns are text, and an empty field is "". Raises UserError if it cannot be read."""
     import pandas as pd
 
     try:
@@ -40,7 +41,7 @@ def read_csv(path: Path, *, text: bool = False, only: list[str] | None = None) -
 
 
 def write_predictions(path: Path, setup: Setup, ids: list[str], values: Array) -> None:
-    """A prediction file, complete or absent. UserError for values that are not finite."""
+    """Write a prediction file. Raises UserError for values that are not finite."""
     import pandas as pd
 
     if not np.isfinite(values).all():
@@ -50,14 +51,15 @@ def write_predictions(path: Path, setup: Setup, ids: list[str], values: Array) -
 
 
 def save_table(frame: pd.DataFrame, path: Path) -> None:
-    """Whole or not at all."""
+    """Write a table as CSV."""
     write_atomically(path, frame.to_csv(index=False))
 
 
 def save_setup(setup: Setup, workspace: Path) -> None:
+    """Write maps/setup.json."""
     write_atomically(workspace / "maps" / "setup.json", setup.model_dump_json(indent=1) + "\n")
 
 
 def read_targets(workspace: Path) -> pd.DataFrame:
-    """The target map, `id` and targets as strings in the words of the training table."""
+    """The target map: `id` and targets as strings, in the words of the training table."""
     return read_csv(workspace / "maps" / "train_target_map.csv", text=True)

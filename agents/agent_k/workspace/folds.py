@@ -1,4 +1,4 @@
-"""The folds of a competition: one assignment, made before any model, for every candidate of a run."""
+"""Assign the training rows to folds: once, before any model, for all candidates of a run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def make_folds(
     groups: pd.Series[Any] | None = None,
     order: npt.NDArray[Any] | None = None,
 ) -> pd.DataFrame:
-    """`id` and `fold` (0 … k-1) for each row of the target map, the same for the same seed.
+    """A table of `id` and `fold` (0 … k-1) for each row of the target map, the same for the same seed.
 
-    Classes, and sets of labels, are dealt out one after the other, so that folds differ by one row in size and by one
-    in each class, however rare; a class of one row is in one fold, and unknown to the model that is tried on it. A
-    regression's rows are sorted by value and each run of k rows is spread over the k folds. Fewer than 2 k rows: fewer
-    folds. Rows of one of the `groups` are kept together, and dealt out by the first of them. With an `order` the folds
-    are blocks of it: every row is predicted, most of them from before and after, so scores are still a little better
-    than those of a future. Raises UserError for fewer than two rows."""
+    Classes, or sets of labels, are dealt to the folds in turn, so that folds differ by at most one row in size and in
+    each class; a class of one row is unknown to the model that predicts it. For a regression, rows are sorted by value,
+    and every k rows in a row are spread over the k folds. There are fewer folds for fewer than 2 k rows.
+
+    Rows of one group stay together; a group is dealt by its first row. With an `order` the folds are blocks of it. Most
+    blocks are predicted from rows before and after them, so scores are still a little better than those of a future.
+    Raises UserError for fewer than two rows."""
     import pandas as pd
 
     ids = targets["id"].astype(str).to_numpy()
@@ -47,8 +48,9 @@ def make_folds(
 
 
 def _blocks(order: npt.NDArray[Any], groups: pd.Series[Any] | None, k: int) -> npt.NDArray[np.int64] | None:
-    """Folds of about as many rows that follow each other; rows of one time, or of one group, which stands where its
-    rows are in the mean, are not parted. None where that leaves one fold."""
+    """Folds of consecutive rows, about equal in size; None where only one fold results.
+
+    Rows of one time, or of one group (placed at the mean of its rows), are kept together."""
     import pandas as pd
 
     unit, _ = pd.factorize(order if groups is None else groups)
@@ -62,11 +64,11 @@ def _blocks(order: npt.NDArray[Any], groups: pd.Series[Any] | None, k: int) -> n
 
 
 def _deal(setup: Setup, targets: pd.DataFrame, k: int, seed: int) -> npt.NDArray[np.int64]:
-    """A fold for each row."""
+    """A fold for each row, balanced by class or value."""
     n = len(targets)
     random = np.random.default_rng(seed)
     order = random.permutation(n)  # ties below keep this order
-    keys = _keys(encode_targets(setup, targets))[order]
+    keys = _sort_keys(encode_targets(setup, targets))[order]
     order = order[np.lexsort(keys.T[::-1])]
     fold = np.empty(n, dtype=np.int64)
     if setup.task == "regression":
@@ -78,8 +80,8 @@ def _deal(setup: Setup, targets: pd.DataFrame, k: int, seed: int) -> npt.NDArray
     return fold
 
 
-def _keys(truth: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What rows are sorted by, `(N, keys)`: class, labels, or the mean of the standardised targets."""
+def _sort_keys(truth: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sort keys of the rows, `(N, keys)`: class, labels, or the mean of the standardised targets."""
     if truth.dtype.kind != "f":
         return truth.reshape(len(truth), -1)
     scale = np.nanstd(truth, axis=0)

@@ -8,17 +8,18 @@ from agentkd.agents.agent_k.contract import Setup
 
 if TYPE_CHECKING:
     import pandas as pd
-LEAK = 0.999  # share of rows whose target one column's value gives away
-SAMPLE_ROWS = 20_000  # rows that are looked at for a leak
+LEAK = 0.999  # share of rows whose target a column gives away
+SAMPLE_ROWS = 20_000  # enough to find a leak in
 
 
 def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> list[str]:
-    """Columns with few values each of which goes with one target value alone, or that equal a target. A column of
-    values that are all different tells nothing here; a missing value is a value."""
+    """List the columns that equal a target, or of whose few values each goes with one target value.
+
+    A column of values that all differ is none of them. A gap counts as a value."""
     import numpy as np
 
     found = []
-    if len(inputs) > SAMPLE_ROWS:  # what holds for nearly all rows holds for nearly all of these
+    if len(inputs) > SAMPLE_ROWS:  # a leak of nearly all rows is one of nearly all of these
         inputs = inputs.sample(SAMPLE_ROWS, random_state=0).sort_index()
         targets = targets.loc[inputs.index]
     target = targets[setup.targets[0]].reset_index(drop=True)
@@ -26,7 +27,7 @@ def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> lis
     sure = len(kinds) > 1 and np.bincount(code).max() / len(code) < LEAK - 0.02
     for name in inputs.columns[1:]:
         column = inputs[name].reset_index(drop=True)
-        value, values = column.factorize(use_na_sentinel=False)  # wide tables: made text only where it may matter
+        value, values = column.factorize(use_na_sentinel=False)  # faster than comparing texts in wide tables
         if (
             len(kinds) > 1
             and len(values) <= len(kinds) + (1 - LEAK) * len(code)
@@ -42,7 +43,7 @@ def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> lis
 
 
 def _share_equal(column: pd.Series[Any], target: pd.Series[str]) -> float:
-    """Share of rows whose cell is written as the target is; 0 where the first rows say that it is small."""
+    """Share of rows whose cell is written as the target is; 0 where it is small among the first rows."""
     if (column.head(100).astype(str) == target.head(100)).mean() < 0.5:
         return 0.0
     return float((column.astype(str) == target).mean())

@@ -1,4 +1,4 @@
-"""The maps (setup.py's files), written without a model from what the set-up says."""
+"""Write the maps (the files that the contract describes) from a set-up, and read them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 INFINITE = ("inf", "-inf", "+inf", "Inf", "-Inf", "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity")
 
 
-OTHER = "id (column)"  # an input column that is called id and is not the id
+OTHER = "id (column)"  # the name of an input column that is called id but is not the id
 
 
 def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
-    """All maps that hold something, setup.json last. Training rows without any (finite) target are left out.
+    """Write all maps that hold something, setup.json last. Training rows without any finite target are left out.
 
-    Where several training rows have one id they get ids of their own, and what they had is returned: rows of one id
-    belong into one fold."""
+    Where training rows share an id, all get new ids and the old ones are returned: rows of one id belong in one fold.
+    """
     train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
     train = clean_targets(train, setup.targets)
     test = rename_id_column(read_table(data / setup.test, text=True), setup.id, setup.called)
@@ -68,7 +68,7 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
 
 
 def hash_maps(workspace: Path) -> str:
-    """What every candidate depends on: the content of all maps, in 8 hex digits."""
+    """The hash of the content of all maps, on which every candidate depends, in 8 hex digits."""
     digest = hashlib.sha256()
     for path in sorted((workspace / "maps").glob("*")):
         if not path.name.startswith("."):
@@ -77,7 +77,7 @@ def hash_maps(workspace: Path) -> str:
 
 
 def read_inputs(workspace: Path, split: str) -> pd.DataFrame:
-    """All input maps of a split side by side, typed as pandas reads them; ids stay strings."""
+    """All input maps of a split in one table, with the types that pandas infers; ids stay strings."""
     import pandas as pd
 
     frames = [

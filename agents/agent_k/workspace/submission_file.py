@@ -1,4 +1,4 @@
-"""From predictions to a file in the sample submission's form, without a model."""
+"""Turn predictions into a file in the sample submission's form, without a model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def make_submission(
     predictions: pd.DataFrame, setup: Setup, data: Path, thresholds: Sequence[float] | None = None
 ) -> pd.DataFrame:
-    """The frame to be submitted. `predictions` has the contract's columns; class labels are the likeliest (or those by
-    `thresholds`, see scoring.labels), in the words of the training table, or of the sample, where that writes 0.0 for 0
-    or True for 1."""
+    """The table to be submitted, from a prediction file.
+
+    Labels are the likeliest class, or decided by `thresholds` (see scoring.predictions.decide_labels). They are spelt
+    as in the training table, or as in the sample where that writes 0.0 for 0, or True for 1."""
     import numpy as np
 
     sample = read_table(data / setup.sample, text=True)
@@ -30,7 +31,9 @@ def make_submission(
     if setup.output == "value":
         for target, column in zip(setup.targets, setup.outputs, strict=True):
             found = values[target].to_numpy()
-            out[column] = np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found  # Kaggle refuses less
+            out[column] = (
+                np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found
+            )  # Kaggle refuses negative values
     elif setup.task == "multilabel" and setup.output == "label":
         chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
         for place, column in enumerate(setup.outputs):
@@ -68,7 +71,7 @@ def match_class(column: str, classes: tuple[str, ...]) -> str:
 
 
 def spell_like_sample(classes: tuple[str, ...], shown: list[str]) -> list[str]:
-    """The classes in the sample submission's words: `1.0` becomes `1`, `1` becomes `True`, where the sample says so."""
+    """Spell the classes as the cells `shown` of the sample: `1.0` becomes `1`, or `1` becomes `True`."""
     words = set(shown)
     if words <= set(classes):
         return list(classes)
@@ -78,7 +81,7 @@ def spell_like_sample(classes: tuple[str, ...], shown: list[str]) -> list[str]:
             return spelt
     numbers = [str(place) for place in range(len(classes))]
     if words <= set(numbers) and not any(name.isdigit() for name in classes):
-        return numbers  # the classes of image folders, by their order
+        return numbers  # image folders, numbered in their order
     return list(classes)
 
 
@@ -97,6 +100,6 @@ def _truth(name: str) -> str:
 def write_submission(
     predictions: pd.DataFrame, setup: Setup, data: Path, file: Path, thresholds: Sequence[float] | None = None
 ) -> None:
-    """The submission as a CSV, whole or not at all."""
+    """Write the submission as CSV, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     save_table(make_submission(predictions, setup, data, thresholds), file)
