@@ -6,27 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from agentkd.cli import main
+from tests.support.commands import call
 from tests.support.mock_server import mock_server
 
 ROOT = Path(__file__).parents[2]
 UNREACHABLE = "http://127.0.0.1:9/v1#m"
 USER, WORLD = 2, 3
-
-
-def call(
-    argv: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["agentkd", *argv])
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    out, error = capsys.readouterr()
-    return int(ended.value.code or 0), out, error
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from agentkd.generate import generate
 from agentkd.runs.read import is_complete, read_traces
 from agentkd.teacher.cache import Cache
 from agentkd.trace import content_hash
-from tests.runs.test_store import make_trace, opened
 from tests.support.mock_server import mock_server
+from tests.support.run_directories import open_run, short_trace
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,18 +62,21 @@ class TestFullDisk:
     def test_a_shard(self, small_disk: Path) -> None:
         """Samples go to disk until it is full; with room made, the same command finishes with all of them, once."""
         out, done = small_disk / "run", 0
-        with pytest.raises(WorldError, match=r"traces-0.jsonl: No space left on device; make room"), opened(out) as run:
+        with (
+            pytest.raises(WorldError, match=r"traces-0.jsonl: No space left on device; make room"),
+            open_run(out) as run,
+        ):
             filler = fill(small_disk, leave=12_288)
             for done in range(10_000):
-                run.append(make_trace(f"q{done}"))
+                run.append(short_trace(f"q{done}"))
         assert done > 1
         assert [trace.id for trace in read_traces(out)] == [f"q{number}" for number in range(done)]
-        with pytest.raises(WorldError, match=r"No space left"), opened(out) as run:
-            run.append(make_trace("long" * 9999))
+        with pytest.raises(WorldError, match=r"No space left"), open_run(out) as run:
+            run.append(short_trace("long" * 9999))
         filler.unlink()
-        with opened(out) as run:
+        with open_run(out) as run:
             assert len(run.done) == done and run.repaired == 0
-            run.append(make_trace(f"q{done}"))
+            run.append(short_trace(f"q{done}"))
             run.finish({})
         assert len(list(read_traces(out))) == done + 1 and is_complete(out)
 
@@ -81,26 +84,26 @@ class TestFullDisk:
         (out := small_disk / "run").mkdir()
         filler = fill(small_disk)
         with pytest.raises(WorldError, match=r"config.yaml: No space left on device; make room"):
-            opened(out).__enter__()
+            open_run(out).__enter__()
         filler.unlink()
-        with opened(out) as run:  # the failed one holds no lock
+        with open_run(out) as run:  # the failed one holds no lock
             assert not run.done
 
     def test_a_config_that_changes(self, small_disk: Path) -> None:
-        with opened(out := small_disk / "run") as run:
-            run.append(make_trace("q0"))
+        with open_run(out := small_disk / "run") as run:
+            run.append(short_trace("q0"))
         before = (out / "config.yaml").read_bytes()
         fill(small_disk)
-        with opened(out) as run:
+        with open_run(out) as run:
             assert run.done == {("q0", 0)}, "to go on as before needs no room"
         with pytest.raises(WorldError, match=r"config.yaml: No space left on device; make room"):
-            opened(out, limit=9).__enter__()
+            open_run(out, limit=9).__enter__()
         assert (out / "config.yaml").read_bytes() == before
 
     def test_the_end_of_a_run(self, small_disk: Path) -> None:
         out = small_disk / "run"
-        with opened(out) as run:
-            run.append(make_trace("q0"))
+        with open_run(out) as run:
+            run.append(short_trace("q0"))
             filler = fill(small_disk)
             with pytest.raises(WorldError, match=r"metrics.json: No space left on device; make room"):
                 run.finish({"traces": 1})
@@ -114,17 +117,17 @@ class TestFullDisk:
 
     def test_a_repair(self, small_disk: Path) -> None:
         out = small_disk / "run"
-        with opened(out) as run:
+        with open_run(out) as run:
             for number in range(9):
-                run.append(make_trace(f"q{number}"))
+                run.append(short_trace(f"q{number}"))
         torn = (shard := out / "traces-0.jsonl").read_bytes()[:-9]
         shard.write_bytes(torn)
         filler = fill(small_disk)
         with pytest.raises(WorldError, match=r"traces-0.jsonl.*: No space left on device; make room"):
-            opened(out).__enter__()
+            open_run(out).__enter__()
         assert shard.read_bytes() == torn, "not repaired, but not worse either"
         filler.unlink()
-        with opened(out) as run:
+        with open_run(out) as run:
             assert len(run.done) == 8
 
     def test_a_cache(self, small_disk: Path) -> None:
@@ -143,12 +146,12 @@ class TestFullDisk:
         assert reopened.get(key(number)) == {"text": "again"}
 
     def test_a_disk_for_reading_only(self, small_disk: Path) -> None:
-        with opened(out := small_disk / "run") as run:
-            run.append(make_trace("q0"))
+        with open_run(out := small_disk / "run") as run:
+            run.append(short_trace("q0"))
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
         for path in (out, small_disk / "new"):
             with pytest.raises(WorldError, match=r"Read-only file system; .*another --out"):
-                opened(path).__enter__()
+                open_run(path).__enter__()
         assert [trace.id for trace in read_traces(out)] == ["q0"], "it can still be read"
 
 
@@ -157,43 +160,43 @@ def test_a_directory_without_the_right_to_write(tmp_path: Path) -> None:
     (out := tmp_path / "run").mkdir(mode=0o555)
     for path in (out, out / "below"):
         with pytest.raises(WorldError, match=r"Permission denied; .*another --out"):
-            opened(path).__enter__()
+            open_run(path).__enter__()
 
 
 class TestFoldersThatGoAway:
     def test_removed(self, tmp_path: Path) -> None:
         """The kernel would take lines for a file without a name for ever."""
         out = tmp_path / "run"
-        with opened(out) as run:
-            run.append(make_trace("q0"))
+        with open_run(out) as run:
+            run.append(short_trace("q0"))
             shutil.rmtree(out)
             with pytest.raises(WorldError, match=r"traces-0.jsonl: removed .*run the same command again"):
-                run.append(make_trace("q1"))
+                run.append(short_trace("q1"))
             with pytest.raises(WorldError, match=r"failures-0.jsonl: No such file .*run the same command again"):
                 run.fail(("q1", 0), "lost", retry=True)
             with pytest.raises(WorldError, match=r"metrics.json: No such file .*run the same command again"):
                 run.finish({})
-        with opened(out) as run:
+        with open_run(out) as run:
             assert not run.done and not is_complete(out)
 
     def test_removed_and_made_again_by_another(self, tmp_path: Path) -> None:
         out = tmp_path / "run"
-        with opened(out) as first:
-            first.append(make_trace("q0"))
+        with open_run(out) as first:
+            first.append(short_trace("q0"))
             shutil.rmtree(out)
-            with opened(out) as second:
-                second.append(make_trace("q0"))
+            with open_run(out) as second:
+                second.append(short_trace("q0"))
                 with pytest.raises(WorldError, match="removed"):
-                    first.append(make_trace("q1"))
+                    first.append(short_trace("q1"))
         assert [trace.id for trace in read_traces(out)] == ["q0"]
 
     def test_moved(self, tmp_path: Path) -> None:
         """What was open goes with the folder, and is not lost."""
         out, moved = tmp_path / "run", tmp_path / "moved"
-        with opened(out) as run:
-            run.append(make_trace("q0"))
+        with open_run(out) as run:
+            run.append(short_trace("q0"))
             out.rename(moved)
-            run.append(make_trace("q1"))
+            run.append(short_trace("q1"))
             with pytest.raises(WorldError, match=r"metrics.json: No such file .*the directory and its disk are there"):
                 run.finish({})
         assert [trace.id for trace in read_traces(moved)] == ["q0", "q1"]
@@ -202,38 +205,38 @@ class TestFoldersThatGoAway:
         target, link = tmp_path / "elsewhere" / "run", tmp_path / "run"
         link.symlink_to(target)
         with pytest.raises(WorldError, match=r"cannot make .*/run: .*another --out"):
-            opened(link).__enter__()  # the other disk is not there
+            open_run(link).__enter__()  # the other disk is not there
         target.mkdir(parents=True)
-        with opened(link) as run, pytest.raises(UserError, match="being written by process"):
-            run.append(make_trace("q0"))
-            opened(target).__enter__()  # by its other name
-        with opened(target) as run:
+        with open_run(link) as run, pytest.raises(UserError, match="being written by process"):
+            run.append(short_trace("q0"))
+            open_run(target).__enter__()  # by its other name
+        with open_run(target) as run:
             assert run.done == {("q0", 0)}
         assert link.is_symlink()
 
     def test_a_shard_that_was_linked_out_stays_there(self, tmp_path: Path) -> None:
-        with opened(out := tmp_path / "run") as run:
-            run.append(make_trace("q0"))
+        with open_run(out := tmp_path / "run") as run:
+            run.append(short_trace("q0"))
         (shard := out / "traces-0.jsonl").rename(far := tmp_path / "far.jsonl")
         shard.symlink_to(far)
         far.write_bytes(far.read_bytes() + b"torn")
-        with opened(out) as run:
-            run.append(make_trace("q1"))
+        with open_run(out) as run:
+            run.append(short_trace("q1"))
         assert shard.is_symlink() and far.read_bytes().count(b"\n") == 2
 
     def test_a_file_in_the_way(self, tmp_path: Path) -> None:
         (tmp_path / "run").touch()
         for path in (tmp_path / "run", tmp_path / "run" / "below"):
             with pytest.raises(WorldError, match=r"cannot make .*another --out"):
-                opened(path).__enter__()
+                open_run(path).__enter__()
 
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from tests.runs.test_store import make_trace, opened
-with opened(Path(sys.argv[1])) as run:
-    run.append(make_trace("q0"))
+from tests.support.run_directories import open_run, short_trace
+with open_run(Path(sys.argv[1])) as run:
+    run.append(short_trace("q0"))
     print("open", flush=True)
     time.sleep(600)
 """
@@ -246,11 +249,11 @@ class TestTwoWriters:
         with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as first:
             assert first.stdout is not None and first.stdout.readline() == b"open\n"
             with pytest.raises(UserError, match=f"is being written by process {first.pid}: .*another --out"):
-                opened(tmp_path).__enter__()
+                open_run(tmp_path).__enter__()
             first.send_signal(signal.SIGKILL)
-        with opened(tmp_path) as run:
+        with open_run(tmp_path) as run:
             assert run.done == {("q0", 0)}
-            run.append(make_trace("q1"))
+            run.append(short_trace("q1"))
         assert [trace.id for trace in read_traces(tmp_path)] == ["q0", "q1"]
 
     def test_a_lock_that_is_removed_while_it_is_taken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,10 +267,10 @@ class TestTwoWriters:
             real(file, how)
 
         monkeypatch.setattr("fcntl.flock", flock)
-        with opened(tmp_path):
+        with open_run(tmp_path):
             assert len(calls) == 2
             with pytest.raises(UserError, match="being written"):
-                opened(tmp_path).__enter__()
+                open_run(tmp_path).__enter__()
 
     def test_a_file_system_that_cannot_lock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def flock(*_: object) -> None:
@@ -275,7 +278,7 @@ class TestTwoWriters:
 
         monkeypatch.setattr("fcntl.flock", flock)
         with pytest.raises(WorldError, match=r"cannot lock .*No locks available; .*disk that can lock"):
-            opened(tmp_path).__enter__()
+            open_run(tmp_path).__enter__()
 
 
 class TestClocks:

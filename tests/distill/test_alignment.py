@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,53 +16,9 @@ from agentkd.distill.lessons.alignment import (
     token_bytes,
     token_ends,
 )
+from tests.support.vocabularies import pair, pieces, sentencepiece
 
-tokenizers = pytest.importorskip("tokenizers")
-TEXTS = [
-    "Question: What is the capital of France?\nTopic: France",
-    "path: capital\nanswers:\nParis\nWrocław\nŁódź",
-    "country, border, river: Côte d'Ivoire → 日本 (1 234 km²)",
-] * 3
-
-
-def byte_level(size: int = 420) -> Any:
-    """BPE over bytes, as GPT-2's."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    special = ["<|end|>", "<|user|>", "<|assistant|>"]
-    backend.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet))  # fmt: skip  # noqa: E501
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>")
-
-
-def sentencepiece(size: int = 470, *, dummy: bool = False) -> Any:
-    """BPE over characters with `▁` for blanks and lone bytes for what it does not know, as Gemma's; `dummy` puts a
-    blank before every text, as Llama 2's."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    replace = normalizers.Replace(" ", "▁")
-    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace]) if dummy else replace
-    split = pre_tokenizers.Split("▁", "merged_with_next")
-    trained = Tokenizer(models.BPE())
-    trained.normalizer, trained.pre_tokenizer = normalizer, split
-    trained.train_from_iterator([text.replace("ó", "") for text in TEXTS], trainers.BpeTrainer(vocab_size=size - 259))
-    model = json.loads(trained.to_str())["model"]
-    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *model["vocab"]]
-    vocabulary = {name: number for number, name in enumerate(names)}
-    merges = [tuple(pair) for pair in model["merges"]]
-    backend = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    backend.normalizer, backend.pre_tokenizer = normalizer, split
-    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
-
-
-PAIR = byte_level(), sentencepiece()
-PIECES = [token_bytes(tokenizer) for tokenizer in PAIR]
+pytest.importorskip("tokenizers")
 
 
 @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.integers(0, 3), st.integers(0, 3))
@@ -82,24 +36,24 @@ def test_spans_cover_the_text_and_cannot_be_split(one: set[int], other: set[int]
 
 @given(st.text())
 def test_any_text_is_cut_at_bytes(text: str) -> None:
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in PAIR]
-    sides = [token_ends(each, pieces, text) for each, pieces in zip(ids, PIECES, strict=True)]
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in pair()]
+    sides = [token_ends(each, pieces, text) for each, pieces in zip(ids, pieces(), strict=True)]
     if "▁" in text:  # SentencePiece takes it for a blank
         assert sides[0] is not None and sides[1] is None
         return
     assert sides[0] is not None and sides[1] is not None
     for span in align_spans(*sides):
-        ours = b"".join(PIECES[0][token] for token in ids[0][span.a : span.a_end])
-        assert ours == b"".join(PIECES[1][token] for token in ids[1][span.b : span.b_end]) != b""
+        ours = b"".join(pieces()[0][token] for token in ids[0][span.a : span.a_end])
+        assert ours == b"".join(pieces()[1][token] for token in ids[1][span.b : span.b_end]) != b""
 
 
 def test_characters_in_several_tokens_are_cut_where_both_do() -> None:
     """One side writes `ó` in bytes that the other merges."""
     text = "Łódź 日本 🎉"
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in PAIR]
-    sides = [token_ends(each, pieces, text) for each, pieces in zip(ids, PIECES, strict=True)]
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in pair()]
+    sides = [token_ends(each, pieces, text) for each, pieces in zip(ids, pieces(), strict=True)]
     assert sides[0] is not None and sides[1] is not None
-    assert "<0xC3>" in PAIR[1].convert_ids_to_tokens(ids[1])
+    assert "<0xC3>" in pair()[1].convert_ids_to_tokens(ids[1])
     assert len(ids[0]) != len(ids[1]) and 1 < len(align_spans(*sides)) <= min(map(len, ids))
     with pytest.raises(ValueError, match="they are not the same"):
         align_spans(sides[0], sides[1][:-1])
@@ -123,13 +77,13 @@ def test_the_alphabet_is_the_tokenizers_own() -> None:
 
 def test_equal_tokens_are_one_to_one_and_mean_the_same() -> None:
     """`A` is there twice in SentencePiece, as itself and as a lone byte."""
-    same = match_tokens(*PIECES, tuple(set(tokenizer.all_special_ids) for tokenizer in PAIR))
+    same = match_tokens(*pieces(), tuple(set(tokenizer.all_special_ids) for tokenizer in pair()))
     assert len(same) > 50 and len(set(same.values())) == len(same)
-    assert all(PIECES[1][theirs] == PIECES[0][ours] for theirs, ours in same.items())
-    capital = PAIR[1].convert_tokens_to_ids("▁capital")
-    assert same[capital] == PAIR[0].convert_tokens_to_ids("Ġcapital")
-    assert PAIR[1].convert_tokens_to_ids("C") in same and PAIR[1].convert_tokens_to_ids("<0x43>") not in same
-    assert PAIR[1].eos_token_id not in same
+    assert all(pieces()[1][theirs] == pieces()[0][ours] for theirs, ours in same.items())
+    capital = pair()[1].convert_tokens_to_ids("▁capital")
+    assert same[capital] == pair()[0].convert_tokens_to_ids("Ġcapital")
+    assert pair()[1].convert_tokens_to_ids("C") in same and pair()[1].convert_tokens_to_ids("<0x43>") not in same
+    assert pair()[1].eos_token_id not in same
 
 
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(9, 12))

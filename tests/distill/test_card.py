@@ -14,7 +14,8 @@ from agentkd.distill.publish.card import CLOSE, OPEN, add_results, find_base_mod
 from agentkd.distill.resolve import resolve_stages
 from agentkd.eval.kbqa import evaluate
 from agentkd.runs.store import RunDirectory
-from tests.distill.test_dataset import make, write_run
+from tests.support.students import packaged_student
+from tests.support.traces import make_trace, write_run
 
 SOURCE = {
     "task": "geo", "split": "train", "data": None, "agent": "kd-cot", "teacher": "local", "retriever": "bm25",
@@ -27,7 +28,7 @@ METRICS = {
 
 
 def dataset() -> Dataset:
-    return build_dataset([make(f"country {number}") for number in range(8)])
+    return build_dataset([make_trace(f"country {number}") for number in range(8)])
 
 
 def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **changes: Any) -> ModelCard:
@@ -41,7 +42,7 @@ def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **
 
 
 def test_the_hub_reads_the_front_and_a_person_the_lineage(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", [make("country 1")])
+    write_run(tmp_path / "run", [make_trace("country 1")])
     (tmp_path / "run" / "metrics.json").write_text('{"traces": 48, "verified": 40, "questions": 48}')
     card = carded(tmp_path / "geo-sft")
     assert card.data.to_dict() == {
@@ -136,10 +137,9 @@ def test_a_student_is_found_behind_each_of_its_names(tmp_path: Path) -> None:
 @pytest.mark.xdist_group("torch")
 def test_an_evaluation_ends_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from tests.distill.test_distill import tiny
 
     carded(out := tmp_path / "a")
-    tiny(out, layers=1, width=16, seed=0)
+    packaged_student(out, layers=1, width=16, seed=0)
     monkeypatch.setattr("agentkd.agents.one_call.MAX_TOKENS", 4)
     config = EvalConfig(task="geo", limit=3, retriever="bm25", model=str(out), out=str(tmp_path / "eval"))
     found = evaluate(config)

@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch")
 
 import numpy as np  # noqa: E402 (torch is optional)
 
-from agentkd.config import DistillConfig  # noqa: E402
 from agentkd.distill import losses  # noqa: E402
 from agentkd.distill.data import teacher_scores  # noqa: E402
 from agentkd.distill.data.forms import one_call_examples  # noqa: E402
@@ -23,69 +22,46 @@ from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
 from agentkd.distill.lessons.signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
-from tests.distill.test_alignment import PAIR, PIECES, byte_level, sentencepiece  # noqa: E402
-from tests.distill.test_dataset import make, write_run  # noqa: E402
+from tests.support.students import CHAT, student_with, teacher_config  # noqa: E402
+from tests.support.traces import make_trace  # noqa: E402
+from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("torch")
-CHAT = "{% for m in messages %}<|user|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"  # noqa: E501
 LONGER = "path: capital, then river\nanswers:\nWrocław\nÓbidos → Łódź\nSão Tomé"
-
-
-def tiny(folder: Path, tokenizer: Any, *, seed: int, spread: float = 0.02, chat: str | None = CHAT) -> Path:
-    """Two random layers for this tokenizer; `spread` is the standard deviation of their weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), initializer_range=spread, **shape)).save_pretrained(folder)
-    tokenizer.chat_template = chat
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), byte_level(), seed=0)
+    return student_with(tmp_path_factory.mktemp("student"), byte_level(), seed=0)
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wide weights make it sure of what it says."""
-    return tiny(tmp_path_factory.mktemp("teacher"), sentencepiece(), seed=1, spread=0.5, chat=None)
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(8)])
-
-
-def config(student: Path | str, teacher: Path | str, traces: Path, out: Path, **changes: Any) -> DistillConfig:
-    values: dict[str, Any] = {"student": str(student), "teacher": str(teacher), "traces": str(traces), "out": str(out)}
-    values |= {"method": "cross-tokenizer", "epochs": 3, "batch": 2, "lr": 1e-2, "top_k": 16, "precision": "fp32"}
-    return DistillConfig.model_validate({"form": "one-call", **values, **changes})
+    return student_with(tmp_path_factory.mktemp("teacher"), sentencepiece(), seed=1, spread=0.5, chat=None)
 
 
 class Batch:
     """Three rows of the student with a made-up teacher's distributions over its own tokens, the middle row without."""
 
     def __init__(self, folder: Path, k: int, *, hybrid: bool) -> None:
-        example = one_call_examples(make("a"))[0]
+        example = one_call_examples(make_trace("a"))[0]
         assert example is not None
-        byte_level, sentencepiece = PAIR
+        byte_level, sentencepiece = pair()
         byte_level.chat_template = CHAT
         examples = [example, example, example.model_copy(update={"target": LONGER})]
         self.rows = [tokenise(each, byte_level) for each in examples]
         asked = [module.teacher_row(each, sentencepiece, "t") for each in examples]
         self.spans = []
         for row, other, each in zip(self.rows, asked, examples, strict=True):
-            found = module.align_targets(target_tokens(row), target_tokens(other), (PIECES[0], PIECES[1]), each.target)
+            found = module.align_targets(target_tokens(row), target_tokens(other), pieces(), each.target)
             assert found is not None
             self.spans.append(found)
         self.spans[1] = []
         asked[1] = {"input_ids": asked[1]["input_ids"][:1], "labels": [-100]}
         self.theirs = [target_tokens(row) for row in asked]
         g = torch.Generator().manual_seed(0)
-        logits = [3 * torch.randn(len(ids), len(PIECES[1]), generator=g) for ids in self.theirs]
+        logits = [3 * torch.randn(len(ids), len(pieces()[1]), generator=g) for ids in self.theirs]
         for each, ids in zip(logits, self.theirs, strict=True):  # what is written is likely, mostly
             each[torch.arange(0, len(ids), 2), torch.tensor(ids)[::2].long()] += 8.0
         self.log_p = [each.log_softmax(-1) for each in logits]
@@ -98,10 +74,10 @@ class Batch:
         self.same: dict[int, int] = {}
         ours = None
         if hybrid:
-            specials = tuple(set(tokenizer.all_special_ids) for tokenizer in PAIR)
-            self.same = match_tokens(PIECES[0], PIECES[1], (specials[0], specials[1]))
+            specials = tuple(set(tokenizer.all_special_ids) for tokenizer in pair())
+            self.same = match_tokens(pieces()[0], pieces()[1], (specials[0], specials[1]))
             self.same[sentencepiece.eos_token_id] = byte_level.eos_token_id
-            ours = np.array([self.same.get(number, -1) for number in range(len(PIECES[1]))])
+            ours = np.array([self.same.get(number, -1) for number in range(len(pieces()[1]))])
         self.ours = ours
         collator = module.SpanCollator(Scores(folder, asked, k), asked, self.spans, 0, ours)
         with pytest.MonkeyPatch.context() as patch:
@@ -154,12 +130,13 @@ def reference(batch: Batch, log_q: torch.Tensor, k: int, rest: str) -> dict[str,
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
-@pytest.mark.parametrize(("k", "rest"), [(8, "bucket"), (8, "renormalise"), (len(PIECES[1]), "bucket")])
+@pytest.mark.parametrize(("k", "rest"), [(8, "bucket"), (8, "renormalise"), (0, "bucket")])
 def test_value_and_gradient_are_the_dense_references(tmp_path: Path, k: int, rest: str, hybrid: bool) -> None:
+    k = k or len(pieces()[1])  # 0: all that the teacher knows
     batch = Batch(tmp_path / "scores", k, hybrid=hybrid)
     g = torch.Generator().manual_seed(1)
     hidden = torch.randn(len(batch.labels), 12, generator=g, dtype=torch.float64).requires_grad_()
-    head = torch.randn(len(PIECES[0]), 12, generator=g, dtype=torch.float64).requires_grad_()
+    head = torch.randn(len(pieces()[0]), 12, generator=g, dtype=torch.float64).requires_grad_()
     settings = LossOptions(losses.forward_kl, rest, nll=0.3)
     expected = reference(batch, (hidden @ head.T).log_softmax(-1), k, rest)
     value = 0.3 * expected["nll"] + 0.7 * (expected["uld"] + expected["divergence"])
@@ -221,7 +198,7 @@ def test_uld_is_the_papers_where_all_is_known(p_size: int, q_size: int) -> None:
 def test_the_student_comes_nearer_to_a_foreign_teacher(
     uld: str, student: Path, teacher: Path, traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    metrics = distill(config(student, teacher, traces, tmp_path / "out", uld=uld))
+    metrics = distill(teacher_config(student, teacher, traces, tmp_path / "out", uld=uld))
     assert "no chat template: it reads the messages one after another" in capsys.readouterr().err
     terms = ["nll", "uld", *(["divergence"] if uld == "hybrid" else [])]
     assert all(len(metrics[name]) == metrics["steps"] == 12 for name in terms) and ("divergence" in metrics) == (uld == "hybrid")  # fmt: skip  # noqa: E501
@@ -235,7 +212,7 @@ def test_the_student_comes_nearer_to_a_foreign_teacher(
 
 def test_what_does_not_fit_is_named(student: Path, teacher: Path, traces: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the student's own vocabulary: take --method logits"):
-        distill(config(student, student, traces, tmp_path / "a"))
+        distill(teacher_config(student, student, traces, tmp_path / "a"))
     strict = tmp_path / "strict"
     strict.mkdir()
     for file in teacher.iterdir():
@@ -244,14 +221,14 @@ def test_what_does_not_fit_is_named(student: Path, teacher: Path, traces: Path, 
     with pytest.raises(
         UserError, match=r"template of .*strict refuses a prompt of roles system, user \(no system role"
     ):
-        distill(config(student, strict, traces, tmp_path / "b"))
+        distill(teacher_config(student, strict, traces, tmp_path / "b"))
     settings = json.loads((strict / "config.json").read_text())
     (strict / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 8}))
     (strict / "chat_template.jinja").unlink()
     with pytest.raises(UserError, match=r"no example can be learned from .* longer than its 8 tokens"):
-        distill(config(student, strict, traces, tmp_path / "c"))
+        distill(teacher_config(student, strict, traces, tmp_path / "c"))
     with pytest.raises(UserError, match="was made with hash_teacher"):  # template and tokenizer are of its identity
-        distill(config(student, strict, traces, tmp_path / "b"))
+        distill(teacher_config(student, strict, traces, tmp_path / "b"))
 
 
 def test_a_teacher_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
@@ -271,7 +248,7 @@ def test_the_end_of_an_answer_is_the_templates() -> None:
     """Gemma's tokenizer calls <eos> the end, its template ends answers with <end_of_turn>."""
     tokenizer = byte_level()
     tokenizer.chat_template = CHAT.replace("<|end|>", "<|user|>")
-    example = one_call_examples(make("a"))[0]
+    example = one_call_examples(make_trace("a"))[0]
     assert example is not None
     row = module.teacher_row(example, tokenizer, "t")
     assert row["labels"][-1] == tokenizer.convert_tokens_to_ids("<|user|>") != tokenizer.eos_token_id

@@ -10,52 +10,21 @@ import pytest
 
 from agentkd.agents.option import Option
 from agentkd.agents.survey import survey_step
-from agentkd.config import GenerateConfig
 from agentkd.distill.data.dataset import Dataset, build_dataset, load_dataset, trl_row
 from agentkd.distill.data.forms import Example, dialogue_examples, one_call_examples
 from agentkd.distill.data.tokens import IGNORED, tokenise
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.runs.store import RunDirectory
-from agentkd.trace import Step, Trace, Verdict
-
-CAPITAL = (("capital", 1),)
-
-
-def make(
-    name: str, *, question: str | None = None, verified: bool = True, shown: bool = True, sample: int = 0
-) -> Trace:
-    options = [Option(CAPITAL if shown else (("river", 1),), "capital" if shown else "river", ("Paris",))]
-    gold = Step(kind="gold", verdict=Verdict(ok=True, rung="gold"), reward=1.0)
-    fields: dict[str, Any] = {"answers": ("Paris",), "provenance": {"path": CAPITAL, "topics": ["France"]}}
-    return Trace.close(
-        id=name,
-        sample=sample,
-        task="geo",
-        question=question or f"What is the capital of {name}?",
-        steps=(survey_step(options, ["France"]), gold),
-        verified=verified,
-        verdict=Verdict(ok=verified, rung="gold"),
-        teacher="t",
-        **fields,
-    )
-
-
-def write_run(path: Path, traces: list[Trace]) -> Path:
-    with RunDirectory(path, "generate", GenerateConfig(task="geo"), {}) as run:
-        for trace in traces:
-            run.append(trace)
-        run.finish({})
-    return path
+from tests.support.traces import CAPITAL, make_trace, several_paths, write_run
 
 
 def test_what_is_left_out_is_counted() -> None:
     traces = [
-        make("a"),
-        make("b", verified=False),
-        make("c", question="what is THE capital of a"),
-        make("d", shown=False),
-        make("a", sample=1),
+        make_trace("a"),
+        make_trace("b", verified=False),
+        make_trace("c", question="what is THE capital of a"),
+        make_trace("d", shown=False),
+        make_trace("a", sample=1),
     ]
     found = build_dataset(traces)
     assert [example.id for example in found.examples] == ["a"]
@@ -64,14 +33,14 @@ def test_what_is_left_out_is_counted() -> None:
 
 def test_the_hash_knows_the_content_and_not_the_order() -> None:
     assert (
-        build_dataset([make("a"), make("b")]).hash
-        == build_dataset([make("b"), make("a")]).hash
-        != build_dataset([make("a")]).hash
+        build_dataset([make_trace("a"), make_trace("b")]).hash
+        == build_dataset([make_trace("b"), make_trace("a")]).hash
+        != build_dataset([make_trace("a")]).hash
     )
 
 
 def test_an_example_holds_the_survey_and_the_proven_path_and_no_gold() -> None:
-    (example,) = one_call_examples(make("a"))
+    (example,) = one_call_examples(make_trace("a"))
     assert example.target.splitlines()[0].endswith("capital") and example.target.splitlines()[-1] == "Paris"
     assert "Paris" in example.prompt[-1].content  # type: ignore[union-attr]  # from the survey
     assert not any("gold" in message.content.lower() for message in example.prompt)  # type: ignore[union-attr]
@@ -79,34 +48,12 @@ def test_an_example_holds_the_survey_and_the_proven_path_and_no_gold() -> None:
 
 def test_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing to learn from.*2 traces, 2 not verified; generate more"):
-        load_dataset(write_run(tmp_path / "run", [make("a", verified=False), make("b", verified=False)]))
+        load_dataset(write_run(tmp_path / "run", [make_trace("a", verified=False), make_trace("b", verified=False)]))
 
 
 def test_what_is_asked_at_evaluation_is_left_out() -> None:
-    found = build_dataset([make("a"), make("b")], held_out=lambda trace: trace.id == "b")
+    found = build_dataset([make_trace("a"), make_trace("b")], held_out=lambda trace: trace.id == "b")
     assert [example.id for example in found.examples] == ["a"] and found.left_out == {"asked at evaluation": 1}
-
-
-def several_paths(name: str) -> list[Trace]:
-    """A question's samples: one is proven, one holds half of the answers, two are worth nothing."""
-    followed = [("capital", True, 1.0), ("river", False, 0.0), ("mayor", False, 0.5), ("border", False, 0.0)]
-    leads = {"capital": ("Paris",)}
-    options = [Option(((relation, 1),), relation, leads.get(relation, (relation,))) for relation, _, _ in followed]
-    return [
-        Trace.close(
-            id=name,
-            sample=sample,
-            task="geo",
-            question=f"What is the capital of {name}?",
-            steps=(survey_step(options, ["France"]), Step(kind="gold", reward=worth)),
-            answers=leads.get(relation, (relation,)),
-            verified=verified,
-            verdict=Verdict(ok=verified, rung="gold"),
-            teacher="t",
-            provenance={"path": ((relation, 1),), "topics": ["France"]},
-        )
-        for sample, (relation, verified, worth) in enumerate(followed)
-    ]
 
 
 def test_refused_paths_stand_beside_the_verified_one() -> None:
@@ -118,7 +65,7 @@ def test_refused_paths_stand_beside_the_verified_one() -> None:
 
 
 def test_a_path_with_the_same_answers_is_a_target_too() -> None:
-    trace = make("a")
+    trace = make_trace("a")
     shown = [Option(CAPITAL, "capital", ("Paris",)), Option((("seat", -1),), "inverse seat", ("Paris",))]
     more = [*shown, Option((("city", 1),), "city", ("Paris", "Lyon"))]
     seen = trace.model_copy(update={"steps": (survey_step(more, ["France"]), *trace.steps[1:])})
@@ -152,7 +99,7 @@ def test_saved_as_jsonl_and_as_a_datasets_folder(tmp_path: Path) -> None:
     from datasets import load_from_disk
 
     for form in ("path", "one-call", "dialogue"):
-        dataset = build_dataset([make("a"), make("b")], form)
+        dataset = build_dataset([make_trace("a"), make_trace("b")], form)
         folder = tmp_path / form
         folder.mkdir()
         dataset.save(folder)
@@ -171,7 +118,7 @@ def tokenizer() -> Any:
 
 
 def test_only_the_target_is_learned_and_it_ends(tokenizer: Any) -> None:
-    (example,) = one_call_examples(make("a"))
+    (example,) = one_call_examples(make_trace("a"))
     found = tokenise(example, tokenizer)
     start = sum(label == IGNORED for label in found["labels"])
     assert found["labels"] == [IGNORED] * start + found["input_ids"][start:]
@@ -181,7 +128,7 @@ def test_only_the_target_is_learned_and_it_ends(tokenizer: Any) -> None:
 
 
 def test_a_path_is_learned_as_the_text_that_a_server_is_made_to_write(tokenizer: Any) -> None:
-    (example,) = build_dataset([make("a")], "path").examples
+    (example,) = build_dataset([make_trace("a")], "path").examples
     found = tokenise(example, tokenizer)
     text = tokenizer.decode(found["input_ids"])
     assert text == 'Question: What is the capital of a?\nPath:\n"capital"<|im_end|>'
@@ -191,7 +138,7 @@ def test_a_path_is_learned_as_the_text_that_a_server_is_made_to_write(tokenizer:
 
 
 def test_every_turn_of_a_dialogue_is_learned_and_nothing_else(tokenizer: Any) -> None:
-    (example,) = dialogue_examples(make("a"))
+    (example,) = dialogue_examples(make_trace("a"))
     found = tokenise(example, tokenizer)
     learned = tokenizer.decode([i for i, label in zip(*found.values(), strict=True) if label != IGNORED])
     assert learned == "Action: Path[capital]<|im_end|>Action: Finish[Paris]<|im_end|>"

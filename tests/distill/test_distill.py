@@ -8,54 +8,17 @@ from typing import Any
 
 import pytest
 
-from agentkd.config import DistillConfig
 from agentkd.distill import checkpoints as module
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
-from agentkd.models import find_weights
-from tests.distill.test_dataset import make, write_run
+from tests.support.students import sft_config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 
 
-def tiny(folder: Path, *, layers: int, width: int, seed: int, spread: float = 0.02) -> Path:
-    """Random layers with the packaged tokenizer; `spread` is the standard deviation of their weights."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
-    torch.manual_seed(seed)
-    shape = {"hidden_size": width, "intermediate_size": 64, "num_hidden_layers": layers, "num_attention_heads": 2}
-    settings = LlamaConfig(vocab_size=len(tokenizer), initializer_range=spread, **shape)
-    LlamaForCausalLM(settings).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(8)])
-
-
-def config(student: Path, traces: Path, out: Path, **changes: Any) -> DistillConfig:
-    values = {"student": str(student), "traces": str(traces), "out": str(out), "epochs": 3, "batch": 2, "lr": 1e-2}
-    return DistillConfig.model_validate({**values, "form": "one-call", "precision": "fp32", **changes})
-
-
-def weights(out: Path) -> Any:
-    from safetensors.torch import load_file
-
-    return load_file(out / "model.safetensors")
-
-
 def test_a_student_is_whole_learns_and_is_not_trained_twice(student: Path, traces: Path, tmp_path: Path) -> None:
     out = tmp_path / "student"
-    metrics = distill(config(student, traces, out))
+    metrics = distill(sft_config(student, traces, out))
     assert metrics["examples"] == 8 and metrics["steps"] == 12
     assert metrics["loss_last"] < 0.9 * metrics["loss_first"]
     kept = {"config.yaml", "metrics.json", "manifest.json", "loss.png", "README.md", "report.html", "tokenizer.json"}
@@ -64,7 +27,7 @@ def test_a_student_is_whole_learns_and_is_not_trained_twice(student: Path, trace
     card = (out / "README.md").read_text()
     assert "8 examples" in card and "geo" in card
     written = (out / "model.safetensors").stat().st_mtime_ns
-    distill(config(student, traces, out))
+    distill(sft_config(student, traces, out))
     assert (out / "model.safetensors").stat().st_mtime_ns == written
 
 
@@ -74,7 +37,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     import torch
 
     calm, killed = tmp_path / "calm", tmp_path / "killed"
-    distill(config(student, traces, calm))
+    distill(sft_config(student, traces, calm))
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
     step = torch.optim.AdamW.step
     count = 0
@@ -88,10 +51,10 @@ def test_killed_and_resumed_equals_uninterrupted(
 
     monkeypatch.setattr(torch.optim.AdamW, "step", dying)
     with pytest.raises(KeyboardInterrupt):
-        distill(config(student, traces, killed))
+        distill(sft_config(student, traces, killed))
     assert list(killed.glob("checkpoints/checkpoint-*")) and not (killed / "manifest.json").exists()
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    metrics = distill(config(student, traces, killed))
+    metrics = distill(sft_config(student, traces, killed))
     assert metrics["steps"] == 12
     before, after = weights(calm), weights(killed)
     apart = max((before[name] - after[name]).abs().max().item() for name in before)
@@ -109,9 +72,9 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
 
 def test_wrong_input_is_named(student: Path, traces: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown method 'magic': the methods are sft"):
-        distill(config(student, traces, tmp_path / "a", method="magic"))
+        distill(sft_config(student, traces, tmp_path / "a", method="magic"))
     with pytest.raises(UserError, match="all 8 examples are longer than 3 tokens: raise max_length"):
-        distill(config(student, traces, tmp_path / "b", max_length=3))
+        distill(sft_config(student, traces, tmp_path / "b", max_length=3))
     bare = tmp_path / "bare"
     bare.mkdir()
     for file in student.iterdir():
@@ -123,5 +86,5 @@ def test_wrong_input_is_named(student: Path, traces: Path, tmp_path: Path) -> No
                 text = json.dumps(fields).encode()
             (bare / file.name).write_bytes(text)
     with pytest.raises(UserError, match="no chat template: choose an instruction-tuned model"):
-        distill(config(bare, traces, tmp_path / "c"))
+        distill(sft_config(bare, traces, tmp_path / "c"))
     assert not (tmp_path / "c" / "manifest.json").exists()

@@ -17,10 +17,8 @@ import pytest
 from agentkd.distill import checkpoints as module
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
-from tests.distill.test_dataset import make, write_run
-from tests.distill.test_distill import config, weights
 from tests.support.commands import command_words
-from tests.support.little import little
+from tests.support.students import little_student, sft_config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -29,24 +27,9 @@ COMMANDS = "tests.support.commands"
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return little(tmp_path_factory.mktemp("student"))
-
-
-@pytest.fixture(scope="module")
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of more than a megabyte."""
-    return little(tmp_path_factory.mktemp("heavy"), width=256)
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return little(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(8)])
+    return little_student(tmp_path_factory.mktemp("heavy"), width=256)
 
 
 @pytest.fixture
@@ -96,7 +79,7 @@ def test_what_diverges_stops_and_the_last_good_checkpoint_stays(
     after_steps(6, spoil)
     remedy = r"choose a smaller lr=… \(it is 0.01\) and another --out; checkpoint-5 is kept"
     with pytest.raises(UserError, match=f"weights are no longer finite after step 6: {remedy}"):
-        distill(config(student, traces, tmp_path / "out"))
+        distill(sft_config(student, traces, tmp_path / "out"))
     assert checkpoints(tmp_path / "out") == ["checkpoint-5"] and not (tmp_path / "out" / "manifest.json").exists()
     assert all(
         weight.isfinite().all() for weight in weights(tmp_path / "out" / "checkpoints" / "checkpoint-5").values()
@@ -105,7 +88,7 @@ def test_what_diverges_stops_and_the_last_good_checkpoint_stays(
 
 def test_a_loss_that_is_no_number_names_its_step(student: Path, traces: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the (loss|gradient) is (nan|inf) at step \d+: choose a smaller lr=…"):
-        distill(config(student, traces, tmp_path / "out", lr=1e25))
+        distill(sft_config(student, traces, tmp_path / "out", lr=1e25))
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
@@ -116,16 +99,16 @@ def test_a_full_disk_at_a_checkpoint(
     after_steps(4, small_disk)
     message = r"cannot write .*checkpoint-4.*; make room and run the same command again; checkpoint-3 is kept"
     with pytest.raises(WorldError, match=message) as refused:
-        distill(config(heavy, traces, out))
+        distill(sft_config(heavy, traces, out))
     assert "\n" not in str(refused.value)
     assert checkpoints(out) == ["checkpoint-3"], "nothing half written takes room"
     free()
-    assert distill(config(heavy, traces, out))["steps"] == 12
+    assert distill(sft_config(heavy, traces, out))["steps"] == 12
 
 
 def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small_disk: Any) -> None:
     """A checkpoint of adapters still has room, the merged weights have none."""
-    wanted = config(heavy, traces, tmp_path / "out", lora=2)
+    wanted = sft_config(heavy, traces, tmp_path / "out", lora=2)
     out = Path(str(wanted.out))
     small_disk()
     with pytest.raises(WorldError, match=r"cannot write .*out/model.safetensors.*; make room and run the same command"):
@@ -139,7 +122,9 @@ def test_a_full_disk_at_the_end(heavy: Path, traces: Path, tmp_path: Path, small
 def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, traces: Path, tmp_path: Path) -> None:
     """kill -9, with all that may be resumed: a teacher's scores, adapters, optimizer, order of the examples."""
     changes = {"method": "logits", "teacher": str(teacher), "top_k": 8, "lora": 4}
-    calm, killed = (config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed"))
+    calm, killed = (
+        sft_config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed")
+    )
     line = " ".join(["distill", *command_words(killed)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
     out = Path(str(killed.out))

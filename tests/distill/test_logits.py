@@ -14,8 +14,7 @@ from agentkd.distill.data import teacher_scores
 from agentkd.distill.stages import distill
 from agentkd.distill.student import choose_layers, prune_layers
 from agentkd.errors import UserError
-from tests.distill.test_dataset import make, write_run
-from tests.distill.test_distill import tiny
+from tests.support.students import packaged_student
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -24,17 +23,12 @@ torch = pytest.importorskip("torch")
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wide weights make it sure of what it says."""
-    return tiny(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
+    return packaged_student(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
 
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=4, width=32, seed=0)
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(8)])
+    return packaged_student(tmp_path_factory.mktemp("student"), layers=4, width=32, seed=0)
 
 
 def config(student: Path, teacher: Path | None, traces: Path, out: Path, **changes: Any) -> DistillConfig:

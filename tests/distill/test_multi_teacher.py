@@ -17,9 +17,8 @@ from agentkd.distill.data.tokens import tokenise  # noqa: E402
 from agentkd.distill.lessons import multi_teacher as module  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
-from tests.distill.test_alignment import byte_level  # noqa: E402
-from tests.distill.test_cross_tokenizer import config, tiny  # noqa: E402
-from tests.distill.test_dataset import make, write_run  # noqa: E402
+from tests.support.students import student_with, teacher_config  # noqa: E402
+from tests.support.vocabularies import byte_level  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("torch")
 
@@ -29,17 +28,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A student and two teachers that are sure of different things."""
     spreads = [0.02, 0.5, 0.5]
     folders = [tmp_path_factory.mktemp(f"model{seed}") for seed in range(3)]
-    return [str(tiny(folder, byte_level(), seed=n, spread=s)) for n, (folder, s) in enumerate(zip(folders, spreads, strict=True))]  # fmt: skip  # noqa: E501
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(8)])
+    return [str(student_with(folder, byte_level(), seed=n, spread=s)) for n, (folder, s) in enumerate(zip(folders, spreads, strict=True))]  # fmt: skip  # noqa: E501
 
 
 def settings(models: list[str], traces: Path, out: Path, **changes: Any) -> DistillConfig:
     names = changes.pop("teacher", ",".join(models[1:]))
-    return config(models[0], names, traces, out, **{"method": "multi-teacher", "nll": 0.0, **changes})
+    return teacher_config(models[0], names, traces, out, **{"method": "multi-teacher", "nll": 0.0, **changes})
 
 
 def distributions(count: int = 3, n: int = 5, v: int = 12) -> Any:

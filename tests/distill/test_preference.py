@@ -16,8 +16,8 @@ from agentkd.distill.resolve import resolve_stages
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from tests.distill.test_dataset import several_paths, write_run
-from tests.distill.test_distill import tiny, weights
+from tests.support.students import packaged_student, weights
+from tests.support.traces import several_paths, write_run
 
 pytestmark = pytest.mark.xdist_group("torch")
 EXAMPLE = Example(
@@ -27,12 +27,12 @@ EXAMPLE = Example(
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
+    return packaged_student(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("teacher"), layers=3, width=32, seed=1, spread=0.2)
+    return packaged_student(tmp_path_factory.mktemp("teacher"), layers=3, width=32, seed=1, spread=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,8 @@ import pytest
 
 from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
-from tests.distill.test_dataset import make, write_run
-from tests.distill.test_distill import config, weights
 from tests.support.commands import command_words
-from tests.support.little import little
+from tests.support.students import sft_config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -40,15 +38,6 @@ def launch(name: str, *lines: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Student, teacher, traces."""
-    root = tmp_path_factory.mktemp("models")
-    student = little(root / "student")
-    teacher = little(root / "teacher", layers=3, width=48, seed=1, spread=1.0)
-    return student, teacher, write_run(root / "run", [make(f"country {number}") for number in range(8)])
-
-
 def apart(one: Path, other: Path) -> float:
     before, after = weights(one), weights(other)
     assert before.keys() == after.keys()
@@ -57,13 +46,12 @@ def apart(one: Path, other: Path) -> float:
 
 @pytest.mark.parametrize("name", ["ddp.yaml", "fsdp2.yaml"])
 def test_two_processes_are_one_with_the_doubled_batch(
-    name: str, models: tuple[Path, Path, Path], tmp_path: Path
+    name: str, student: Path, teacher: Path, traces: Path, tmp_path: Path
 ) -> None:
-    student, teacher, traces = models
     kinds = {"sft": {}, "logits": {"method": "logits", "teacher": str(teacher), "top_k": 8}, "lora": {"lora": 4}}
     lines = []
     for kind, changes in kinds.items():
-        whole = config(student, traces, tmp_path / f"one-{kind}", batch=4, **changes)
+        whole = sft_config(student, traces, tmp_path / f"one-{kind}", batch=4, **changes)
         distill(whole)
         two = whole.model_copy(update={"batch": 2, "out": str(tmp_path / f"two-{kind}")})
         lines.append(" ".join(["distill", "--json", *command_words(two)]))

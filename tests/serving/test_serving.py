@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from agentkd.serving import managed as module
 from agentkd.serving.llama import make_llama_server
 from agentkd.serving.ports import find_free_port
 from agentkd.serving.vllm import find_vllm, make_vllm_server
+from tests.support.processes import descendants, fake_python, gone, lives, post
 
 llama = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="needs agentkd[local]")
 packaged = pytest.mark.skipif(
@@ -53,12 +53,6 @@ SCHEMA = {
 MESSAGES = [{"role": "system", "content": "Answer."}, {"role": "user", "content": "What is the capital of France?"}]
 
 
-def post(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as reply:
-        return json.load(reply)
-
-
 def chat(server: module.ManagedServer, **options: Any) -> Any:
     body = {"model": server.model, "messages": MESSAGES, "temperature": 0, "max_tokens": 40, **options}
     return post(f"{server.url}/chat/completions", body)["choices"][0]
@@ -80,21 +74,6 @@ FAKE = """
         def log_message(self, *args): pass
     http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-
-
-def lives(pid: int) -> bool:
-    """Whether a process exists and is not a zombie that nobody has waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(pids: list[int], *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(map(lives, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(map(lives, pids))
 
 
 def logged_pids(log: Path) -> list[int]:
@@ -299,13 +278,6 @@ def killed_holder(make: str, log: Path, *, wait_seconds: float = 60) -> list[int
     return pids
 
 
-def descendants(pid: int) -> list[int]:
-    children: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        children += map(int, path.read_text().split())
-    return children + [below for child in children for below in descendants(child)]
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 class TestSigkillOfTheHolder:
     def test_a_server_with_children(self, tmp_path: Path) -> None:
@@ -339,15 +311,6 @@ class TestSigkillOfTheHolder:
             pids = descendants(supervisor.pid)
             supervisor.stdin.close()
             assert gone(pids, seconds=5)
-
-
-def fake_python(folder: Path, *distributions: str) -> Path:
-    """An 'interpreter' that answers only the question which distributions it has."""
-    folder.mkdir(parents=True, exist_ok=True)
-    python = folder / "python"
-    python.write_text(f"#!/bin/sh\necho pip {' '.join(distributions)}\n")
-    python.chmod(0o755)
-    return python
 
 
 class TestFindVllm:

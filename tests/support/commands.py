@@ -1,16 +1,37 @@
-"""Several command lines in one process: `python -m tests.support.commands 'distill …' 'distill …'`. Checkpoints are
-saved at every step where CHECKPOINTS is set. Where FSDP is asked for, it is used on CPUs, too."""
+"""Command lines: `call` runs one in the test's process.
+
+`python -m tests.support.commands 'distill …' 'distill …'` runs several in one process. It saves checkpoints at every
+step where CHECKPOINTS is set, and uses FSDP on CPUs where it is asked for.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from agentkd.cli import main
 from agentkd.cli.main import app, guarded
 from agentkd.config import DistillConfig
 from agentkd.distill import checkpoints
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def call(
+    argv: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """`agentkd ARGV`: exit code, stdout, stderr."""
+    import pytest
+
+    monkeypatch.setattr(sys, "argv", ["agentkd", *argv])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    out, error = capsys.readouterr()
+    return int(ended.value.code or 0), out, error
 
 
 def command_words(config: DistillConfig) -> list[str]:

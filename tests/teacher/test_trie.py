@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentkd.teacher.in_process import continuation_ids, open_in_process
 from agentkd.teacher.trie import Trie, log_likelihoods
-from tests.distill.test_distill import tiny
+from tests.support.students import packaged_student
 
 pytestmark = pytest.mark.xdist_group("torch")
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=5), min_size=1, max_size=6)
@@ -21,7 +21,7 @@ TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=5), min_size=1
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0, spread=0.3)
+    return packaged_student(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0, spread=0.3)
 
 
 @pytest.fixture(scope="module")
