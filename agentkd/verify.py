@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
 from agentkd.matching import strict_hits, strict_set
-from agentkd.retrievers.constraints import Constraint
+from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.joins import Join, endpoints
+from agentkd.retrievers.joins import endpoints
 from agentkd.retrievers.kb import Path
 from agentkd.trace import Draft, Triple, Verdict
 
@@ -28,13 +27,7 @@ SEARCHED_HOPS = 2  # the longest chain that is searched for an agent that names 
 
 
 def check_step(
-    kb: Graph,
-    starts: Sequence[str],
-    path: Path,
-    joins: Sequence[Join],
-    answers: Sequence[str],
-    evidence: Iterable[Triple],
-    constraint: Constraint | None = None,
+    kb: Graph, starts: Sequence[str], derivation: Derivation, answers: Sequence[str], evidence: Iterable[Triple]
 ) -> Verdict:
     """Check rung `endpoint` of a step.
 
@@ -46,12 +39,13 @@ def check_step(
     strange = next((fact for fact in facts if not kb.has(fact.head, fact.relation, fact.tail)), None)
     if strange is not None:
         return Verdict(ok=False, rung="none", reason=f"not in the KB: {strange.head} | {strange.relation}")
-    ends = set(endpoints(kb, starts, path, joins, constraint))
+    ends = set(endpoints(kb, starts, *derivation))
     unsupported = [answer for answer in answers if answer not in ends]
     if unsupported:
         return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(unsupported[:3])}")
     touched = {name for fact in facts for name in (fact.head, fact.tail)}
-    if not (touched.issuperset(topic for topic, _ in joins) if joins else touched.intersection(starts)):
+    joined = [topic for topic, _ in derivation.joins]
+    if not (touched.issuperset(joined) if joined else touched.intersection(starts)):
         return Verdict(ok=False, rung="none", reason="the evidence does not touch the topic")
     return Verdict(ok=True, rung="endpoint")
 
@@ -59,7 +53,8 @@ def check_step(
 def check_draft(kb: Graph, draft: Draft) -> Verdict:
     """Climb the ladder up to `complete`, or `judge`, for a closed draft; `ok` only at its top."""
     answers = [name for text in draft.answers if (name := kb.find(text)) is not None]
-    topics = list(draft.provenance.get("topics") or [])
+    proof = Proof.of(draft)
+    topics = proof.topics
     refused = next((step.verdict for step in draft.steps if step.verdict is not None and not step.verdict.ok), None)
     if not draft.answers:
         return Verdict(ok=False, rung="none", reason="no answer")
@@ -72,17 +67,13 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
     lost = [answer for answer in answers if answer not in reachable_entities(draft.triples, topics)]
     if lost:
         return Verdict(ok=False, rung="endpoint", reason=f"no chain of evidence to {', '.join(lost[:3])}")
-    path = as_path(draft.provenance.get("path") or [])
-    joins = as_joins(draft.provenance.get("joins") or [])
-    every = [*joins, *(one for _, ways, _ in draft.provenance.get("others", []) for one in as_joins(ways))]
-    strangers = [topic for topic, _ in every if topic not in topics]
+    first, others = proof.first, proof.others
+    strangers = [topic for each in (first, *others) for topic, _ in each.joins if topic not in topics]
     if strangers:
         return Verdict(ok=False, rung="endpoint", reason=f"joined from {', '.join(strangers)}, which is no topic")
-    if not path and not joins:  # the agent has named none
-        path = find_explaining_path(kb, topics, answers) or ()
-    ends = set(endpoints(kb, topics, path, joins, as_constraint(draft.provenance.get("constraint"))))
-    for way, ways, constraint in draft.provenance.get("others", []):  # answered together with the first
-        ends.update(endpoints(kb, topics, as_path(way), as_joins(ways), as_constraint(constraint)))
+    if not first.path and not first.joins:  # the agent has named none
+        first = first._replace(path=find_explaining_path(kb, topics, answers) or ())
+    ends = {end for each in (first, *others) for end in endpoints(kb, topics, *each)}
     if ends != set(answers):
         return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of the named paths")
     judged = next((step.verdict for step in draft.steps if step.kind == "judge" and step.verdict is not None), None)
@@ -96,21 +87,6 @@ def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | No
     if strict_hits(answers, gold):
         return Verdict(ok=True, rung="gold")
     return Verdict(ok=False, rung=verdict.rung, reason="proven, but not the answer that gold asks for")
-
-
-def as_path(steps: Iterable[Sequence[object]]) -> Path:
-    """A path as it comes back from JSON: lists instead of tuples."""
-    return tuple((str(relation), 1 if direction == 1 else -1) for relation, direction in steps)
-
-
-def as_joins(ways: Iterable[Sequence[Any]]) -> list[Join]:
-    """Joins as they come back from JSON."""
-    return [(str(topic), as_path(way)) for topic, way in ways]
-
-
-def as_constraint(value: Sequence[Any] | None) -> Constraint | None:
-    """A constraint as it comes back from JSON."""
-    return None if value is None else Constraint(str(value[0]), as_path(value[1]), str(value[2]))
 
 
 def reachable_entities(facts: Iterable[Triple], topics: Collection[str]) -> set[str]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.base import AgentContext, chat_messages
 from agentkd.agents.one_call import check_reply
-from agentkd.agents.option import PREVIEW, collect_evidence, match_options, preview_answers, proof, union_answers
+from agentkd.agents.option import PREVIEW, collect_evidence, make_proof, match_options, preview_answers, union_answers
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
+from agentkd.proof import Proof
 from agentkd.trace import Draft, Message, Step, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Dialogue:
         if not named:
             verdict = Verdict(ok=False, rung="none", reason=f"not in the knowledge base: {label[:80]}")
             step = Step(kind="plan", messages=tuple(opening), output=first, verdict=verdict)
-            provenance = {"path": None, "topics": topics, "in_kb": False}
-            return Draft(steps=(survey, step), answers=(), usage=usage, provenance=provenance)
+            missing = Proof(path=None, topics=tuple(topics), in_kb=False)
+            return Draft(steps=(survey, step), answers=(), usage=usage, provenance=missing.record())
         shown = evidence_messages(opening, first, label, union_answers(named))
         second, more = await self._ask(shown, sample)
         answers = list(dict.fromkeys(line for line in split_prediction(parse_action(second)) if line != "…"))
@@ -56,7 +57,7 @@ class Dialogue:
             verdict=check_reply(named, answers),
         )
         plan = Step(kind="plan", messages=tuple(opening), output=first)
-        provenance = {**proof(named, topics), "in_kb": True}
+        provenance = make_proof(named, topics, in_kb=True).record()
         return Draft(steps=(survey, plan, step), answers=tuple(answers), usage=usage + more, provenance=provenance)
 
     async def _ask(self, messages: Sequence[Message], sample: int) -> tuple[str, Usage]:

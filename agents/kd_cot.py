@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from langgraph.graph import END, START, StateGraph
 
 from agentkd.agents.base import AgentContext, chat_messages
-from agentkd.agents.option import Option, match_option, proof, prove, union_answers
+from agentkd.agents.option import Option, make_proof, match_option, prove, union_answers
 from agentkd.agents.planning import ACTIONS, compact_json, parse_plan, plan_schema, plan_turns, reading_turns
 from agentkd.agents.reading import UNION, decide
 from agentkd.agents.survey import survey_step
 from agentkd.prompts import render
+from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import mask_topics
 from agentkd.trace import Draft, Message, Step, Usage
 
@@ -43,13 +44,13 @@ Vote = tuple[list[Option], Step, Usage]
 
 
 class Round(TypedDict):
-    """One accepted round; `proof` leads from the round's anchors to its answers (see `option.proof`)."""
+    """One accepted round; `proof` leads from the round's anchors to its answers."""
 
     thought: str
     action: str
     input: str
     answers: list[str]
-    proof: dict[str, Any]
+    proof: Proof
 
 
 class State(TypedDict, total=False):
@@ -108,12 +109,7 @@ class KDCoT:
             steps=tuple(end["steps"]),
             answers=tuple(rounds[-1]["answers"]) if rounds else (),
             usage=Usage.model_validate(end["usage"]),
-            provenance={
-                **chain_proofs([done["proof"] for done in rounds]),
-                "topics": end["topics"],
-                "rounds": len(rounds),
-                "repairs": end["repairs"],
-            },
+            provenance=chain_proofs([done["proof"] for done in rounds], end["topics"], end["repairs"]).record(),
         )
 
     async def survey(self, state: State) -> State:
@@ -245,7 +241,7 @@ class KDCoT:
             action=plan["action"],
             input=plan["input"],
             answers=list(union_answers(choice)),
-            proof=proof(choice, starts),
+            proof=make_proof(choice, starts),
         )
         return {"rounds": [*state["rounds"], done], "refused": [], "steps": shown}
 
@@ -255,16 +251,17 @@ class KDCoT:
         A small model reads paths for the whole question and does not know when to stop, so its chain ends with the
         first that is proven. A constraint ends a proof, so it ends the chain too."""
         settings, rounds = self.context.settings, state["rounds"]
-        whole = bool(rounds) and (settings.reader == "complete" or rounds[-1]["proof"]["constraint"] is not None)
+        whole = bool(rounds) and (settings.reader == "complete" or rounds[-1]["proof"].constraint is not None)
         return "plan" if state["turns"] < settings.rounds and not whole else END
 
 
-def chain_proofs(proofs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def chain_proofs(proofs: Sequence[Proof], topics: Sequence[str], repairs: int) -> Proof:
     """Join the proofs of several rounds: only the first has joins, only the last a constraint and `others`."""
+    shared = {"topics": tuple(topics), "rounds": len(proofs), "repairs": repairs}
     if not proofs:
-        return {"path": [], "joins": []}
-    path = [step for proof in proofs for step in proof["path"]]
-    return {**proofs[-1], "path": path, "joins": proofs[0]["joins"]}
+        return Proof.model_validate({"path": (), "joins": (), **shared})
+    path = tuple(step for proof in proofs for step in proof.path or ())
+    return proofs[-1].model_copy(update={"path": path, "joins": proofs[0].joins, **shared})
 
 
 def anchors(state: State) -> list[str]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from agentkd.agents.survey import proven_label, trace_reward
 from agentkd.prompts import demonstrations
+from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import bm25_scores, mask_topics
 from agentkd.trace import Trace
 
@@ -105,10 +106,11 @@ def examples_from_traces(traces: Iterable[Trace]) -> list[Example]:
     """One example per question, from its best verified trace."""
     best: dict[str, tuple[float, Example]] = {}
     for trace in traces:
-        label = None if trace.provenance.get("others") else proven_label(trace)
+        proof = Proof.of(trace)
+        label = None if proof.others else proven_label(trace)
         if label is None or (trace.id in best and trace_reward(trace) <= best[trace.id][0]):
             continue
-        question = mask_topics(trace.question, list(trace.provenance.get("topics") or []))
+        question = mask_topics(trace.question, proof.topics)
         best[trace.id] = (trace_reward(trace), Example(trace.id, question, label))
     return [example for _, example in best.values()]
 

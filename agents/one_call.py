@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.base import AgentContext, chat_messages
-from agentkd.agents.option import PREVIEW, Option, collect_evidence, match_options, proof, union_answers
+from agentkd.agents.option import PREVIEW, Option, collect_evidence, make_proof, match_options, union_answers
 from agentkd.matching import split_prediction
 from agentkd.prompts import render
+from agentkd.proof import Proof
 from agentkd.trace import Draft, Message, Step, Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class OneCall:
             steps=(survey, step),
             answers=tuple(answers),
             usage=reply.usage,
-            provenance=proof(named, topics) if named else {"topics": topics},
+            provenance=(make_proof(named, topics) if named else Proof(topics=tuple(topics))).record(),
         )
 
 

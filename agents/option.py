@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkd.matching import strict_key
+from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join
@@ -42,9 +43,9 @@ class Option:
         return {"path": self.path, "joins": self.joins, "constraint": self.constraint, **shown}
 
     @property
-    def parts(self) -> tuple[Path, tuple[Join, ...], Constraint | None]:
-        """All that is needed to execute it again."""
-        return self.path, self.joins, self.constraint
+    def derivation(self) -> Derivation:
+        """What to execute to get the answers again."""
+        return Derivation(self.path, self.joins, self.constraint)
 
 
 def preview_answers(answers: Sequence[str]) -> list[str]:
@@ -70,20 +71,17 @@ def match_option(text: str, options: Sequence[Option]) -> Option | None:
     return next((option for option in options if strict_key(option.label) == key), None)
 
 
-def proof(options: Sequence[Option], topics: Sequence[str]) -> dict[str, Any]:
-    """What a verifier needs to execute it again; part of a trace's provenance. Several options, whose answers are
-    given together, are the first and `others`."""
-    first, *others = options
-    path, joins, constraint = first.parts
-    found: dict[str, Any] = {"path": path, "joins": joins, "constraint": constraint, "topics": topics}
-    return {**found, "others": [other.parts for other in others]} if others else found
+def make_proof(options: Sequence[Option], topics: Sequence[str], **flags: bool) -> Proof:
+    """The proof of the options' answers, given together. `flags` are `in_kb` and `rationalised`, where they apply."""
+    first, *others = (option.derivation for option in options)
+    fields = {**first._asdict(), "topics": topics, **({"others": others} if others else {}), **flags}
+    return Proof.model_validate(fields)
 
 
 def prove(kb: Graph, starts: Sequence[str], option: Option) -> Step:
     """Make the step that gives the option's answers, with their evidence and the verdict on it."""
     evidence = collect_evidence(kb, starts, option, option.answers)
-    path, joins, constraint = option.parts
-    verdict = check_step(kb, starts, path, joins, option.answers, evidence, constraint)
+    verdict = check_step(kb, starts, option.derivation, option.answers, evidence)
     return Step(kind="answer", output="\n".join(option.answers), evidence=evidence, verdict=verdict)
 
 

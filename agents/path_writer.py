@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agentkd.agents.base import AgentContext
-from agentkd.agents.option import Option, match_options, proof, prove, union_answers
+from agentkd.agents.option import Option, make_proof, match_options, prove, union_answers
 from agentkd.agents.reading import UNION, decide
 from agentkd.prompts import render
+from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import mask_topics
 from agentkd.trace import Draft, Step, Verdict
 
@@ -35,7 +36,7 @@ class PathWriter:
         context = self.context
         topics, options, survey = await context.retrieval.survey(question)
         if not options:
-            return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
+            return Draft(steps=(survey,), answers=(), provenance=Proof(path=None, topics=tuple(topics)).record())
         text = prompt_text(question.question, topics)
         if context.settings.constrain == "none":
             return await self.freely(question.question, topics, survey, options, text, sample)
@@ -54,7 +55,7 @@ class PathWriter:
             steps=(survey, step, *steps),
             answers=union_answers(chosen),
             usage=reply.usage,
-            provenance={**proof(chosen, topics), "in_kb": True},
+            provenance=make_proof(chosen, topics, in_kb=True).record(),
         )
 
     async def freely(
@@ -67,14 +68,14 @@ class PathWriter:
         if not chosen:
             verdict = Verdict(ok=False, rung="none", reason=f"not in the knowledge base: {reply.text[:80]}")
             step = Step(kind="read", output=reply.text, verdict=verdict)
-            provenance = {"path": None, "topics": list(topics), "in_kb": False}
-            return Draft(steps=(survey, step), answers=(), usage=reply.usage, provenance=provenance)
+            missing = Proof(path=None, topics=tuple(topics), in_kb=False)
+            return Draft(steps=(survey, step), answers=(), usage=reply.usage, provenance=missing.record())
         step = Step(kind="read", output=reply.text)
         return Draft(
             steps=(survey, step, *(prove(context.kb, topics, option) for option in chosen)),
             answers=union_answers(chosen),
             usage=reply.usage,
-            provenance={**proof(chosen, topics), "in_kb": True},
+            provenance=make_proof(chosen, topics, in_kb=True).record(),
         )
 
 

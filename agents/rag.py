@@ -8,6 +8,7 @@ from agentkd.agents.base import AgentContext, chat_messages
 from agentkd.agents.option import EVIDENCE
 from agentkd.matching import split_prediction, strict_key, strict_set
 from agentkd.prompts import render
+from agentkd.proof import Proof
 from agentkd.trace import Draft, Step, Triple
 
 if TYPE_CHECKING:
@@ -49,5 +50,5 @@ class RAG:
             steps=(step,),
             answers=tuple(answers),
             usage=reply.usage,
-            provenance={"topics": context.retrieval.topics(question)},
+            provenance=Proof(topics=tuple(context.retrieval.topics(question))).record(),
         )

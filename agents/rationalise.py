@@ -13,9 +13,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from agentkd.agents.base import AgentContext
-from agentkd.agents.option import Option, proof, prove
+from agentkd.agents.option import Option, make_proof, prove
 from agentkd.agents.survey import survey_step
 from agentkd.matching import strict_f1
+from agentkd.proof import Proof
 from agentkd.retrievers.joins import endpoints, join
 from agentkd.tasks.task import Question
 from agentkd.trace import Draft
@@ -37,11 +38,12 @@ class Rationaliser:
         options = await context.retrieval.options(question.question, topics, topics=True)
         option = await asyncio.to_thread(self.best_fit, question, topics, options)
         if option is None:
-            return Draft(steps=(survey_step(options, topics),), answers=(), provenance={"topics": topics})
+            provenance = Proof(topics=tuple(topics)).record()
+            return Draft(steps=(survey_step(options, topics),), answers=(), provenance=provenance)
         if all((option.path, option.joins) != (other.path, other.joins) for other in options):
             options = [*options[: context.settings.paths - 1], option]
         step = prove(context.kb, topics, option)
-        provenance = {**proof([option], topics), "rationalised": True}
+        provenance = make_proof([option], topics, rationalised=True).record()
         return Draft(steps=(survey_step(options, topics), step), answers=option.answers, provenance=provenance)
 
     def best_fit(self, question: Question, topics: Sequence[str], options: Sequence[Option]) -> Option | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentkd.agents.option import AND, Option
+from agentkd.proof import Derivation, Proof
 from agentkd.trace import Step, Trace
 
 
@@ -34,13 +35,14 @@ def followed_label(trace: Trace) -> str | None:
 
     A trace may follow several paths or conjunctions: their labels are joined by AND."""
     survey = read_survey(trace)
-    given = trace.provenance
-    first = [given.get("path") or [], given.get("joins") or [], given.get("constraint")]
-    if survey is None or first == [[], [], None]:
+    proof = Proof.of(trace)
+    if survey is None or proof.first == Derivation():
         return None
-    shown = [(c["label"], [c["path"], c.get("joins", []), c.get("constraint")]) for c in survey["candidates"]]
-    proofs = json.loads(json.dumps([first, *given.get("others", [])]))
-    labels = [next((label for label, candidate in shown if candidate == proof), None) for proof in proofs]
+    labels_of: dict[Derivation, str] = {}
+    for shown in survey["candidates"]:
+        derivation = Derivation.read([shown["path"], shown.get("joins"), shown.get("constraint")])
+        labels_of.setdefault(derivation, shown["label"])
+    labels = [labels_of.get(each) for each in (proof.first, *proof.others)]
     return None if None in labels else AND.join(filter(None, labels))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentkd.agents.base import AgentContext
-from agentkd.agents.option import proof, prove
+from agentkd.agents.option import make_proof, prove
 from agentkd.agents.survey import survey_step
+from agentkd.proof import Proof
 from agentkd.trace import Draft
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class TopPath:
         options = await context.retrieval.options(question.question, topics, topics=True)
         survey = survey_step(options, topics)
         if sample >= len(options):
-            return Draft(steps=(survey,), answers=(), provenance={"path": None, "topics": topics})
+            return Draft(steps=(survey,), answers=(), provenance=Proof(path=None, topics=tuple(topics)).record())
         option = options[sample]
         step = prove(context.kb, topics, option)
-        return Draft(steps=(survey, step), answers=option.answers, provenance=proof([option], topics))
+        return Draft(steps=(survey, step), answers=option.answers, provenance=make_proof([option], topics).record())

@@ -31,6 +31,7 @@ from agentkd.eval.metrics import (
 )
 from agentkd.matching import strict_hits
 from agentkd.models import find_weights
+from agentkd.proof import Proof
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
@@ -215,7 +216,7 @@ def build_report(
             if raw_kb is None
             else raw_kb.faithful(
                 (
-                    list(trace.provenance.get("topics") or []),
+                    list(Proof.of(trace).topics),
                     strict_hits(trace.answers, gold[trace.id].answers),
                     [(fact.head, fact.relation, fact.tail) for fact in trace.triples],
                 )
@@ -285,7 +286,7 @@ def costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
 
 def written_in_kb(traces: Sequence[Trace]) -> float | None:
     """The percentage of paths that a student wrote and the knowledge base holds; None for who writes none."""
-    known = [trace.provenance["in_kb"] for trace in traces if "in_kb" in trace.provenance]
+    known = [in_kb for trace in traces if (in_kb := Proof.of(trace).in_kb) is not None]
     return 100.0 * sum(known) / len(known) if known else None
 
 

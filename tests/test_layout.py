@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "sandbox"),
     ("serving",),
     ("teacher", "retrievers"),
-    ("tasks",),
+    ("tasks", "proof"),
     ("verify", "report", "machine"),
     ("agents",),
     ("world",),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentkd.proof import Derivation
 from agentkd.retrievers.kb import KnowledgeBase, Path
 from agentkd.tasks.task import load_task
 from agentkd.trace import Draft, Step, Triple, Verdict
@@ -62,14 +63,14 @@ def test_each_rung_and_each_refusal(made: Draft, rung: str, reason: str) -> None
 
 
 def test_a_step_needs_real_facts_that_touch_its_start() -> None:
-    assert check_step(KB, ["Anna"], CHILD, (), ["Ben", "Cleo"], BOTH).ok
+    assert check_step(KB, ["Anna"], Derivation(CHILD), ["Ben", "Cleo"], BOTH).ok
     for answers, evidence, reason in [
         (["Ben"], facts("Anna|child|Rome"), "not in the KB"),
         (["Rome"], BOTH, "not at the end of the path"),
         (["Ben"], facts("Cleo|likes|Tea"), "does not touch the topic"),
         ([], BOTH, "no answer"),
     ]:
-        verdict = check_step(KB, ["Anna"], CHILD, (), answers, evidence)
+        verdict = check_step(KB, ["Anna"], Derivation(CHILD), answers, evidence)
         assert not verdict.ok and reason in verdict.reason
 
 

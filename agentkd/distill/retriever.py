@@ -26,6 +26,7 @@ import numpy as np
 from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_label
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.errors import UserError
+from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import mask_topics
 from agentkd.runs.progress import say
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_lines
@@ -55,10 +56,11 @@ def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
     found: dict[str, PathRewards] = {}
     for trace in traces:
         label = followed_label(trace)
-        several = trace.provenance.get("joins") or trace.provenance.get("others")
+        proof = Proof.of(trace)
+        several = proof.joins or proof.others
         if label is None or several:  # the encoder ranks single paths out of one topic
             continue
-        topics = tuple(trace.provenance.get("topics") or ())
+        topics = proof.topics
         tried = found.setdefault(trace.id, PathRewards(mask_topics(trace.question, topics), topics))
         tried.rewards[label] = max(tried.rewards.get(label, 0.0), trace_reward(trace) if trace.verified else 0.0)
     return found

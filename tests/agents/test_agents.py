@@ -14,6 +14,7 @@ from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import JudgedAgent
 from agentkd.agents.memory import Example, Memory
 from agentkd.prompts import render
+from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks.task import Question
@@ -90,7 +91,7 @@ def test_two_rounds_chain_from_proven_answers() -> None:
     model = Scripted(plan("children of Anna"), json.dumps(CHILD), plan("birth place"), json.dumps(BORN), finish())
     draft = solve("kd-cot", model, "Where were Anna's children born?", "Anna")
     assert draft.answers == ("Rome",)
-    assert draft.provenance["path"] == [("has child", 1), ("was born in", 1)]
+    assert Proof.of(draft).path == (("has child", 1), ("was born in", 1))
     assert {(fact.head, fact.tail) for fact in draft.triples} >= {("Anna", "Ben"), ("Ben", "Rome"), ("Cleo", "Rome")}
     assert check_draft(KB, draft).rung == "complete"
     assert draft.usage.calls == 5 and draft.provenance["rounds"] == 2

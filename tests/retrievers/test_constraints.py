@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkd.agents.base import AgentContext, ReadingSettings
-from agentkd.agents.option import Option, collect_evidence, proof
+from agentkd.agents.option import Option, collect_evidence, make_proof
 from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.constraints import Constraint, Wish, apply, constrain, date, number, wishes
 from agentkd.retrievers.joins import endpoints
@@ -105,9 +105,9 @@ def test_a_constrained_proof_is_executed_by_the_verifier() -> None:
     (option,) = asyncio.run(retrieval.constrain("Which city of Utopia has the highest population?", ["Utopia"], plain))
     assert option.answers == ("Alba",) and option.constraint is not None
     evidence = collect_evidence(KB, ["Utopia"], option, option.answers)
-    verdict = check_step(KB, ["Utopia"], option.path, (), option.answers, evidence, option.constraint)
+    verdict = check_step(KB, ["Utopia"], option.derivation, option.answers, evidence)
     step = Step(kind="answer", evidence=evidence, verdict=verdict)
-    draft = Draft(steps=(step,), answers=option.answers, provenance=proof([option], ["Utopia"]))
+    draft = Draft(steps=(step,), answers=option.answers, provenance=make_proof([option], ["Utopia"]).record())
     assert verdict.ok and check_draft(KB, draft).rung == "complete"
     claimed = {**draft.provenance, "constraint": ["lowest", option.constraint.way, ""]}
     assert not check_draft(KB, draft.model_copy(update={"provenance": claimed})).ok

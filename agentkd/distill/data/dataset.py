@@ -18,6 +18,7 @@ from agentkd.distill.data.forms import FORMS, Example
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 from agentkd.matching import normalize
+from agentkd.proof import Proof
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_traces
 from agentkd.tasks.decontaminate import evaluation_questions
@@ -108,7 +109,7 @@ def build_dataset(
         if verified and not trace.verified:
             dataset.left_out["not verified"] += 1
             continue
-        if trace.provenance.get("rationalised") and not rationalised:
+        if Proof.of(trace).rationalised and not rationalised:
             dataset.left_out["rationalised"] += 1
             continue
         if held_out(trace):

@@ -16,6 +16,7 @@ from typing import Any
 from agentkd.agents import dialogue, one_call, path_writer
 from agentkd.agents.option import AND
 from agentkd.agents.survey import proven_label, read_survey
+from agentkd.proof import Proof
 from agentkd.trace import Frozen, Message, Trace
 
 
@@ -45,7 +46,7 @@ def path_examples(trace: Trace) -> list[Example]:
     labels = dict.fromkeys(label.split(AND))
     if len(labels) == 1:
         labels |= dict.fromkeys(shown["label"] for shown in survey["candidates"] if same_answers(shown, trace.answers))
-    text = path_writer.prompt_text(trace.question, list(trace.provenance.get("topics") or []))
+    text = path_writer.prompt_text(trace.question, Proof.of(trace).topics)
     return [Example(id=trace.id, trace=trace.hash, prompt=text, target=target) for target in labels]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB, Triple
+from agentkd.proof import Proof
 from agentkd.runs.read import read_config, read_traces
 from agentkd.tasks.task import load_task
 from agentkd.trace import Trace
@@ -57,7 +58,7 @@ def corrupt(
     for trace in traces:
         if sum(map(len, rejected.values())) >= corruptions:
             break
-        topics, answer = trace.provenance["topics"], rng.choice(trace.answers)
+        topics, answer = list(Proof.of(trace).topics), rng.choice(trace.answers)
         facts = [(fact.head, fact.relation, fact.tail) for fact in trace.triples]
         good.append(raw.chain_exists(facts, topics, answer))
 
