@@ -1,4 +1,4 @@
-"""What all training stages share: progress and checkpoints by the clock, and hints to the allocator."""
+"""Progress and checkpoints by the clock, for every training stage, and hints to the allocator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CHECKPOINT_SECONDS = 300.0
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint."""
+    """The path of the newest whole checkpoint, or None."""
     whole = [path for path in folder.glob("checkpoint-*") if is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """trainer_state.json is written last: a torn checkpoint lacks it, or has half of it."""
+    """Whether a checkpoint is complete: trainer_state.json is written last, so that a torn one lacks it or has half."""
     try:
         return isinstance(json.loads((checkpoint / "trainer_state.json").read_bytes()), dict)
     except (OSError, ValueError):
@@ -31,8 +31,10 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks: each step frees and asks again for gigabytes, and on a CPU the kernel's zeroing of
-    fresh pages took a third of the time. Large pages help too; both are hints that do nothing elsewhere."""
+    """Let glibc keep freed blocks and use large pages.
+
+    Each step frees gigabytes and asks for them again, and on a CPU the kernel spends much of the time on zeroing fresh
+    pages. Both are hints, without effect elsewhere."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     threshold, trim = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)
     with contextlib.suppress(AttributeError, OSError):
@@ -42,7 +44,7 @@ def keep_freed_memory() -> None:
 
 
 def progress_callback(unit: str) -> Any:
-    """A transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS."""
+    """Make a transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS."""
     from transformers import TrainerCallback
 
     class Report(TrainerCallback):  # type: ignore[misc]

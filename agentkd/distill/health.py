@@ -1,6 +1,6 @@
-"""What ends a training run before its time, told in one line: a loss that is no number, a disk that is full.
+"""Stop a run on a NaN loss or a full disk, with a one-line error.
 
-Neither takes the last good checkpoint: the same command goes on from there.
+The last good checkpoint is kept: the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from agentkd.runs.disk import disk_error
 
 
 def with_health_checks(trainer: Any) -> Any:
-    """The trainer class that stops at a loss or gradient that is not finite, and when a checkpoint cannot be saved."""
+    """The trainer class, stopped by a loss, gradient or weight that is not finite, and by a failed checkpoint."""
 
     class Guarded(trainer):  # type: ignore[misc]
         def check_weights(self) -> None:
-            """A step may lead out of what floats can hold, and only the next loss would tell."""
+            """Raise UserError if a weight is not finite: a step may overflow, and only the next loss would show it."""
             own = (getattr(weight, "_local_tensor", weight) for weight in self.model.parameters())  # FSDP's shards
             if not all(bool(weight.isfinite().all()) for weight in own):
                 self._diverged(f"weights are no longer finite after step {self.state.global_step}")
@@ -54,14 +54,15 @@ def with_health_checks(trainer: Any) -> Any:
 
 @contextmanager
 def saving(path: Path, kept: str = "") -> Iterator[None]:
-    """Around the writing of weights to `path`, a folder of a checkpoint or a file. Raises WorldError for a disk that
-    refuses, and removes what is half written, for it would take the room that is missing."""
+    """Context manager around writing weights to `path`, a checkpoint folder or a file.
+
+    If the disk refuses, it removes what is half written, to free the room that is missing, and raises WorldError."""
     from safetensors import SafetensorError
 
     try:
         yield
     except Exception as error:
-        # torch, safetensors and tokenizers write files themselves; the last raises what is nothing but an Exception
+        # torch, safetensors and tokenizers write files themselves; tokenizers raises a bare Exception
         if not isinstance(error, OSError | RuntimeError | SafetensorError) and "os error" not in str(error):
             raise
         if path.is_dir() and not is_whole(path):
@@ -75,7 +76,7 @@ def saving(path: Path, kept: str = "") -> Iterator[None]:
 
 
 def remove_torn_checkpoints(checkpoints: Path) -> None:
-    """Remove checkpoints that a killed run has left half written."""
+    """Remove the half-written checkpoints of a killed run."""
     for folder in checkpoints.glob("checkpoint-*"):
         if not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""`lora=R`: train low-rank adapters instead of the weights, and save a student without any.
+"""`lora=R`: train low-rank adapters instead of the weights, and merge them into the saved student.
 
 Hu et al., LoRA, arXiv 2106.09685, section 4.1: W' = W + (alpha / R) B A, with A [R, in], B [out, R] and alpha = 2 R;
-on all linear layers but the head (Dettmers et al., QLoRA, arXiv 2305.14314, section 4: fewer lose quality).
+on all linear layers but the head (Dettmers et al., QLoRA, arXiv 2305.14314, section 4: fewer layers lose quality).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _ROOT, _BASE, _A, _B = "base_model.model.", ".base_layer.weight", ".lora_A.defau
 
 
 def lora_config(rank: int) -> Any:
-    """peft's description of the adapters."""
+    """Make peft's config of the adapters."""
     from peft import LoraConfig
 
     return LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 def count_lora_parameters(model: Any, rank: int) -> int:
-    """How many parameters the adapters of a plain model have, without making them."""
+    """Count the parameters that a model's adapters would have, without making them."""
     from torch.nn import Linear
 
     head = model.get_output_embeddings()
@@ -31,7 +31,7 @@ def count_lora_parameters(model: Any, rank: int) -> int:
 
 
 def merge_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The plain model's weights out of those of a model with adapters, changed in place: a large model is not copied.
+    """Merge adapters into the weights, in place to avoid a copy, and return the plain model's state dict.
 
     `state` is the whole state dict of a peft model, as one process has it, or as FSDP gathers it."""
     merged = {}

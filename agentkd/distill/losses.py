@@ -1,12 +1,12 @@
-"""Divergences between a teacher's and a student's next-token distributions, and a head that never makes all logits.
+"""Divergences between a teacher's and a student's next-token distributions, and a loss that never holds all logits.
 
-p is the teacher, q the student, everywhere. Divergences take log-probabilities [..., V] and give nats a token [...];
-they are differentiable in both arguments. Sources:
+p is the teacher, q the student, everywhere. Divergences take log-probabilities [..., V], give nats per token [...], and
+are differentiable in both arguments. Sources:
 
 - generalised JSD: Agarwal et al., On-Policy Distillation of Language Models (GKD), arXiv 2306.13649, section 2
 - skew divergences: Ko et al., DistiLLM, arXiv 2402.03898, section 3.1; DistiLLM-2, arXiv 2503.07067, section 3
 
-`chunked_loss` computes any of them from hidden states, some tokens at a time.
+`chunked_loss` computes any of them from hidden states, for some tokens at a time.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch import Tensor
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
 LOGITS = 10_000_000
-"""Logits that exist at once: 40 MB in float32, those of 65 tokens with a vocabulary of 151,936."""
+"""Number of logits that exist at once: 40 MB in float32, or 65 tokens of a vocabulary of 151,936."""
 IN_CACHE = 300_000
-"""Logits that a loss sees at once on a CPU. A loss makes some ten arrays of their size, in all the memory it takes
-beyond the logits; arrays of a megabyte are read again before they leave the cache. (A GPU wants large steps.)"""
-_NOTHING = -30.0  # log of a mass that no sum of float32 notices, and of which no divergence makes a NaN
-_TINY = 1e-7  # the least probability that the rest of a vocabulary is given: float32 knows no smaller step below 1
+"""Number of logits that a loss sees at once on a CPU. A loss makes about ten arrays of their size; arrays of a megabyte
+are still in the cache when they are read again. (A GPU wants large steps.)"""
+_NOTHING = -30.0  # log of a mass too small to change a float32 sum, and which no divergence turns into NaN
+_TINY = 1e-7  # the least probability of the rest of a vocabulary: about float32's step below 1
 
 
 def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def skew_reverse_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
 
 
 def find_divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Divergence:
-    """`forward`, `reverse`, `jsd`, `skew` or `skew-reverse`. Raises ValueError for another name."""
+    """Find a divergence by name: `forward`, `reverse`, `jsd`, `skew` or `skew-reverse`; ValueError for another."""
     table: dict[str, Divergence] = {
         "forward": forward_kl,
         "reverse": reverse_kl,
@@ -85,15 +85,15 @@ def find_divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Dive
 
 
 def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> tuple[Tensor, Tensor]:
-    """Both distributions over what is known of the teacher: the log-probabilities of its K likeliest tokens.
+    """Restrict both distributions to the teacher's K likeliest tokens.
 
-    `rest` says what becomes of the mass that is missing, for the choice changes the loss and its gradient:
+    `rest` says what becomes of the missing mass; the choice changes the loss and its gradient:
 
-    - `bucket`: all other tokens are one more outcome, [N, K + 1]. The student is told how much to leave to them;
-      what it does among them is free.
+    - `bucket`: all other tokens are one more outcome, [N, K + 1]. The student learns how much mass to leave to them,
+      and is free in how to divide it.
     - `renormalise`: both are conditioned on the K tokens, [N, K]. The student may leave any mass to the others.
 
-    An id of -1 is no token: both sides are given the same nothing there, which no divergence sees.
+    An id of -1 is no token: both sides get the same negligible mass there, which no divergence sees.
     """
     known = ids_NK >= 0
     log_q_NK = log_q_NV.gather(-1, ids_NK.clamp_min(0)).masked_fill(~known, _NOTHING)
@@ -111,7 +111,7 @@ def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: 
 
 
 class Head(NamedTuple):
-    """Another model's hidden states and head, which learn nothing: a loss is given their logits."""
+    """Another model's hidden states and head, whose logits a loss needs. They get no gradient."""
 
     hidden_NE: Tensor
     weight_VE: Tensor
@@ -125,17 +125,17 @@ def chunked_loss(
     chunk: int | None = None,
     whole: bool = False,
 ) -> Tensor:
-    """The sum over N tokens of `loss(logits_RV, *aligned_R)`, with the logits of few tokens in memory at a time.
+    """Sum `loss(logits_RV, *aligned_R)` over N tokens, with the logits of few tokens in memory at a time.
 
-    `loss` gives one value a token [R] from float32 logits of the student; `aligned` are tensors of first dimension N
-    (labels, weights, what the teacher said), of which it is given the same rows, and heads of other models, of which
-    it is given the float32 logits [R, V] of these rows. They get no gradient. Value and gradient in `hidden_ND` and
-    `head_VD` equal those of the dense computation; the gradient is made in the forward pass, while the logits are at
-    hand (the idea of Liger's fused losses, arXiv 2410.10989), so that nothing of size N V is ever stored.
+    `loss` gives one value per token [R] from the student's float32 logits. `aligned` are tensors of first dimension N
+    (labels, weights, teacher scores), of which it gets the same rows, and heads of other models, of which it gets the
+    float32 logits [R, V] of these rows. They get no gradient. Value and gradient in `hidden_ND` and `head_VD` equal
+    those of the dense computation. The gradient is computed in the forward pass, while the logits exist (the idea of
+    Liger's fused losses, arXiv 2410.10989), so that nothing of size N V is ever stored.
 
-    Logits are made for `chunk` tokens at once, by default for as many as `LOGITS` allows, since a product with the head
-    reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient takes the place of their logits;
-    with `whole` it sees a chunk's rows together, for losses that join rows.
+    Logits are made for `chunk` tokens at once, by default for as many as `LOGITS` allows, because each product with the
+    head reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient overwrites their logits. With
+    `whole` it sees a chunk's rows together, for losses that join rows.
     """
     first = [token_tensor(item) for item in aligned]
     if any(len(tensor) != len(hidden_ND) for tensor in first):
@@ -146,7 +146,7 @@ def chunked_loss(
 
 
 def token_tensor(item: Tensor | Head) -> Tensor:
-    """The tensor whose rows are tokens."""
+    """The tensor of an aligned item whose rows are tokens."""
     return item.hidden_NE if isinstance(item, Head) else item
 
 
@@ -196,7 +196,7 @@ class _Chunked(torch.autograd.Function):
 def _in_place(
     loss: Callable[..., Tensor], logits_CV: Tensor, aligned: Sequence[Tensor], wanted: bool, whole: bool
 ) -> Tensor:
-    """The sum of a chunk's losses; if `wanted`, their gradient takes the place of the logits."""
+    """The sum of a chunk's losses. If `wanted`, their gradient overwrites the logits."""
     total = logits_CV.new_zeros(())
     step = len(logits_CV) if whole or logits_CV.is_cuda else max(1, IN_CACHE // logits_CV.shape[1])
     for start in range(0, len(logits_CV), step):

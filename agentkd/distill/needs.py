@@ -1,4 +1,4 @@
-"""What a stage needs of memory and disk, computed from config.json and the lengths of the very rows.
+"""Compute a stage's needs of memory and disk from config.json and the lengths of the very rows.
 
 Every run checks its needs before it starts; `distill --plan` prints them.
 """
@@ -53,7 +53,7 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
     if stage.method.signal:
         from agentkd.distill.losses import LOGITS
 
-        # a chunk's logits and what becomes of them; the head's gradient apart from its tied twin's
+        # a chunk's logits and their gradient; the head's gradient, which is separate from its tied twin's
         logits = 8.0 * LOGITS + 4.0 * sizes.vocabulary * sizes.hidden
         training["gradients or logits"] = max(4.0 * trained, logits)
         memory["the teacher's scores"] = scoring_memory(data.teachers, lengths)
@@ -114,7 +114,7 @@ def count_parameters(model: Model) -> int:
 
 
 def available_memory() -> tuple[str, float]:
-    """Where a process has memory, and how many GB: the smallest GPU's free memory, or its share of the main memory."""
+    """The memory that a process has, as a phrase and in GB: the smallest GPU's, or its share of the main memory."""
     found = memory_needs.memory()
     if found.gpus:
         return "free on the GPU", min(gpu.free_gb for gpu in found.gpus)

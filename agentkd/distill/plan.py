@@ -1,4 +1,4 @@
-"""`distill --plan`: what a run would take, before anything heavy is made.
+"""`distill --plan`: print what a run would take, before anything heavy is made.
 
 Memory and disk are computed (`needs.py`). Time is measured: real steps on the longest batch and on a median one, of
 which nothing is kept.

@@ -1,13 +1,13 @@
-"""Feedback augmentation: the dense retriever learns from what the world said about the paths that were tried.
+"""Feedback augmentation: the dense retriever learns from the rewards of the relation paths that were tried.
 
-As in KD-CoT (arXiv 2308.13259, section 3.2) the positives come from verified reasoning and the negatives are what the
-retriever itself ranked high and the world refused; where KD-CoT ranks passages, this ranks relation paths. The
-target is a distribution over a question's paths, weighted by the square of their reward (strict F1, joined after a
-trace was closed), learned with a KL divergence over the list. Some paths around the same topic that nobody tried are
-added as easy negatives, so that the encoder does not forget the rest.
+As in KD-CoT (arXiv 2308.13259, section 3.2) the positives come from verified reasoning, and the negatives are paths
+that the retriever ranked high and that were refused; KD-CoT ranks passages, this ranks relation paths. The target is a
+distribution over a question's paths, weighted by the square of their reward (strict F1, joined after a trace was
+closed), and learned with a KL divergence over the list. Some untried paths around the same topic are added as easy
+negatives, so that the encoder does not forget the rest.
 
 A round is `agentkd generate --agent top-path --samples 8` and `agentkd feedback`; the next round generates with
-`--retriever DIR`, whose mistakes are the next hard negatives. A tenth of the questions is held out to measure it.
+`--retriever DIR`, whose mistakes are the next hard negatives. A tenth of the questions is held out for measurement.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from agentkd.retrievers.graph import Graph
 
 HELD_OUT = 10  # every tenth question
-LOWEST = -20.0  # the logit of a path that is worth nothing
+LOWEST = -20.0  # the logit of a path with reward 0
 
 
 @dataclass
 class PathRewards:
-    """A question with the paths that were tried for it: label -> reward, 0 for what was not verified."""
+    """A question with the rewards of the paths that were tried for it: label -> reward, 0 for what was not verified."""
 
     query: str
     topics: tuple[str, ...]
@@ -50,7 +50,7 @@ class PathRewards:
 
 
 def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
-    """What the traces of a run say about each question's paths, by question id."""
+    """Collect the rewards of each question's paths from a run's traces, by question id."""
     from agentkd.agents.survey import followed_label, trace_reward
 
     found: dict[str, PathRewards] = {}
@@ -58,7 +58,7 @@ def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
         label = followed_label(trace)
         proof = Proof.of(trace)
         several = proof.joins or proof.others
-        if label is None or several:  # the encoder ranks single paths out of one topic
+        if label is None or several:  # the encoder ranks single paths from one topic
             continue
         topics = proof.topics
         tried = found.setdefault(trace.id, PathRewards(mask_topics(trace.question, topics), topics))
@@ -69,7 +69,7 @@ def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
 def make_table(
     tried: Sequence[PathRewards], kb: Graph, *, candidates: int, hops: int, seed: int
 ) -> dict[str, list[Any]]:
-    """Columns for the trainer: `query`, `path_0` … and `label`, the log weights of the paths."""
+    """Make the trainer's columns: `query`, `path_0` … and `label`, the log weights of the paths."""
     rng = random.Random(seed)
     table: dict[str, list[Any]] = {"query": [], **{f"path_{n}": [] for n in range(candidates)}, "label": []}
     everything = sorted({label for item in tried for label in item.rewards})
@@ -81,7 +81,7 @@ def make_table(
         others += rng.sample(elsewhere, min(len(elsewhere), candidates - len(ranked) - len(others)))
         weights = [LOWEST if not value else 2 * math.log(value) for _, value in ranked] + [LOWEST] * len(others)
         labels = [label for label, _ in ranked] + others
-        if len(labels) < candidates:  # a knowledge base with hardly a relation
+        if len(labels) < candidates:  # a knowledge base with very few relations
             continue
         table["query"].append(item.query)
         for number, label in enumerate(labels):
@@ -91,7 +91,7 @@ def make_table(
 
 
 def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
-    """Run the stage and return its metrics."""
+    """Run `agentkd feedback` and return its metrics."""
     folders = [Path(name) for name in config.traces.split(",")] if config.traces else [find_newest_run(Path("runs"))]
     source = read_config(folders[0])
     out = Path(config.out or f"students/{slug(task_label(source['task']))}-retriever")
@@ -137,7 +137,7 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
 def train_encoder(
     config: FeedbackConfig, table: dict[str, list[Any]], held_out: Sequence[PathRewards], out: Path
 ) -> dict[str, Any]:
-    """Fine-tune the encoder on the rows; its top path's reward on the held-out questions before and after."""
+    """Fine-tune the encoder on the table; returns its top path's reward on held-out questions before and after."""
     try:
         import torch
         import transformers
@@ -205,7 +205,7 @@ def train_encoder(
 
 
 def top_rewards(model: Any, held_out: Sequence[PathRewards]) -> list[float]:
-    """The reward of the path that the encoder puts first among those tried, for each held-out question."""
+    """For each held-out question, the reward of the path that the encoder ranks first among those tried."""
     labels = sorted({label for item in held_out for label in item.rewards})
     options = {"batch_size": 64, "normalize_embeddings": True, "show_progress_bar": False}
     vectors = dict(zip(labels, model.encode(labels, **options), strict=True))

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal | None:
-    """What the method's teachers say about these rows (scored now, continued, or read from `folder`), and the loss that
-    learns it; None for a method without a scoring pass. Rank 0 scores, the others wait and read."""
+    """Score these rows with the method's teachers, or read or continue the scores in `folder`.
+
+    Rank 0 scores, the others wait and read. None for a method without a scoring pass."""
     if stage.method.signal is None:
         return None
     make = load_function(stage.method.signal)

@@ -35,7 +35,7 @@ def call(
 
 
 def command_words(config: DistillConfig) -> list[str]:
-    """A config as it is typed."""
+    """A config as the words of a command line."""
     values = config.model_dump(exclude_none=True)
     return [
         f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in values.items()
@@ -43,7 +43,7 @@ def command_words(config: DistillConfig) -> list[str]:
 
 
 def shard_on_cpus() -> None:
-    """accelerate passes FSDP over, without a word, where there are no GPUs; torch's FSDP2 itself runs over gloo."""
+    """Use FSDP without GPUs, where accelerate silently leaves it out; torch's FSDP2 itself runs over gloo."""
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedType
 

@@ -1,3 +1,3 @@
-"""Training data: verified traces as examples, and what a teacher scores on them. May import agents (the forms of
-prompts), runs and models.
+"""Training data: traces as examples, examples as token ids, and a teacher's scores of these. May import agents, runs,
+models, and what is below it in distill (resolve, student).
 """

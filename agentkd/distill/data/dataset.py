@@ -27,7 +27,7 @@ from agentkd.trace import Message, Trace, content_hash
 
 @dataclass
 class Dataset:
-    """Examples, and how many traces were left out for which reason."""
+    """Training examples, and the number of traces left out by reason."""
 
     form: str
     examples: list[Example] = field(default_factory=list)
@@ -42,8 +42,8 @@ class Dataset:
         return len({example.trace for example in self.examples})
 
     def limited(self, limit: int | None, seed: int) -> Dataset:
-        """The examples of at most `limit` traces. Each target in turn gives one trace, so that rare relation paths are
-        not drowned by common ones; within a target the order is drawn by `seed`."""
+        """The examples of at most `limit` traces. Each target in turn gives one trace, so that common relation paths do
+        not crowd out rare ones; within a target the order is drawn by `seed`."""
         if limit is None or self.traces <= limit:
             return self
         rng = random.Random(seed)
@@ -59,8 +59,8 @@ class Dataset:
         return Dataset(self.form, examples, left_out)
 
     def shuffled(self, seed: int) -> Dataset:
-        """A control: every prompt keeps its place and gets the target of another, so that the tokens are the same and
-        no evidence belongs to its question."""
+        """A control: every prompt gets the target of another example, so that the tokens are the same but no evidence
+        belongs to its question."""
         rng = random.Random(seed)
         order = list(range(len(self.examples)))
         rng.shuffle(order)
@@ -69,8 +69,8 @@ class Dataset:
         return Dataset(self.form, mixed, self.left_out)
 
     def save(self, folder: Path) -> None:
-        """`dataset/`, as the `datasets` library reads it (`load_from_disk`), and `dataset.jsonl`, in the forms that
-        TRL takes: `messages`, or `prompt` and `completion`, and `rejected` where there is something."""
+        """Write `dataset/`, which the `datasets` library reads (`load_from_disk`), and `dataset.jsonl`, in the forms
+        that TRL takes: `messages`, or `prompt` and `completion`, and `rejected`."""
         from datasets import Dataset as Table
 
         rows = [trl_row(example) for example in self.examples]
@@ -79,7 +79,7 @@ class Dataset:
 
 
 def trl_row(example: Example) -> dict[str, Any]:
-    """An example in TRL's conversational or prompt-completion form."""
+    """Write an example in TRL's conversational or prompt-completion form."""
     origin = {"id": example.id, "trace": example.trace, "rejected": list(example.rejected)}
     if isinstance(example.prompt, str):
         return {"prompt": example.prompt, "completion": example.target_text, **origin}
@@ -95,11 +95,11 @@ def build_dataset(
     verified: bool = True,
     held_out: Callable[[Trace], bool] = lambda trace: False,
 ) -> Dataset:
-    """The examples of each question's best trace: verified, and of the highest reward. `verified=False` is a control
-    that takes each question's first trace, proven or not.
+    """Build the examples of each question's best trace: verified, and of the highest reward. `verified=False` is a
+    control that takes each question's first trace, proven or not.
 
-    Left out: traces that are not verified, repeats of a question's text, questions that `held_out` knows from an
-    evaluation split, and traces whose proven path is not among the read_survey ones."""
+    Left out are traces that are not verified, repeats of a question's text, questions for which `held_out` is true
+    (they are in an evaluation split), and traces whose proven path is not among the surveyed ones."""
     dataset = Dataset(form)
     found = list(traces)
     refused = rejected_labels(found)
@@ -118,7 +118,8 @@ def build_dataset(
         if (text := normalize(trace.question)) in seen:
             dataset.left_out["question seen before"] += 1
             continue
-        taken = trace if trace.verified else trace.model_copy(update={"verified": True})  # the control believes all
+        # For the control, every trace counts as verified.
+        taken = trace if trace.verified else trace.model_copy(update={"verified": True})
         if not (examples := FORMS[form](taken)):
             dataset.left_out["path not in the survey"] += 1
             continue
@@ -132,8 +133,8 @@ def build_dataset(
 
 
 def rejected_labels(traces: Sequence[Trace]) -> dict[str, list[str]]:
-    """For each question the paths that were followed and are worth nothing: proven by no trace, and without a right
-    answer where gold is known; in the order of their samples, which is that of the retriever's ranking."""
+    """For each question, the labels of the paths that were followed and refused: proven by no trace, and without a
+    correct answer where gold is known. They are in the order of their samples, which is the retriever's ranking."""
     labels: dict[str, dict[str, float]] = defaultdict(dict)
     for trace in sorted(traces, key=lambda trace: trace.sample):
         if (label := followed_label(trace)) is not None:

@@ -1,10 +1,10 @@
-"""The forms in which a student learns from a trace, and will be asked at evaluation.
+"""The forms in which a student learns from a trace and is asked at evaluation.
 
 - `path`: the question goes in, relation paths come out (RoG's planning, arXiv 2310.01061): `agents/path_writer.py`
 - `one-call`: retrieved paths with their answers go in, the chosen path and its answers come out: `agents/one_call.py`
 - `dialogue`: KD-CoT's rounds with their evidence, as a conversation (arXiv 2308.13259, figure 2): `agents/dialogue.py`
 
-A trace is enough for each of them: what was asked of the knowledge base and what it said is on record.
+A trace is enough for each of them: it records all questions to the knowledge base and all its answers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from agentkd.trace import Frozen, Message, Trace
 
 
 class Example(Frozen):
-    """What stands before the student and what it is to write. `prompt` is a text to go on with, or a chat whose
-    assistant turns, if there are any, are learned too. `rejected` are targets that the world has refused for this
-    question, the most plausible first. `id` and `trace` (its hash) say where it comes from."""
+    """A training example: what the student reads and what it is to write.
+
+    `prompt` is a text to continue, or a chat whose assistant turns, if there are any, are learned too. `rejected` are
+    targets that were refused for this question, the most plausible first. `id` and `trace` (its hash) say where the
+    example comes from."""
 
     id: str
     trace: str
@@ -33,13 +35,13 @@ class Example(Frozen):
 
     @property
     def target_text(self) -> str:
-        """The target as the student writes it: after a text, a JSON string, to which servers can hold a model."""
+        """The target as the student writes it: after a text, a JSON string, which servers can enforce by grammar."""
         return json.dumps(self.target, ensure_ascii=False) if isinstance(self.prompt, str) else self.target
 
 
 def path_examples(trace: Trace) -> list[Example]:
-    """One example for each of the paths whose answers were given together, and for each surveyed path that leads to the
-    very answers of a proven one: the knowledge base proves it as well."""
+    """One example per path whose answers were given together, and per surveyed path with exactly the answers of a
+    proven one, because the knowledge base proves it as well."""
     survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
@@ -51,12 +53,12 @@ def path_examples(trace: Trace) -> list[Example]:
 
 
 def same_answers(shown: Mapping[str, Any], answers: Sequence[str]) -> bool:
-    """Whether a surveyed path leads to these answers, as far as its preview tells."""
+    """Whether a surveyed path leads to these answers, as far as its preview shows."""
     return shown["total"] == len(answers) and set(shown["preview"]) - {"…"} <= set(answers)
 
 
 def one_call_examples(trace: Trace) -> list[Example]:
-    """No example if the survey does not show the proven path: the student could not have read it off its prompt."""
+    """One example, or none if the survey does not show the proven path: the student could not read it in its prompt."""
     survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []
@@ -65,7 +67,7 @@ def one_call_examples(trace: Trace) -> list[Example]:
 
 
 def dialogue_examples(trace: Trace) -> list[Example]:
-    """The whole conversation; its last turn is the target."""
+    """One example, or none: the whole conversation, whose last turn is the target."""
     survey, label = read_survey(trace), proven_label(trace)
     if survey is None or label is None:
         return []

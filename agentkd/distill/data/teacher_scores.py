@@ -1,9 +1,9 @@
-"""The scoring pass: what a teacher thinks of every token of a finished dataset, its K likeliest tokens each.
+"""The scoring pass: a teacher's K likeliest tokens at every target token of a finished dataset.
 
-A student sees other contexts than the agent did, so its teacher is asked over the very token ids that it will be
-trained on, once, before training. Three files grow by appending, one row a target token in the dataset's order:
-`ids.i32` and `log_p.f32` of K each, and `target.f32`, the log-probability of the target token itself. Their length says
-how far the pass has come, so that a killed one goes on from there.
+A student sees other contexts than the agent did, so the teacher scores the very token ids that the student will be
+trained on, once, before training. Three files grow by appending, one row per target token in the dataset's order:
+`ids.i32` and `log_p.f32` with K values each, and `target.f32`, the log-probability of the target token itself. Their
+length shows how far the pass has come, so that a killed one goes on from there.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from agentkd.runs.progress import Progress
 from agentkd.teacher.in_process import identify_weights
 from agentkd.trace import Usage, content_hash
 
-BATCH = 8  # rows a forward pass
+BATCH = 8  # rows per forward pass
 
 Rows = Sequence[Row]
 
 
 class Scores:
-    """The K likeliest tokens of the teacher at each target token, and the target's own, memory-mapped."""
+    """Memory-mapped scores: the teacher's K likeliest tokens at each target token, and the target's own."""
 
     def __init__(self, folder: Path, rows: Rows, k: int) -> None:
         self.offsets = target_offsets(rows)
@@ -49,18 +49,15 @@ class Scores:
 
 
 def target_offsets(rows: Rows) -> npt.NDArray[np.int64]:
-    """Where each row's target tokens begin among all, and at last their number. The first token of a row has no
+    """The offset of each row's first target token among all, and finally their number. The first token of a row has no
     context and is never a target."""
     counts = [sum(label != IGNORED for label in row["labels"][1:]) for row in rows]
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def score_rows(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
-    """Ask a causal model over all rows, from where an earlier pass was stopped.
-
-    `model` gives logits [B, L, V] for `input_ids` and `attention_mask`; they are taken at target tokens only. Raises
-    UserError for a K beyond the vocabulary.
-    """
+    """Score all rows with a causal model, from where an earlier pass was stopped. Logits are computed at target tokens
+    only. Raises UserError for a K beyond the vocabulary."""
     import torch
 
     vocabulary = int(model.config.vocab_size)
@@ -96,8 +93,8 @@ def score_rows(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
 
 
 def check_head(model: Any) -> None:
-    """Raises UserError where logits are more than the last hidden state times the head: Gemma 2 caps them, Granite and
-    Cohere scale them, and no loss here would know."""
+    """Raise UserError if logits are more than the last hidden state times the head: Gemma 2 caps them, Granite and
+    Cohere scale them, and the losses here do neither."""
     import torch
 
     ids = torch.arange(4, device=model.device)[None] % model.config.vocab_size
@@ -141,19 +138,19 @@ def hash_teachers(teachers: Sequence[Model]) -> str:
 
 
 def hash_vocabulary(tokenizer: Any) -> str:
-    """What two tokenizers must share for their token ids to mean the same."""
+    """The hash of what two tokenizers must share for their token ids to mean the same."""
     return content_hash([sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]), tokenizer.eos_token_id])
 
 
 def check_vocabularies(student: Any, teacher: Any, name: str) -> None:
-    """Raises UserError where the teacher's token ids mean something else, with the first difference."""
+    """Raise UserError, with the first difference, if the teacher's token ids do not mean the same."""
     if hash_vocabulary(student) == hash_vocabulary(teacher):
         return
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     differ = sorted(ours.keys() ^ theirs.keys() | {token for token in ours if ours[token] != theirs.get(token)})
-    what = f"{differ[0]!r} is token {ours.get(differ[0])} here and {theirs.get(differ[0])} there" if differ else (
-        f"the end token is {student.eos_token_id} here and {teacher.eos_token_id} there"
-    )  # fmt: skip
+    what = f"the end token is {student.eos_token_id} here and {teacher.eos_token_id} there"
+    if differ:
+        what = f"{differ[0]!r} is token {ours.get(differ[0])} here and {theirs.get(differ[0])} there"
     raise UserError(
         f"the teacher {name} has another vocabulary ({len(theirs)} tokens, the student {len(ours)}; {what}): "
         f"take a teacher of the student's family, --method cross-tokenizer, or --method sft"

@@ -1,4 +1,4 @@
-"""Examples as token ids: what is given, what is learned, and batches of both."""
+"""Examples as token ids: prompts that are given, targets that are learned, and padded batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, list[int]]
 
 
 class Inputs(NamedTuple):
-    """What a method's trainer is fed, and how many tokens each piece brings into memory."""
+    """The rows that a method's trainer is fed, and how many tokens each brings into memory."""
 
     rows: list[dict[str, Any]]
     tokens: list[int]

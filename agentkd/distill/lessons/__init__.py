@@ -1,3 +1,3 @@
-"""What a student learns beside the text of a trace: one loss, its inputs and its trainer a file. May import
-distill.data and losses.
+"""Training methods: one file per method, with its inputs, its teacher signal and loss, and its trainer. May import
+distill.data and what is below it.
 """

@@ -1,8 +1,8 @@
-"""Where the tokens of two tokenizers end together: one text, cut into spans that both can see.
+"""Align the tokens of two tokenizers: cut one text into spans whose borders both share.
 
-A span is the shortest stretch of text that begins and ends with a token on both sides (Hugging Face's GOLD, Patiño et
-al. 2025, section "Cross-tokenizer sequence alignment", aligns so, at characters). Here positions are bytes of UTF-8:
-byte-level BPE and SentencePiece's byte fallback cut within characters, where a character's position says nothing.
+A span is the shortest stretch of text that begins and ends with a token on both sides, as in Hugging Face's GOLD
+(Patiño et al. 2025, section "Cross-tokenizer sequence alignment"), which aligns at characters. Here positions are bytes
+of UTF-8, because byte-level BPE and SentencePiece's byte fallback cut within characters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLANK = "▁"  # SentencePiece's leading-space marker, U+2581
 
 
 class Span(NamedTuple):
-    """Tokens `a` to `a_end` of one side and `b` to `b_end` of the other, ends excluded, write the same bytes."""
+    """Tokens `a` to `a_end` of one side and `b` to `b_end` of the other, ends excluded, which write the same bytes."""
 
     a: int
     a_end: int
@@ -27,11 +27,11 @@ class Span(NamedTuple):
 
 
 def align_spans(ends_a: Sequence[int], ends_b: Sequence[int]) -> list[Span]:
-    """The spans of two tokenisations of one text, given the byte at which each token ends (never falling).
+    """Find the spans of two tokenisations of one text, given the byte at which each token ends (never decreasing).
 
-    They follow one another without a gap, every border is an end on both sides, and no span holds a further such
+    Spans follow one another without a gap, every border is a token's end on both sides, and no span holds another such
     border. A token that writes nothing goes with the one before it; at the start, with the one after it. Raises
-    ValueError where the texts are not of one length.
+    ValueError if the texts differ in length.
     """
     if (ends_a[-1:] or [0])[0] != (ends_b[-1:] or [0])[0]:
         raise ValueError(f"the texts end at byte {ends_a[-1:]} and {ends_b[-1:]}: they are not the same")
@@ -48,10 +48,10 @@ def align_spans(ends_a: Sequence[int], ends_b: Sequence[int]) -> list[Span]:
 
 
 def token_ends(ids: Sequence[int], pieces: Sequence[bytes], text: str) -> list[int] | None:
-    """The byte of `text` at which each token ends, or None where the tokens do not write this text: the tokenizer
+    """The byte of `text` at which each token ends, or None if the tokens do not write this text: the tokenizer
     normalises it, or has no token for a part of it.
 
-    A leading blank that SentencePiece puts before a text ("add dummy prefix") is not of the text and counts nothing.
+    A leading blank that SentencePiece puts before a text ("add dummy prefix") is not part of it and does not count.
     """
     written = b"".join(pieces[token] for token in ids)
     wanted = text.encode()
@@ -62,11 +62,11 @@ def token_ends(ids: Sequence[int], pieces: Sequence[bytes], text: str) -> list[i
 
 
 def token_bytes(tokenizer: Any) -> list[bytes]:
-    """What each token id of a fast tokenizer writes, in bytes of UTF-8; b"" for ids without a token.
+    """The bytes of UTF-8 that each token id of a fast tokenizer writes; b"" for ids without a token.
 
     Byte-level BPE names its tokens in an alphabet of 256 characters that stand for bytes (Radford et al. 2019,
-    section 2.2); SentencePiece writes blanks as `▁` and lone bytes as `<0xE2>`. Of other kinds (WordPiece) the bytes
-    do not add up to the text, which `token_ends` finds out."""
+    section 2.2); SentencePiece writes blanks as `▁` and lone bytes as `<0xE2>`. For other kinds (WordPiece) the
+    bytes do not add up to the text, which `token_ends` finds out."""
     decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
     alphabet = byte_alphabet() if "ByteLevel" in json.dumps(decoder) else None
     added = tokenizer.get_added_vocab()
@@ -83,15 +83,16 @@ def token_bytes(tokenizer: Any) -> list[bytes]:
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's characters for bytes: a printable one of Latin-1 is itself, the others are U+0100 and on, in order."""
+    """GPT-2's characters for bytes: printable Latin-1 characters stand for themselves, the others are U+0100 and on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
 def match_tokens(ours: Sequence[bytes], theirs: Sequence[bytes], skip: tuple[set[int], set[int]]) -> dict[int, int]:
-    """Token ids of `theirs` to those of `ours` that write the same bytes, one to one. `skip` are both sides' special
-    tokens: their text says nothing of what they mean."""
+    """Map token ids of `theirs` to those of `ours` that write the same bytes, one to one.
+
+    `skip` holds both sides' special tokens, whose text does not tell their meaning."""
     by_bytes = []
     for pieces, special in zip((ours, theirs), skip, strict=True):
         found: dict[bytes, int] = {}
@@ -104,8 +105,8 @@ def match_tokens(ours: Sequence[bytes], theirs: Sequence[bytes], skip: tuple[set
 
 
 def place_spans(lengths: Sequence[int], size: int) -> list[int]:
-    """Where each span begins in a row of blocks of `size` tokens, none of which may cut a span; `size` must hold the
-    longest. Places at a block's end may stay free.
+    """Place spans in a row of blocks of `size` tokens so that no block cuts a span; returns where each begins. `size`
+    must hold the longest. Places at a block's end may stay free.
 
     >>> place_spans([2, 1, 3], 4)
     [0, 2, 4]

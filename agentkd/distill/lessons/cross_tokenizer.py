@@ -1,18 +1,18 @@
 """`--method cross-tokenizer`: the student learns from a teacher of another vocabulary.
 
 Both read the prompt in their own form and write the same target; `alignment.py` cuts its text into spans that begin and
-end with a token on both sides. Where a span begins, both distributions over what comes next are compared by Universal
-Logit Distillation (Boizard et al., arXiv 2402.12030, section 3.2): the L1 distance of the sorted probabilities, with
-the smaller vocabulary filled up with zeros. It asks how sure a model is, not of what, so that no vocabularies need to
-be matched; the trace's own tokens (nll) say of what.
+end with a token on both sides. Where a span begins, the two next-token distributions are compared by Universal Logit
+Distillation (Boizard et al., arXiv 2402.12030, section 3.2): the L1 distance of the sorted probabilities, with the
+smaller vocabulary padded with zeros. It compares how sure the models are, not of which token, so that vocabularies need
+not be matched; the trace's own tokens (nll) teach which token.
 
-A span of several tokens counts as one outcome of the probability that the chain rule gives (GOLD, Patiño et al. 2025):
-it takes the place of its first token, and what would leave the span later is part of the rest. `uld=hybrid` is GOLD's,
-too: where a span is one and the same token on both sides, the tokens that both vocabularies hold are compared by id
-with `divergence`, and only the teacher's others by rank.
+A span of several tokens counts as one outcome, with the probability that the chain rule gives (GOLD, Patiño et al.
+2025): it replaces its first token, and what would leave the span later is part of the rest. `uld=hybrid` is from GOLD,
+too: where a span is one and the same token on both sides, the tokens of both vocabularies are compared by id with
+`divergence`, and only the teacher's other tokens by rank.
 
-loss = nll x NLL + (1 - nll) x (ULD [+ divergence]), a target token of the student; NLL and divergence in nats, ULD from
-0 to 2.
+loss = nll x NLL + (1 - nll) x (ULD [+ divergence]), per target token of the student; NLL and divergence in nats, ULD
+from 0 to 2.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agentkd.distill.data.forms import Example
 from agentkd.distill.data.teacher_scores import Scores, hash_vocabulary, load_scores
 from agentkd.distill.data.tokens import IGNORED, Row, TrainingData, pad_rows, target_tokens
 from agentkd.distill.lessons.alignment import Span, align_spans, match_tokens, place_spans, token_bytes, token_ends
-from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, loss_options
+from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 from agentkd.runs.progress import say
@@ -43,7 +43,7 @@ from agentkd.trace import Message
 Ids = npt.NDArray[np.int64]
 FIELDS = "kind", "rank_p", "teacher_ids", "teacher_log_p"  # of each span; the last two for the hybrid
 CHUNK = 64  # target tokens whose logits exist at a time, if no span is longer
-SILENT, PLAIN, HYBRID = 0, 1, 2  # what the teacher says at a token: nothing, ranks, or ids and ranks
+SILENT, PLAIN, HYBRID = 0, 1, 2  # the teacher's score of a token: none, ranks, or ids and ranks
 
 
 def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal:
@@ -81,12 +81,12 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         last.pop(IGNORED, None)
         ours = np.full(int(settings.vocab_size), -1)
         for theirs_id, our_id in (same | last).items():
-            if theirs_id < len(ours):  # a tokenizer may know more than its model
+            if theirs_id < len(ours):  # a tokenizer may have more ids than its model
                 ours[theirs_id] = our_id
     scores = load_scores(teacher, theirs, folder, stage.config.top_k)
     facts = {"spans": len(sizes), "spans_of_one_token": single, "teacher_nll": round(-float(scores.target.mean()), 4)}
     collator = SpanCollator(scores, theirs, aligned, tokenizer.pad_token_id, ours)
-    return TeacherSignal(batch_loss(loss_options(stage), ours), collator, facts)
+    return TeacherSignal(batch_loss(read_loss_options(stage), ours), collator, facts)
 
 
 def align_rows(
@@ -106,9 +106,10 @@ def align_rows(
 
 
 def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
-    """`input_ids` and `labels` of an example as the teacher is to read and write it, as `dataset.tokenise` does for the
-    student. Without a chat template: the token that begins a text, the messages and the target, an empty line between.
-    Raises UserError where the template refuses the messages."""
+    """Tokenise an example for the teacher, as `tokenise` does for the student.
+
+    Without a chat template it reads the token that begins a text, the messages and the target, with an empty line
+    between them. Raises UserError if the template refuses the messages."""
     end = tokenizer.eos_token_id
     if isinstance(example.prompt, str) or tokenizer.chat_template is None:
         prompt = example.prompt
@@ -130,9 +131,9 @@ def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
 
 
 def end_of_turn(tokenizer: Any, prompt: Sequence[Message], target: str, *, default: int) -> int:
-    """The token with which the template ends an answer; not every tokenizer calls it the end (Gemma)."""
-    said = [message.model_dump() for message in [*prompt, Message(role="assistant", content=target)]]
-    after = str(tokenizer.apply_chat_template(said, tokenize=False)).rpartition(target)[2]
+    """The token with which the template ends an answer. It is not every tokenizer's EOS token (Gemma)."""
+    chat = [message.model_dump() for message in [*prompt, Message(role="assistant", content=target)]]
+    after = str(tokenizer.apply_chat_template(chat, tokenize=False)).rpartition(target)[2]
     ids = tokenizer(after, add_special_tokens=False)["input_ids"]
     return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else default
 
@@ -140,7 +141,7 @@ def end_of_turn(tokenizer: Any, prompt: Sequence[Message], target: str, *, defau
 def align_targets(
     ours: Sequence[int], theirs: Sequence[int], pieces: tuple[list[bytes], list[bytes]], text: str
 ) -> list[Span] | None:
-    """The spans of two tokenised targets, the pair of end tokens last; None where one does not write the text."""
+    """The spans of two tokenised targets, the pair of end tokens last, or None if one does not write the text."""
     mine, other = token_ends(ours[:-1], pieces[0], text), token_ends(theirs[:-1], pieces[1], text)
     if mine is None or other is None:
         return None
@@ -148,13 +149,17 @@ def align_targets(
 
 
 class SpanCollator:
-    """Right-padded rows, and what the teacher says of the batch's N target tokens, laid out in M places so that no
-    chunk of `size` cuts a span: `take` [M] is a token's number among the N, -1 at places that stay free; `back` [M]
-    how many places ago its span began; `kind` [M] what the teacher says there; `rank_p` [M, K] its probabilities,
-    falling, spans merged; `size` [1]. For the hybrid `teacher_ids` [M, K], as the student's ids or -1, with their
-    `teacher_log_p`.
+    """Right-padded rows, and the teacher's scores of the batch's N target tokens, laid out in M places so that no chunk
+    of `size` cuts a span:
 
-    `asked` are the teacher's rows, `ours` [V] the student's id of each of the teacher's, or -1.
+    - `take` [M]: a token's number among the N, or -1 at a free place
+    - `back` [M]: the number of places since its span began
+    - `kind` [M]: SILENT, PLAIN or HYBRID
+    - `rank_p` [M, K]: the teacher's probabilities in descending order, spans merged
+    - `size` [1]
+    - for the hybrid, `teacher_ids` [M, K] as the student's ids or -1, and their `teacher_log_p`
+
+    `asked` are the teacher's rows; `ours` [V] maps each of the teacher's ids to the student's, or to -1.
     """
 
     def __init__(
@@ -189,8 +194,8 @@ class SpanCollator:
         return batch
 
     def span_scores(self, row: int, found: list[Span], learned: Ids) -> tuple[npt.NDArray[Any], ...]:
-        """`kind` [S] and `rank_p` (hybrid: `teacher_ids`, `teacher_log_p`, too) [S, K] of the spans of a row, or of its
-        tokens where it has none."""
+        """`kind` [S] and `rank_p` [S, K] (for the hybrid also `teacher_ids` and `teacher_log_p`) of the spans of a row,
+        or of its tokens if it has no spans."""
         if not found:
             nothing = np.zeros((len(learned), self.scores.ids.shape[1]), np.float32)
             extra = () if self.ours is None else (np.full(nothing.shape, -1), nothing)
@@ -213,11 +218,12 @@ class SpanCollator:
 
 
 def sort_descending(p: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Sort each row in descending order."""
     return -np.sort(-p, axis=-1)
 
 
 def batch_loss(options: LossOptions, ours: Ids | None = None) -> BatchLoss:
-    """The loss of a batch that `SpanCollator` gave, with the same `ours`."""
+    """The loss of a batch of `SpanCollator`, with the same `ours`."""
     names = ["back", *FIELDS[: 2 if ours is None else 4]]
 
     def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
@@ -235,8 +241,10 @@ def batch_loss(options: LossOptions, ours: Ids | None = None) -> BatchLoss:
 
 
 def token_loss(options: LossOptions, terms: Terms, shared_V: Tensor | None = None) -> Callable[..., Tensor]:
-    """The loss of each token of a chunk of whole spans from the student's logits [C, V]; a span's stands at its first.
-    `shared_V` says which tokens the teacher has, too (hybrid). The terms' sums are added to `terms`."""
+    """The loss of each token of a chunk of whole spans from the student's logits [C, V].
+
+    A span's loss is at its first token. `shared_V` marks the tokens that the teacher has, too (hybrid). The sums of the
+    loss's terms are added to `terms`."""
 
     def loss(
         logits_CV: Tensor, labels: Tensor, real: Tensor, back: Tensor, kind: Tensor, p_CK: Tensor, *match: Tensor
@@ -267,10 +275,10 @@ def token_loss(options: LossOptions, terms: Terms, shared_V: Tensor | None = Non
 
 
 def uld(p_NK: Tensor, q_NV: Tensor, rest: str) -> Tensor:
-    """Universal Logit Distillation [N]: the L1 distance of sorted probabilities, of which the teacher's K largest are
-    known, falling. `rest` is what becomes of ranks beyond K (and of what leaves a merged span):
+    """Universal Logit Distillation [N]: the L1 distance of sorted probabilities. Of the teacher's, the K largest are
+    given in descending order. `rest` says what becomes of ranks beyond K (and of what leaves a merged span):
 
-    - `bucket`: they are compared as one mass. At K = V this is the paper's loss; else never more than it.
+    - `bucket`: they are compared as one mass. At K = V this is the paper's loss; else it is never larger.
     - `renormalise`: both sides' K largest are made to sum to 1.
     """
     q_NK = largest_values(q_NV, p_NK.shape[-1])
@@ -282,12 +290,12 @@ def uld(p_NK: Tensor, q_NV: Tensor, rest: str) -> Tensor:
 
 
 def uld_of_known_ranks(p_NK: Tensor, q_NV: Tensor) -> Tensor:
-    """The L1 distance [N] over the ranks that the teacher has (p > 0, falling). The mass of all other tokens is
-    compared by the hybrid's divergence, as its rest."""
+    """The L1 distance [N] over the ranks with p > 0, in descending order. The hybrid's divergence compares the mass of
+    all other tokens, as its rest."""
     return ((p_NK - largest_values(q_NV, p_NK.shape[-1])).abs() * (p_NK > 0)).sum(-1)
 
 
 def largest_values(q_NV: Tensor, k: int) -> Tensor:
-    """The k largest of each row, falling; zeros where there are fewer."""
+    """The k largest values of each row in descending order, padded with zeros."""
     top = q_NV.topk(min(k, q_NV.shape[-1]), dim=-1).values
     return torch.nn.functional.pad(top, (0, k - top.shape[-1]))

@@ -17,7 +17,7 @@ from torch import Tensor
 from agentkd.distill import losses
 from agentkd.distill.data.teacher_scores import load_scores
 from agentkd.distill.data.tokens import TrainingData, pad_rows
-from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, loss_options
+from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
 from agentkd.distill.resolve import Stage
 
 TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -32,7 +32,7 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         return torch.from_numpy(ids), torch.from_numpy(log_p)
 
     collator = TopKCollator(top_k, data.student.tokenizer.pad_token_id)
-    return TeacherSignal(batch_loss(loss_options(stage)), collator, {})
+    return TeacherSignal(batch_loss(read_loss_options(stage)), collator, {})
 
 
 class TopKCollator:

@@ -22,7 +22,7 @@ from torch import Tensor
 from agentkd.distill.data.teacher_scores import Scores, load_scores
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.lessons.logits import TopKCollator, batch_loss
-from agentkd.distill.lessons.signal import TeacherSignal, loss_options
+from agentkd.distill.lessons.signal import TeacherSignal, read_loss_options
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 from agentkd.runs.progress import say
@@ -57,9 +57,8 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         return torch.from_numpy(ids), torch.from_numpy(log_p)
 
     top_k = best_top_k if config.teachers == "route" else mean_top_k
-    return TeacherSignal(
-        batch_loss(loss_options(stage)), TopKCollator(top_k, data.student.tokenizer.pad_token_id), facts
-    )
+    collator = TopKCollator(top_k, data.student.tokenizer.pad_token_id)
+    return TeacherSignal(batch_loss(read_loss_options(stage)), collator, facts)
 
 
 def parse_weights(stage: Stage) -> Tensor:

@@ -20,8 +20,8 @@ collator's batch. It adds the sums of the loss's terms to the last argument."""
 
 
 class TeacherSignal(NamedTuple):
-    """What teachers say about the training rows: the loss that learns it, the collator that feeds the loss, and facts
-    for metrics.json."""
+    """The teachers' scores of the training rows as training takes them: the loss that learns them, the collator that
+    feeds the loss, and facts for metrics.json."""
 
     loss: BatchLoss
     collator: Any
@@ -29,16 +29,16 @@ class TeacherSignal(NamedTuple):
 
 
 class LossOptions(NamedTuple):
-    """How the loss of a token is put together: nll x NLL(trace) + (1 - nll) x divergence(teacher, student), where
-    `rest` says what becomes of the teacher's mass beyond its top K."""
+    """The options of a token's loss: nll x NLL(trace) + (1 - nll) x divergence(teacher, student). `rest` says what
+    becomes of the teacher's mass beyond its top K."""
 
     divergence: losses.Divergence
     rest: str
     nll: float
 
 
-def loss_options(stage: Stage) -> LossOptions:
-    """The options of a stage's loss."""
+def read_loss_options(stage: Stage) -> LossOptions:
+    """Read a stage's LossOptions."""
     config = stage.config
     divergence = losses.find_divergence(stage.divergence, beta=config.beta, alpha=config.alpha)
     return LossOptions(divergence, config.rest, config.nll)

@@ -1,1 +1,1 @@
-"""What leaves the house: the model card, the hub, GGUF files. May import distill.data, runs and models."""
+"""Publishing a student: the model card, the hub, GGUF files. May import distill.data and what is below it."""

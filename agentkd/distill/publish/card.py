@@ -1,7 +1,7 @@
-"""The model card: what the student is, what it was taught, from where, under which licences, and what it scores.
+"""The model card: what the student is, what it learned from, its licences and its results.
 
 A card is the README.md of the student's directory, in the form that the Hugging Face hub reads (YAML between dashes,
-then Markdown). Its results stand between two comments; `add_results` replaces what is there of the same questions.
+then Markdown). Its results are between two comments; `add_results` replaces those of the same questions.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
 
 
 def find_base_model(student: str) -> str | None:
-    """The hub's name of the model that the student began as, through students of students; None where unknown."""
+    """The hub name of the model that the student began as, through students of students, or None if unknown."""
     if student == PACKAGED:
         return BASE
     if is_hub_name(student):
@@ -74,7 +74,7 @@ def find_base_model(student: str) -> str | None:
 
 
 def find_weights_licence(student: str) -> str | None:
-    """What a base model's own card says, None where it has none at hand."""
+    """The licence in a base model's own card, or None without one."""
     if student == PACKAGED:
         return BASE_LICENCE
     try:
@@ -86,7 +86,7 @@ def find_weights_licence(student: str) -> str | None:
 
 
 def is_student(folder: Path) -> bool:
-    """Whether `distill` made this folder."""
+    """Whether `distill` wrote this folder."""
     try:
         return read_config(folder).get("stage") == "distill"
     except (UserError, OSError):
@@ -94,15 +94,15 @@ def is_student(folder: Path) -> bool:
 
 
 def find_student_folder(spec: str) -> Path | None:
-    """The student directory behind a model's name: itself, served by vLLM, or its GGUF file."""
+    """The student directory that a model's name refers to: the directory, vLLM serving it, or its GGUF file."""
     path = Path(re.sub(r"^(vllm|local):", "", spec))
     folder = path.parent if path.suffix == ".gguf" else path
     return folder if is_student(folder) else None
 
 
 def add_results(folder: Path, report: Mapping[str, Any], names: Sequence[str], seed: int) -> None:
-    """Put the rows of an evaluation's `report` that are called one of `names` into the card of a student, in place of
-    those of the same task, split, number of questions and seed. Doing it again changes nothing."""
+    """Put an evaluation's rows called one of `names` into a student's card. They replace those of the same task, split,
+    number of questions and seed; doing it again changes nothing."""
     card = folder / "README.md"
     text = card.read_text() if card.is_file() else ""
     before, found, rest = text.partition(OPEN)
@@ -124,11 +124,12 @@ def add_results(folder: Path, report: Mapping[str, Any], names: Sequence[str], s
 
 
 def format_difference(item: Mapping[str, Any] | None) -> str:
+    """A paired difference of F1 with its interval and the row it is measured against."""
     if item is None:
         return "–"
     return f"{item['f1']:+.1f} [{item['f1_low']:+.1f}, {item['f1_high']:+.1f}] ({item['minus'].replace('|', '/')})"
 
 
 def render_results(rows: Sequence[Sequence[str]]) -> str:
-    """The card's results with the comments that let them be found."""
+    """The card's results, between the comments that mark them."""
     return f"{OPEN}\n{render('card_results', rows=rows)}\n{CLOSE}"

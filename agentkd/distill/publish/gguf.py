@@ -1,14 +1,16 @@
-"""`agentkd export`: a student as one GGUF file, which llama.cpp, Ollama and `--teacher local:FILE.gguf` run.
+"""`agentkd export`: write a student as one GGUF file, for llama.cpp, Ollama and `--teacher local:FILE.gguf`.
 
-For LlamaForCausalLM (SmolLM2, Llama 3) with a byte-level BPE tokenizer. What GGUF says otherwise than transformers:
+For LlamaForCausalLM (SmolLM2, Llama 3) with a byte-level BPE tokenizer. GGUF differs from transformers in three points:
 
-- llama.cpp rotates neighbouring pairs of a head's dimensions, transformers the first half with the second, so that
-  the rows of the query and key projections are put in the other order (`interleave_halves`)
-- how text is cut before BPE is a name (`tokenizer.ggml.pre`) instead of rules: `pre_tokenizer` finds the name whose
-  rules in llama.cpp are those of tokenizer.json, and refuses others, for a wrong one cuts some strings otherwise
-- Llama 3's rope scaling is a tensor of one divisor a frequency
+- llama.cpp rotates neighbouring pairs of a head's dimensions, transformers the first half with the second, so the rows
+  of the query and key projections are reordered (`interleave_halves`)
+- how text is cut before BPE is given by a name (`tokenizer.ggml.pre`) instead of rules. `pre_tokenizer` finds the name
+  whose rules in llama.cpp are those of tokenizer.json, and refuses others: a wrong one would cut some strings
+  differently
+- Llama 3's rope scaling is a tensor with one divisor per frequency
 
-`agentkd bench gguf` measures that both sides say the same. The format: ggml's docs/gguf.md; names: the `gguf` package.
+`agentkd bench gguf` checks that both sides give the same results. The format: ggml's docs/gguf.md; names: the `gguf`
+package.
 """
 
 from __future__ import annotations
@@ -39,21 +41,21 @@ _LLAMA3 = (
 )
 
 Array = npt.NDArray[Any]
-Part = tuple[tuple[int, ...], Callable[[], Array]]  # a tensor's shape, and what reads it, in float32
+Part = tuple[tuple[int, ...], Callable[[], Array]]  # a tensor's shape, and a function that reads it in float32
 
 
 def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict[str, Any]:
-    """Write `student` (a directory, hub name or `smollm2-135m`) as GGUF and say where, how large, how many tensors.
+    """Write `student` (a directory, hub name or `smollm2-135m`) as GGUF; returns path, size and number of tensors.
 
-    `dtype` is that of matrices; norms and rope factors are float32 always. The file appears when it is whole. Raises
-    UserError for an architecture or a tokenizer that is not known here, WorldError where the disk refuses.
+    `dtype` is that of matrices; norms and rope factors are always float32. The file appears when it is whole. Raises
+    UserError for an architecture or a tokenizer that is not supported, WorldError if the disk refuses.
     """
     if dtype not in DTYPES:
         raise UserError(f"unknown dtype '{dtype}': the dtypes are {', '.join(DTYPES)}")
     folder = find_weights(student)
     try:
         import gguf
-        import torch  # noqa: F401  reads bfloat16, which numpy does not know
+        import torch  # noqa: F401  safetensors needs it for bfloat16, which numpy lacks
         from transformers import AutoConfig, AutoTokenizer
     except ImportError as error:
         raise UserError(f"export needs {error.name}: pip install 'agentkd[train]'") from None
@@ -75,13 +77,13 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    except OSError as error:  # numpy names no reason for a short write; there is one only
+    except OSError as error:  # numpy gives no reason for a short write; the only one is a full disk
         raise disk_error(target, error if error.errno else OSError(errno.ENOSPC, "the disk is full")) from None
     return {"out": str(target), "dtype": dtype, "bytes": target.stat().st_size, "tensors": len(tensors)}
 
 
 def check_architecture(config: Any, name: str) -> None:
-    """UserError unless llama.cpp's graph `llama` is this model."""
+    """Raise UserError unless llama.cpp's graph `llama` computes this model."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = config.architectures or [config.model_type]
     wrong = None
@@ -98,7 +100,7 @@ def check_architecture(config: Any, name: str) -> None:
 
 
 def write_metadata(writer: Any, config: Any, *, name: str, dtype: str) -> None:
-    """The sizes and constants of the model."""
+    """Write the sizes and constants of the model."""
     import gguf
 
     rope = config.rope_parameters
@@ -124,11 +126,12 @@ def write_metadata(writer: Any, config: Any, *, name: str, dtype: str) -> None:
 
 
 def head_size(config: Any) -> int:
+    """The dimensions of an attention head."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, Part]]:
-    """Each tensor of the file by its name there, read when it is asked for. UserError for one that has no place."""
+    """Each tensor by its name in GGUF, with a function that reads it. UserError for one that GGUF has no name for."""
     import gguf
     from safetensors import safe_open
 
@@ -141,7 +144,7 @@ def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, P
         with safe_open(file, framework="pt") as stored:
             for key in stored.keys():  # noqa: SIM118  it is no dict
                 if key == "lm_head.weight" and config.tie_word_embeddings:
-                    continue  # llama.cpp takes the embeddings where the file has no output matrix
+                    continue  # llama.cpp takes the embeddings if the file has no output matrix
                 if (name := names.get_name(key, try_suffixes=(".weight", ".bias"))) is None:
                     raise UserError(f"cannot export {folder}: no place in GGUF for its tensor {key}; {_REMEDY}")
                 shape = tuple(stored.get_slice(key).get_shape())
@@ -153,7 +156,7 @@ def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, P
 
 
 def tensor_reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
-    """Reads one tensor of a safetensors file; with `heads` as llama.cpp's queries or keys."""
+    """A function that reads one tensor of a safetensors file; with `heads`, in llama.cpp's order of queries or keys."""
 
     def read() -> Array:
         from safetensors import safe_open
@@ -166,7 +169,7 @@ def tensor_reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
 
 
 def interleave_halves(rows: Array, heads: int) -> Array:
-    """The rows of a query or key projection [heads * d, …] so that those which are rotated together are neighbours.
+    """Reorder the rows of a query or key projection [heads * d, …] so that rows rotated together are neighbours.
 
     >>> interleave_halves(np.arange(8), heads=2).tolist()
     [0, 2, 1, 3, 4, 6, 5, 7]
@@ -176,8 +179,8 @@ def interleave_halves(rows: Array, heads: int) -> Array:
 
 
 def llama3_factors(rope: dict[str, Any], size: int) -> Array:
-    """What Llama 3.1 divides each of the size / 2 rope frequencies by: 1 for short waves, `factor` for long ones,
-    between them a smooth passage (transformers' `_compute_llama3_parameters`)."""
+    """Llama 3.1's divisors of the size / 2 rope frequencies: 1 for short waves, `factor` for long ones, and a smooth
+    transition between them (transformers' `_compute_llama3_parameters`)."""
     frequency = float(rope["rope_theta"]) ** (-np.arange(0, size, 2) / size)
     turns = rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
@@ -186,7 +189,7 @@ def llama3_factors(rope: dict[str, Any], size: int) -> Array:
 
 
 def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> None:
-    """Tokens, merges and what is done around them. Raises UserError for what llama.cpp would cut otherwise."""
+    """Write tokens, merges and special tokens. Raises UserError for a tokenizer that llama.cpp would not reproduce."""
     import gguf
 
     rules = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else {}
@@ -215,7 +218,7 @@ def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> No
     for kind in ("bos", "eos", "unk", "pad"):
         if (number := getattr(tokenizer, f"{kind}_token_id")) is not None:
             getattr(writer, f"add_{kind}_token_id")(number)
-    ids = tokenizer("a")["input_ids"]  # what transformers does is asked of it: its settings contradict each other
+    ids = tokenizer("a")["input_ids"]  # tried out, because transformers' settings contradict each other
     writer.add_add_bos_token(ids[0] == tokenizer.bos_token_id)
     writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
     writer.add_add_space_prefix(False)
@@ -224,7 +227,7 @@ def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> No
 
 
 def pre_tokenizer(rules: dict[str, Any]) -> str | None:
-    """llama.cpp's name for what tokenizer.json does before and in BPE; None where it has none that we know."""
+    """llama.cpp's name for how tokenizer.json cuts text before and in BPE, or None if none is known."""
     model = rules.get("model", {})
     odd = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
     if model.get("type") != "BPE" or any(model.get(key) for key in odd) or rules.get("normalizer"):
@@ -232,14 +235,14 @@ def pre_tokenizer(rules: dict[str, Any]) -> str | None:
     given = rules["pre_tokenizer"] or {}
     steps = []
     for step in given.get("pretokenizers", [given]):
-        steps.append({key: value for key, value in step.items() if key != "trim_offsets"})  # offsets alone
+        steps.append({key: value for key, value in step.items() if key != "trim_offsets"})  # it changes offsets only
 
     def byte_level(use_regex: bool) -> dict[str, Any]:
         return {"type": "ByteLevel", "add_prefix_space": False, "use_regex": use_regex}
 
     digits = {"type": "Digits", "individual_digits": True}
     split = {"type": "Split", "pattern": {"Regex": _LLAMA3}, "behavior": "Isolated", "invert": False}
-    # llama.cpp takes a piece that is a token as it is, without merging, for llama-bpe and for it alone.
+    # llama.cpp takes a piece that is a token as it is, without merging, for llama-bpe only.
     known = {
         "smollm": ([digits, byte_level(True)], False),
         "gpt-2": ([byte_level(True)], False),
@@ -250,7 +253,7 @@ def pre_tokenizer(rules: dict[str, Any]) -> str | None:
 
 
 def write_file(writer: Any, tensors: dict[str, Part], dtype: str, path: Path) -> None:
-    """The file, one tensor in memory at a time."""
+    """Write the file with one tensor in memory at a time."""
     kinds = {
         name: np.dtype(np.float16 if dtype == "f16" and len(shape) > 1 else np.float32)
         for name, (shape, _) in tensors.items()

@@ -1,7 +1,7 @@
-"""`agentkd push`: a finished student onto the Hugging Face hub, in one commit.
+"""`agentkd push`: upload a finished student to the Hugging Face hub, in one commit.
 
-What goes is listed, not what stays: weights, tokenizer, configs, metrics, curves, report, card and, where they were
-made, GGUF files. So checkpoints, a teacher's logits, locks and logs cannot slip in.
+FILES lists what is uploaded: weights, tokenizer, configs, metrics, curves, report, card and, if they exist, GGUF files.
+So checkpoints, a teacher's scores, locks and logs cannot slip in.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _TOKEN = "make a token with write access at https://huggingface.co/settings/toke
 
 
 def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
-    """Make the repository `OWNER/NAME` where it is missing and commit the student's files to it.
+    """Make the repository `OWNER/NAME` if it is missing, and commit the student's files to it.
 
-    The token is `$HF_TOKEN` or that of `hf auth login`, the hub `$HF_ENDPOINT` where that is set. Raises UserError for
-    a student that is not finished, a name without an owner, a card that the hub refuses and a token that is missing or
-    may not, WorldError where the hub cannot be reached or answers with an error.
+    The token is `$HF_TOKEN` or that of `hf auth login`; the hub is `$HF_ENDPOINT` if that is set. Raises UserError for
+    a student that is not finished, a name without an owner, a card that the hub refuses, and a token that is missing or
+    lacks the right; WorldError if the hub cannot be reached or answers with an error.
     """
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{student.resolve().name}")
@@ -56,7 +56,7 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
         )
     except HfHubHTTPError as error:
         raise explain_refusal(error, repo, api.endpoint) from None
-    except ValueError as error:  # of the client itself, and what the hub says about the card
+    except ValueError as error:  # from the client's own checks, or the hub's of the card
         raise UserError(f"{api.endpoint} refuses {repo} ({error_text(error)}): check the name and the card") from None
     except Exception as error:  # the hub client lets errors of its HTTP and storage libraries through
         if isinstance(error.__cause__, HfHubHTTPError):  # of one file
@@ -69,12 +69,12 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
 
 
 def is_published(name: str) -> bool:
-    """Whether a file of a student's directory is for others."""
+    """Whether a file of a student's directory is uploaded."""
     return any(fnmatch(name, pattern) for pattern in FILES) and not name.startswith(".")
 
 
 def explain_refusal(error: Any, repo: str, endpoint: str) -> UserError | WorldError:
-    """What the hub's answer means for the user."""
+    """The error for the user, with a remedy, for an HTTP error of the hub."""
     status = error.response.status_code if error.response is not None else 0
     owner = repo.split("/")[0]
     if status == 401:
@@ -87,6 +87,6 @@ def explain_refusal(error: Any, repo: str, endpoint: str) -> UserError | WorldEr
 
 
 def error_text(error: Exception) -> str:
-    """What an error says, in one line."""
-    told = " ".join(str(getattr(error, "server_message", None) or error).split())
-    return (told or type(error).__name__)[:200]
+    """An error's message in one line, at most 200 characters."""
+    text = " ".join(str(getattr(error, "server_message", None) or error).split())
+    return (text or type(error).__name__)[:200]
