@@ -1,4 +1,4 @@
-"""The facts of a competition, a failed test, and the files of a workspace, as all rooms of Agent K share them.
+"""The facts of a competition, a failed test, and the files of a workspace: shared by all rooms.
 
 A workspace is a folder of the run:
 

@@ -1,4 +1,4 @@
-"""Agent K as a LangGraph: one node per stage, checkpointed after each, with ways back to a stage at fault.
+"""Agent K as a LangGraph: one checkpointed node per stage, with ways back to a stage at fault.
 
     fetch → draft → understand → modalities → maps → metric → format → baseline → solve ⟲ → ensemble → validate
           → submit → credit → report

@@ -1,7 +1,8 @@
-"""Agent K's memory: a working memory that intrinsic actions change, and a long-term memory with rewards.
+"""Agent K's two memories: a working memory for prompts, and a long-term memory with rewards.
 
-After Grosnit et al. 2024 (arXiv:2411.03562, section 2): an agent learns by what it writes into its two memories, never
-by its weights. There is no chat history: every prompt is made anew from the entries with matching tags.
+After Grosnit et al. 2024 (arXiv:2411.03562, section 2): intrinsic actions change the working memory, long-term actions
+the other. The agent learns by what it writes into them, never by its weights. There is no chat history: every prompt is
+made anew from the entries with matching tags.
 """
 
 from __future__ import annotations

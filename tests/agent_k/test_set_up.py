@@ -25,7 +25,6 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
 from agentkd.agents.agent_k.model.answers import parse_code, parse_json  # noqa: E402
 from agentkd.agents.agent_k.model.stage_run import clip  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.stages.facts import perfect_predictions  # noqa: E402
 from agentkd.agents.agent_k.understand.cells import is_text  # noqa: E402
 from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission  # noqa: E402
@@ -34,6 +33,7 @@ from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
 from agentkd.agents.agent_k.workspace.leaks import find_leaks  # noqa: E402
 from agentkd.agents.agent_k.workspace.maps import write_maps  # noqa: E402
 from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission  # noqa: E402
+from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from agentkd.prompts import render  # noqa: E402
 

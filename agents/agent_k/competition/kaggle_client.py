@@ -1,7 +1,7 @@
-"""The official client (package `kaggle`, 2.2), made fit for a library: bound to one address, silent, with time limits,
-and with errors that say what to do.
+"""The official client (package `kaggle`, 2.2), made fit for a library.
 
-Only one object of it is changed, nothing is replaced globally:
+It is bound to one address, silent, has time limits, and its errors say what to do. Only one object
+of it is changed, nothing is replaced globally:
 
 - Importing it logs in, prints help and makes a configuration folder. It is imported with HOME and the KAGGLE_ variables
   set aside, so that it finds no credentials; then `authenticate()` is called, where its errors can be caught.

@@ -23,12 +23,12 @@ from agentkd.agents.agent_k.model.run_code import (
     read_output,
     run_failures,
 )
-from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import rows_by_fold
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, shuffle_predictions
 from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.maps import read_inputs
+from agentkd.agents.agent_k.workspace.trial_predictions import random_predictions
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,22 +117,6 @@ async def try_format(bench: Workbench, folder: Path, predictions: pd.DataFrame) 
         message = "the file does not depend on the predictions"
         return [Failure(test="submission shows predictions", stage="format", message=message)], outcome
     return [], outcome
-
-
-def random_predictions(setup: Setup, data: Path, seed: int = 0) -> pd.DataFrame:
-    """Random predictions of the test rows, to try a form with."""
-    import numpy as np
-    import pandas as pd
-
-    ids = read_table(data / setup.sample, text=True)[setup.id]
-    generator = np.random.default_rng(seed)
-    if len(setup.predicted) > 1:
-        values = generator.dirichlet(np.ones(len(setup.predicted)), len(ids))
-    else:
-        values = generator.random((len(ids), 1))
-    frame = pd.DataFrame(values, columns=list(setup.predicted))
-    frame.insert(0, "id", list(ids))
-    return frame
 
 
 async def try_features(bench: Workbench, folder: Path) -> TrialResult:

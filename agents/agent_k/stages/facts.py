@@ -18,7 +18,6 @@ from agentkd.agents.agent_k.results import CODE, MODEL
 from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.scoring.scorer import score
-from agentkd.agents.agent_k.scoring.truth import encode_targets, is_known
 from agentkd.agents.agent_k.stages.views import PLURAL, facts_line
 from agentkd.agents.agent_k.understand.setup_from_files import can_score, guess_setup
 from agentkd.agents.agent_k.understand.tables import read_columns, read_table
@@ -26,10 +25,11 @@ from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.build import build_maps
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric
 from agentkd.agents.agent_k.workspace.files import read_targets
+from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 CONFIRMS = 2  # answers that may correct the facts before they stay as they were read
 
@@ -133,21 +133,6 @@ def facts_failure(message: str) -> Failure:
 
 def rebuild_maps(bench: Workbench, setup: Setup) -> list[str]:
     return build_maps(setup, bench.data, bench.workspace, bench.seed)
-
-
-def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
-    """The truth in the form of predictions: certainty of the right class, or the value itself."""
-    import numpy as np
-
-    frame = truth[["id"]].copy()
-    if setup.task in ("binary", "multiclass"):
-        for column, name in zip(setup.predicted, setup.classes, strict=True):
-            frame[column] = (truth[setup.targets[0]] == name).astype(float)
-    else:
-        values = encode_targets(setup, truth)
-        for place, name in enumerate(setup.targets):  # an unknown target is not scored
-            frame[name] = np.where(is_known(values[:, place]), values[:, place], 0)
-    return frame
 
 
 async def choose_modalities(context: Context, state: RunState) -> Command[str]:

@@ -12,7 +12,6 @@ from agentkd.agents.agent_k.model.coding import write_code
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.model.trials import (
     adopt_maps,
-    random_predictions,
     read_direction,
     try_format,
     try_maps,
@@ -21,7 +20,7 @@ from agentkd.agents.agent_k.model.trials import (
 from agentkd.agents.agent_k.results import CODE, MODEL
 from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.scorer import score
-from agentkd.agents.agent_k.stages.facts import perfect_predictions, rebuild_maps
+from agentkd.agents.agent_k.stages.facts import rebuild_maps
 from agentkd.agents.agent_k.stages.views import facts_line, files_view, tables_view
 from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup
@@ -29,6 +28,7 @@ from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission
 from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.submission_file import make_submission
+from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions, random_predictions
 from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
 
