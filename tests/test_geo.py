@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 DATA = ROOT / "agentkd/data/geo"
 SCRIPT = ROOT / "scripts/build_geo.py"
 SPLITS = {"train": 1200, "dev": 300, "test": 600}

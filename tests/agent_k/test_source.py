@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from agentkd.agents.agent_k.competition.source import MAX_TEXT, join_pages, local_source, parse_competition, strip_tags
 from agentkd.errors import UserError
-
-DATA = Path(os.environ.get("AGENTKD_DATA", "../shared/data")) / "kaggle"
+from tests.support.paths import KAGGLE_DATA
 
 
 @pytest.mark.parametrize(
@@ -118,10 +116,10 @@ def test_the_private_folder_itself_is_refused(tmp_path: Path) -> None:
         local_source(tmp_path / "private")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no competitions under {DATA}: set AGENTKD_DATA")
+@pytest.mark.skipif(not KAGGLE_DATA.is_dir(), reason=f"no competitions under {KAGGLE_DATA}: set AGENTKD_DATA")
 def test_the_five_competitions() -> None:
     said: list[str] = []
-    sources = {folder.name: local_source(folder, said.append) for folder in DATA.iterdir()}
+    sources = {folder.name: local_source(folder, said.append) for folder in KAGGLE_DATA.iterdir()}
     assert len(sources) == 5
     assert not said
     assert all(source.data.name == "public" and len(source.text) > 300 for source in sources.values())

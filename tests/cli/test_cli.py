@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.commands import call
 from tests.support.mock_server import mock_server
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 UNREACHABLE = "http://127.0.0.1:9/v1#m"
 USER, WORLD = 2, 3
 

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -17,8 +16,8 @@ from typer.testing import CliRunner
 from agentkd import config
 from agentkd.cli.help import Page
 from agentkd.cli.main import app
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = [config.GenerateConfig, config.DistillConfig, config.FeedbackConfig, config.EvalConfig, config.KaggleConfig]
 
 

@@ -25,9 +25,8 @@ from agentkd.runs.read import is_complete, read_traces
 from agentkd.teacher.cache import Cache
 from agentkd.trace import content_hash
 from tests.support.mock_server import mock_server
+from tests.support.paths import ROOT
 from tests.support.run_directories import open_run, short_trace
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from agentkd.distill import checkpoints as module
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
 from tests.support.commands import command_words
+from tests.support.paths import ROOT
 from tests.support.students import little_student, sft_config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
-ROOT = Path(__file__).parents[2]
 COMMANDS = "tests.support.commands"
 
 

@@ -14,11 +14,11 @@ import pytest
 from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
 from tests.support.commands import command_words
+from tests.support.paths import ROOT
 from tests.support.students import sft_config, weights
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
-ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "recipes" / "accelerate"
 
 

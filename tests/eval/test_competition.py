@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ pytest.importorskip("sklearn")
 from agentkd.errors import UserError  # noqa: E402
 from agentkd.eval.competition import grade  # noqa: E402
 from agentkd.eval.leaderboard import medal_by_rank, medal_by_thresholds, medal_ranks, percentile  # noqa: E402
-
-DATA = Path(os.environ.get("AGENTKD_DATA", Path(__file__).parents[3] / "shared" / "data")) / "kaggle"
+from tests.support.paths import KAGGLE_DATA  # noqa: E402
 
 
 def competition(folder: Path, facts: dict[str, Any], solution: str, sample: str, board: str = "") -> Path:
@@ -130,8 +128,8 @@ def test_medals_by_the_number_of_teams() -> None:
 @pytest.mark.parametrize("slug, known", [("titanic", 0.76555), ("house-prices", 0.40613)])
 def test_the_sample_submissions_known_scores(tmp_path: Path, slug: str, known: float) -> None:
     """What Kaggle itself shows for its sample submissions."""
-    if not (DATA / slug).exists():
-        pytest.skip(f"no {DATA / slug}: set AGENTKD_DATA to the folder with kaggle/")
-    found = grade(DATA / slug, DATA / slug / "public" / "sample_submission.csv", tmp_path / "log")
+    if not (KAGGLE_DATA / slug).exists():
+        pytest.skip(f"no {KAGGLE_DATA / slug}: set AGENTKD_DATA to the folder with kaggle/")
+    found = grade(KAGGLE_DATA / slug, KAGGLE_DATA / slug / "public" / "sample_submission.csv", tmp_path / "log")
     assert found.valid and found.overall == pytest.approx(known, abs=2e-5)
     assert found.medal is None and 0 < (found.percentile or 0) < 50

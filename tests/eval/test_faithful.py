@@ -2,7 +2,6 @@
 
 import ast
 import gzip
-import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 import agentkd.eval.faithful
 from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB, Triple
+from tests.support.paths import KBQA_DATA
 
 KB = """\
 Marie Curie\tspouse\tPierre Curie\trog
@@ -169,7 +169,7 @@ def test_the_checker_is_independent() -> None:
 
 
 def test_real_knowledge_bases() -> None:
-    root = Path(os.environ.get("AGENTKD_DATA", Path(__file__).parents[2] / "../shared/data")) / "kbqa"
+    root = KBQA_DATA
     if not root.is_dir():
         pytest.skip(f"no evaluation data at {root}: set AGENTKD_DATA")
     freebase = RawKB.load(root / "fbmini" / "kb.tsv")

@@ -1,7 +1,6 @@
 """The matchers against hand-computed examples, their laws, the golden figures, and the files of predictions."""
 
 import json
-import os
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from agentkd.eval.metrics import (
     tog_em,
     webqsp_official,
 )
+from tests.support.paths import KBQA_DATA
 
-GOLDEN = Path(os.environ.get("AGENTKD_DATA", Path(__file__).parents[2] / "../shared/data")) / "kbqa" / "golden"
+GOLDEN = KBQA_DATA / "golden"
 GOLDEN_NAMES = {"acc": "recall", "r": "recall", "p": "precision", "h1": "hits1", "hit1": "hits1"}
 
 

