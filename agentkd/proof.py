@@ -12,14 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.joins import Join
-from agentkd.retrievers.kb import Path
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.trace import Draft
 
 
 class Derivation(NamedTuple):
     """One way to answers: from where the `joins` meet, else from the topics, along `path`, as `constraint` allows."""
 
-    path: Path = ()
+    path: RelationPath = ()
     joins: tuple[Join, ...] = ()
     constraint: Constraint | None = None
 
@@ -30,7 +30,7 @@ class Derivation(NamedTuple):
         return cls(_read_path(path) or (), _read_joins(joins), _read_constraint(constraint))
 
 
-def _read_path(steps: Iterable[Sequence[object]] | None) -> Path | None:
+def _read_path(steps: Iterable[Sequence[object]] | None) -> RelationPath | None:
     if steps is None:
         return None
     return tuple((str(relation), 1 if direction == 1 else -1) for relation, direction in steps)
@@ -56,7 +56,7 @@ class Proof(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    path: Annotated[Path | None, PlainValidator(_read_path)] = None
+    path: Annotated[RelationPath | None, PlainValidator(_read_path)] = None
     joins: Annotated[tuple[Join, ...], PlainValidator(_read_joins)] = ()
     constraint: Annotated[Constraint | None, PlainValidator(_read_constraint)] = None
     topics: Annotated[tuple[str, ...], BeforeValidator(lambda names: names or ())] = ()

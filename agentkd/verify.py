@@ -20,7 +20,7 @@ from agentkd.matching import strict_hits, strict_set
 from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import endpoints
-from agentkd.retrievers.kb import Path
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.trace import Draft, Triple, Verdict
 
 SEARCHED_HOPS = 2  # the longest chain that is searched for an agent that names none (rag)
@@ -103,7 +103,7 @@ def reachable_entities(facts: Iterable[Triple], topics: Collection[str]) -> set[
     return seen
 
 
-def find_explaining_path(kb: Graph, topics: Sequence[str], answers: Collection[str]) -> Path | None:
+def find_explaining_path(kb: Graph, topics: Sequence[str], answers: Collection[str]) -> RelationPath | None:
     """The shortest relation path whose full endpoint set is exactly the answers, or None."""
     wanted = strict_set(answers)
     sizes = kb.relation_paths(topics, SEARCHED_HOPS)

@@ -11,7 +11,7 @@ from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import Join
-from agentkd.retrievers.kb import Path
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.trace import Step, Triple
 from agentkd.verify import check_step
 
@@ -26,7 +26,7 @@ class Option:
 
     `logit` is the retriever's score."""
 
-    path: Path
+    path: RelationPath
     label: str
     answers: tuple[str, ...]
     logit: float = 0.0

@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.kb import KnowledgeBase, Path, Triple
+from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.passages import MAX_WORDS, passage_triples, write_passages
+from agentkd.retrievers.relation_path import RelationPath, Triple
 
 Scores = npt.NDArray[np.float32]
 
@@ -40,7 +42,7 @@ _STOPWORDS = frozenset(
 class Candidate:
     """A relation path worth following: `label` is for a model to read, `score` a logit within one query."""
 
-    path: Path
+    path: RelationPath
     label: str
     score: float
     endpoints: int
@@ -82,7 +84,7 @@ def mask_topics(query: str, topics: Sequence[str]) -> str:
     return " ".join(text.split()) if re.search(r"\w", text) else query
 
 
-def named_hops(paths: Sequence[Path]) -> Scores:
+def named_hops(paths: Sequence[RelationPath]) -> Scores:
     """How many named nodes lie between start and end of each path, given all paths out of the same topics.
 
     A prefix that is itself a path ends in named entities; one that is not leads to unnamed nodes only.
@@ -117,7 +119,7 @@ def _counts(text: str) -> Counter[str]:
     return Counter(tokens(text))
 
 
-def best(kb: Graph, found: dict[Path, int], scores: Scores, k: int) -> list[Candidate]:
+def best(kb: Graph, found: dict[RelationPath, int], scores: Scores, k: int) -> list[Candidate]:
     """The k candidates of the highest score; ties go to fewer edges, then to fewer endpoints."""
     paths, counts = list(found), np.array(list(found.values()))
     edges = np.array([len(path) for path in paths])
@@ -148,12 +150,12 @@ class BM25Passages:
     (a substring match, generous to short answers); without stop words and stemming it was 57 / 83 / 92 / 97%.
     """
 
-    def __init__(self, kb: KnowledgeBase, max_words: int = 100) -> None:
+    def __init__(self, kb: KnowledgeBase, max_words: int = MAX_WORDS) -> None:
         self.kb, self.max_words = kb, max_words
 
     @cached_property
     def _passages(self) -> list[tuple[str, str]]:
-        return list(self.kb.passages(self.max_words))
+        return list(write_passages(self.kb, self.max_words))
 
     @cached_property
     def _parts(self) -> dict[tuple[str, str], int]:
@@ -182,4 +184,4 @@ class BM25Passages:
     def triples(self, entity: str, text: str) -> list[Triple]:
         """The triples behind a passage that `search` returned."""
         part = self._parts.get((entity, text))
-        return [] if part is None else self.kb.passage_triples(entity, self.max_words, part)
+        return [] if part is None else passage_triples(self.kb, entity, self.max_words, part)

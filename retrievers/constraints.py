@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.kb import Path
+from agentkd.retrievers.relation_path import RelationPath
 
 ENDS = 200  # a path with more endpoints is not constrained: each is looked up
 PROBED = 12  # endpoints whose attributes are listed
@@ -51,7 +51,7 @@ class Constraint(NamedTuple):
     `way` leads from an answer to what is compared; `value` is the date, or the type's noun, in question."""
 
     op: str
-    way: Path
+    way: RelationPath
     value: str = ""
 
 
@@ -117,14 +117,14 @@ def apply(kb: Graph, ends: Sequence[str], constraint: Constraint) -> list[str]:
     return _apply(kb, ends, constraint)[0]
 
 
-def attributes(kb: Graph, ends: Sequence[str]) -> list[Path]:
+def attributes(kb: Graph, ends: Sequence[str]) -> list[RelationPath]:
     """The ways from some entities to their values: one edge, or two over an unnamed node."""
     one = kb.relation_paths(ends, 1)
     two = kb.relation_paths(ends, 2)
     return [*one, *(way for way in two if len(way) == 2 and way[:1] not in one)]
 
 
-def _last(kb: Graph, way: Path) -> str:
+def _last(kb: Graph, way: RelationPath) -> str:
     return kb.label(way[-1:])
 
 

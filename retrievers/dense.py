@@ -16,10 +16,10 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
-import pathlib
 import sqlite3
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,9 @@ from agentkd.errors import UserError, WorldError
 from agentkd.models import home
 from agentkd.retrievers.bm25 import Candidate, Scores, best, mask_topics, named_hops
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.kb import RECENT, Path
+from agentkd.retrievers.kb import RECENT
 from agentkd.retrievers.query_encoder import QueryEncoder, one_thread
+from agentkd.retrievers.relation_path import RelationPath
 
 Vectors = npt.NDArray[np.float32]
 
@@ -62,7 +63,7 @@ def encoder_name() -> str:
 class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
-    def __init__(self, kb: Graph, folder: pathlib.Path | None = None) -> None:
+    def __init__(self, kb: Graph, folder: Path | None = None) -> None:
         """`folder` holds an encoder of one's own (`agentkd/distill/retriever.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
@@ -142,7 +143,7 @@ class Encoder:
         scores[order[0]] = cosines[0]
         return scores
 
-    def rough_similarities(self, query: str, kb: Graph, paths: Sequence[Path]) -> Scores:
+    def rough_similarities(self, query: str, kb: Graph, paths: Sequence[RelationPath]) -> Scores:
         """The same for paths, each as the sum of its steps' vectors: far fewer labels to encode."""
         steps = list(dict.fromkeys(step for path in paths for step in path))
         rows = {step: row for row, step in enumerate(steps)}
@@ -154,7 +155,7 @@ class Encoder:
         return self.similarities(query, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9))
 
 
-def encoder_hash(folder: pathlib.Path) -> str:
+def encoder_hash(folder: Path) -> str:
     """SHA-256 of an encoder's weights. Raises UserError where the folder holds none."""
     weights = folder / "model.safetensors"
     if not (folder / "modules.json").is_file() or not weights.is_file():
@@ -166,7 +167,7 @@ def encoder_hash(folder: pathlib.Path) -> str:
 class DensePaths:
     """Ranks all relation paths around the topics by the encoder alone."""
 
-    def __init__(self, kb: Graph, folder: pathlib.Path | None = None) -> None:
+    def __init__(self, kb: Graph, folder: Path | None = None) -> None:
         self.kb, self.encoder = kb, Encoder(kb, folder)
         self.prior = PRIOR if folder is None else 0.0  # an encoder trained on paths has learnt what lengths are worth
 

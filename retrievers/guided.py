@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
-from agentkd.retrievers.kb import KnowledgeBase, Triple
+from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.passages import group_facts, join_facts
+from agentkd.retrievers.relation_path import Triple
 
 PATHS = 20
 FACTS = 100  # of a path that are looked up: a hub's facts are spread over as many passages
@@ -49,7 +51,7 @@ class GuidedPassages:
         """The passage of each fact whose head has a name."""
         for fact in facts:
             if not self.kb.is_cvt(fact[0]):
-                for part, triples in enumerate(self.kb.passage_parts(fact[0], self.sparse.max_words)):
-                    if fact in triples:
-                        yield fact[0], self.kb.passage(fact[0], self.sparse.max_words, part)
+                for part in group_facts(self.kb, fact[0], self.sparse.max_words):
+                    if any(fact in triples for _, triples in part):
+                        yield fact[0], join_facts(part)
                         break

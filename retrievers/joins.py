@@ -17,11 +17,11 @@ from agentkd.retrievers import constraints
 from agentkd.retrievers.bm25 import PathRetriever
 from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.kb import Path
+from agentkd.retrievers.relation_path import RelationPath
 
 EACH = 12  # paths out of each topic; with 20 it is 56.5, at three times the pairs
 
-Join = tuple[str, Path]
+Join = tuple[str, RelationPath]
 """A topic and the path out of it."""
 
 
@@ -35,7 +35,7 @@ class Joined(NamedTuple):
 
 
 def endpoints(
-    kb: Graph, starts: Sequence[str], path: Path, joins: Sequence[Join], constraint: Constraint | None = None
+    kb: Graph, starts: Sequence[str], path: RelationPath, joins: Sequence[Join], constraint: Constraint | None = None
 ) -> list[str]:
     """Execute a proof: where the joins meet, or else the starts, from there the path, and of its ends those that meet
     the constraint. Empty for neither joins nor path."""

@@ -11,12 +11,12 @@ import contextlib
 import gzip
 import hashlib
 import os
-import pathlib
 import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def build(rows: Iterable[Row], where: str) -> Index:
     )
 
 
-def load(file: pathlib.Path) -> tuple[Index, str]:
+def load(file: Path) -> tuple[Index, str]:
     """The index of a file of triples, and the file's SHA-256. Raises UserError with file and line."""
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -106,7 +106,7 @@ def load(file: pathlib.Path) -> tuple[Index, str]:
     return index, sha256
 
 
-def _save(index: Index, folder: pathlib.Path) -> None:
+def _save(index: Index, folder: Path) -> None:
     """Written beside its place and moved there whole: a folder that exists is complete."""
     beside = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
@@ -124,7 +124,7 @@ def _save(index: Index, folder: pathlib.Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _open(folder: pathlib.Path) -> Index:
+def _open(folder: Path) -> Index:
     # Views, since a memmap pays for its class at each slice.
     values: dict[str, Any] = {
         field.name: (folder / f"{field.name}.txt").read_bytes().decode().removesuffix("\n").split("\n")
@@ -140,7 +140,7 @@ def _open(folder: pathlib.Path) -> Index:
     return index
 
 
-def read_rows(file: pathlib.Path, data: bytes) -> Iterator[Row]:
+def read_rows(file: Path, data: bytes) -> Iterator[Row]:
     """(head, relation, tail, undirected) a line; the first line decides between tabs and MetaQA's bars."""
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
@@ -161,7 +161,7 @@ def read_rows(file: pathlib.Path, data: bytes) -> Iterator[Row]:
         yield fields[0], fields[1], fields[2], len(fields) > 3 and ";undirected" in fields[3]
 
 
-def read_bytes(file: pathlib.Path) -> bytes:
+def read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
-from agentkd.retrievers.kb import MAX_NODES, Path, Triple, step_labels
+from agentkd.retrievers.kb import MAX_NODES
+from agentkd.retrievers.relation_path import RelationPath, Triple, label_steps
 
 WIKIDATA = "https://query.wikidata.org/sparql"
 MAX_ENDS = 10_000  # names at the end of a path; one that leads to more is no answer
@@ -79,7 +80,7 @@ class SparqlKB:
         """Whether this names a node without a label: by its IRI, or as a blank node."""
         return entity.startswith("_:") or (entity.startswith("<") and entity.endswith(">"))
 
-    def label(self, path: Path) -> str:
+    def label(self, path: RelationPath) -> str:
         """Readable text of a path, as `KnowledgeBase.label`."""
         self._read_labels([relation for relation, _ in path])
         return " > ".join(f"{'inverse ' if sign < 0 else ''}{self._texts[relation]}" for relation, sign in path)
@@ -93,7 +94,7 @@ class SparqlKB:
             self._texts |= {row["relation"]["value"]: row["name"]["value"] for row in rows}
         for relation in missing:
             local = re.split(r"[/#]", relation.rstrip("/#"))[-1]
-            self._texts.setdefault(relation, step_labels([urllib.parse.unquote(local)])[0])
+            self._texts.setdefault(relation, label_steps([urllib.parse.unquote(local)])[0])
 
     def _named(self, subject: str, name: str) -> str:
         tags = f'LANG({name}) = "{self.language}" || LANG({name}) = ""'
@@ -109,7 +110,7 @@ class SparqlKB:
 
     # ---- paths -------------------------------------------------------------------------------------------------
 
-    def follow(self, starts: Iterable[str], path: Path) -> list[str]:
+    def follow(self, starts: Iterable[str], path: RelationPath) -> list[str]:
         """All names at the end of a path, sorted; see `KnowledgeBase.follow`. Empty past MAX_ENDS of them."""
         nodes = self._nodes(starts)
         if not nodes or not path:
@@ -120,7 +121,7 @@ class SparqlKB:
         rows = self._select(f"SELECT DISTINCT ?name WHERE {{ {walk} {named} }} LIMIT {MAX_ENDS + 1}")
         return sorted({row["name"]["value"] for row in rows}) if len(rows) <= MAX_ENDS else []
 
-    def evidence(self, starts: Iterable[str], path: Path, ends: Collection[str] | None = None) -> list[Triple]:
+    def evidence(self, starts: Iterable[str], path: RelationPath, ends: Collection[str] | None = None) -> list[Triple]:
         """The triples on the walks from the starts to `ends`, in the direction of the knowledge base."""
         names = list(starts)
         nodes = self._nodes(names)
@@ -150,13 +151,15 @@ class SparqlKB:
         blank = "FILTER(isBlank(?h))" if head.startswith("_:") else ""
         return self._ask(f"ASK {{ {start} ?h <{_iri(relation)}> ?t . {blank} {end} }}")
 
-    def relation_paths(self, topics: Iterable[str], max_hops: int, *, max_nodes: int = MAX_NODES) -> dict[Path, int]:
+    def relation_paths(
+        self, topics: Iterable[str], max_hops: int, *, max_nodes: int = MAX_NODES
+    ) -> dict[RelationPath, int]:
         """All relation paths of 1 to `max_hops` edges out of the topics, with the number of their endpoints' names. A
         path that reaches more than `max_nodes` nodes is listed but not extended, as in memory; a step straight back is
         never taken after the second hop (in memory it is where it leads to a new node)."""
         nodes = self._nodes(topics)
-        found: dict[Path, int] = {}
-        level: list[Path] = [()] if nodes else []
+        found: dict[RelationPath, int] = {}
+        level: list[RelationPath] = [()] if nodes else []
         for hop in range(1, max_hops + 1):
             reached = [
                 item for signs in itertools.product((1, -1), repeat=hop) for item in self._count(nodes, level, signs)
@@ -166,7 +169,9 @@ class SparqlKB:
             level = [path for path, count, _ in reached if count <= max_nodes]
         return dict(sorted(found.items()))
 
-    def _count(self, nodes: Sequence[str], level: Sequence[Path], signs: Sequence[int]) -> list[tuple[Path, int, int]]:
+    def _count(
+        self, nodes: Sequence[str], level: Sequence[RelationPath], signs: Sequence[int]
+    ) -> list[tuple[RelationPath, int, int]]:
         """(path, nodes, names) of all paths that extend those of a level by one step, in the given directions."""
         hop = len(signs)
         before = [
@@ -247,7 +252,7 @@ class SparqlKB:
         raise WorldError(f"{self.url} failed {RETRIES + 1} times, last: {last}; is the endpoint up?")
 
 
-def _turns(path: Path) -> bool:
+def _turns(path: RelationPath) -> bool:
     """Whether the last step goes straight back."""
     (before, there), (last, back) = path[-2:]
     return before == last and there == -back

@@ -14,7 +14,7 @@ from typing import Any
 from agentkd.agents.option import Option
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.retrievers.kb import Path as RelationPath
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.tasks.task import load_task
 
 OUT = Path(__file__).parents[1] / "prompts" / "kd_cot" / "demonstrations.jsonl"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkd.proof import Derivation
-from agentkd.retrievers.kb import KnowledgeBase, Path
+from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.tasks.task import load_task
 from agentkd.trace import Draft, Step, Triple, Verdict
 from agentkd.verify import check_draft, check_step, find_explaining_path, join_gold
@@ -25,7 +26,7 @@ KB = KnowledgeBase.from_triples(
         ("Rome", "country", "Italy"),
     ]
 )
-CHILD: Path = (("child", 1),)
+CHILD: RelationPath = (("child", 1),)
 OK = Verdict(ok=True, rung="endpoint")
 
 
@@ -34,7 +35,7 @@ def facts(*rows: str) -> tuple[Triple, ...]:
 
 
 def draft(
-    answers: list[str], evidence: tuple[Triple, ...], path: Path | None, topics: tuple[str, ...] = ("Anna",)
+    answers: list[str], evidence: tuple[Triple, ...], path: RelationPath | None, topics: tuple[str, ...] = ("Anna",)
 ) -> Draft:
     step = Step(kind="answer", evidence=evidence, verdict=OK)
     return Draft(steps=(step,), answers=tuple(answers), provenance={"path": path, "topics": list(topics)})
@@ -96,7 +97,7 @@ QUESTIONS = {question.id: question for question in GEO.questions("train")}
 GOLD = {name: gold for name, gold in GEO.gold("train").items() if QUESTIONS[name].topic_entities}
 
 
-def proven(name: str) -> tuple[Draft, Path]:
+def proven(name: str) -> tuple[Draft, RelationPath]:
     """A trace as a perfect agent would leave it: the first path whose endpoints are gold."""
     topics = list(QUESTIONS[name].topic_entities)
     found = GEO_KB.relation_paths(topics, 3)

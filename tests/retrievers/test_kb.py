@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agentkd.errors import UserError
 from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.passages import passage_triples, write_passage, write_passages
 from tests.support.paths import KBQA_DATA
 
 needs_data = pytest.mark.skipif(not KBQA_DATA.is_dir(), reason=f"no data at {KBQA_DATA}; set AGENTKD_DATA")
@@ -141,7 +142,7 @@ def test_what_is_unknown_leads_nowhere(family: KnowledgeBase) -> None:
     assert family.follow(["Zoe"], (UP,)) == family.follow([], (UP,)) == family.follow(["Ann"], ()) == []
     assert family.follow(["Ann"], (("no.such", 1),)) == []
     assert family.evidence(["Ann"], (("no.such", 1),)) == []
-    assert family.steps("Zoe") == [] and family.relation_paths(["Zoe"], 2) == {} and family.passage("Zoe") == ""
+    assert family.steps("Zoe") == [] and family.relation_paths(["Zoe"], 2) == {} and write_passage(family, "Zoe") == ""
     with pytest.raises(UserError, match=r"unknown relation 'no\.such'"):
         family.label((("no.such", 1),))
 
@@ -268,17 +269,21 @@ def test_labels_read_well_and_are_distinct(family: KnowledgeBase) -> None:
 
 
 def test_passages_inline_unnamed_nodes_and_break_at_the_word_limit(family: KnowledgeBase) -> None:
-    assert family.passage("Ann") == (
+    assert write_passage(family, "Ann") == (
         "Ann people person parent Eve . Ann people person marriage people marriage spouse Dan . "
         "Ann people person marriage people marriage year 1999 ."
     )
-    assert family.passage_triples("Ann") == [FAMILY[0], FAMILY[3], FAMILY[4], FAMILY[5]]
-    assert family.passage("Ann", 7) == "Ann people person parent Eve ."
-    assert family.passage_triples("Ann", 7, 1) == [FAMILY[3], FAMILY[4]]
-    assert family.passage("Rome") == "" and family.passage_triples("Rome") == [] and family.passage("Ann", 7, 9) == ""
-    assert [entity for entity, _ in family.passages(7)] == ["Ann"] * 3 + ["Eve", "Bob", "Cid"]
-    assert [text for entity, text in family.passages(7) if entity == "Ann"] == [
-        family.passage("Ann", 7, i) for i in range(3)
+    assert passage_triples(family, "Ann") == [FAMILY[0], FAMILY[3], FAMILY[4], FAMILY[5]]
+    assert write_passage(family, "Ann", 7) == "Ann people person parent Eve ."
+    assert passage_triples(family, "Ann", 7, 1) == [FAMILY[3], FAMILY[4]]
+    assert (
+        write_passage(family, "Rome") == ""
+        and passage_triples(family, "Rome") == []
+        and write_passage(family, "Ann", 7, 9) == ""
+    )
+    assert [entity for entity, _ in write_passages(family, 7)] == ["Ann"] * 3 + ["Eve", "Bob", "Cid"]
+    assert [text for entity, text in write_passages(family, 7) if entity == "Ann"] == [
+        write_passage(family, "Ann", 7, i) for i in range(3)
     ]
 
 
@@ -333,7 +338,9 @@ def test_an_index_is_built_once_and_damage_is_repaired(tmp_path: Path, monkeypat
     first = KnowledgeBase.load(file)
     (folder,) = (tmp_path / "home" / "kb").iterdir()
     again = KnowledgeBase.load(file)
-    assert isinstance(again._edge_target.base, np.memmap) and not isinstance(first._edge_target.base, np.memmap)
+    assert isinstance(again._index.edge_target.base, np.memmap) and not isinstance(
+        first._index.edge_target.base, np.memmap
+    )
 
     def content(kb: KnowledgeBase) -> list[object]:
         return [list(kb.triples()), kb.relation_paths(["Ann"], 2), kb.follow(["7"], (("age", 1),)), kb.entities]

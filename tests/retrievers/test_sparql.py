@@ -22,7 +22,7 @@ from agentkd.errors import UserError, WorldError
 from agentkd.eval.kbqa import evaluate
 from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.retrievers.kb import Path as Steps
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.retrievers.sparql import SparqlKB
 from agentkd.tasks.task import load_task
 
@@ -106,7 +106,7 @@ MEMORY = KnowledgeBase.from_triples(
 )
 
 
-def turns(path: Steps) -> bool:
+def turns(path: RelationPath) -> bool:
     return len(path) > 2 and path[2] == (path[1][0], -path[1][1])
 
 
