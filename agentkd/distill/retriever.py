@@ -61,19 +61,19 @@ def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
         if label is None or several:  # the encoder ranks single paths from one topic
             continue
         topics = proof.topics
-        tried = found.setdefault(trace.id, PathRewards(mask_topics(trace.question, topics), topics))
-        tried.rewards[label] = max(tried.rewards.get(label, 0.0), trace_reward(trace) if trace.verified else 0.0)
+        paths = found.setdefault(trace.id, PathRewards(mask_topics(trace.question, topics), topics))
+        paths.rewards[label] = max(paths.rewards.get(label, 0.0), trace_reward(trace) if trace.verified else 0.0)
     return found
 
 
 def make_table(
-    tried: Sequence[PathRewards], kb: Graph, *, candidates: int, hops: int, seed: int
+    questions: Sequence[PathRewards], kb: Graph, *, candidates: int, hops: int, seed: int
 ) -> dict[str, list[Any]]:
     """Make the trainer's columns: `query`, `path_0` … and `label`, the log weights of the paths."""
     rng = random.Random(seed)
     table: dict[str, list[Any]] = {"query": [], **{f"path_{n}": [] for n in range(candidates)}, "label": []}
-    everything = sorted({label for item in tried for label in item.rewards})
-    for item in tried:
+    everything = sorted({label for item in questions for label in item.rewards})
+    for item in questions:
         ranked = sorted(item.rewards.items(), key=lambda pair: -pair[1])[:candidates]
         around = {kb.label(path) for path in kb.relation_paths(item.topics, hops)} - set(item.rewards)
         others = rng.sample(sorted(around), min(len(around), candidates - len(ranked)))
@@ -96,25 +96,10 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
     source = read_config(folders[0])
     out = Path(config.out or f"students/{slug(task_label(source['task']))}-retriever")
     config = config.model_copy(update={"traces": ",".join(map(str, folders)), "out": str(out)})
-    from agentkd.tasks.decontaminate import evaluation_questions
-
-    tried: dict[str, PathRewards] = {}
-    for folder in folders:
-        asked = evaluation_questions(read_config(folder))
-        found = map(Trace.model_validate, read_lines(folder, "traces"))
-        for name, item in collect_rewards(trace for trace in found if not asked(trace)).items():
-            tried.setdefault(name, item).rewards.update(item.rewards)
-    useful = {name: item for name, item in sorted(tried.items()) if any(item.rewards.values())}
-    if len(useful) < HELD_OUT:
-        raise UserError(
-            f"{len(useful)} questions with a proven path in {config.traces}, {HELD_OUT} are needed: generate more, "
-            f"for example agentkd generate --agent top-path samples=8 paths=8"
-        )
-    held_out = [item for n, item in enumerate(tried.values()) if n % HELD_OUT == 0]
-    held_names = {name for n, name in enumerate(tried) if n % HELD_OUT == 0}
-    learned = [item for name, item in useful.items() if name not in held_names]
+    questions = read_rewards(folders)
+    learned, held_out = split_questions(questions, str(config.traces))
     say(
-        f"{len(tried)} questions from {config.traces}: {len(learned)} with a proven path to learn from, "
+        f"{len(questions)} questions from {config.traces}: {len(learned)} with a proven path to learn from, "
         f"{len(held_out)} held out → {out}"
     )
     from agentkd.world import TaskWorld
@@ -132,6 +117,32 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
         run.finish(metrics)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return {"out": str(out), **metrics}
+
+
+def read_rewards(folders: Sequence[Path]) -> dict[str, PathRewards]:
+    """Read the rewards of all runs' paths, by question id, without questions of an evaluation split."""
+    from agentkd.tasks.decontaminate import evaluation_questions
+
+    questions: dict[str, PathRewards] = {}
+    for folder in folders:
+        is_evaluated = evaluation_questions(read_config(folder))
+        traces = map(Trace.model_validate, read_lines(folder, "traces"))
+        for name, item in collect_rewards(trace for trace in traces if not is_evaluated(trace)).items():
+            questions.setdefault(name, item).rewards.update(item.rewards)
+    return questions
+
+
+def split_questions(questions: dict[str, PathRewards], traces: str) -> tuple[list[PathRewards], list[PathRewards]]:
+    """Split questions into those to learn from, which have a proven path, and every tenth one, which is held out.
+    Raises UserError for too few. `traces` names their runs."""
+    useful = {name: item for name, item in sorted(questions.items()) if any(item.rewards.values())}
+    if len(useful) < HELD_OUT:
+        raise UserError(
+            f"{len(useful)} questions with a proven path in {traces}, {HELD_OUT} are needed: generate more, "
+            f"for example agentkd generate --agent top-path samples=8 paths=8"
+        )
+    held_out = {name: item for n, (name, item) in enumerate(questions.items()) if n % HELD_OUT == 0}
+    return [item for name, item in useful.items() if name not in held_out], list(held_out.values())
 
 
 def train_encoder(

@@ -18,6 +18,7 @@ from agentkd.distill.data.forms import one_call_examples  # noqa: E402
 from agentkd.distill.data.teacher_scores import Scores  # noqa: E402
 from agentkd.distill.data.tokens import target_tokens, tokenise  # noqa: E402
 from agentkd.distill.lessons import cross_tokenizer as module  # noqa: E402
+from agentkd.distill.lessons import uld  # noqa: E402
 from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
 from agentkd.distill.lessons.signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
@@ -147,7 +148,7 @@ def test_value_and_gradient_are_the_dense_references(tmp_path: Path, k: int, res
     names = ["back", *module.FIELDS[: 4 if hybrid else 2]]
     take = batch.inputs["take"]
     terms: dict[str, list[Any]] = {"nll": [], "uld": [], "divergence": []}
-    dense = module.token_loss(settings, terms, shared)
+    dense = uld.token_loss(settings, terms, shared)
     ours = dense(hidden[take] @ head.T, batch.labels[take], take >= 0, *(batch.inputs[name] for name in names)).sum()
     torch.testing.assert_close(ours, value, rtol=1e-5, atol=1e-6)
     for mine, theirs in zip(torch.autograd.grad(ours, (hidden, head)), gradients, strict=True):
@@ -173,7 +174,7 @@ def test_the_batch_holds_what_is_hard(tmp_path: Path) -> None:
     assert sorted(take[take >= 0].tolist()) == list(range(len(batch.labels))) and (take < 0).any()
     places = torch.arange(len(take))
     assert torch.equal(places // size, (places - back) // size)
-    spoken = batch.inputs["kind"] == module.PLAIN
+    spoken = batch.inputs["kind"] == uld.PLAIN
     assert int(spoken.sum()) == sum(map(len, batch.spans)) and not back[spoken].any()
 
 
@@ -184,14 +185,14 @@ def test_uld_is_the_papers_where_all_is_known(p_size: int, q_size: int) -> None:
     p = p.sort(descending=True).values
     wide = [torch.nn.functional.pad(x, (0, 9 - x.shape[-1])).sort(descending=True).values for x in (p, q)]
     expected = (wide[0] - wide[1]).abs().sum(-1)
-    full = module.uld(p, q, "bucket")
+    full = uld.uld(p, q, "bucket")
     torch.testing.assert_close(full, expected if p_size >= q_size else full)
-    assert (module.uld(p[:, :3], q, "bucket") <= expected + 1e-12).all() and (full <= expected + 1e-12).all()
+    assert (uld.uld(p[:, :3], q, "bucket") <= expected + 1e-12).all() and (full <= expected + 1e-12).all()
     shuffled = q[:, torch.randperm(q_size, generator=g)]
-    torch.testing.assert_close(module.uld(p, shuffled, "bucket"), full)
-    assert module.uld(p, p, "renormalise").abs().max() < 1e-12
+    torch.testing.assert_close(uld.uld(p, shuffled, "bucket"), full)
+    assert uld.uld(p, p, "renormalise").abs().max() < 1e-12
     with pytest.raises(ValueError, match="choose bucket or renormalise"):
-        module.uld(p, q, "zero")
+        uld.uld(p, q, "zero")
 
 
 @pytest.mark.parametrize("uld", ["plain", "hybrid"])

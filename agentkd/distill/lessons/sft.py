@@ -36,7 +36,7 @@ def make_trainer(
 
 
 def grouped_by_length(trainer: Any) -> Any:
-    """The trainer class with steps of similar length, because padding costs a CPU a fifth of its time.
+    """The trainer class with steps of examples of similar length, which need little padding.
 
     transformers' own "group_by_length" draws from the global generator, so that a resumed run would see another order.
     A step holds the same examples however they are divided among processes and accumulated batches."""
