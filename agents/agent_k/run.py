@@ -201,8 +201,9 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
     before = await graph.aget_state(THREAD)
     config, said = bench.config, before.values.get("teacher", "")
     if said and NO_TEACHER not in (said, config.teacher) and strip_address(said) != strip_address(config.teacher):
-        raise UserError(f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose "
-                        f"another --out")  # fmt: skip
+        raise UserError(
+            f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose another --out"
+        )
     start: Any = None
     if not before.values or before.values.get("settled") != config.settled():
         spent = {name: before.values.get(name, []) for name in ("steps", "usage")}

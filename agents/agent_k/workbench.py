@@ -70,7 +70,7 @@ class Workbench:
 
     async def run_module(
         self, module: str, *arguments: str, work: Path, read: Sequence[Path], seconds: float
-    ) -> Outcome:  # fmt: skip
+    ) -> Outcome:
         """Run `python -m MODULE ARGUMENTS` in the sandbox, in the folder `work`.
 
         It may take `seconds`, and no longer than the run's clock allows. If this task is cancelled, the code

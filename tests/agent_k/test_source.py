@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentkd.agents.agent_k.competition.source import MAX_TEXT, join_pages, local_source, parse_competition, strip_tags
+from agentkd.agents.agent_k.competition.pages import MAX_TEXT, join_pages, strip_tags
+from agentkd.agents.agent_k.competition.source import local_source, parse_competition
 from agentkd.errors import UserError
 from tests.support.paths import KAGGLE_DATA
 

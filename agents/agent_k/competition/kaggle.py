@@ -183,8 +183,13 @@ class Kaggle:
         import requests
 
         state = file.stat()
-        request = _make_request("StartSubmissionUpload", slug, file_name=file.name, content_length=state.st_size,
-                           last_modified_epoch_seconds=int(state.st_mtime))  # fmt: skip
+        request = _make_request(
+            "StartSubmissionUpload",
+            slug,
+            file_name=file.name,
+            content_length=state.st_size,
+            last_modified_epoch_seconds=int(state.st_mtime),
+        )
         with self._client.build_kaggle_client() as built:
             start = built.competitions.competition_api_client.start_submission_upload(request)
         with requests.Session() as session, file.open("rb") as content:

@@ -1,32 +1,26 @@
-"""Where a competition's files and pages come from: Kaggle, or a folder with the same files.
-
-Kaggle's pages are other people's text: tags are stripped, links are not followed, and prompts show them in a fence.
-"""
+"""Where a competition's files and pages come from: Kaggle, or a folder with the same files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from agentkd.agents.agent_k.competition.pages import join_pages
 from agentkd.errors import UserError
 from agentkd.runs.progress import say
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.competition.kaggle import Kaggle
 
-MAX_TEXT = 60_000  # characters of a competition's text that are kept, about 15,000 tokens
 PUBLIC, PRIVATE = "public", "private"  # folders of a local competition: its files, and the hidden answers
 _HOW = "give https://www.kaggle.com/competitions/NAME, the NAME alone, or a folder (with a slash: ./NAME)"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TEXTS = re.compile(r"(raw_)?(task_|data_|metric_)?(description|overview|evaluation|readme)\w*\.(md|txt|html?)", re.I)
-_ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # pages by how much a stage needs them
 _PAGES = ("overview", "description", "abstract", "data description")  # headings that name no competition
-_LEFT_OUT = ("rules", "prizes")  # long, and of no use for a solution
 
 
 @dataclass(frozen=True)
@@ -35,8 +29,8 @@ class Source:
 
     slug: str
     title: str
-    data: Path  # the folder with a competitor's files, absolute, only read
-    text: str  # its pages, each under a heading, without tags, MAX_TEXT characters at most
+    data: Path  # the folder with a competitor's files, absolute, read-only
+    text: str  # its pages, each under a heading, without tags, pages.MAX_TEXT characters at most
     metric: str  # as Kaggle calls it, "" for a folder
     url: str | None
     daily_submissions: int | None
@@ -117,8 +111,13 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
     return Source(
         slug=re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-") or "local",
         title=title,
-        data=data, text=text, metric="", url=None, daily_submissions=None, deadline=None,
-    )  # fmt: skip
+        data=data,
+        text=text,
+        metric="",
+        url=None,
+        daily_submissions=None,
+        deadline=None,
+    )
 
 
 def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], None] = say) -> Source:
@@ -132,91 +131,16 @@ def kaggle_source(kaggle: Kaggle, slug: str, data: Path, say: Callable[[str], No
     text = join_pages(kaggle.pages(slug))
     kaggle.download(slug, data, say)
     return Source(
-        slug=slug, title=info.title, data=data.resolve(), text=text, metric=info.metric, url=info.url,
-        daily_submissions=info.daily_submissions, deadline=info.deadline,
-    )  # fmt: skip
-
-
-def join_pages(pages: Iterable[tuple[str, str]], limit: int = MAX_TEXT) -> str:
-    """Join pages into one text, the useful ones first, cut at `limit` characters.
-
-    A text that was cut has a last line that says so."""
-    kept = [(name, strip_tags(text).strip()) for name, text in pages if name.lower() not in _LEFT_OUT]
-    kept.sort(key=lambda page: _page_rank(page[0].lower()))
-    text = "\n\n".join(f"# {name}\n\n{body}" for name, body in kept if body)
-    if len(text) <= limit:
-        return text
-    note = "\n\n[cut here: {} more characters]"
-    kept_length = max(0, limit - len(note) - 10)
-    return text[:kept_length] + note.format(f"{len(text) - kept_length:,}")
-
-
-def _page_rank(name: str) -> int:
-    if "data" in name:  # "data description" does not describe the task
-        return len(_ORDER)
-    return next((rank for rank, word in enumerate(_ORDER) if word in name), len(_ORDER) + 1)
+        slug=slug,
+        title=info.title,
+        data=data.resolve(),
+        text=text,
+        metric=info.metric,
+        url=info.url,
+        daily_submissions=info.daily_submissions,
+        deadline=info.deadline,
+    )
 
 
 def _list_some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-
-
-_BLOCKS = set(
-    re.findall(r"\w+", "p div section article table tr ul ol dl dt dd pre blockquote br hr h1 h2 h3 h4 h5 h6")
-)
-_INLINE = set(
-    re.findall(
-        r"\w+",
-        "a b i u s em strong span code kbd sub sup small big font img picture figure source video iframe center tbody "
-        "thead tfoot caption col colgroup figcaption html head body title template noscript meta link label input "
-        "button main header footer nav summary details mark del ins abbr cite q var samp time svg path g",
-    )
-)
-_HIDDEN = ("script", "style")
-
-
-def strip_tags(text: str) -> str:
-    """Turn HTML, or markdown with HTML in it, into text: lines for blocks, bars between cells.
-
-    Text that only looks like a tag (`<image_id>`, `a <b and c> d`) stays."""
-    parser = _TagStripper()
-    parser.feed(text)
-    parser.close()
-    return re.sub(r"\n{3,}", "\n\n", "".join(parser.parts))
-
-
-class _TagStripper(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self.hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _HIDDEN:
-            self.hidden += 1
-        elif tag == "li":
-            self.parts.append("\n- ")
-        elif tag in ("td", "th"):
-            self.parts.append(" | ")
-        elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
-            self.parts.append(f"\n\n{'#' * (int(tag[1]) + 1)} ")
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-        elif tag not in _INLINE or (len(tag) == 1 and any(value is None for _, value in attrs)):
-            self.parts.append(self.get_starttag_text() or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _HIDDEN:
-            self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN:
-            self.hidden = max(0, self.hidden - 1)
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-        elif tag not in _INLINE and tag not in ("li", "td", "th"):
-            self.parts.append(f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.parts.append(data)

@@ -204,8 +204,14 @@ class Submissions:
         for number in range(SENDS + 1):
             self.kaggle.pause(0)
             if number < SENDS:  # the last round only looks
-                self._write("intent", digest, file=file.name, message=message, score=score,
-                            when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))  # fmt: skip
+                self._write(
+                    "intent",
+                    digest,
+                    file=file.name,
+                    message=message,
+                    score=score,
+                    when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                )
             if self._find(self._known[digest], SETTLE if silence else 0.0):
                 return self._known[digest]
             if number == SENDS:
@@ -236,8 +242,9 @@ class Submissions:
         if scored.status == "PENDING":
             self._say(f"submission {one.ref} of {one.file} is still being scored; the same command looks again")
             return one
-        self._write("scored", one.hash, status=scored.status, public=scored.public, private=scored.private,
-                    error=scored.error)  # fmt: skip
+        self._write(
+            "scored", one.hash, status=scored.status, public=scored.public, private=scored.private, error=scored.error
+        )
         if scored.status == "ERROR":
             self._say(f"Kaggle could not score {one.file}: {scored.error or 'it gives no reason'}")
         else:

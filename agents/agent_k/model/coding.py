@@ -33,9 +33,7 @@ class Written:
     back: str = ""
 
 
-async def write_code(
-    run: StageRun, trial: Trial, values: Mapping[str, Any] | None = None, number: int = 0
-) -> Written:  # fmt: skip
+async def write_code(run: StageRun, trial: Trial, values: Mapping[str, Any] | None = None, number: int = 0) -> Written:
     """Let the model write the stage's code until it passes, at most TRIES times.
 
     `trial` runs and tests the code.py of a folder; `values` are further values of the prompts; `number` is that of the
@@ -47,9 +45,14 @@ async def write_code(
         plan = await run.ask("plan", attempt=number, **values)
         for attempt in range(TRIES):
             answer = await run.ask(
-                "code", attempt=number + attempt, plan=clip(plan, 1000), failed=clip(failed, 3000), error=error,
-                cause=cause, **values,
-            )  # fmt: skip
+                "code",
+                attempt=number + attempt,
+                plan=clip(plan, 1000),
+                failed=clip(failed, 3000),
+                error=error,
+                cause=cause,
+                **values,
+            )
             code = parse_code(answer)
             folder, failures = await try_answer(run, code, trial)
             if not failures:

@@ -82,8 +82,11 @@ def compare_features(setup: Setup, result: Result, before: Result) -> tuple[bool
     if isinstance(before, Failed):
         return False, "there is no score to compare with"
     gained = gain(setup, result.score, before.score)
-    pairs = [(one, other) for one, other in zip(result.folds, before.folds, strict=False)
-             if one is not None and other is not None]  # fmt: skip
+    pairs = [
+        (one, other)
+        for one, other in zip(result.folds, before.folds, strict=False)
+        if one is not None and other is not None
+    ]
     wins = sum(gain(setup, one, other) > 0 for one, other in pairs)
     kept = gained > 0 and (not pairs or wins >= WINS * len(pairs))
     change = f"{setup.metric} {before.score:.5f} → {result.score:.5f}"
