@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from agentkd.world import TaskWorld
 
 Config = TypeVar("Config", bound=GenerateConfig)
-GIVE_UP = 8  # errors of the world in a row, after which a run stops instead of failing sample after sample
+GIVE_UP = 8  # errors of the world in a row that stop a run, instead of failing sample after sample
 
 
 def derive_config(config: Config, *, split: str, out: str, hops: int) -> Config:
-    """Fill in what the user left open; the caller prints it. `split`, `out` and `hops` are the task's defaults."""
+    """Fill in the options that the user left open.
+
+    `split`, `out` and `hops` are the task's defaults. The caller prints the result."""
     teacher = config.teacher or (NO_TEACHER if config.agent in MODEL_FREE else default_teacher())
     concurrency = config.concurrency or (LOCAL_SLOTS if teacher.startswith(("local", NO_TEACHER)) else 32)
     return config.model_copy(
@@ -55,7 +57,9 @@ def derive_config(config: Config, *, split: str, out: str, hops: int) -> Config:
 
 
 def list_outstanding(questions: Sequence[Question], samples: int, run: RunDirectory) -> list[tuple[Question, int]]:
-    """The (question, sample) pairs not on disk yet, sample by sample, so that a stopped run has all questions early."""
+    """The (question, sample) pairs that are not on disk yet.
+
+    They go sample by sample, so that a stopped run has all questions early."""
     return [
         (question, sample)
         for sample in range(samples)

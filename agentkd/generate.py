@@ -1,4 +1,4 @@
-"""`agentkd generate`: a task's questions through an agent and a teacher, into a run directory of verified traces."""
+"""`agentkd generate`: a task's questions through an agent and a teacher, into verified traces."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
 def list_unsolved(
     questions: Sequence[Question], config: GenerateConfig, run: RunDirectory
 ) -> list[tuple[Question, int]]:
-    """The outstanding (question, sample) pairs; with `until_verified` only those of questions that nothing proves."""
+    """The outstanding (question, sample) pairs; with `until_verified` only of unproven questions."""
     proven = verified_ids(run.path) if config.until_verified else set()
     return [item for item in list_outstanding(questions, config.samples, run) if item[0].id not in proven]
 
@@ -96,7 +96,9 @@ async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[
 
 
 def describe_run(config: GenerateConfig, count: int, task: Task) -> str:
-    """The values that are used, derived ones included, on a few lines. Raises UserError where there is no question."""
+    """Write the values of the run, derived ones included, on a few lines.
+
+    Raises UserError where there is no question."""
     if not count:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose --split or raise --limit")
     lines = [

@@ -1,4 +1,4 @@
-"""The proof of an answer from a knowledge base: what to execute to get the answers again.
+"""The proof of answers from a knowledge base, which a verifier can execute again.
 
 A trace carries it as its provenance, a JSON object of the fields that are set; `Proof.of` reads it back.
 """
@@ -17,7 +17,9 @@ from agentkd.trace import Draft
 
 
 class Derivation(NamedTuple):
-    """One way to answers: from where the `joins` meet, else from the topics, along `path`, as `constraint` allows."""
+    """A way to answers: from where the `joins` meet, or from the topics, along `path`.
+
+    Of the ends only those that meet `constraint` are answers."""
 
     path: RelationPath = ()
     joins: tuple[Join, ...] = ()
@@ -25,7 +27,7 @@ class Derivation(NamedTuple):
 
     @classmethod
     def read(cls, row: Sequence[Any]) -> Derivation:
-        """Read it back from JSON: lists instead of tuples, null for what is empty."""
+        """Read a derivation back from JSON, which has lists for tuples and may have null for empty."""
         path, joins, constraint = row
         return cls(_read_path(path) or (), _read_joins(joins), _read_constraint(constraint))
 

@@ -1,4 +1,4 @@
-"""A task with its knowledge base, retriever and worked examples, loaded once and used by every agent of a command."""
+"""A task with its knowledge base, retriever and worked examples, loaded once per command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agentkd.teacher.chat import Chat
 
 PATHS = 5
-PATHS_BY_AGENT = {"path-writer": 12}  # a path costs a student some four tokens, and is not shown with its answers
+PATHS_BY_AGENT = {"path-writer": 12}  # a path costs a student about four tokens: its answers are not shown
 VOTES = 8
 TRUST_IN_STUDENT = 3.0  # nats that the vote of a student which was taught to write paths adds
 
@@ -43,6 +43,7 @@ class TaskWorld:
 
     @classmethod
     def load(cls, config: GenerateConfig) -> TaskWorld:
+        """Load the task and its knowledge base; retriever and memory are loaded when they are first used."""
         from agentkd.tasks.task import load_task
 
         task = load_task(config.task, data=Path(config.data) if config.data else None, kb=config.kb)
@@ -51,7 +52,7 @@ class TaskWorld:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Hashes that may not change in a run directory besides the config: data, KB, prompts, encoder, examples."""
+        """The hashes that identify a run besides its config: data, KB, prompts, encoder, examples."""
         data = content_hash(self.task.hashes(self.config.split))
         identity = {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
         if (folder := Path(str(self.config.retriever))).is_dir():

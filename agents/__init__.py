@@ -1,4 +1,4 @@
-"""Agents: a question in, a draft with evidence out; none sees gold. May import verify, tasks, teacher and below."""
+"""Agents: a question in, a draft with evidence out; none sees gold. May import verify, tasks, teacher and lower."""
 
 from __future__ import annotations
 

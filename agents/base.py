@@ -64,7 +64,9 @@ class Agent(Protocol):
 
     name: str
 
-    async def solve(self, question: Question, sample: int) -> Draft: ...
+    async def solve(self, question: Question, sample: int) -> Draft:
+        """Answer the question; a higher `sample` may answer otherwise."""
+        ...
 
 
 def chat_messages(system: str, *turns: str) -> list[Message]:

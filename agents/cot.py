@@ -1,4 +1,4 @@
-"""Chain of thought with one call and no knowledge base: a baseline of KD-CoT (arXiv 2308.13259, section 4)."""
+"""Chain of thought in one call, without a KB: a baseline of KD-CoT (arXiv 2308.13259, section 4)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The dialogue form of a student: KD-CoT's Action, Answer, Finish as a conversation of two calls (arXiv 2308.13259).
+"""The dialogue form of a student: KD-CoT's Action, Answer, Finish as a conversation of two calls.
 
-The student asks the knowledge base for a path, sees the answers at its end, and finishes with those it chooses. The
-paper's sub-questions are relation paths here, because a path can be executed and proven.
+The form is that of arXiv 2308.13259, figure 2. The student asks the knowledge base for a path, sees the answers at its
+end, and finishes with those it chooses. The paper's sub-questions are relation paths here, because a path can be
+executed and proven.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ACTION = re.compile(r"Action:\s*(Path|Finish)\[(?P<input>.*)\]", re.DOTALL)
 
 
 class Dialogue:
-    """The agent of two calls. A path that the knowledge base lacks ends the conversation without an answer."""
+    """The agent of two calls; a path that the KB lacks ends the conversation without an answer."""
 
     name = "dialogue"
 

@@ -1,4 +1,4 @@
-"""A judge above the chain of evidence: the model says whether the proven facts mean what the question asks.
+"""A judge above the chain of evidence: do the proven facts answer the question?
 
 A knowledge base proves that the answers are at the end of a chain, not that the chain fits the question. The judge sees
 the question, the facts and the answers of proven drafts, never the reasoning that led to them. It can refuse a trace,

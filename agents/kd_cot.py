@@ -113,7 +113,7 @@ class KDCoT:
         )
 
     async def survey(self, state: State) -> State:
-        """Record what the KB offers for the whole question; the student learns from it (see `survey_step`)."""
+        """Record the options for the whole question; a student learns from the record."""
         retrieval = self.context.retrieval
         options = await retrieval.options(state["question"], state["topics"], topics=True)
         options = await retrieval.constrain(state["question"], state["topics"], options)
@@ -256,7 +256,9 @@ class KDCoT:
 
 
 def chain_proofs(proofs: Sequence[Proof], topics: Sequence[str], repairs: int) -> Proof:
-    """Join the proofs of several rounds: only the first has joins, only the last a constraint and `others`."""
+    """Join the proofs of all rounds.
+
+    Only the first may have joins, only the last a constraint and `others`."""
     shared = {"topics": tuple(topics), "rounds": len(proofs), "repairs": repairs}
     if not proofs:
         return Proof.model_validate({"path": (), "joins": (), **shared})

@@ -71,7 +71,9 @@ def write_target(label: str, answers: tuple[str, ...]) -> str:
 
 
 def parse_reply(text: str) -> tuple[str, list[str]]:
-    """Read the path's label and the distinct answers; a reply in another form is all answers, one per line."""
+    """Read the path's label and the distinct answers.
+
+    A reply in another form is all answers, one per line."""
     form = FORM.match(text)
     label, body = (form["path"].strip(), form["answers"]) if form else ("", text)
     answers = dict.fromkeys(line for line in split_prediction(body) if line != "…")

@@ -1,4 +1,4 @@
-"""A relation path that was executed on the knowledge base: the unit that agents choose, prove and answer with."""
+"""An executed relation path: the unit that agents choose, prove and answer with."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ EVIDENCE = 200  # triples kept as evidence for one step: a hub's answers would f
 
 @dataclass(frozen=True)
 class Option:
-    """A relation path, or a conjunction of several (`joins`), with the answers at its end that meet `constraint`.
+    """An executed relation path, or a conjunction of several (`joins`), with its answers.
 
-    `logit` is the retriever's score."""
+    Only answers that meet `constraint` count. `logit` is the retriever's score."""
 
     path: RelationPath
     label: str
@@ -35,6 +35,7 @@ class Option:
 
     @property
     def preview(self) -> list[str]:
+        """The answers as a model is shown them."""
         return preview_answers(self.answers)
 
     def record(self) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Option:
 
     @property
     def derivation(self) -> Derivation:
-        """What to execute to get the answers again."""
+        """The part of a proof that leads to the answers."""
         return Derivation(self.path, self.joins, self.constraint)
 
 
@@ -72,7 +73,9 @@ def match_option(text: str, options: Sequence[Option]) -> Option | None:
 
 
 def make_proof(options: Sequence[Option], topics: Sequence[str], **flags: bool) -> Proof:
-    """The proof of the options' answers, given together. `flags` are `in_kb` and `rationalised`, where they apply."""
+    """Make the proof of options whose answers are given together.
+
+    `flags` are `in_kb` and `rationalised`, where they apply."""
     first, *others = (option.derivation for option in options)
     fields = {**first._asdict(), "topics": topics, **({"others": others} if others else {}), **flags}
     return Proof.model_validate(fields)

@@ -1,4 +1,4 @@
-"""The search for executed relation paths around a question's topics, with caches that all samples share."""
+"""The search for relation paths around a question's topics, with caches that all samples share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PathSearch:
-    """The best `count` relation paths of at most `hops` edges, ranked by a retriever and executed on the KB.
+    """A search for the best `count` relation paths of at most `hops` edges, ranked and executed.
 
     `lock` is shared with the memory: encoders and their caches are not thread-safe."""
 

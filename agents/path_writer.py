@@ -1,4 +1,4 @@
-"""The path form of a student: a question in, the relation path that answers it out, executed on the knowledge base.
+"""The path form of a student: a question in, the relation path that answers it out.
 
 The student writes only a path, so a call costs a few dozen tokens, and the answers are the path's full endpoint set.
 With `constrain=kb` it writes inside the trie of the knowledge base's paths around the topic (graph-constrained
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PathWriter:
-    """The agent of one call: the model's belief in each path and the retriever's ranking choose the answers."""
+    """The agent of one call: model and retriever decide together between executed paths."""
 
     name = "path-writer"
 
@@ -39,7 +39,7 @@ class PathWriter:
             return Draft(steps=(survey,), answers=(), provenance=Proof(path=None, topics=tuple(topics)).record())
         text = prompt_text(question.question, topics)
         if context.settings.constrain == "none":
-            return await self.freely(question.question, topics, survey, options, text, sample)
+            return await self.solve_freely(question.question, topics, survey, options, text, sample)
         labels = list(dict.fromkeys(option.label for option in options))
         votes = 1 if context.model.weighs else context.settings.votes
         temperature = context.settings.temperature if votes == 1 else 1.0
@@ -58,10 +58,10 @@ class PathWriter:
             provenance=make_proof(chosen, topics, in_kb=True).record(),
         )
 
-    async def freely(
+    async def solve_freely(
         self, question: str, topics: Sequence[str], survey: Step, options: Sequence[Option], text: str, sample: int
     ) -> Draft:
-        """What the model writes unconstrained, executed if the knowledge base has it around the topic."""
+        """Let the model write any path; it is executed if the KB has it around the topic."""
         context = self.context
         reply = await context.model.complete(text, choices=(), temperature=context.settings.temperature, sample=sample)
         chosen = match_options(reply.text, options) or await context.retrieval.look_up(question, topics, reply.text)
@@ -80,7 +80,8 @@ class PathWriter:
 
 
 def prompt_text(question: str, topics: Sequence[str]) -> str:
-    """Write the text that the student continues, without the topics' names: they say nothing about the relation.
+    """Write the text that the student continues.
 
-    It ends with a line break, so that the tokens are the same whether a path is joined to it or a server goes on."""
+    Topics' names are left out: they say nothing about the relation. It ends with a line break, so that the tokens are
+    the same whether a path is joined to it or a server goes on."""
     return render("path/prompt", question=mask_topics(question, topics)) + "\n"

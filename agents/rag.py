@@ -18,7 +18,7 @@ MAX_TOKENS = 128
 
 
 class RAG:
-    """The agent that reads the best passages of the whole KB once; its evidence is their facts that name an answer."""
+    """The agent that reads the best passages once; its evidence is their facts that name an answer."""
 
     name = "rag"
 

@@ -1,8 +1,10 @@
-"""`rationalise=true`: a second chance, hinted by gold, for questions that no sample has proven (KD-CoT, section 3.3,
-hints the answer when it collects rationales; the word is STaR's, arXiv 2203.14465).
+"""`rationalise=true`: a second chance, hinted by gold, for questions that no sample has proven.
+
+KD-CoT (arXiv 2308.13259, section 3.3) hints the answer when it collects rationales; the word is from STaR (arXiv
+2203.14465).
 
 Gold is used only to choose: of all paths around the topic, the one whose full endpoint set fits gold best, if it fits
-well enough. The path stands among the candidates that retrieval found by itself and is proven like any other. The trace
+well enough. The path is shown among the candidates that retrieval found, and is proven like any other. The trace
 says `rationalised` in its provenance, so that it can be left out (`agentkd distill rationalised=false`). No hint is
 written into any text that a student could learn from.
 """
@@ -47,7 +49,7 @@ class Rationaliser:
         return Draft(steps=(survey_step(options, topics), step), answers=option.answers, provenance=provenance)
 
     def best_fit(self, question: Question, topics: Sequence[str], options: Sequence[Option]) -> Option | None:
-        """The path or conjunction that fits gold best; of equal ones the shortest, then the one that ranks higher."""
+        """The path or conjunction that fits gold best; of equal ones the shortest, then the highest in rank."""
         context, gold = self.context, self.gold[question.id]
         sizes = context.kb.relation_paths(topics, context.settings.hops)
         near = sorted(sizes, key=lambda path: (abs(sizes[path] - len(gold)), len(path), path))[:EXECUTED]

@@ -1,4 +1,4 @@
-"""The decision between executed paths: the retriever's ranking, the memory, the model's votes, and agreement.
+"""The decision between executed paths, by ranking, memory, the model's votes, and agreement.
 
 - The retriever's scores are logits (its cosines at the scale it was trained with), so a softmax over the shown paths
   is its belief p_i. It is too sure of itself: its logits are divided by CALIBRATION.
@@ -22,7 +22,7 @@ from agentkd.matching import strict_set
 SMOOTHING = 0.1  # added to every path's share of the votes: eight votes do not exclude the ninth path
 CALIBRATION = 1.5
 MEMORY = 2.0  # nats; chosen with CALIBRATION and UNION on WebQSP training questions (docs/log.md)
-LIKELIHOOD = 0.2  # weight of a student's log-likelihood of a path: a student is far too sure of paths it was taught
+LIKELIHOOD = 0.2  # weight of a student's log-likelihood: it is far too sure of the paths it was taught
 UNION = 3  # paths whose answers are given together, at most
 
 
@@ -65,10 +65,11 @@ def decide(
     rank: int = 0,
     union: int = UNION,
 ) -> tuple[list[Option], float]:
-    """Choose at most `union` options whose answers together have the least risk; return them with their expected F1.
+    """Choose the options whose answers together have the least risk, and give their expected F1.
 
-    The most probable option is first; of equally good choices the smallest wins. A higher `rank` gives the next best
-    single option with other answers, for samples that are to differ; past the last one it is the best again."""
+    At most `union` options are chosen. The most probable one is first; of equally good choices the smallest wins. A
+    higher `rank` gives the next best single option with other answers, for samples that are to differ; past the last
+    one it is the best again."""
     chances = beliefs(options, votes, trust, memory, likelihood)
     answers = [strict_set(option.answers) for option in options]
 

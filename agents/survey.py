@@ -1,4 +1,4 @@
-"""The survey, a step that records all that retrieval found for a question, and the readers of finished traces.
+"""The survey, a step that records what retrieval found, and the readers of finished traces.
 
 A student's prompt is made from the survey, so a trace is enough to train on, without the knowledge base.
 """
@@ -26,14 +26,14 @@ def read_survey(trace: Trace) -> dict[str, Any] | None:
 
 
 def proven_label(trace: Trace) -> str | None:
-    """The label of a verified trace's proof in its survey; None where it is not shown or nothing is proven."""
+    """The survey's label of a verified trace's proof; None where it is not shown, or not verified."""
     return followed_label(trace) if trace.verified else None
 
 
 def followed_label(trace: Trace) -> str | None:
-    """The label in the survey of what the trace follows, verified or not; None where the survey does not show it.
+    """The survey's label of a trace's proof, verified or not; None where the survey does not show it.
 
-    A trace may follow several paths or conjunctions: their labels are joined by AND."""
+    The labels of several paths, whose answers are given together, are joined by AND."""
     survey = read_survey(trace)
     proof = Proof.of(trace)
     if survey is None or proof.first == Derivation():
@@ -47,6 +47,6 @@ def followed_label(trace: Trace) -> str | None:
 
 
 def trace_reward(trace: Trace) -> float:
-    """Strict F1 against gold, which joined after the trace was closed; without gold 1 for a verified trace, else 0."""
+    """Strict F1 against gold; without gold 1 for a verified trace, else 0."""
     given = next((step.reward for step in reversed(trace.steps) if step.kind == "gold"), None)
     return float(trace.verified) if given is None else given

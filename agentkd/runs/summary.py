@@ -9,11 +9,11 @@ from typing import Any
 from agentkd.runs.read import read_lines, read_traces
 from agentkd.trace import Usage
 
-RATIONALISED_SAMPLE = 1_000_000  # the sample number of traces that gold has hinted: beyond all that --samples may ask
+RATIONALISED_SAMPLE = 1_000_000  # the sample number of traces hinted by gold: beyond any --samples
 
 
 def summarise_run(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
-    """Counts, rates and cost of a run, over the questions and the number of samples that the command asked for."""
+    """Count a run's traces, rungs, failures and cost, over the questions and samples asked for."""
     found = [trace for trace in read_traces(path) if trace.id in ids]
     traces = [trace for trace in found if trace.sample < samples]
     usage = Usage.total(trace.usage for trace in traces)
