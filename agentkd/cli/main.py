@@ -317,10 +317,10 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check what this machine can run, what is missing, and what a run costs."""
-    from agentkd.machine.doctor import diagnose, show
+    from agentkd.machine.doctor import diagnose, print_diagnosis
 
     result = diagnose(measure=measure, api=api, prices=prices)
-    print_result(result, show, as_json)
+    print_result(result, print_diagnosis, as_json)
 
 
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)

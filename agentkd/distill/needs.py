@@ -17,7 +17,7 @@ from agentkd.distill.resolve import Stage
 from agentkd.distill.student import Model, make_skeleton, open_config
 from agentkd.errors import UserError
 from agentkd.machine import memory_needs
-from agentkd.machine.memory_needs import GB
+from agentkd.machine.hardware import GB, read_memory
 from agentkd.runs.progress import say
 
 SURE = 1.15  # a need this much above what is free is refused: the arithmetic is not exact (docs/distill.md)
@@ -36,7 +36,7 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
     adapters = count_lora_parameters(skeleton, config.lora) if config.lora else 0
     trained = adapters or parameters
     sizes = model_sizes(data.student.settings.get_text_config(), parameters, config.layers)
-    training = memory_needs.training(
+    training = memory_needs.training_bytes(
         sizes._replace(parameters=parameters + adapters),
         min(stage.batch, len(data.inputs.tokens)) * max(data.inputs.tokens),
         trained=trained,
@@ -74,10 +74,10 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def model_sizes(settings: Any, parameters: int, layers: int | None = None) -> memory_needs.Model:
+def model_sizes(settings: Any, parameters: int, layers: int | None = None) -> memory_needs.ModelSizes:
     """A model's sizes from its config.json, or the usual ones where it does not name them."""
     heads = getattr(settings, "num_attention_heads", 1)
-    return memory_needs.Model(
+    return memory_needs.ModelSizes(
         name=settings.model_type,
         parameters=parameters,
         layers=layers or settings.num_hidden_layers,
@@ -102,7 +102,7 @@ def scoring_memory(teachers: Sequence[Model], lengths: Sequence[int]) -> dict[st
     layer = model_sizes(settings, parameters)._replace(layers=1)
     return {
         "weights": 4.0 * parameters,
-        "activations": memory_needs.training(layer, tokens)["activations"],
+        "activations": memory_needs.training_bytes(layer, tokens)["activations"],
         "logits": 12.0 * tokens * settings.vocab_size,  # at most: only targets have logits
         "process": memory_needs.TRAIN_BYTES,
     }
@@ -115,7 +115,7 @@ def count_parameters(model: Model) -> int:
 
 def available_memory() -> tuple[str, float]:
     """The memory that a process has, as a phrase and in GB: the smallest GPU's, or its share of the main memory."""
-    found = memory_needs.memory()
+    found = read_memory()
     if found.gpus:
         return "free on the GPU", min(gpu.free_gb for gpu in found.gpus)
     return "free", found.available_gb / processes.local_world_size()

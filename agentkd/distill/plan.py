@@ -20,7 +20,7 @@ from agentkd.distill.data.tokens import Inputs, TrainingData
 from agentkd.distill.needs import available_memory, check_needs, compute_needs, free_disk
 from agentkd.distill.prepare import find_teachers, prepare_data
 from agentkd.distill.resolve import Stage, resolve_run
-from agentkd.machine.memory_needs import GB
+from agentkd.machine.hardware import GB
 from agentkd.runs.progress import say
 
 

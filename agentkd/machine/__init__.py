@@ -1,1 +1,3 @@
-"""What this computer can run, and what a run would cost. May import serving, teacher, retrievers and sandbox."""
+"""What this computer has, what fits into its memory, and what a run costs. May import runs, models, serving, teacher,
+retrievers and sandbox.
+"""

@@ -1,8 +1,8 @@
-"""What a thousand questions would cost: tokens, hours on this machine, dollars on an API.
+"""Estimates the cost of a thousand questions: tokens, hours on this machine, dollars on an API.
 
-On WebQSP the packaged model is asked once a question (docs/results/webqsp-dev-300.json). A model that plans was
-measured when that one still did: 2.7 calls and 750 tokens, about 80 of them written. Reading and writing are measured
-for a few seconds on the packaged model, with as many requests in flight as the local teacher takes.
+The packaged model is asked once per question (docs/results/webqsp-dev-300.json); larger models also plan, which takes
+more calls (docs/log.md). The speed of reading and writing is measured for a few seconds on the packaged model, with as
+many requests in flight as the local teacher takes.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from agentkd.serving.managed import ServerOptions
 from agentkd.teacher.prices import BATCH_SHARE, PRICE_TABLE, Price, find_price, read_price_table
 
 QUESTIONS = 1000
-API_SECONDS, API_IN_FLIGHT = 2.0, 32  # a call, assumed: nothing is asked of an API to find out
+API_SECONDS, API_IN_FLIGHT = 2.0, 32  # seconds per call; assumed, because no API is called to measure it
 
-READ, WRITE = 256, 16  # tokens of a measured request
-SECONDS = 3.0  # of each of the two measurements
+READ, WRITE = 256, 16  # tokens per measured request
+SECONDS = 3.0  # per measurement; there are two
 PATIENCE = 120.0  # seconds for one request on a machine that is busy with other work
 
 
 class Need(NamedTuple):
-    """What KD-CoT asks of a model for one question: calls, tokens to read and to write."""
+    """Calls, tokens read and tokens written that KD-CoT needs per question."""
 
     calls: float
     read: int
@@ -48,24 +48,25 @@ SMALL, PLANNING = Need(1.0, 140, 12), Need(2.7, 670, 80)
 
 
 class Speed(NamedTuple):
-    """Tokens a second over all requests in flight, and the machine's load just before (processes that want a core)."""
+    """Tokens per second over all requests in flight, and the machine's load before (processes that want a core)."""
 
     read: float
     write: float
     load: float
 
 
-def measure() -> Speed:
-    """The local teacher's speed, now, beside whatever else this machine does. Takes about 10 s; UserError or WorldError
-    where it does not come up or does not answer."""
+def measure_speed() -> Speed:
+    """Measure the local teacher's speed beside the machine's present load, in about 10 s.
+
+    Raises UserError or WorldError where the teacher does not start or does not answer."""
     return asyncio.run(_measure())
 
 
-def try_measure() -> Speed | None:
-    """As `measure`, with a word before it; None, with the reason told, where it cannot be done."""
+def try_measure_speed() -> Speed | None:
+    """Announce and run `measure_speed`; where that fails, say why and return None."""
     say(f"measuring the local teacher for about {3 * SECONDS:.0f} s (--no-measure leaves it out)")
     try:
-        return measure()
+        return measure_speed()
     except AgentkdError as error:
         say(f"not measured: {error}")
         return None
@@ -82,7 +83,7 @@ def _speed(url: str) -> Speed:
     rng = random.Random(0)
 
     def request(read: int, write: int) -> dict[str, Any]:
-        # Token ids, so that their number is known, and other ones each time, so that none is in the cache.
+        # Token ids, so that their number is known; random, so that no prefix is in the cache.
         prompt = [rng.randrange(1000, 40_000) for _ in range(read)]
         return {"prompt": prompt, "n_predict": write, "ignore_eos": True, "cache_prompt": False}
 
@@ -96,7 +97,7 @@ def _speed(url: str) -> Speed:
             return tokens / seconds
 
         load = os.getloadavg()[0]
-        _post(url, request(8, 1))  # the first one pays for what is loaded lazily
+        _post(url, request(8, 1))  # the first request pays for lazy loading
         return Speed(
             read=rate(READ, 1, lambda reply: int(reply["tokens_evaluated"])),
             write=rate(8, WRITE, lambda reply: int(reply["tokens_predicted"])),
@@ -118,8 +119,8 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
         connection.close()
 
 
-def price_of_api(model: str, prices: Path | None) -> Price:
-    """A model's price in the user's table or the packaged one; UserError where neither has it."""
+def find_api_price(model: str, prices: Path | None) -> Price:
+    """Find a model's price in the user's table or the packaged one; UserError where neither has it."""
     price = find_price(model, prices)
     if price is None:
         raise UserError(
@@ -128,27 +129,27 @@ def price_of_api(model: str, prices: Path | None) -> Price:
     return price
 
 
-def costs(speed: Speed | None, *, api: str, price: Price) -> list[dict[str, Any]]:
-    """One record a teacher: tokens, hours (None: not measured), USD, and what the figures rest on."""
+def estimate_costs(speed: Speed | None, *, api: str, price: Price) -> list[dict[str, Any]]:
+    """One record per teacher: tokens, hours (None: not measured), USD, and the basis of the figures."""
 
-    def thousand(need: Need) -> dict[str, Any]:
+    def count(need: Need) -> dict[str, Any]:
         tokens = QUESTIONS * (need.read + need.written)
         return {"questions": QUESTIONS, "calls": round(QUESTIONS * need.calls), "tokens": tokens}
 
     free: dict[str, Any] = {"hours": None, "usd": 0.0, "usd_batch": None}
-    own: dict[str, Any] = {"teacher": "local", **thousand(SMALL), **free, "basis": "not measured"}
+    own: dict[str, Any] = {"teacher": "local", **count(SMALL), **free, "basis": "not measured"}
     if speed is not None:
         own["hours"] = round(QUESTIONS * (SMALL.read / speed.read + SMALL.written / speed.write) / 3600, 2)
         own["basis"] = f"reads {speed.read:.0f} and writes {speed.write:.0f} tokens/s, at a load of {speed.load:.1f}"
     rows = [own]
     if (default := default_teacher()).startswith("vllm:"):
         basis = "not measured: it would have to be loaded first"
-        rows.append({"teacher": default, **thousand(PLANNING), **free, "basis": basis})
+        rows.append({"teacher": default, **count(PLANNING), **free, "basis": basis})
     usd = price.usd(QUESTIONS * PLANNING.read, QUESTIONS * PLANNING.written)
     rows.append(
         {
             "teacher": f"openai:{api}",
-            **thousand(PLANNING),
+            **count(PLANNING),
             "hours": round(QUESTIONS * PLANNING.calls * API_SECONDS / API_IN_FLIGHT / 3600, 2),
             "usd": round(usd, 4),
             "usd_batch": round(usd * BATCH_SHARE, 4),

@@ -1,11 +1,11 @@
-"""What this machine can run: each part with its state and, where it is missing, the remedy; what fits into its memory
-(`fits.py`) and what a run would cost (`estimate.py`)."""
+"""`agentkd doctor`: the parts that are installed or missing, which models fit, and what a run would cost."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from rich.table import Table
 
 from agentkd.config import default_teacher
 from agentkd.errors import AgentkdError
-from agentkd.machine.cost import costs, price_of_api, try_measure
-from agentkd.machine.memory_needs import SERVED, SERVED_TOKENS, Memory, fits, memory
+from agentkd.machine.cost import estimate_costs, find_api_price, try_measure_speed
+from agentkd.machine.hardware import Memory, read_memory
+from agentkd.machine.memory_needs import SERVED, SERVED_TOKENS, list_fits
 from agentkd.models import PACKAGED, find_gguf, home
 from agentkd.retrievers import default_retriever
 from agentkd.runs.progress import format_usd
@@ -33,64 +34,64 @@ DISK_NEEDED = 5e9  # bytes: a student with its checkpoints
 
 
 def diagnose(*, measure: bool, api: str, prices: Path | None) -> dict[str, Any]:
-    """`checks`, `models` and `cost`, as `doctor --json` prints them."""
-    price = price_of_api(api, prices)  # a model that nobody knows is told before anything is measured
-    found = memory()
+    """Examine this machine: `checks`, `models` and `cost`, as `doctor --json` prints them."""
+    price = find_api_price(api, prices)  # report an unknown model before measuring anything
+    found = read_memory()
     return {
-        "checks": examine(found),
-        "models": [fit._asdict() for fit in fits(found)],
-        "cost": costs(try_measure() if measure else None, api=api, price=price),
+        "checks": run_checks(found),
+        "models": [fit._asdict() for fit in list_fits(found)],
+        "cost": estimate_costs(try_measure_speed() if measure else None, api=api, price=price),
     }
 
 
-def examine(memory: Memory) -> list[dict[str, Any]]:
-    """One record a check: name, ok, what was found, and the remedy where something is missing."""
+def run_checks(memory: Memory) -> list[dict[str, Any]]:
+    """One record per check: its name, whether it is ok, what was found, and the remedy where something is missing."""
     room = f"{memory.total_gb:.0f} GB memory, {memory.available_gb:.0f} GB of it free"
     cards = ", ".join(f"{gpu.name} ({gpu.total_gb:.0f} GB, {gpu.free_gb:.0f} GB free)" for gpu in memory.gpus)
     checks = [
-        check("machine", True, f"{count_cores()} cores, {room}"),
-        check("GPU", True, cards or "none that nvidia-smi sees: all runs on the CPU"),
+        make_check("machine", True, f"{count_cores()} cores, {room}"),
+        make_check("GPU", True, cards or "none that nvidia-smi sees: all runs on the CPU"),
     ]
     for extra, packages in EXTRAS.items():
-        versions = {name: version(name) for name in packages}
+        versions = {name: find_version(name) for name in packages}
         missing = [name for name, found in versions.items() if found is None]
         found = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
-        checks.append(check(f"extra {extra}", not missing, found, f"pip install 'agentkd[{extra}]'"))
-    checks.append(attempt(f"model {PACKAGED}", lambda: find_gguf(PACKAGED).name))
-    checks.append(attempt("vLLM", lambda: "found" if find_vllm() else ""))
-    checks.append(attempt("sandbox", lambda: open_sandbox().kind))
-    free = shutil.disk_usage(existing(home())).free
-    checks.append(check("disk", free > DISK_NEEDED, f"{free / 1e9:.0f} GB free", "free 5 GB, or set AGENTKD_HOME"))
+        checks.append(make_check(f"extra {extra}", not missing, found, f"pip install 'agentkd[{extra}]'"))
+    checks.append(try_check(f"model {PACKAGED}", lambda: find_gguf(PACKAGED).name))
+    checks.append(try_check("vLLM", lambda: "found" if find_vllm() else ""))
+    checks.append(try_check("sandbox", lambda: open_sandbox().kind))
+    free = shutil.disk_usage(nearest_existing(home())).free
+    checks.append(make_check("disk", free > DISK_NEEDED, f"{free / 1e9:.0f} GB free", "free 5 GB, or set AGENTKD_HOME"))
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")
-    checks.append(check("hub", True, "offline (HF_HUB_OFFLINE)" if offline else "online, as far as is known"))
-    checks.append(check("defaults", True, f"--teacher {default_teacher()}, --retriever {default_retriever()}"))
+    checks.append(make_check("hub", True, "offline (HF_HUB_OFFLINE)" if offline else "online, as far as is known"))
+    checks.append(make_check("defaults", True, f"--teacher {default_teacher()}, --retriever {default_retriever()}"))
     return checks
 
 
-def check(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
+def make_check(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
     return {"name": name, "ok": ok, "found": found, "remedy": "" if ok else remedy}
 
 
-def attempt(name: str, look: Any) -> dict[str, Any]:
+def try_check(name: str, find: Callable[[], str]) -> dict[str, Any]:
     try:
-        return check(name, True, str(look()))
+        return make_check(name, True, find())
     except AgentkdError as error:
-        return check(name, False, "", str(error))
+        return make_check(name, False, "", str(error))
 
 
-def version(package: str) -> str | None:
+def find_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """The path, or the nearest folder above it that exists."""
-    return path if path.exists() else existing(path.parent)
+    return path if path.exists() else nearest_existing(path.parent)
 
 
-def show(result: dict[str, Any]) -> None:
+def print_diagnosis(result: dict[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in result["checks"]:

@@ -16,7 +16,7 @@ from agentkd.distill.prepare import prepare_data
 from agentkd.distill.resolve import resolve_run
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
-from agentkd.machine import memory_needs
+from agentkd.machine import hardware, memory_needs
 from tests.support.students import sft_config, weights
 from tests.support.traces import make_trace, write_run
 
@@ -110,8 +110,8 @@ def test_activations_are_what_autograd_keeps(half: bool, tmp_path: Path) -> None
         states = backbone(ids).last_hidden_state
     copies = sum(weight.numel() * 2 for name, weight in backbone.named_parameters() if "proj" in name) if half else 0
     assert states.requires_grad
-    shape = memory_needs.Model("tiny", 0, 6, 64, 4, 16, 8, 192)
-    expected = memory_needs.training(shape, 120, half=half)["activations"]
+    shape = memory_needs.ModelSizes("tiny", 0, 6, 64, 4, 16, 8, 192)
+    expected = memory_needs.training_bytes(shape, 120, half=half)["activations"]
     assert sum(kept.values()) - copies == pytest.approx(expected, rel=0.1)
 
 
@@ -148,8 +148,8 @@ def test_what_does_not_fit_is_refused_with_what_would(
     data = prepare_data(stage, (), load_training_set(stage))
     base = sum(needs.compute_needs(stage.with_changes(batch=1), data)["memory"]["training"].values())
     limit = {"/sys/fs/cgroup/memory.max": f"{round(base * 1e9 + 1e6)}\n", "/sys/fs/cgroup/memory.current": "0\n"}
-    monkeypatch.setattr(memory_needs, "_read", lambda path: limit.get(path, ""))
-    monkeypatch.setattr(memory_needs, "has_gpu", lambda: False)
+    monkeypatch.setattr(hardware, "_read", lambda path: limit.get(path, ""))
+    monkeypatch.setattr(hardware, "has_gpu", lambda: False)
     monkeypatch.setattr(needs, "SURE", 1.0)
     refusal = r"training needs [\d.]+ GB and [\d.]+ GB are free: try batch=1 accumulate=9"
     with pytest.raises(UserError, match=refusal):

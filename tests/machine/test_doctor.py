@@ -12,9 +12,10 @@ import pytest
 
 from agentkd import models
 from agentkd.errors import UserError
-from agentkd.machine import cost, memory_needs
-from agentkd.machine.cost import Speed, costs, measure, price_of_api, try_measure
-from agentkd.machine.memory_needs import MODELS, Gpu, Memory
+from agentkd.machine import cost, hardware, memory_needs
+from agentkd.machine.cost import Speed, estimate_costs, find_api_price, measure_speed, try_measure_speed
+from agentkd.machine.hardware import Gpu, Memory
+from agentkd.machine.memory_needs import MODELS
 from agentkd.serving.llama import make_llama_server
 from agentkd.serving.managed import ServerOptions
 from tests.support.commands import call
@@ -47,7 +48,7 @@ class TestFits:
                 body = {"prompt": [500] * 8, "n_predict": 1}
                 await asyncio.gather(*(asyncio.to_thread(cost._post, server.url, body) for _ in range(slots)))
                 status = Path(f"/proc/{descendants(server.pid)[-1]}/status").read_text()
-            return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / memory_needs.GB
+            return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / hardware.GB
 
         assert asyncio.run(resident_gb()) == pytest.approx(PACKAGED.llama_gb(slots, context), rel=0.25)
         assert gguf.stat().st_size / PACKAGED.parameters == pytest.approx(memory_needs.Q4_BYTES, rel=0.02)
@@ -91,18 +92,18 @@ class TestFits:
     )
     def test_verdicts(self, memory: Memory, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory_needs, "has_bf16", lambda: True)
-        rows = {fit.name: f"{fit.llama} {fit.vllm} {fit.train}" for fit in memory_needs.fits(memory)}
+        rows = {fit.name: f"{fit.llama} {fit.vllm} {fit.train}" for fit in memory_needs.list_fits(memory)}
         assert {name: rows[name] for name in expected} == expected
 
     def test_a_container_has_what_its_limit_leaves(self, monkeypatch: pytest.MonkeyPatch) -> None:
         files = {"/proc/meminfo": "MemTotal: 9\nMemAvailable:   90000000 kB\n"}
-        monkeypatch.setattr(memory_needs, "_read", lambda path: files.get(path, ""))
-        monkeypatch.setattr(memory_needs, "has_gpu", lambda: False)
-        assert memory_needs.memory().available_gb == pytest.approx(92.16)
+        monkeypatch.setattr(hardware, "_read", lambda path: files.get(path, ""))
+        monkeypatch.setattr(hardware, "has_gpu", lambda: False)
+        assert hardware.read_memory().available_gb == pytest.approx(92.16)
         files |= {"/sys/fs/cgroup/memory.max": "max\n", "/sys/fs/cgroup/memory.current": "5\n"}
-        assert memory_needs.memory().available_gb == pytest.approx(92.16)
+        assert hardware.read_memory().available_gb == pytest.approx(92.16)
         files |= {"/sys/fs/cgroup/memory.max": "2000000000\n", "/sys/fs/cgroup/memory.current": "500000000\n"}
-        assert memory_needs.memory() == Memory(2.0, 1.5, ())
+        assert hardware.read_memory() == Memory(2.0, 1.5, ())
 
     @pytest.mark.parametrize(
         ("script", "expected"),
@@ -120,8 +121,8 @@ class TestFits:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-        monkeypatch.setattr(memory_needs, "has_gpu", lambda: True)
-        found = memory_needs.gpus()
+        monkeypatch.setattr(hardware, "has_gpu", lambda: True)
+        found = hardware.list_gpus()
         assert [gpu.name for gpu in found] == expected
         if found:
             assert found[0].total_gb == pytest.approx(81559 * 2**20 / 1e9)
@@ -147,7 +148,7 @@ class TestCosts:
     def test_measure(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cost, "SECONDS", 0.01)
         monkeypatch.setattr(cost, "READ", 16)
-        speed = measure()
+        speed = measure_speed()
         assert speed.read > 0 and speed.write > 0
 
     def test_what_cannot_be_measured_is_said(
@@ -157,21 +158,21 @@ class TestCosts:
             raise UserError(f"{spec} is not installed: pip install it")
 
         monkeypatch.setattr(cost, "find_gguf", missing)
-        assert try_measure() is None
+        assert try_measure_speed() is None
         assert "not measured: smollm2-135m is not installed: pip install it" in capsys.readouterr().err
 
     def test_the_sum(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "prices.yaml").write_text(self.PRICES)
-        price = price_of_api("mine", tmp_path / "prices.yaml")
+        price = find_api_price("mine", tmp_path / "prices.yaml")
         monkeypatch.setenv("AGENTKD_TEACHER", "local")
-        local, api = costs(Speed(read=100, write=10, load=0), api="mine", price=price)
+        local, api = estimate_costs(Speed(read=100, write=10, load=0), api="mine", price=price)
         assert local["calls"] == 1000 and local["tokens"] == 152_000 and local["usd"] == 0
         assert local["hours"] == pytest.approx((140_000 / 100 + 12_000 / 10) / 3600, abs=0.01)
         assert api["calls"] == 2700 and api["tokens"] == 750_000
         assert api["usd"] == pytest.approx(0.67 * 2 + 0.08 * 10) and api["usd_batch"] == pytest.approx(api["usd"] / 2)
-        assert costs(None, api="mine", price=price)[0]["hours"] is None
+        assert estimate_costs(None, api="mine", price=price)[0]["hours"] is None
         monkeypatch.setenv("AGENTKD_TEACHER", "vllm:Qwen/Qwen3-8B")
-        _, served, _ = costs(Speed(read=100, write=10, load=0), api="mine", price=price)
+        _, served, _ = estimate_costs(Speed(read=100, write=10, load=0), api="mine", price=price)
         assert served["teacher"] == "vllm:Qwen/Qwen3-8B" and served["hours"] is None
 
     def test_the_command(
