@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Sequence
 from agentkd.matching import strict_hits, strict_set
 from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.joins import endpoints
+from agentkd.retrievers.joins import find_endpoints
 from agentkd.retrievers.relation_path import RelationPath
 from agentkd.trace import Draft, Triple, Verdict
 
@@ -39,7 +39,7 @@ def check_step(
     strange = next((fact for fact in facts if not kb.has(fact.head, fact.relation, fact.tail)), None)
     if strange is not None:
         return Verdict(ok=False, rung="none", reason=f"not in the KB: {strange.head} | {strange.relation}")
-    ends = set(endpoints(kb, starts, *derivation))
+    ends = set(find_endpoints(kb, starts, *derivation))
     unsupported = [answer for answer in answers if answer not in ends]
     if unsupported:
         return Verdict(ok=False, rung="none", reason=f"not at the end of the path: {', '.join(unsupported[:3])}")
@@ -73,7 +73,7 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
         return Verdict(ok=False, rung="endpoint", reason=f"joined from {', '.join(strangers)}, which is no topic")
     if not first.path and not first.joins:  # the agent has named none
         first = first._replace(path=find_explaining_path(kb, topics, answers) or ())
-    ends = {end for each in (first, *others) for end in endpoints(kb, topics, *each)}
+    ends = {end for each in (first, *others) for end in find_endpoints(kb, topics, *each)}
     if ends != set(answers):
         return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of the named paths")
     judged = next((step.verdict for step in draft.steps if step.kind == "judge" and step.verdict is not None), None)

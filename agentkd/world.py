@@ -16,7 +16,7 @@ from agentkd.errors import UserError
 from agentkd.models import PACKAGED
 from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
-from agentkd.retrievers.graph import in_memory
+from agentkd.retrievers.graph import require_in_memory
 from agentkd.runs.read import read_config, read_traces
 from agentkd.trace import content_hash
 
@@ -48,7 +48,7 @@ class TaskWorld:
 
         task = load_task(config.task, data=Path(config.data) if config.data else None, kb=config.kb)
         kb = task.knowledge_base()
-        return cls(task, in_memory(kb, "shuffle=true").shuffled(config.seed) if config.shuffle else kb, config)
+        return cls(task, require_in_memory(kb, "shuffle=true").shuffled(config.seed) if config.shuffle else kb, config)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -56,9 +56,9 @@ class TaskWorld:
         data = content_hash(self.task.hashes(self.config.split))
         identity = {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
         if (folder := Path(str(self.config.retriever))).is_dir():
-            from agentkd.retrievers.dense import encoder_hash
+            from agentkd.retrievers.dense import hash_encoder
 
-            identity["hash_retriever"] = encoder_hash(folder)
+            identity["hash_retriever"] = hash_encoder(folder)
         if self.config.demos:
             identity["hash_demos"] = content_hash(self.memory.examples)
         return identity
@@ -84,7 +84,7 @@ class TaskWorld:
         """An index of the whole KB as text, for the agent `rag`. Raises UserError for a KB behind an endpoint."""
         from agentkd.retrievers.bm25 import BM25Passages
 
-        return BM25Passages(in_memory(self.kb, "agent rag"))
+        return BM25Passages(require_in_memory(self.kb, "agent rag"))
 
     def agent(self, name: str, model: Chat) -> Agent:
         """Make the agent of that name over this world. Raises UserError for an unknown one."""

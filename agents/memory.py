@@ -19,7 +19,7 @@ import numpy.typing as npt
 from agentkd.agents.survey import proven_label, trace_reward
 from agentkd.prompts import demonstrations
 from agentkd.proof import Proof
-from agentkd.retrievers.bm25 import bm25_scores, mask_topics
+from agentkd.retrievers.bm25 import mask_topics, score_texts
 from agentkd.trace import Trace
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Memory:
         """The likeness of each example to a masked question, as logits."""
         if self.encoder is not None:
             return SHARPNESS * self.encoder.similarities(query, self._vectors).astype(np.float64)
-        return bm25_scores(query, [example.question for example in self.examples]).astype(np.float64)
+        return score_texts(query, [example.question for example in self.examples]).astype(np.float64)
 
     def shares(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
         """The share of each label among examples, weighted by their likeness to the question.

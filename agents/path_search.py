@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from agentkd.agents.option import Option
 from agentkd.agents.survey import survey_step
 from agentkd.matching import strict_key
-from agentkd.retrievers.bm25 import bm25_scores, mask_topics
-from agentkd.retrievers.constraints import Constraint, constrain
+from agentkd.retrievers.bm25 import mask_topics, score_texts
+from agentkd.retrievers.constraints import Constraint, find_constraint
 from agentkd.retrievers.graph import Graph
-from agentkd.retrievers.joins import join
+from agentkd.retrievers.joins import find_conjunctions
 from agentkd.trace import Step
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class PathSearch:
             return list(self.found[asked])
 
     def _search(self, query: str, anchors: Sequence[str], hops: int, several: bool) -> list[Option]:
-        if several and (pairs := join(self.kb, self.retriever, mask_topics(query, anchors), anchors, hops)):
+        if several and (
+            pairs := find_conjunctions(self.kb, self.retriever, mask_topics(query, anchors), anchors, hops)
+        ):
             return [Option((), pair.label, pair.answers, pair.score, pair.joins) for pair in pairs[: self.count]]
         found = self.retriever.paths(query, anchors, self.count, hops)
         executed = ((item, tuple(self.kb.follow(anchors, item.path))) for item in found)
@@ -68,13 +70,13 @@ class PathSearch:
 
         def rank(labels: Sequence[str]) -> Sequence[float]:
             scores = (
-                bm25_scores(query, labels) if encoder is None else encoder.similarities(query, encoder.labels(labels))
+                score_texts(query, labels) if encoder is None else encoder.similarities(query, encoder.labels(labels))
             )
             return [float(score) for score in scores]
 
         asked = query, option.answers  # survey and first reading ask the same, and so does each sample
         if asked not in self.narrowed:
-            self.narrowed[asked] = constrain(self.kb, query, option.answers, rank)
+            self.narrowed[asked] = find_constraint(self.kb, query, option.answers, rank)
         found = self.narrowed[asked]
         return option if found is None else replace(option, constraint=found[0], answers=tuple(found[1]))
 

@@ -19,7 +19,7 @@ from agentkd.agents.option import Option, make_proof, prove
 from agentkd.agents.survey import survey_step
 from agentkd.matching import strict_f1
 from agentkd.proof import Proof
-from agentkd.retrievers.joins import endpoints, join
+from agentkd.retrievers.joins import find_conjunctions, find_endpoints
 from agentkd.tasks.task import Question
 from agentkd.trace import Draft
 
@@ -55,11 +55,13 @@ class Rationaliser:
         near = sorted(sizes, key=lambda path: (abs(sizes[path] - len(gold)), len(path), path))[:EXECUTED]
         found = [*options, *(Option(path, context.kb.label(path), ()) for path in near)]
         if len(topics) > 1:
-            pairs = join(context.kb, context.retrieval.retriever, question.question, topics, context.settings.hops)
+            pairs = find_conjunctions(
+                context.kb, context.retrieval.retriever, question.question, topics, context.settings.hops
+            )
             found += [Option((), pair.label, (), pair.score, pair.joins) for pair in pairs]
         best, highest = None, MIN_F1
         for option in found:
-            ends = tuple(endpoints(context.kb, topics, option.path, option.joins))
+            ends = tuple(find_endpoints(context.kb, topics, option.path, option.joins))
             fit = strict_f1(ends, gold)
             if fit > highest or (best is None and fit == highest):
                 best, highest = Option(option.path, option.label, ends, option.logit, option.joins), fit

@@ -73,7 +73,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         return evaluate_predictions(config)
     if config.batch:
         raise UserError(f"batch={config.batch} is for generate: eval asks its teachers directly")
-    matchers = chosen(config.matchers)
+    matchers = choose_matchers(config.matchers)
     world = TaskWorld.load(config)
     task = world.task
     default_out = f"runs/{slug(task_label(config.task))}-eval"
@@ -83,7 +83,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     if not questions:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose another --split")
     out = Path(str(config.out))
-    entries = systems(config)
+    entries = list_systems(config)
     say(f"{task.name} · {config.split} · {len(questions)} questions · {', '.join(s.name for s in entries)} → {out}")
     say(
         f"retriever {config.retriever}, {config.paths or '5 (path-writer: 12)'} paths of ≤ {config.hops} hops · "
@@ -91,17 +91,17 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     )
     if task.note:
         say(task.note)
-    traces = {system.name: answer(world, system, questions, out) for system in entries}
+    traces = {system.name: answer_questions(world, system, questions, out) for system in entries}
     report = build_report(world, questions, traces, matchers, config.baseline)
     report["out"] = str(out)
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
-    note_in_cards(entries, report, config.seed)
+    write_results_in_cards(entries, report, config.seed)
     gold = task.gold(str(config.split))
     write_report(out, gold={question.id: gold[question.id].answers for question in questions if question.id in gold})
     return report
 
 
-def note_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: int) -> None:
+def write_results_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: int) -> None:
     """The rows of each student that `distill` made go into its card. A card that cannot be written costs no results."""
     names: dict[Path, list[str]] = {}
     for system in entries:
@@ -114,11 +114,11 @@ def note_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: in
             say(f"the card of {folder} does not have these results: {error}")
 
 
-def systems(config: EvalConfig) -> list[System]:
+def list_systems(config: EvalConfig) -> list[System]:
     """The cross product of agents and teachers, then each model in the form in which it was taught. A model that was
     not taught, such as the student before training, takes the form of the first one that was."""
     found = []
-    for agent in words(config.agent):
+    for agent in split_list(config.agent):
         if agent in MODEL_FREE:
             found.append(System(agent, agent, NO_TEACHER, served=True, identity=""))
             continue
@@ -126,7 +126,7 @@ def systems(config: EvalConfig) -> list[System]:
             if agent != "none":
                 found.append(System(f"{agent}/{teacher}", agent, teacher, served=True, identity=""))
     models = split_specs(config.model or "")
-    taught = {model: own for model in models if (own := form_of(model))}
+    taught = {model: own for model in models if (own := read_taught_form(model))}
     default = next(iter(taught.values()), "path")
     for model in models:
         served = model.startswith(SERVED)
@@ -140,26 +140,26 @@ def systems(config: EvalConfig) -> list[System]:
     return found
 
 
-def form_of(model: str) -> str:
+def read_taught_form(model: str) -> str:
     """The form in which a student's own config.yaml says that it was taught; empty for a model without one."""
     folder = find_student_folder(model)
     return str(read_config(folder).get("form", "one-call")) if folder else ""  # before there were forms it was that
 
 
-def words(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """A comma-separated list."""
     return [word for part in text.split(",") if (word := part.strip())]
 
 
-def chosen(text: str) -> list[str]:
-    names = words(text)
+def choose_matchers(text: str) -> list[str]:
+    names = split_list(text)
     unknown = [name for name in names if name not in MATCHERS]
     if unknown or not names:
         raise UserError(f"unknown matcher '{', '.join(unknown)}': the matchers are {', '.join(MATCHERS)}")
     return names
 
 
-def answer(world: TaskWorld, system: System, questions: Sequence[Question], out: Path) -> dict[str, Trace]:
+def answer_questions(world: TaskWorld, system: System, questions: Sequence[Question], out: Path) -> dict[str, Trace]:
     """The system's traces by question id, read from its directory, made first where they are missing."""
     shared = {name: getattr(world.config, name) for name in GenerateConfig.model_fields}
     shared |= {"agent": system.agent, "teacher": system.model, "samples": 1, "out": str(out / system.folder)}
@@ -210,7 +210,7 @@ def build_report(
     groups: list[dict[str, Any]] = []
     for name, by_id in traces.items():
         found = [by_id[question.id] for question in asked if question.id in by_id]
-        cost = costs(found, len(asked))
+        cost = average_costs(found, len(asked))
         faithful = (
             None
             if raw_kb is None
@@ -223,9 +223,9 @@ def build_report(
                 for trace in found
             )
         )
-        groups += by_group(name, matchers[0], asked, by_id, gold)
+        groups += score_groups(name, matchers[0], asked, by_id, gold)
         for matcher in matchers:
-            scores = [score(matcher, by_id.get(question.id), gold[question.id]) for question in asked]
+            scores = [score_answers(matcher, by_id.get(question.id), gold[question.id]) for question in asked]
             counted = [item for item in scores if item is not None]  # the official script skips some questions
             if not counted:
                 continue
@@ -233,7 +233,7 @@ def build_report(
             low, high = bootstrap_interval(values)
             row = {"name": name, "matcher": matcher, "n": len(counted), **aggregate(counted)}
             row |= {"f1_low": low, "f1_high": high}
-            row |= {"in_kb": written_in_kb(found), "faithful": None if faithful is None else faithful * 100, **cost}
+            row |= {"in_kb": percent_in_kb(found), "faithful": None if faithful is None else faithful * 100, **cost}
             rows.append(row)
             f1[name, matcher] = values
     return {
@@ -243,14 +243,14 @@ def build_report(
         "note": world.task.note,
         "rows": rows,
         "groups": groups,
-        "differences": differences(f1, list(traces), matchers, baseline),
+        "differences": compare_with_baseline(f1, list(traces), matchers, baseline),
     }
 
 
 GROUPS = 12  # kinds at most: some tasks have a type for each relation path
 
 
-def by_group(
+def score_groups(
     name: str, matcher: str, asked: Sequence[Question], by_id: Mapping[str, Trace], gold: Mapping[str, Gold]
 ) -> list[dict[str, Any]]:
     """One system's Hit and F1 by hops and by type of question, where the task tells them apart."""
@@ -262,7 +262,7 @@ def by_group(
                 members.setdefault(value, []).append(question)
         if 1 < len(members) <= GROUPS:
             for value, some in sorted(members.items()):
-                scores = [score(matcher, by_id.get(question.id), gold[question.id]) for question in some]
+                scores = [score_answers(matcher, by_id.get(question.id), gold[question.id]) for question in some]
                 counted = [item for item in scores if item is not None] or [MISSED]
                 low, high = bootstrap_interval([item.f1 * 100 for item in counted])
                 label = f"{value} hops" if kind == "hops" else str(value)
@@ -271,26 +271,26 @@ def by_group(
     return found
 
 
-def score(matcher: str, trace: Trace | None, gold: Gold) -> Scores | None:
+def score_answers(matcher: str, trace: Trace | None, gold: Gold) -> Scores | None:
     if trace is None:
         return MISSED
     parses = [parse.model_dump() for parse in gold.parses]
     return MATCHERS[matcher]("\n".join(trace.answers), gold.answers, parses)
 
 
-def costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
+def average_costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
     """Calls, tokens and seconds a question. Seconds are the model's own, waiting in its queue included."""
     usage = Usage.total(trace.usage for trace in traces)
     return {"calls": usage.calls / asked, "tokens": usage.tokens / asked, "seconds": usage.seconds / asked}
 
 
-def written_in_kb(traces: Sequence[Trace]) -> float | None:
+def percent_in_kb(traces: Sequence[Trace]) -> float | None:
     """The percentage of paths that a student wrote and the knowledge base holds; None for who writes none."""
     known = [in_kb for trace in traces if (in_kb := Proof.of(trace).in_kb) is not None]
     return 100.0 * sum(known) / len(known) if known else None
 
 
-def differences(
+def compare_with_baseline(
     f1: Mapping[tuple[str, str], Sequence[float]], names: Sequence[str], matchers: Sequence[str], baseline: str | None
 ) -> list[dict[str, Any]]:
     """Each system minus the baseline, F1 points on the same questions, with its 95 % interval."""
@@ -315,7 +315,7 @@ def evaluate_predictions(config: EvalConfig) -> dict[str, Any]:
     path = Path(str(config.predictions))
     predictions = read_predictions(path)
     rows = []
-    for matcher in chosen(config.matchers):
+    for matcher in choose_matchers(config.matchers):
         scores = list(score_predictions(predictions, matcher).values())
         low, high = bootstrap_interval([item.f1 * 100 for item in scores])
         empty = dict.fromkeys(("in_kb", "faithful", "calls", "tokens", "seconds"))

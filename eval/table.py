@@ -10,7 +10,7 @@ from rich.table import Table
 COLUMNS = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
 
 
-def show(report: dict[str, Any]) -> None:
+def print_evaluation(report: dict[str, Any]) -> None:
     """Print rows and paired differences to stdout. Scores are percent; calls, tokens, seconds are a question."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -22,22 +22,29 @@ def show(report: dict[str, Any]) -> None:
     for name in ("Hit", "Hits@1", "P", "R", "F1 [95 %]", "EM", "faithful", "calls", "tokens", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in report["rows"]:
-        cells = [cell(row[name]) for name in COLUMNS]
+        cells = [format_cell(row[name]) for name in COLUMNS]
         cells[4] += f" [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
         table.add_row(
-            row["name"], row["matcher"], *cells, cell(row["calls"]), cell(row["tokens"], 0), cell(row["seconds"], 2)
+            row["name"],
+            row["matcher"],
+            *cells,
+            format_cell(row["calls"]),
+            format_cell(row["tokens"], 0),
+            format_cell(row["seconds"], 2),
         )
     console.print(table)
     for row in report["rows"]:
         if row["matcher"] == report["rows"][0]["matcher"] and row.get("in_kb") is not None:
-            console.print(f"{row['name']}: {cell(row['in_kb'])} % of the paths that it wrote are in the knowledge base")
+            console.print(
+                f"{row['name']}: {format_cell(row['in_kb'])} % of the paths that it wrote are in the knowledge base"
+            )
     if report.get("groups"):
         table = Table(title=f"by kind of question, {report['groups'][0]['matcher']}", title_justify="left", box=None)
         for name in ("system", "kind", "n", "Hit", "F1 [95 %]"):
             table.add_column(name, justify="left" if name in ("system", "kind") else "right", no_wrap=name != "system")
         for row in report["groups"]:
-            f1 = f"{cell(row['f1'])} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
-            table.add_row(row["name"], row["group"], str(row["n"]), cell(row["hit"]), f1)
+            f1 = f"{format_cell(row['f1'])} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
+            table.add_row(row["name"], row["group"], str(row["n"]), format_cell(row["hit"]), f1)
         console.print(table)
     for item in report["differences"]:
         console.print(
@@ -46,5 +53,5 @@ def show(report: dict[str, Any]) -> None:
         )
 
 
-def cell(value: float | None, digits: int = 1) -> str:
+def format_cell(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"

@@ -56,7 +56,7 @@ class PathRetriever(Protocol):
         ...
 
 
-def tokens(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Lower-case words without stop words, plurals and verb endings cut ("countries" and "country" meet)."""
     return [_stem(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOPWORDS]
 
@@ -84,7 +84,7 @@ def mask_topics(query: str, topics: Sequence[str]) -> str:
     return " ".join(text.split()) if re.search(r"\w", text) else query
 
 
-def named_hops(paths: Sequence[RelationPath]) -> Scores:
+def count_named_hops(paths: Sequence[RelationPath]) -> Scores:
     """How many named nodes lie between start and end of each path, given all paths out of the same topics.
 
     A prefix that is itself a path ends in named entities; one that is not leads to unnamed nodes only.
@@ -93,13 +93,13 @@ def named_hops(paths: Sequence[RelationPath]) -> Scores:
     return np.array([sum(path[:cut] in known for cut in range(1, len(path))) for path in paths], dtype=np.float32)
 
 
-def bm25_scores(query: str, texts: Sequence[str]) -> Scores:
+def score_texts(query: str, texts: Sequence[str]) -> Scores:
     """BM25 of a query against each text, with document frequencies among these texts.
 
     The scores of bm25s (a test compares them), without an index of texts that only one query may ever ask for: on 300
     labels 0.4 ms instead of 4.
     """
-    words = Counter(tokens(query))
+    words = Counter(split_words(query))
     counts = [_counts(text) for text in texts]
     lengths = np.array([sum(count.values()) for count in counts], dtype=np.float64)
     scores = np.zeros(len(texts), dtype=np.float64)
@@ -116,10 +116,10 @@ def bm25_scores(query: str, texts: Sequence[str]) -> Scores:
 
 @lru_cache(maxsize=1 << 16)  # topics of a kind have the same labels around them
 def _counts(text: str) -> Counter[str]:
-    return Counter(tokens(text))
+    return Counter(split_words(text))
 
 
-def best(kb: Graph, found: dict[RelationPath, int], scores: Scores, k: int) -> list[Candidate]:
+def top_candidates(kb: Graph, found: dict[RelationPath, int], scores: Scores, k: int) -> list[Candidate]:
     """The k candidates of the highest score; ties go to fewer edges, then to fewer endpoints."""
     paths, counts = list(found), np.array(list(found.values()))
     edges = np.array([len(path) for path in paths])
@@ -139,8 +139,8 @@ class BM25Paths:
         if not found:
             return []
         labels = [self.kb.label(path) for path in found]
-        scores = bm25_scores(mask_topics(query, topics), labels) - PRIOR_BM25 * named_hops(list(found))
-        return best(self.kb, found, scores, k)
+        scores = score_texts(mask_topics(query, topics), labels) - PRIOR_BM25 * count_named_hops(list(found))
+        return top_candidates(self.kb, found, scores, k)
 
 
 class BM25Passages:
@@ -169,12 +169,12 @@ class BM25Passages:
     @cached_property
     def _index(self) -> bm25s.BM25:
         index = bm25s.BM25(k1=K1, b=B)
-        index.index([tokens(text) for _, text in self._passages], show_progress=False)
+        index.index([split_words(text) for _, text in self._passages], show_progress=False)
         return index
 
     def search(self, query: str, k: int) -> list[tuple[str, str, float]]:
         """The k best (entity, passage, score); passages that share no word with the query are not listed."""
-        words = tokens(query)
+        words = split_words(query)
         if not words or not self._passages:
             return []
         scores = np.asarray(self._index.get_scores(words))

@@ -62,7 +62,7 @@ class Wish(NamedTuple):
     value: str = ""
 
 
-def wishes(question: str) -> list[Wish]:
+def read_wishes(question: str) -> list[Wish]:
     """The constraints in a question without its topics' names: one superlative and one date at most, and of "which … …"
     both words, since either may be the type."""
     text = question.lower()
@@ -88,7 +88,7 @@ def _iso(match: re.Match[str]) -> str:
     return "-".join(part.zfill(2) for part in parts if part)
 
 
-def constrain(
+def find_constraint(
     kb: Graph, question: str, ends: Sequence[str], rank: Callable[[Sequence[str]], Sequence[float]]
 ) -> tuple[Constraint, list[str]] | None:
     """The constraint that a question puts on a path's endpoints, and those that meet it.
@@ -96,10 +96,10 @@ def constrain(
     `rank` scores labels of attributes for the question. Superlatives and dates come before types."""
     if not 2 <= len(ends) <= ENDS:
         return None
-    for wish in wishes(question):
+    for wish in read_wishes(question):
         ways = [
             way
-            for way in attributes(kb, ends[:PROBED])
+            for way in list_attributes(kb, ends[:PROBED])
             if bool(_TYPE_RELATION.search(_last(kb, way))) == (wish.op == "type")
         ]
         scores = rank([kb.label(way) for way in ways]) if ways else []
@@ -112,12 +112,12 @@ def constrain(
     return None
 
 
-def apply(kb: Graph, ends: Sequence[str], constraint: Constraint) -> list[str]:
+def apply_constraint(kb: Graph, ends: Sequence[str], constraint: Constraint) -> list[str]:
     """The endpoints that meet a constraint, in their order."""
     return _apply(kb, ends, constraint)[0]
 
 
-def attributes(kb: Graph, ends: Sequence[str]) -> list[RelationPath]:
+def list_attributes(kb: Graph, ends: Sequence[str]) -> list[RelationPath]:
     """The ways from some entities to their values: one edge, or two over an unnamed node."""
     one = kb.relation_paths(ends, 1)
     two = kb.relation_paths(ends, 2)
@@ -134,13 +134,13 @@ def _apply(kb: Graph, ends: Sequence[str], constraint: Constraint) -> tuple[list
     if constraint.op == "type":
         kept = [end for end in ends if any(_is_a(text, constraint.value) for text in values[end])]
         return kept, sum(map(bool, values.values()))
-    parse = number if constraint.op in ("highest", "lowest") else date
+    parse = parse_number if constraint.op in ("highest", "lowest") else parse_date
     read = {end: [value for text in values[end] if (value := parse(text)) is not None] for end in ends}
     known = {end: found for end, found in read.items() if found}
     if not known:
         return [], 0
     if constraint.op in _COMPARISONS:
-        limit = date(constraint.value) or ()
+        limit = parse_date(constraint.value) or ()
         meets = {
             "before": lambda value: value < limit,
             "after": lambda value: value[: len(limit)] > limit,
@@ -152,11 +152,11 @@ def _apply(kb: Graph, ends: Sequence[str], constraint: Constraint) -> tuple[list
     return [end for end in ends if best in read[end]], len(known)
 
 
-def number(text: str) -> Value | None:
+def parse_number(text: str) -> Value | None:
     return (float(text.replace(",", "")),) if _NUMBER.fullmatch(text.strip()) else None
 
 
-def date(text: str) -> Value | None:
+def parse_date(text: str) -> Value | None:
     """(year[, month[, day]]) of an ISO date; comparing tuples puts 1990 before 1990-05."""
     match = _ISO.fullmatch(text.strip())
     return tuple(float(part) for part in match.groups() if part) if match else None

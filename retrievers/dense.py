@@ -27,10 +27,10 @@ import numpy.typing as npt
 
 from agentkd.errors import UserError, WorldError
 from agentkd.models import home
-from agentkd.retrievers.bm25 import Candidate, Scores, best, mask_topics, named_hops
+from agentkd.retrievers.bm25 import Candidate, Scores, count_named_hops, mask_topics, top_candidates
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import RECENT
-from agentkd.retrievers.query_encoder import QueryEncoder, one_thread
+from agentkd.retrievers.query_encoder import QueryEncoder, use_one_thread
 from agentkd.retrievers.relation_path import RelationPath
 
 Vectors = npt.NDArray[np.float32]
@@ -53,7 +53,7 @@ def _import(package: str) -> Any:
         raise UserError(f"dense retrieval needs the package {error.name or package}; {remedy}") from error
 
 
-def encoder_name() -> str:
+def find_encoder() -> str:
     """The folder of the installed weights, else the name on the hub."""
     if importlib.util.find_spec(_PACKAGE) is None:
         return MODEL
@@ -68,14 +68,14 @@ class Encoder:
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
         self.folder = folder
-        name = MODEL.rpartition("/")[2] if folder is None else encoder_hash(folder)[:16]
+        name = MODEL.rpartition("/")[2] if folder is None else hash_encoder(folder)[:16]
         self._file = home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
         self._memory: dict[str, npt.NDArray[np.float16]] = {}
         self._query = lru_cache(maxsize=RECENT)(lambda text: self._encode_query(text))
 
     @cached_property
     def _model(self) -> Any:
-        name = str(self.folder) if self.folder is not None else encoder_name()
+        name = str(self.folder) if self.folder is not None else find_encoder()
         try:
             from transformers.utils.logging import disable_progress_bar
 
@@ -87,7 +87,7 @@ class Encoder:
             raise WorldError(f"cannot load the encoder {name} ({reason}); {remedy}") from error
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        with one_thread() if len(texts) < 16 else contextlib.nullcontext():
+        with use_one_thread() if len(texts) < 16 else contextlib.nullcontext():
             vectors = self._model.encode(list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 
@@ -155,7 +155,7 @@ class Encoder:
         return self.similarities(query, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9))
 
 
-def encoder_hash(folder: Path) -> str:
+def hash_encoder(folder: Path) -> str:
     """SHA-256 of an encoder's weights. Raises UserError where the folder holds none."""
     weights = folder / "model.safetensors"
     if not (folder / "modules.json").is_file() or not weights.is_file():
@@ -177,11 +177,11 @@ class DensePaths:
         if not found:
             return []
         query = mask_topics(query, topics)
-        paths, hops = list(found), named_hops(list(found))
+        paths, hops = list(found), count_named_hops(list(found))
         chosen = np.arange(len(paths))
         if len(paths) > max(ENCODED, k):
             rough = self.encoder.rough_similarities(query, self.kb, paths) - self.prior * hops
             chosen = np.argsort(-rough, kind="stable")[: max(ENCODED, k)]
         vectors = self.encoder.labels([self.kb.label(paths[i]) for i in chosen])
         scores = self.encoder.similarities(query, vectors) - self.prior * hops[chosen]
-        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, np.float32(SCALE) * scores, k)
+        return top_candidates(self.kb, {paths[i]: found[paths[i]] for i in chosen}, np.float32(SCALE) * scores, k)

@@ -29,7 +29,7 @@ class Graph(Protocol):
     ) -> dict[RelationPath, int]: ...
 
 
-def in_memory(kb: Graph, what: str) -> KnowledgeBase:
+def require_in_memory(kb: Graph, what: str) -> KnowledgeBase:
     """The same knowledge base, for what has to read it as a whole. Raises UserError for an endpoint."""
     if not isinstance(kb, KnowledgeBase):
         raise UserError(f"{what} reads the whole knowledge base: give a file as --kb, not an endpoint")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agentkd.retrievers.bm25 import PRIOR_BM25, Candidate, best, bm25_scores, mask_topics, named_hops
+from agentkd.retrievers.bm25 import PRIOR_BM25, Candidate, count_named_hops, mask_topics, score_texts, top_candidates
 from agentkd.retrievers.dense import ENCODED, PRIOR, SCALE, Encoder
 from agentkd.retrievers.graph import Graph
 
@@ -31,9 +31,9 @@ class HybridPaths:
         if not found:
             return []
         query = mask_topics(query, topics)
-        paths, hops = list(found), named_hops(list(found))
+        paths, hops = list(found), count_named_hops(list(found))
         labels = [self.kb.label(path) for path in paths]
-        sparse = bm25_scores(query, labels)
+        sparse = score_texts(query, labels)
         chosen = np.arange(len(paths))
         if len(paths) > (size := max(ENCODED, k)):
             rough = self.encoder.rough_similarities(query, self.kb, paths)
@@ -42,4 +42,4 @@ class HybridPaths:
             chosen = np.array(list(dict.fromkeys(np.stack([by_steps, by_bm25], axis=1).ravel().tolist()))[:size])
         cosines = self.encoder.similarities(query, self.encoder.labels([labels[i] for i in chosen]))
         scores = cosines + WEIGHT_BM25 * sparse[chosen] - PRIOR * hops[chosen]
-        return best(self.kb, {paths[i]: found[paths[i]] for i in chosen}, np.float32(SCALE) * scores, k)
+        return top_candidates(self.kb, {paths[i]: found[paths[i]] for i in chosen}, np.float32(SCALE) * scores, k)

@@ -25,7 +25,7 @@ Join = tuple[str, RelationPath]
 """A topic and the path out of it."""
 
 
-class Joined(NamedTuple):
+class Conjunction(NamedTuple):
     """Two joins with all that they have in common; `score` is the sum of their logits, as of independent evidence."""
 
     joins: tuple[Join, Join]
@@ -34,7 +34,7 @@ class Joined(NamedTuple):
     score: float
 
 
-def endpoints(
+def find_endpoints(
     kb: Graph, starts: Sequence[str], path: RelationPath, joins: Sequence[Join], constraint: Constraint | None = None
 ) -> list[str]:
     """Execute a proof: where the joins meet, or else the starts, from there the path, and of its ends those that meet
@@ -43,10 +43,12 @@ def endpoints(
         met = [kb.follow([topic], way) for topic, way in joins]
         starts = [name for name in met[0] if all(name in others for others in map(set, met[1:]))]
     ends = kb.follow(starts, path) if path or not joins else list(starts)
-    return constraints.apply(kb, ends, constraint) if constraint else ends
+    return constraints.apply_constraint(kb, ends, constraint) if constraint else ends
 
 
-def join(kb: Graph, retriever: PathRetriever, query: str, topics: Sequence[str], hops: int) -> list[Joined]:
+def find_conjunctions(
+    kb: Graph, retriever: PathRetriever, query: str, topics: Sequence[str], hops: int
+) -> list[Conjunction]:
     """All conjunctions of two topics, best first. The query is given without the topics' names."""
     ways = {
         topic: [(way, set(kb.follow([topic], way.path))) for way in retriever.paths(query, [topic], EACH, hops)]
@@ -60,5 +62,5 @@ def join(kb: Graph, retriever: PathRetriever, query: str, topics: Sequence[str],
                     answers = tuple(name for name in kb.follow([one], left.path) if name in common)
                     label = f"{left.label} ({one}) and {right.label} ({other})"
                     joins = (one, left.path), (other, right.path)
-                    found.append(Joined(joins, label, answers, left.score + right.score))
+                    found.append(Conjunction(joins, label, answers, left.score + right.score))
     return sorted(found, key=lambda item: -item.score)

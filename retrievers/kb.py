@@ -60,7 +60,7 @@ class KnowledgeBase:
         order: the side that the knowledge base holds is the entity). Raises UserError with file and line.
         """
         file = Path(path)
-        index, sha256 = kb_index.load(file)
+        index, sha256 = kb_index.load_index(file)
         kb = cls(index, sha256=sha256, path=file)
         if aliases is not None:
             kb._read_aliases(Path(aliases))
@@ -72,7 +72,9 @@ class KnowledgeBase:
         rows = [tuple(row) for row in triples]
         digest = hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()
         flags = [len(row) > 3 and ";undirected" in row[3] for row in rows]
-        index = kb_index.build(((r[0], r[1], r[2], f) for r, f in zip(rows, flags, strict=True)), "the knowledge base")
+        index = kb_index.build_index(
+            ((r[0], r[1], r[2], f) for r, f in zip(rows, flags, strict=True)), "the knowledge base"
+        )
         return cls(index, sha256=digest, path=None)
 
     def shuffled(self, seed: int) -> KnowledgeBase:

@@ -55,7 +55,7 @@ class Index:
     relations: list[str]
 
 
-def build(rows: Iterable[Row], where: str) -> Index:
+def build_index(rows: Iterable[Row], where: str) -> Index:
     """Number and sort (head, relation, tail, undirected) rows. A triple that some row gives a direction has it."""
     entities: dict[str, int] = {}
     relations: dict[str, int] = {}
@@ -91,7 +91,7 @@ def build(rows: Iterable[Row], where: str) -> Index:
     )
 
 
-def load(file: Path) -> tuple[Index, str]:
+def load_index(file: Path) -> tuple[Index, str]:
     """The index of a file of triples, and the file's SHA-256. Raises UserError with file and line."""
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -100,7 +100,7 @@ def load(file: Path) -> tuple[Index, str]:
         return _open(folder), sha256
     except (OSError, ValueError):  # not there, or damaged
         shutil.rmtree(folder, ignore_errors=True)
-    index = build(read_rows(file, data), str(file))
+    index = build_index(read_rows(file, data), str(file))
     with contextlib.suppress(OSError):  # it saves time and decides nothing
         _save(index, folder)
     return index, sha256

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def use_one_thread() -> Iterator[None]:
     """On busy cores the threads of one small operation wait for each other: a query took 0.5 s instead of 0.01 s."""
     import torch
 
@@ -35,16 +35,16 @@ class QueryEncoder:
     def __init__(self, model: Any) -> None:
         self.model, self.body = model, None
         if model.device.type == "cpu":
-            with warnings.catch_warnings(), one_thread():
+            with warnings.catch_warnings(), use_one_thread():
                 warnings.simplefilter("ignore")  # torch says that these functions have successors, or will have
-                self.model = half_precision(model)
-                self.body = traced(self.model[0].auto_model)
+                self.model = store_half_precision(model)
+                self.body = trace_transformer(self.model[0].auto_model)
 
     def __call__(self, text: str) -> npt.NDArray[np.float32]:
         import torch
         from sentence_transformers.util import batch_to_device
 
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), use_one_thread():
             features = batch_to_device(self.model.preprocess([text]), self.model.device)
             if self.body is None:
                 features = self.model(features)
@@ -56,7 +56,7 @@ class QueryEncoder:
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def half_precision(model: Any) -> Any:
+def store_half_precision(model: Any) -> Any:
     """A copy whose linear layers have float16 weights, or the model itself where this processor or torch has none."""
     import torch
 
@@ -66,7 +66,7 @@ def half_precision(model: Any) -> Any:
         return model
 
 
-def traced(transformer: Any) -> Any:
+def trace_transformer(transformer: Any) -> Any:
     """The transformer as a TorchScript trace from ids and mask to states [1, L, width]; None where a trace of one
     length does not give the model's own states at others."""
     import torch

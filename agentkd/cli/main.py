@@ -225,7 +225,7 @@ def evaluate(
     """Score agents and students on held-out questions, with intervals and cost."""
     from agentkd.config import EvalConfig, load_config
     from agentkd.eval.kbqa import evaluate as run
-    from agentkd.eval.table import show
+    from agentkd.eval.table import print_evaluation
 
     options = given(locals(), EvalConfig.model_fields)
     config = load_config(EvalConfig, recipe=recipe, options=options, overrides=overrides or [])
@@ -233,7 +233,7 @@ def evaluate(
     if as_json:
         print(json.dumps(result))
         return
-    show(result)
+    print_evaluation(result)
     if "out" in result:
         say(f"wrote {result['out']} (report.html, metrics.json and each system's answers)")
 

@@ -121,11 +121,11 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
 
 def read_rewards(folders: Sequence[Path]) -> dict[str, PathRewards]:
     """Read the rewards of all runs' paths, by question id, without questions of an evaluation split."""
-    from agentkd.tasks.decontaminate import evaluation_questions
+    from agentkd.tasks.decontaminate import find_evaluation_questions
 
     questions: dict[str, PathRewards] = {}
     for folder in folders:
-        is_evaluated = evaluation_questions(read_config(folder))
+        is_evaluated = find_evaluation_questions(read_config(folder))
         traces = map(Trace.model_validate, read_lines(folder, "traces"))
         for name, item in collect_rewards(trace for trace in traces if not is_evaluated(trace)).items():
             questions.setdefault(name, item).rewards.update(item.rewards)
@@ -164,14 +164,14 @@ def train_encoder(
         from transformers import PrinterCallback
     except ImportError as error:
         raise UserError(f"feedback needs {error.name}: pip install 'agentkd[dense,train]'") from None
-    from agentkd.retrievers.dense import SCALE, encoder_name
+    from agentkd.retrievers.dense import SCALE, find_encoder
     from agentkd.stats import paired_difference
 
     disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(config.seed)
-    model = SentenceTransformer(config.base or encoder_name())
+    model = SentenceTransformer(config.base or find_encoder())
     before = top_rewards(model, held_out)
     bf16 = has_bf16() if config.precision == "auto" else config.precision == "bf16"
     trainer = SentenceTransformerTrainer(

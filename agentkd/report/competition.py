@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentkd.report.page import NOTHING, moves, number, render, settings
+from agentkd.report.page import NOTHING, describe_steps, format_number, list_settings, render
 from agentkd.trace import Step, Trace, Usage
 
 
-def competition(config: Mapping[str, Any], metrics: Mapping[str, Any], trace: Trace) -> str:
+def render_competition(config: Mapping[str, Any], metrics: Mapping[str, Any], trace: Trace) -> str:
     """The page's HTML. `metrics` are those of `agentkd.agents.agent_k.stages.finish.run_metrics`."""
     way = "lower is better" if metrics["lower_is_better"] else "higher is better"
     sent = metrics["submissions"]
@@ -21,27 +21,33 @@ def competition(config: Mapping[str, Any], metrics: Mapping[str, Any], trace: Tr
         lead=f"{metrics['task']} · {metrics['metric']}, {way} · teacher {config['teacher']} · "
         f"sandbox {metrics['sandbox']} · seed {config['seed']}",
         facts=[
-            (f"{metrics['metric']} by cross-validation", number(metrics["score"], 5), metrics["best"]),
-            ("public score", number(public, 5), f"{len(sent)} submitted" if sent else "nothing was submitted"),
-            ("candidates", number(len(metrics["candidates"])), f"{failed(metrics)} failed"),
-            ("seconds", number(metrics["seconds"]), f"{number(metrics['model_seconds'])} of them the model's"),
-            ("tokens", number(usage.tokens), f"{usage.calls} calls"),
+            (f"{metrics['metric']} by cross-validation", format_number(metrics["score"], 5), metrics["best"]),
+            ("public score", format_number(public, 5), f"{len(sent)} submitted" if sent else "nothing was submitted"),
+            ("candidates", format_number(len(metrics["candidates"])), f"{count_failed(metrics)} failed"),
+            (
+                "seconds",
+                format_number(metrics["seconds"]),
+                f"{format_number(metrics['model_seconds'])} of them the model's",
+            ),
+            ("tokens", format_number(usage.tokens), f"{usage.calls} calls"),
         ],
-        stages=stages(trace.steps, metrics["accepted"], metrics["sent_back"]),
-        candidates=candidates(metrics),
+        stages=summarise_stages(trace.steps, metrics["accepted"], metrics["sent_back"]),
+        candidates=sort_candidates(metrics),
         blend=metrics["blend"],
         submissions=sent,
         silent=metrics["silent"],
-        moves=moves(trace.steps),
-        config=settings(config),
+        moves=describe_steps(trace.steps),
+        config=list_settings(config),
     )
 
 
-def failed(metrics: Mapping[str, Any]) -> int:
+def count_failed(metrics: Mapping[str, Any]) -> int:
     return sum("error" in item for item in metrics["candidates"].values())
 
 
-def stages(steps: Sequence[Step], accepted: Mapping[str, str], sent_back: Mapping[str, int]) -> list[dict[str, Any]]:
+def summarise_stages(
+    steps: Sequence[Step], accepted: Mapping[str, str], sent_back: Mapping[str, int]
+) -> list[dict[str, Any]]:
     """Each stage with its tries: how many tests passed and failed, who made what was accepted, what it was told."""
     rows: dict[str, dict[str, Any]] = {}
     for step in steps:
@@ -56,7 +62,7 @@ def stages(steps: Sequence[Step], accepted: Mapping[str, str], sent_back: Mappin
     return list(rows.values())
 
 
-def candidates(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def sort_candidates(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The candidates, best first, failed ones last; with its weight in the blend."""
     weights = metrics["blend"].get("weights", {})
     sign = 1 if metrics["lower_is_better"] else -1

@@ -29,10 +29,10 @@ ITEMS = 12  # answers or facts shown of one step
 LETTERS = 2000  # of one answer or output
 POINTS = 240  # of a loss curve
 NOTHING = "\u2013"
-PLAIN = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
+SCORES = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
 
 
-def generation(
+def render_generation(
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
     usage: Usage,
@@ -45,14 +45,18 @@ def generation(
     """A run of agents. `usage` is the total; `reasons` counts why traces are not verified."""
     count = int(metrics["traces"])
     facts = [
-        ("verified", percent(metrics["verified"], count), f"{metrics['verified']} of {count} traces"),
-        ("questions", number(metrics["questions"]), f"{metrics['questions_with_verified']} with a verified trace"),
-        ("traces", number(count), f"{config['samples']} a question"),
-        ("calls a trace", number(metrics["calls"], 1), ""),
-        ("tokens a trace", number(metrics["tokens"]), "prompt + completion"),
+        ("verified", format_percent(metrics["verified"], count), f"{metrics['verified']} of {count} traces"),
+        (
+            "questions",
+            format_number(metrics["questions"]),
+            f"{metrics['questions_with_verified']} with a verified trace",
+        ),
+        ("traces", format_number(count), f"{config['samples']} a question"),
+        ("calls a trace", format_number(metrics["calls"], 1), ""),
+        ("tokens a trace", format_number(metrics["tokens"]), "prompt + completion"),
     ]
     costs = [
-        (name, number(value, digits), number(value / count, digits + 1) if count else NOTHING)
+        (name, format_number(value, digits), format_number(value / count, digits + 1) if count else NOTHING)
         for name, value, digits in (
             ("calls", usage.calls, 0),
             ("of them from the cache", usage.cached, 0),
@@ -67,18 +71,18 @@ def generation(
         title=f"{config['task']} · {config['agent']}",
         lead=f"split {config['split']} · agent {config['agent']} · teacher {config['teacher']}",
         facts=facts,
-        rungs=ladder(metrics["rungs"], count, int(metrics["verified"])),
+        rungs=count_rungs(metrics["rungs"], count, int(metrics["verified"])),
         reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         costs=costs,
-        config=settings(config),
-        traces=[{"trace": trace, "moves": moves(trace.steps)} for trace in traces],
+        config=list_settings(config),
+        traces=[{"trace": trace, "moves": describe_steps(trace.steps)} for trace in traces],
         count=count,
         failures=failures,
         unfinished=unfinished,
     )
 
 
-def evaluation(
+def render_evaluation(
     report: Mapping[str, Any],
     answers: Mapping[str, Mapping[str, Trace]],
     gold: Mapping[str, Sequence[str]] | None,
@@ -88,8 +92,8 @@ def evaluation(
     order = {name: place for place, name in enumerate(dict.fromkeys(row["matcher"] for row in report["rows"]))}
     rows = sorted(report["rows"], key=lambda row: (row["matcher"] != "strict", order[row["matcher"]]))
     cells = [
-        [number(row[name], 1) for name in PLAIN]
-        + [number(row["calls"], 1), number(row["tokens"]), number(row["seconds"], 2)]
+        [format_number(row[name], 1) for name in SCORES]
+        + [format_number(row["calls"], 1), format_number(row["tokens"]), format_number(row["seconds"], 2)]
         for row in rows
     ]
     first = rows[0]["matcher"] if rows else ""
@@ -101,9 +105,9 @@ def evaluation(
         title=f"{report['task'] or 'predictions'} · evaluation",
         lead=" · ".join(filter(None, [f"split {report['split']}" if report.get("split") else "", "scores in percent"])),
         facts=[
-            (f"highest {first} F1", number(best["f1"], 1), best["name"]) if best else ("rows", "0", ""),
+            (f"highest {first} F1", format_number(best["f1"], 1), best["name"]) if best else ("rows", "0", ""),
             ("systems", str(len({row["name"] for row in rows})), ""),
-            ("questions", number(report["n"]), ""),
+            ("questions", format_number(report["n"]), ""),
         ],
         first=first,
         table=list(zip(rows, cells, strict=True)),
@@ -111,7 +115,7 @@ def evaluation(
         differences=report["differences"],
         task_note=report.get("note") or "",
         questions=[
-            {"question": seen[key], "gold": gold[key] if gold else None, "answers": marked(key, answers, gold)}
+            {"question": seen[key], "gold": gold[key] if gold else None, "answers": mark_answers(key, answers, gold)}
             for key in ids
         ],
         gold_note=note,
@@ -119,7 +123,7 @@ def evaluation(
     )
 
 
-def student(config: Mapping[str, Any], metrics: Mapping[str, Any], source: Mapping[str, Any]) -> str:
+def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source: Mapping[str, Any]) -> str:
     """A student: what it learned, how the loss fell, and where its data came from (`source`: config, metrics)."""
     losses = [float(value) for value in metrics.get("losses") or []]
     origin, counts = source.get("config") or {}, source.get("metrics") or {}
@@ -141,20 +145,24 @@ def student(config: Mapping[str, Any], metrics: Mapping[str, Any], source: Mappi
         title=f"{config.get('student')} · {config.get('method')}",
         lead=f"taught with the traces of {config.get('traces')}",
         facts=[
-            ("loss, last step", number(metrics.get("loss_last"), 3), "nats a target token"),
-            ("loss, first step", number(metrics.get("loss_first"), 3), ""),
-            ("examples", number(metrics.get("examples")), f"{config.get('epochs')} epochs"),
-            ("steps", number(metrics.get("steps")), f"batch {config.get('batch')}"),
-            ("seconds", number(metrics.get("seconds")), f"{number(metrics.get('tokens_per_second'), 1)} tokens/s"),
+            ("loss, last step", format_number(metrics.get("loss_last"), 3), "nats a target token"),
+            ("loss, first step", format_number(metrics.get("loss_first"), 3), ""),
+            ("examples", format_number(metrics.get("examples")), f"{config.get('epochs')} epochs"),
+            ("steps", format_number(metrics.get("steps")), f"batch {config.get('batch')}"),
+            (
+                "seconds",
+                format_number(metrics.get("seconds")),
+                f"{format_number(metrics.get('tokens_per_second'), 1)} tokens/s",
+            ),
         ],
-        curve=curve(losses),
+        curve=draw_curve(losses),
         lineage=[(name, value) for name, value in lineage if value],
         source=bool(source),
-        config=settings(config),
+        config=list_settings(config),
     )
 
 
-def ladder(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
+def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
     """How many traces passed each rung or a higher one. The rung `gold` is left out where there is no gold; rungs of
     another ladder are counted as they are."""
     names = list(LADDER)
@@ -168,11 +176,11 @@ def ladder(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str
     ]
 
 
-def moves(steps: Iterable[Step]) -> list[dict[str, Any]]:
+def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
     """An agent's steps in KD-CoT's form, as labelled lines; what has another form is shown as it came."""
     found, turn = [], 0
     for step in steps:
-        value = parsed(step.output)
+        value = parse_json(step.output)
         paths: list[tuple[str, str]] = []
         if step.kind == "survey" and isinstance(value, dict):
             options = value.get("candidates") or []
@@ -184,16 +192,16 @@ def moves(steps: Iterable[Step]) -> list[dict[str, Any]]:
             action = f"{plan['action']}[{plan.get('input', '')}]" if "action" in plan else "none that could be read"
             lines = [(f"Thought {turn}", str(plan.get("thought", ""))), (f"Action {turn}", action)]
         elif step.kind == "answer":
-            lines = [(f"Answer {turn}" if turn else "Answer", few(step.output.split("\n")))]
+            lines = [(f"Answer {turn}" if turn else "Answer", join_few(step.output.split("\n")))]
         else:
-            lines = [(step.kind.capitalize(), clip(value if isinstance(value, str) else step.output))]
+            lines = [(step.kind.capitalize(), shorten(value if isinstance(value, str) else step.output))]
         facts = [item for item in step.evidence if isinstance(item, Triple)]
         others = [item for item in step.evidence if not isinstance(item, Triple)]
         found.append({"lines": lines, "paths": paths, "facts": facts, "others": others, "verdict": step.verdict})
     return found
 
 
-def marked(
+def mark_answers(
     key: str, answers: Mapping[str, Mapping[str, Trace]], gold: Mapping[str, Sequence[str]] | None
 ) -> list[dict[str, Any]]:
     """Each system's answers to one question with its strict F1 as a word: right, partly, wrong."""
@@ -212,14 +220,14 @@ def strict_line_f1(given: Sequence[str], gold: Sequence[str]) -> float:
     return f1_of(*strict_precision_recall(strict_set(lines), strict_set(gold)))
 
 
-def curve(losses: Sequence[float]) -> dict[str, Any] | None:
+def draw_curve(losses: Sequence[float]) -> dict[str, Any] | None:
     """Points of a loss curve in percent of its box, y downwards, with ticks; long ones become means of equal parts."""
     if not losses:
         return None
     size = math.ceil(len(losses) / POINTS)
     means = [sum(part) / len(part) for part in (losses[i : i + size] for i in range(0, len(losses), size))]
     finite = [value for value in means if math.isfinite(value)]  # a loss may have become NaN
-    step = nice(max(finite, default=1.0) / 4)
+    step = round_up(max(finite, default=1.0) / 4)
     top = step * max(1, math.ceil(max(finite, default=1.0) / step))
     points = [
         (100 * place / max(1, len(means) - 1), 100 - 100 * value / top)
@@ -230,7 +238,7 @@ def curve(losses: Sequence[float]) -> dict[str, Any] | None:
     return {"points": points, "ticks": ticks, "steps": len(losses), "averaged": size if size > 1 else 0}
 
 
-def nice(value: float) -> float:
+def round_up(value: float) -> float:
     """The smallest of 1, 2, 5 · 10^k that is not below the value."""
     if value <= 0:
         return 1.0
@@ -238,32 +246,32 @@ def nice(value: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))
 
 
-def parsed(text: str) -> Any:
+def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
         return None
 
 
-def few(items: Sequence[str]) -> str:
+def join_few(items: Sequence[str]) -> str:
     more = len(items) - ITEMS
-    return "; ".join(clip(item) for item in items[:ITEMS]) + (f" … and {more} more" if more > 0 else "")
+    return "; ".join(shorten(item) for item in items[:ITEMS]) + (f" … and {more} more" if more > 0 else "")
 
 
-def clip(text: str) -> str:
+def shorten(text: str) -> str:
     return text if len(text) <= LETTERS else text[:LETTERS] + " …"
 
 
-def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def list_settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, NOTHING if value in (None, "") else str(value)) for name, value in config.items()]
 
 
-def number(value: float | None, digits: int = 0) -> str:
+def format_number(value: float | None, digits: int = 0) -> str:
     """A figure with thin spaces between thousands."""
     return NOTHING if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
-def percent(part: float, whole: float) -> str:
+def format_percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else NOTHING
 
 
@@ -276,7 +284,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"few": few, "number": number}
+    environment.filters |= {"few": join_few, "number": format_number}
     return environment
 
 

@@ -33,7 +33,7 @@ def write_report(path: Path, *, metrics: Mapping[str, Any] | None = None, gold: 
     if not (path / "config.yaml").exists():
         html = _evaluation(path, gold)
     elif (config := read_config(path)).get("stage") == "distill":
-        html = page.student(config, metrics or _metrics(path), _source(path, config))
+        html = page.render_student(config, metrics or _metrics(path), _source(path, config))
     elif config.get("stage") in ("generate", "answers"):
         html = _generation(path, config, metrics)
     elif config.get("stage") == "kaggle":
@@ -77,14 +77,14 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
     shown = heapq.nsmallest(TRACES, read_traces(path), key=lambda trace: (trace.sample, trace.id))
     failures = {(row["id"], row["sample"]): row for row in read_lines(path, "failures")}
     lost = [row for key, row in sorted(failures.items()) if key not in done]
-    return page.generation(config, metrics, usage, reasons, shown, lost, unfinished=unfinished)
+    return page.render_generation(config, metrics, usage, reasons, shown, lost, unfinished=unfinished)
 
 
 def _competition(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    from agentkd.report.competition import competition
+    from agentkd.report.competition import render_competition
 
     *_, last = read_traces(path)
-    return competition(config, metrics, last)
+    return render_competition(config, metrics, last)
 
 
 def _evaluation(path: Path, gold: Gold | None) -> str:
@@ -103,7 +103,7 @@ def _evaluation(path: Path, gold: Gold | None) -> str:
         traces = (trace for trace in read_traces(folders[name]) if trace.sample == 0)
         kept = (trace for trace in traces if chosen is None or trace.id in chosen)
         answers[name] = {trace.id: trace for trace in heapq.nsmallest(QUESTIONS, kept, key=lambda trace: trace.id)}
-    return page.evaluation(report, answers, gold, note)
+    return page.render_evaluation(report, answers, gold, note)
 
 
 def _folders(path: Path) -> dict[str, Path]:

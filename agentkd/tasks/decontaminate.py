@@ -12,7 +12,7 @@ from agentkd.tasks.task import id_root, load_task
 from agentkd.trace import Trace
 
 
-def evaluation_questions(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
+def find_evaluation_questions(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
     """Whether the text of a trace's question, or the root of its id, stands in another split of the task of the run
     whose config is `source`. Where the task's files are gone, that is said, and nothing is left out."""
     try:

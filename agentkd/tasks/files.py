@@ -252,7 +252,7 @@ def read_pathquestion(files: dict[int, Path], split: str) -> list[Row]:
     return [row._replace(split=split) for row in rows if low <= share[row.question.topic_entities[0]] < high]
 
 
-def union_of(files: Iterable[Path]) -> Path:
+def merge_kb_files(files: Iterable[Path]) -> Path:
     """One knowledge-base file with the distinct lines of several, made once in the agentkd home."""
     texts = [file.read_text(encoding="utf-8") for file in files]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()

@@ -30,16 +30,27 @@ from agentkd.tasks.files import (
     Question,
     Row,
     find_metaqa,
+    merge_kb_files,
     prepare_rog,
     read_fbmini,
     read_file,
     read_metaqa,
     read_own,
     read_pathquestion,
-    union_of,
 )
 
-__all__ = ["Gold", "Overlap", "Parse", "Question", "Row", "Task", "id_root", "licence", "load_task", "overlaps"]
+__all__ = [
+    "Gold",
+    "Overlap",
+    "Parse",
+    "Question",
+    "Row",
+    "Task",
+    "find_licence",
+    "find_overlaps",
+    "id_root",
+    "load_task",
+]
 
 NAMES = ("geo", "webqsp", "cwq", "metaqa", "pathquestion")
 SPLITS = ("train", "dev", "validation", "test", "all")
@@ -56,12 +67,12 @@ _LICENCES = {
     "metaqa": "CC BY 3.0",
     "pathquestion": "no licence stated by its authors",
 }
-OWN = "the user's own data"
+OWN_DATA = "the user's own data"
 
 
-def licence(name: str) -> str:
+def find_licence(name: str) -> str:
     """The licence of a task's data, by the task's name."""
-    return _LICENCES.get(re.sub(r"-[123]hop$", "", name), OWN)
+    return _LICENCES.get(re.sub(r"-[123]hop$", "", name), OWN_DATA)
 
 
 class Task:
@@ -81,7 +92,7 @@ class Task:
         max_hops: int,
         aliases_path: Path | None = None,
         endpoint: tuple[str, str] | None = None,
-        licence: str = OWN,
+        licence: str = OWN_DATA,
         note: str = "",
     ) -> None:
         self.name, self.kb_path, self.aliases_path, self.max_hops = name, kb_path, aliases_path, max_hops
@@ -176,7 +187,7 @@ def id_root(question_id: str) -> str:
     return re.sub(r"_[0-9a-f]{16,}$", "", question_id)
 
 
-def overlaps(train: Iterable[Question], test: Iterable[Question]) -> Overlap:
+def find_overlaps(train: Iterable[Question], test: Iterable[Question]) -> Overlap:
     """Which questions of two sets share their normalised text or the root of their id."""
     train, test = list(train), list(test)
 
@@ -269,7 +280,7 @@ def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
 def _unseen(read: Callable[[], list[Row]], trained: Path) -> list[Row]:
     """The questions that share neither text nor id root with WebQSP's training questions."""
     rows = read()
-    known = overlaps([row.question for row in read_fbmini(trained, "train")], [row.question for row in rows]).test
+    known = find_overlaps([row.question for row in read_fbmini(trained, "train")], [row.question for row in rows]).test
     return [row for row in rows if row.question.id not in known]
 
 
@@ -294,7 +305,7 @@ def _hops(name: str, data: Path | None, kb: Path | None, hops: int | None) -> Ta
         pairs = {h: folder / f"PQ-{h}H.txt" for h in chosen if (folder / f"PQ-{h}H.txt").is_file()}
         read = {split: partial(read_pathquestion, pairs, split) for split in ("train", "dev", "test")}
         files = {split: tuple(pairs.values()) for split in read}
-        kb_path = kb or union_of(folder / f"{h}H-kb.txt" for h in pairs)
+        kb_path = kb or merge_kb_files(folder / f"{h}H-kb.txt" for h in pairs)
     if not files or not all(files.values()):
         raise UserError(f"{folder}: holds no questions of task {title}; give a folder with {need}")
     return Task(title, kb_path=kb_path, read=read, files=files, max_hops=hops or 3, licence=_LICENCES[name])

@@ -160,8 +160,8 @@ def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
 
 
 def test_without_gold_there_is_no_such_rung() -> None:
-    assert [rung["name"] for rung in page.ladder({"complete": 2}, 2, 2)] == ["endpoint", "chain", "complete"]
-    assert [rung["count"] for rung in page.ladder({"none": 1, "chain": 2, "gold": 3}, 6, 3)] == [5, 5, 3, 3]
+    assert [rung["name"] for rung in page.count_rungs({"complete": 2}, 2, 2)] == ["endpoint", "chain", "complete"]
+    assert [rung["count"] for rung in page.count_rungs({"none": 1, "chain": 2, "gold": 3}, 6, 3)] == [5, 5, 3, 3]
 
 
 def test_steps_of_another_form_are_shown_as_they_came() -> None:
@@ -170,7 +170,7 @@ def test_steps_of_another_form_are_shown_as_they_came() -> None:
     odd = trace(steps=(Step(kind="plan", output="not JSON"), stage))
     metrics = {"questions": 1, "traces": 1, "verified": 1, "questions_with_verified": 1, "rungs": {"gold": 1},
                "calls": 1.0, "tokens": 1.0}  # fmt: skip
-    html = page.generation(CONFIG, metrics, odd.usage, {}, [odd], [])
+    html = page.render_generation(CONFIG, metrics, odd.usage, {}, [odd], [])
     text = words(html)
     assert "Thought 1 not JSON" in text and "Stage x = 1" in text and "0.9123" in text and "failed" in text
     assert EVIL not in html
@@ -211,12 +211,12 @@ def test_a_student_whose_run_is_gone(tmp_path: Path) -> None:
 
 
 def test_curves() -> None:
-    assert page.curve([]) is None
-    long = page.curve([1.0] * 1000)
+    assert page.draw_curve([]) is None
+    long = page.draw_curve([1.0] * 1000)
     assert long is not None and long["averaged"] == 5 and len(long["points"]) == 200
-    broken = page.curve([float("nan"), 0.0])
+    broken = page.draw_curve([float("nan"), 0.0])
     assert broken is not None and broken["points"] == [(100.0, 100.0)]
-    assert [page.nice(value) for value in (0.0, 0.03, 0.5, 7.0)] == [1.0, 0.05, 0.5, 10.0]
+    assert [page.round_up(value) for value in (0.0, 0.03, 0.5, 7.0)] == [1.0, 0.05, 0.5, 10.0]
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.option import Option, collect_evidence, make_proof
 from agentkd.retrievers.bm25 import BM25Paths
-from agentkd.retrievers.constraints import Constraint, Wish, apply, constrain, date, number, wishes
-from agentkd.retrievers.joins import endpoints
+from agentkd.retrievers.constraints import (
+    Constraint,
+    Wish,
+    apply_constraint,
+    find_constraint,
+    parse_date,
+    parse_number,
+    read_wishes,
+)
+from agentkd.retrievers.joins import find_endpoints
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.teacher.chat import NoTeacher
 from agentkd.trace import Draft, Step
@@ -60,7 +68,7 @@ def even(labels: Sequence[str]) -> list[float]:
     ],
 )
 def test_what_is_read_from_a_question(question: str, wanted: list[Wish]) -> None:
-    assert wishes(question) == wanted
+    assert read_wishes(question) == wanted
 
 
 @pytest.mark.parametrize(
@@ -75,9 +83,9 @@ def test_what_is_read_from_a_question(question: str, wanted: list[Wish]) -> None
     ],
 )
 def test_endpoints_that_meet_it_are_left(question: str, kept: list[str]) -> None:
-    found = constrain(KB, question, ENDS, even)
-    assert found is not None and found[1] == kept == apply(KB, ENDS, found[0])
-    assert endpoints(KB, ["Utopia"], CITY, (), found[0]) == kept
+    found = find_constraint(KB, question, ENDS, even)
+    assert found is not None and found[1] == kept == apply_constraint(KB, ENDS, found[0])
+    assert find_endpoints(KB, ["Utopia"], CITY, (), found[0]) == kept
 
 
 @pytest.mark.parametrize(
@@ -90,13 +98,13 @@ def test_endpoints_that_meet_it_are_left(question: str, kept: list[str]) -> None
     ],
 )
 def test_what_cannot_be_checked_is_no_constraint(question: str) -> None:
-    assert constrain(KB, question, ENDS, even) is None
+    assert find_constraint(KB, question, ENDS, even) is None
 
 
 def test_an_attribute_may_lie_behind_an_unnamed_node() -> None:
     ends = ["Cole", "Brig"]
     way = (("census", 1), ("date", 1))
-    assert apply(KB, ends, Constraint("before", way, "1900")) == ["Cole"]
+    assert apply_constraint(KB, ends, Constraint("before", way, "1900")) == ["Cole"]
 
 
 def test_a_constrained_proof_is_executed_by_the_verifier() -> None:
@@ -120,5 +128,5 @@ dates = st.tuples(st.integers(1, 9999), st.integers(1, 12), st.integers(1, 28))
 @given(dates, dates)
 def test_dates_are_ordered_as_their_iso_texts(one: tuple[int, ...], other: tuple[int, ...]) -> None:
     first, second = (f"{y:04}-{m:02}-{d:02}" for y, m, d in (one, other))
-    assert ((date(first) or ()) < (date(second) or ())) == (first < second)
-    assert number(first) is None and date(f"{one[0]:04}") == (float(one[0]),)
+    assert ((parse_date(first) or ()) < (parse_date(second) or ())) == (first < second)
+    assert parse_number(first) is None and parse_date(f"{one[0]:04}") == (float(one[0]),)

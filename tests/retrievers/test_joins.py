@@ -14,7 +14,7 @@ from agentkd.agents.survey import followed_label, proven_label
 from agentkd.eval.faithful import RawKB
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
 from agentkd.retrievers.guided import GuidedPassages
-from agentkd.retrievers.joins import endpoints, join
+from agentkd.retrievers.joins import find_conjunctions, find_endpoints
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks.task import Question
 from agentkd.teacher.chat import NoTeacher
@@ -43,14 +43,14 @@ def solve(question: Question = QUESTION, hops: int = 2) -> Draft:
 
 
 def test_two_topics_meet_in_what_they_share() -> None:
-    best, *_ = join(KB, BM25Paths(KB), "which film directed by is starring", ["Scott", "Weaver"], 1)
+    best, *_ = find_conjunctions(KB, BM25Paths(KB), "which film directed by is starring", ["Scott", "Weaver"], 1)
     assert best.answers == ("Alien",) and best.joins == (("Scott", DIRECTED), ("Weaver", STARRING))
     assert best.label == "inverse directed by (Scott) and inverse starring (Weaver)"
-    assert endpoints(KB, [], (), best.joins) == ["Alien"]
-    assert endpoints(KB, [], (("starring", 1),), best.joins) == ["Weaver"], "a path may go on from there"
-    assert endpoints(KB, ["Scott"], DIRECTED, ()) == ["Alien", "Gladiator", "Thelma"]
-    assert endpoints(KB, ["Scott"], (), ()) == []
-    assert join(KB, BM25Paths(KB), "film", ["Sarandon", "Crowe"], 1) == []
+    assert find_endpoints(KB, [], (), best.joins) == ["Alien"]
+    assert find_endpoints(KB, [], (("starring", 1),), best.joins) == ["Weaver"], "a path may go on from there"
+    assert find_endpoints(KB, ["Scott"], DIRECTED, ()) == ["Alien", "Gladiator", "Thelma"]
+    assert find_endpoints(KB, ["Scott"], (), ()) == []
+    assert find_conjunctions(KB, BM25Paths(KB), "film", ["Sarandon", "Crowe"], 1) == []
 
 
 def test_a_conjunction_is_proven_by_both_of_its_chains() -> None:

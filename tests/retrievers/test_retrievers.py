@@ -21,10 +21,10 @@ from agentkd.retrievers.bm25 import (
     BM25Passages,
     BM25Paths,
     PathRetriever,
-    bm25_scores,
+    count_named_hops,
     mask_topics,
-    named_hops,
-    tokens,
+    score_texts,
+    split_words,
 )
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks.task import load_task
@@ -72,14 +72,14 @@ def test_masking_takes_the_topic_out_and_never_everything() -> None:
 
 
 def test_tokens_meet_across_word_forms() -> None:
-    assert tokens("What are the Countries?") == tokens("country") and tokens("which is it") == []
+    assert split_words("What are the Countries?") == split_words("country") and split_words("which is it") == []
 
 
 @settings(deadline=None)
 @given(st.lists(st.text("abc ", max_size=12), min_size=1, max_size=9), st.text("abcd ", max_size=9))
 def test_bm25_scores_are_those_of_bm25s(texts: list[str], query: str) -> None:
-    corpus, words = [tokens(text) for text in texts], tokens(query)
-    scores = bm25_scores(query, texts)
+    corpus, words = [split_words(text) for text in texts], split_words(query)
+    scores = score_texts(query, texts)
     if not words or not any(corpus):
         assert not scores.any()
         return
@@ -89,14 +89,14 @@ def test_bm25_scores_are_those_of_bm25s(texts: list[str], query: str) -> None:
 
 
 def test_bm25_scores_without_words() -> None:
-    assert bm25_scores("the", ["a b", "c"]).tolist() == [0, 0] == bm25_scores("zebra", ["of", "the"]).tolist()
-    first, second, third = bm25_scores("red fox", ["red fox", "red red rose", ""])
+    assert score_texts("the", ["a b", "c"]).tolist() == [0, 0] == score_texts("zebra", ["of", "the"]).tolist()
+    first, second, third = score_texts("red fox", ["red fox", "red red rose", ""])
     assert first > second > third == 0
 
 
 def test_unnamed_nodes_are_no_hops(kb: KnowledgeBase) -> None:
     found = kb.relation_paths(["Oslo"], 3)
-    hops = dict(zip(found, named_hops(list(found)).tolist(), strict=True))
+    hops = dict(zip(found, count_named_hops(list(found)).tolist(), strict=True))
     assert (hops[COUNTRY,], hops[COUNTRY, CURRENCY], hops[(COUNTRY, *LEADER)]) == (0, 1, 1)
 
 
@@ -194,10 +194,10 @@ def test_a_query_has_the_models_own_vector(able: bool, monkeypatch: pytest.Monke
 
     from agentkd.retrievers import query_encoder
 
-    model = SentenceTransformer(dense.encoder_name(), device="cpu")
+    model = SentenceTransformer(dense.find_encoder(), device="cpu")
     if not able:  # another processor, another torch
-        monkeypatch.setattr(query_encoder, "half_precision", lambda model: model)
-        monkeypatch.setattr(query_encoder, "traced", lambda transformer: None)
+        monkeypatch.setattr(query_encoder, "store_half_precision", lambda model: model)
+        monkeypatch.setattr(query_encoder, "trace_transformer", lambda transformer: None)
     encode = query_encoder.QueryEncoder(model)
     assert (encode.body is not None) == able
     texts = ["who?", "what is the capital of Norway", " ".join(["a much longer question"] * 40)]
@@ -207,7 +207,7 @@ def test_a_query_has_the_models_own_vector(able: bool, monkeypatch: pytest.Monke
 
 @needs_dense
 def test_a_model_that_cannot_be_loaded(kb: KnowledgeBase, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "encoder_name", lambda: str(own_home / "nowhere"))
+    monkeypatch.setattr(dense, "find_encoder", lambda: str(own_home / "nowhere"))
     with pytest.raises(WorldError, match=r"cannot load the encoder .*--retriever bm25"):
         dense.Encoder(kb).labels(["x"])
 

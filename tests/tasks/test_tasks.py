@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from agentkd.errors import UserError, WorldError
-from agentkd.tasks.task import Gold, Question, Task, id_root, load_task, overlaps
+from agentkd.tasks.task import Gold, Question, Task, find_overlaps, id_root, load_task
 from tests.support.paths import DATA, KBQA_DATA
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set AGENTKD_DATA")
@@ -174,7 +174,7 @@ def test_overlaps_by_text_and_by_id_root() -> None:
         question("t-2", "where is Nile"),
         question("t", "how?"),
     ]
-    assert overlaps(train, test) == (frozenset({"WebQTrn-1", "WebQTrn-2"}), frozenset({test[0].id, "t-2"}))
+    assert find_overlaps(train, test) == (frozenset({"WebQTrn-1", "WebQTrn-2"}), frozenset({test[0].id, "t-2"}))
 
 
 # ---- known formats, hand-made --------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_geo_is_packaged_and_whole() -> None:
     assert task.splits == ("train", "dev", "test") and task.aliases_path is not None
     for split in task.splits:
         assert len(task.questions(split)) == len(task.gold(split)) > 100 and not task.unresolved(split)
-    assert not overlaps(task.questions("train"), task.questions("test")).test
+    assert not find_overlaps(task.questions("train"), task.questions("test")).test
     assert {gold.hops for gold in task.gold("test").values()} == {1, 2, 3}
 
 
@@ -344,7 +344,7 @@ def test_real_counts() -> None:
         1765,
     )
     assert len(webqsp.unresolved("train")) < 300 and not webqsp.unresolved("dev")
-    assert len(overlaps(webqsp.questions("train"), cwq.questions("dev")).test) == 1165
+    assert len(find_overlaps(webqsp.questions("train"), cwq.questions("dev")).test) == 1165
     assert sum(any(p.good for p in g.parses) for g in webqsp.gold("dev").values()) > 400
 
 

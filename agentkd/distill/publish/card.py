@@ -21,7 +21,7 @@ from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_config
-from agentkd.tasks.task import licence
+from agentkd.tasks.task import find_licence
 
 BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights
 OPEN, CLOSE = "<!-- results -->", "<!-- end of results -->"
@@ -58,7 +58,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         dataset_hash=dataset.hash,
         left_out=", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "nothing",
         licence=weights_licence,
-        data_licence=licence(source["task"]),
+        data_licence=find_licence(source["task"]),
         results=render_results([]),
     )
     write_atomically(stage.out / "README.md", text + "\n")

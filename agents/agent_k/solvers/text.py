@@ -161,11 +161,11 @@ def _encode(texts: list[str]) -> Array:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UserError(f"kind 'embeddings' needs the package {error.name}: pip install 'agentkd[dense]'") from None
-    from agentkd.retrievers.dense import encoder_name
+    from agentkd.retrievers.dense import find_encoder
 
     torch.set_num_threads(1)
     try:
-        model = SentenceTransformer(encoder_name(), device="cpu")
+        model = SentenceTransformer(find_encoder(), device="cpu")
     except Exception as error:  # missing files, no network: each raises its own kind
         raise WorldError(
             f"cannot load the sentence encoder ({str(error).splitlines()[0][:120]})", retry=False

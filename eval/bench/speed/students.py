@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentkd.retrievers.graph import in_memory
+from agentkd.retrievers.graph import require_in_memory
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.tasks.task import load_task
@@ -32,7 +32,7 @@ def bench_students(students: str, *, questions: int, rounds: int, seed: int, out
     names = [name.strip() for name in students.split(",")]
     task = load_task("geo")
     asked = [question.question for question in task.pick("test", questions, seed)]
-    relations = in_memory(task.knowledge_base(), "bench students").relations
+    relations = require_in_memory(task.knowledge_base(), "bench students").relations
     draw = random.Random(seed)
     paths = [tuple(" → ".join(draw.sample(relations, 2)) for _ in range(PATHS)) for _ in asked]
     seconds = asyncio.run(measure_students(names, asked, paths, rounds))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agentkd.matching import strict_f1
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.bm25 import BM25Passages
-from agentkd.retrievers.graph import in_memory
+from agentkd.retrievers.graph import require_in_memory
 from agentkd.retrievers.guided import GuidedPassages
 from agentkd.retrievers.joins import EACH
 from agentkd.runs.progress import Progress
@@ -47,7 +47,7 @@ def bench_retrieval(
     """Rows for each retriever, and each one's paired difference from the first."""
     task = load_task(task_name, data=data, kb=kb)
     split = split or task.default_split("eval")
-    base, gold = in_memory(task.knowledge_base(), "bench retrieval"), task.gold(split)
+    base, gold = require_in_memory(task.knowledge_base(), "bench retrieval"), task.gold(split)
     questions = [question for question in task.pick(split, limit, seed) if question.id in gold]
     answers = {question.id: gold[question.id].answers for question in questions}
     names = [name.strip() for name in retrievers.split(",")]
