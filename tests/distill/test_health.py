@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,10 @@ from agentkd.errors import UserError, WorldError
 from tests.support.commands import command_words
 from tests.support.paths import ROOT
 from tests.support.students import little_student, sft_config, weights
+from tests.support.warm import TRAIN, warm
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
-COMMANDS = "tests.support.commands"
 
 
 @pytest.fixture(scope="module")
@@ -126,22 +125,16 @@ def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, t
         sft_config(student, traces, tmp_path / name, epochs=(6.0,), **changes) for name in ("calm", "killed")
     )
     line = " ".join(["distill", *command_words(killed)])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHECKPOINTS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "CHECKPOINTS": "1"}
     out = Path(str(killed.out))
-    process = subprocess.Popen(
-        [sys.executable, "-m", COMMANDS, line],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    distill(calm)
+    process = warm(*TRAIN).popen([sys.executable, "-m", "tests.support.commands", line], cwd=ROOT, env=environment)
     while process.poll() is None and not module.last_checkpoint(out / "checkpoints"):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said
     assert not (out / "manifest.json").exists()
+    distill(calm)
     assert distill(killed)["steps"] == 24
     before, after = weights(tmp_path / "calm"), weights(out)
     assert max((before[name] - after[name]).abs().max().item() for name in before) < 1e-5

@@ -1,4 +1,7 @@
-"""Two processes learn what one learns from the doubled batch, through accelerate's launcher and the shipped configs."""
+"""Two processes learn what one learns from the doubled batch, through accelerate's launcher and the shipped configs.
+
+The launcher and the processes that it starts are forked from a warm one, which has imported torch.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from agentkd.config import DistillConfig
 from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
 from tests.support.commands import command_words
 from tests.support.paths import ROOT
 from tests.support.students import sft_config, weights
+from tests.support.warm import TRAIN, warm
 
 pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
@@ -27,15 +32,26 @@ def launch(name: str, *lines: str) -> subprocess.CompletedProcess[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    here = ["--num_processes", "2", "--main_process_port", port, "-m", "tests.support.commands"]
-    return subprocess.run(
+    ranks = [sys.executable, "-I", "-S", str(ROOT / "tests/support/warm_client.py"), warm(*TRAIN).path]
+    here = ["--num_processes", "2", "--main_process_port", port, "--no_python", *ranks, "-m", "tests.support.commands"]
+    return warm(*TRAIN).run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / name), *here, *lines],
         env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=900,
     )
+
+
+@pytest.fixture(scope="module")
+def alone(
+    student: Path, teacher: Path, traces: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, DistillConfig]:
+    """Students that one process has trained with the doubled batch."""
+    kinds = {"sft": {}, "logits": {"method": "logits", "teacher": str(teacher), "top_k": 8}, "lora": {"lora": 4}}
+    root = tmp_path_factory.mktemp("alone")
+    configs = {kind: sft_config(student, traces, root / kind, batch=4, **changes) for kind, changes in kinds.items()}
+    for config in configs.values():
+        distill(config)
+    return configs
 
 
 def apart(one: Path, other: Path) -> float:
@@ -46,14 +62,11 @@ def apart(one: Path, other: Path) -> float:
 
 @pytest.mark.parametrize("name", ["ddp.yaml", "fsdp2.yaml"])
 def test_two_processes_are_one_with_the_doubled_batch(
-    name: str, student: Path, teacher: Path, traces: Path, tmp_path: Path
+    name: str, alone: dict[str, DistillConfig], student: Path, traces: Path, tmp_path: Path
 ) -> None:
-    kinds = {"sft": {}, "logits": {"method": "logits", "teacher": str(teacher), "top_k": 8}, "lora": {"lora": 4}}
     lines = []
-    for kind, changes in kinds.items():
-        whole = sft_config(student, traces, tmp_path / f"one-{kind}", batch=4, **changes)
-        distill(whole)
-        two = whole.model_copy(update={"batch": 2, "out": str(tmp_path / f"two-{kind}")})
+    for kind, config in alone.items():
+        two = config.model_copy(update={"batch": 2, "out": str(tmp_path / kind)})
         lines.append(" ".join(["distill", "--json", *command_words(two)]))
     refused = f"distill --student {student} --traces {traces} --out {tmp_path / 'refused'} max_length=3"
     result = launch(name, *lines, refused)
@@ -63,9 +76,9 @@ def test_two_processes_are_one_with_the_doubled_batch(
     assert not (tmp_path / "refused").exists()
     parallel = {json.loads(line)["parallel"] for line in result.stdout.splitlines()}
     assert parallel == {"MULTI_CPU" if name == "ddp.yaml" else "FSDP"}
-    for kind in kinds:
-        out = tmp_path / f"two-{kind}"
-        assert apart(tmp_path / f"one-{kind}", out) < 2e-5, kind
+    for kind, config in alone.items():
+        out = tmp_path / kind
+        assert apart(Path(str(config.out)), out) < 2e-5, kind
         assert (out / "manifest.json").exists() and (out / "README.md").exists()
         load_model(open_student(str(out)), None)
 

@@ -12,6 +12,7 @@ from agentkd.cli.main import app
 from agentkd.errors import UserError
 from agentkd.eval.bench.speed import train
 from agentkd.tasks.task import Task
+from tests.support.warm import TRAIN, warm
 
 pytestmark = pytest.mark.xdist_group("torch")
 pytest.importorskip("trl")
@@ -39,7 +40,11 @@ def test_ratios_are_those_of_a_round() -> None:
     assert (row["seconds_to_sft"], row["stage_seconds_to_sft"], row["peak_to_sft_high"]) == (1, 1, 1)
 
 
-def test_the_command_runs_each_in_a_process_and_keeps_the_report(tmp_path: Path) -> None:
+def test_the_command_runs_each_in_a_process_and_keeps_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes are forked from one that has imported torch and trl."""
+    monkeypatch.setattr(train.subprocess, "run", lambda argv, **_: warm(*TRAIN).run(argv))
     options = ["--student", "tiny", "--methods", "", "--steps", "2", "--batch", "2", "--rounds", "1"]
     done = CliRunner().invoke(app, ["bench", "train", *options, "--out", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
