@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests run on one of two workers, the longest files first (tests/conftest.py).
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint test-vllm
+.PHONY: install demo test test-all lint test-vllm
 
 install: $(STAMP)
 
@@ -22,7 +24,11 @@ demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(PYTEST)
+
+# With the tests marked `whole`.
+test-all: $(STAMP)
+	$(PYTEST) -m 'not vllm'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

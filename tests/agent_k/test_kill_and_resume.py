@@ -19,13 +19,13 @@ from tests.support.kaggle_server import board_of, kaggle_server
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
 
+pytestmark = pytest.mark.xdist_group("agent-k")
 KILLED = 137
 KILLED_RUN = "tests.support.killed_run"
 USER, WORLD = 2, 3  # exit codes
 SCRIPT = {("features", "code"): [FEATURES], ("maps", "choose"): [OWN], ("maps", "code"): [FULL_MAPS]}
 
 
-@pytest.mark.xdist_group("agent-k")
 def test_killed_in_every_stage(tmp_path: Path) -> None:
     try:
         open_sandbox("auto")
@@ -33,7 +33,7 @@ def test_killed_in_every_stage(tmp_path: Path) -> None:
         pytest.skip(f"no sandbox here: {error}")
     board = board_of(make(tmp_path))
     with expert(SCRIPT) as model, kaggle_server(board) as server:
-        whole = result_of(start_kaggle_run(server, model.spec, tmp_path / "whole", "agentkd", home=tmp_path))
+        whole = result_of(start_kaggle_run(server, model.spec, tmp_path / "whole", "agentkd", home=tmp_path, real=True))
         once = dict(server.received)
         assert len(once) == 1 and set(once.values()) == {1}
         server.received.clear()
