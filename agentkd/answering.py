@@ -29,7 +29,7 @@ from agentkd.verify import check_draft, join_gold
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent
     from agentkd.retrievers.graph import Graph
-    from agentkd.tasks.task import Gold, Question
+    from agentkd.tasks.question import Gold, Question
     from agentkd.teacher.chat import Chat
     from agentkd.world import TaskWorld
 

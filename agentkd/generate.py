@@ -24,7 +24,8 @@ from agentkd.teacher.options import TeacherOptions
 from agentkd.world import TaskWorld, path_count
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question, Task
+    from agentkd.tasks.question import Question
+    from agentkd.tasks.task import Task
 
 
 def generate(config: GenerateConfig) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class TaskWorld:
     @classmethod
     def load(cls, config: GenerateConfig) -> TaskWorld:
         """Load the task and its knowledge base; retriever and memory are loaded when they are first used."""
-        from agentkd.tasks.task import load_task
+        from agentkd.tasks.load import load_task
 
         task = load_task(config.task, data=Path(config.data) if config.data else None, kb=config.kb)
         kb = task.knowledge_base()

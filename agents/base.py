@@ -13,7 +13,7 @@ from agentkd.trace import Draft, Message
 
 if TYPE_CHECKING:
     from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
     from agentkd.teacher.chat import Chat
 
 

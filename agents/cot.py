@@ -10,7 +10,7 @@ from agentkd.prompts import render
 from agentkd.trace import Draft, Step
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 MAX_TOKENS = 128
 ANSWER = re.compile(r"so the answer is:?\s*(?P<answer>[^\n]*)", re.IGNORECASE)

@@ -20,7 +20,7 @@ from agentkd.proof import Proof
 from agentkd.trace import Draft, Message, Step, Usage, Verdict
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 MAX_TOKENS = 128
 ACTION = re.compile(r"Action:\s*(Path|Finish)\[(?P<input>.*)\]", re.DOTALL)

@@ -16,7 +16,7 @@ from agentkd.trace import Draft, Step, Verdict
 from agentkd.verify import check_draft
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 TOKENS = 8
 FACTS = 30

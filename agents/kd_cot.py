@@ -33,7 +33,7 @@ from agentkd.retrievers.bm25 import mask_topics
 from agentkd.trace import Draft, Message, Step, Usage
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 PLAN_TOKENS = 128
 READ_TOKENS = 96

@@ -20,7 +20,7 @@ from agentkd.proof import Proof
 from agentkd.trace import Draft, Message, Step, Verdict
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 MAX_TOKENS = 128  # a path and PREVIEW names
 FORM = re.compile(r"\s*path:(?P<path>[^\n]*)\n\s*answers:\s*(?P<answers>.*)", re.IGNORECASE | re.DOTALL)

@@ -18,7 +18,7 @@ from agentkd.trace import Step
 
 if TYPE_CHECKING:
     from agentkd.retrievers.bm25 import PathRetriever
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 
 @dataclass(frozen=True)

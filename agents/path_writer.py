@@ -21,7 +21,7 @@ from agentkd.retrievers.bm25 import mask_topics
 from agentkd.trace import Draft, Step, Verdict
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 
 class PathWriter:

@@ -12,7 +12,7 @@ from agentkd.proof import Proof
 from agentkd.trace import Draft, Step, Triple
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 MAX_TOKENS = 128
 

@@ -20,7 +20,7 @@ from agentkd.agents.survey import survey_step
 from agentkd.matching import strict_f1
 from agentkd.proof import Proof
 from agentkd.retrievers.joins import find_conjunctions, find_endpoints
-from agentkd.tasks.task import Question
+from agentkd.tasks.question import Question
 from agentkd.trace import Draft
 
 MIN_F1 = 0.5  # strict, against gold: a path below it meets an answer by chance

@@ -15,7 +15,7 @@ from agentkd.proof import Proof
 from agentkd.trace import Draft
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 
 class TopPath:

@@ -46,7 +46,7 @@ from agentkd.trace import Trace, Usage
 from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
-    from agentkd.tasks.task import Gold, Question
+    from agentkd.tasks.question import Gold, Question
     from agentkd.teacher.chat import Chat
 
 SERVED = ("http:", "https:", "vllm:", "openai:", "local")

@@ -15,7 +15,7 @@ from agentkd.agents.option import Option
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.relation_path import RelationPath
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 
 OUT = Path(__file__).parents[1] / "prompts" / "kd_cot" / "demonstrations.jsonl"
 SHOWN = 4  # candidate paths in a reading

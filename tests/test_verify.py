@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentkd.proof import Derivation
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.relation_path import RelationPath
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 from agentkd.trace import Draft, Step, Triple, Verdict
 from agentkd.verify import check_draft, check_step, find_explaining_path, join_gold
 
@@ -144,7 +144,7 @@ def test_gold_is_not_in_the_room() -> None:
     from agentkd.agents.base import AgentContext, ReadingSettings
     from agentkd.agents.memory import MemorySearch
     from agentkd.agents.path_search import PathSearch
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
     parts = (AgentContext, ReadingSettings, PathSearch, MemorySearch)
     names = {*Question.model_fields, *Draft.model_fields, *(field.name for part in parts for field in fields(part))}

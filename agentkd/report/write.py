@@ -123,7 +123,7 @@ def _folders(path: Path) -> dict[str, Path]:
 
 def _gold(config: Mapping[str, Any]) -> tuple[Gold | None, str]:
     """Gold answers of the questions that were asked, read from the task again, or None and why there are none."""
-    from agentkd.tasks.task import load_task
+    from agentkd.tasks.load import load_task
     from agentkd.trace import content_hash
 
     try:

@@ -8,7 +8,8 @@ from typing import Any
 from agentkd.errors import AgentkdError
 from agentkd.matching import normalize
 from agentkd.runs.progress import say
-from agentkd.tasks.task import id_root, load_task
+from agentkd.tasks.load import load_task
+from agentkd.tasks.overlap import id_root
 from agentkd.trace import Trace
 
 

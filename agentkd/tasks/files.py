@@ -1,7 +1,6 @@
-"""What a question is, and how to read questions: JSONL in several spellings, MetaQA, PathQuestion, RoG's data sets.
+"""Readers of questions: JSONL in several spellings, MetaQA and PathQuestion.
 
-The records are imported from `agentkd.tasks.task`, which also decides which file belongs to which task. A wrong line is
-a UserError that names file and line.
+A wrong line is a UserError that names file and line.
 """
 
 from __future__ import annotations
@@ -11,62 +10,16 @@ import json
 import os
 import random
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from agentkd.errors import UserError, WorldError
 from agentkd.models import home
+from agentkd.tasks.question import Gold, Parse, Question, Row
 
 Record = dict[str, Any]
-
-
-class Question(BaseModel):
-    """What an agent may see of an item, and nothing else; topics are names as in the KB."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    question: str
-    topic_entities: tuple[str, ...]
-
-
-class Parse(BaseModel):
-    """One annotated reading of a WebQSP question. `good`: marked Good and Complete, so it counts officially."""
-
-    model_config = ConfigDict(frozen=True)
-
-    good: bool
-    answers: tuple[str, ...]
-    """Names, or the literal where an answer has no name."""
-    arguments: tuple[str, ...]
-    """The same answers as Freebase ids and literals."""
-
-
-class Gold(BaseModel):
-    """The right answers of one question, all of them, and what is known of the way to them.
-
-    `hops` and `type` are for reports. They stand here because a type often spells the gold path out (geo, MetaQA).
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    answers: tuple[str, ...]
-    parses: tuple[Parse, ...] = ()
-    hops: int | None = None
-    type: str | None = None
-
-
-class Row(NamedTuple):
-    """One item of a split; `gold` is None where the file states no answer."""
-
-    split: str
-    question: Question
-    gold: Gold | None
 
 
 # ---- reading rows --------------------------------------------------------------------------------------------------
@@ -271,111 +224,3 @@ def _write_atomically(target: Path, text: str) -> None:
         os.replace(part.name, target)
     except OSError as error:
         raise WorldError(f"cannot write {target} ({error.strerror}); free space or set AGENTKD_HOME") from error
-
-
-# ---- RoG's data sets: questions with a subgraph each ---------------------------------------------------------------
-
-
-def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
-    """(knowledge base, question file by split) of RoG's version of WebQSP or CWQ, written once.
-
-    Rows are {id, question, answer[], q_entity[], graph[[head, relation, tail]]}; the knowledge base is the union
-    of all graphs. From `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.
-    """
-    if data is not None:
-        files = sorted(f for f in data.rglob("*") if f.suffix in (".jsonl", ".parquet") and _split_of(f))
-        if not files:
-            raise UserError(
-                f"{data}: holds neither {name}_train.jsonl, {name}_dev.jsonl, … with kb.tsv nor RoG's files "
-                f"(train*.parquet, test*.jsonl); check --data"
-            )
-        stamp = "\n".join(f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
-        folder = home() / "tasks" / f"rog-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
-    else:
-        folder = home() / "tasks" / f"rog-{name}"
-    if not folder.is_dir():
-        rows = _rog_files(files) if data is not None else _rog_hub(f"rmanluo/RoG-{name}")
-        _write_rog(folder, rows)
-    return folder / "kb.tsv", {f.stem: f for f in sorted(folder.glob("*.jsonl"))}
-
-
-def _split_of(file: Path) -> str | None:
-    found = re.match(r"(?:.*[._-])?(train|dev|validation|test)(?=[._-])", file.name)
-    return found[1] if found else None
-
-
-def _rog_files(files: Iterable[Path]) -> Iterator[tuple[str, str, Record]]:
-    """(split, where, row) of local files."""
-    for file in files:
-        split = _split_of(file) or "all"
-        if file.suffix == ".jsonl":
-            yield from ((split, where, row) for where, row in read_jsonl(file))
-            continue
-        try:
-            import pyarrow.parquet as parquet  # type: ignore[import-untyped,unused-ignore]
-        except ImportError as error:
-            raise UserError(f"{file}: reading Parquet needs pyarrow; pip install pyarrow") from error
-        number = 0
-        try:
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=64):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield split, f"{file}:{number}", row
-        except (OSError, ValueError) as error:  # pyarrow's errors derive from these
-            raise UserError(f"{file}: not a readable Parquet file ({error}); download it again") from error
-
-
-def _rog_hub(repository: str) -> Iterator[tuple[str, str, Record]]:
-    try:
-        import datasets
-    except ImportError as error:
-        remedy = "pip install 'agentkd[train]', or give the files with --data DIR"
-        raise UserError(f"{repository}: reading the hub needs the datasets package; {remedy}") from error
-    try:
-        splits = datasets.load_dataset(repository)
-    except Exception as error:  # the hub's clients raise whatever their HTTP library raises
-        reason = str(error).split("\n")[0][:120]
-        raise WorldError(
-            f"cannot fetch {repository} from the hub ({type(error).__name__}: {reason}); "
-            "give its files with --data DIR, or use --task geo, which needs no network"
-        ) from error
-    for split, rows in splits.items():
-        for number, row in enumerate(rows, start=1):
-            yield str(split), f"{repository}/{split}:{number}", row
-
-
-def _write_rog(folder: Path, rows: Iterable[tuple[str, str, Record]]) -> None:
-    """Split the rows into kb.tsv and one question file a split; the folder appears only when all is written."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
-    except OSError as error:
-        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
-    try:
-        seen: set[bytes] = set()  # digests, not lines: the graphs of all questions overlap heavily
-        questions: dict[str, list[str]] = {}
-        with (part / "kb.tsv").open("w", encoding="utf-8") as kb:
-            for split, where, row in rows:
-                item = parse_row(row, where, where.rsplit("/", 1)[-1], split)
-                record = {
-                    "id": item.question.id,
-                    "question": item.question.question,
-                    "topic_entities": item.question.topic_entities,
-                    "answers": item.gold.answers if item.gold else None,
-                }
-                questions.setdefault(split, []).append(json.dumps(record, ensure_ascii=False) + "\n")
-                for triple in row.get("graph") or ():
-                    if len(triple) != 3:
-                        raise UserError(f"{where}: 'graph' holds {str(triple)[:60]!r}; give [head, relation, tail]")
-                    line = "\t".join(" ".join(str(name).split()) for name in triple)
-                    digest = hashlib.blake2b(line.encode(), digest_size=12).digest()
-                    if digest not in seen:
-                        seen.add(digest)
-                        kb.write(line + "\n")
-        for split, lines in questions.items():
-            (part / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-        os.replace(part, folder)
-    except OSError as error:
-        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

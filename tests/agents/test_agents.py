@@ -17,7 +17,7 @@ from agentkd.prompts import render
 from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.tasks.task import Question
+from agentkd.tasks.question import Question
 from agentkd.teacher.chat import Reply
 from agentkd.trace import Draft, Message, Usage
 from agentkd.verify import check_draft

@@ -14,7 +14,7 @@ from agentkd.generate import generate
 from agentkd.retrievers import make_retriever
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.runs.read import read_traces
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 
 pytestmark = pytest.mark.xdist_group("torch")
 

@@ -11,7 +11,7 @@ import pytest
 from agentkd.eval.bench.truth.retrieval import bench_retrieval, score_passages, score_paths
 from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.tasks.task import Question
+from agentkd.tasks.question import Question
 
 KB = KnowledgeBase.from_triples(
     [("Ann", "child", "Bob"), ("Ann", "child", "Cleo"), ("Ann", "city", "Oslo"), ("Eve", "child", "Dan")]

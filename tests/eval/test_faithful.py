@@ -212,7 +212,7 @@ def test_a_checker_that_believes_everything_is_found_out(tmp_path: Path) -> None
     from agentkd.eval.bench.truth.faithful import corrupt
     from agentkd.generate import generate
     from agentkd.runs.read import read_traces
-    from agentkd.tasks.task import load_task
+    from agentkd.tasks.load import load_task
 
     class Credulous(RawKB):
         def chain_exists(self, evidence: object, topics: object, answer: object) -> bool:

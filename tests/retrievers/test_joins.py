@@ -16,7 +16,7 @@ from agentkd.retrievers.bm25 import BM25Passages, BM25Paths
 from agentkd.retrievers.guided import GuidedPassages
 from agentkd.retrievers.joins import find_conjunctions, find_endpoints
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.tasks.task import Question
+from agentkd.tasks.question import Question
 from agentkd.teacher.chat import NoTeacher
 from agentkd.trace import Draft, Trace
 from agentkd.verify import check_draft

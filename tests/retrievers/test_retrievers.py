@@ -27,7 +27,7 @@ from agentkd.retrievers.bm25 import (
     split_words,
 )
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 from tests.support.paths import DATA
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set AGENTKD_DATA")

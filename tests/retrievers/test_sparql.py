@@ -24,7 +24,7 @@ from agentkd.retrievers.bm25 import BM25Paths
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.relation_path import RelationPath
 from agentkd.retrievers.sparql import SparqlKB
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 
 BASE = "http://example.org/"
 FACTS = [

@@ -11,7 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from agentkd.errors import UserError, WorldError
-from agentkd.tasks.task import Gold, Question, Task, find_overlaps, id_root, load_task
+from agentkd.tasks.load import load_task
+from agentkd.tasks.overlap import find_overlaps, id_root
+from agentkd.tasks.question import Gold, Question
+from agentkd.tasks.task import Task
 from tests.support.paths import DATA, KBQA_DATA
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set AGENTKD_DATA")

@@ -21,7 +21,7 @@ from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_config
-from agentkd.tasks.task import find_licence
+from agentkd.tasks.load import find_licence
 
 BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights
 OPEN, CLOSE = "<!-- results -->", "<!-- end of results -->"

@@ -32,7 +32,7 @@ from agentkd.world import TaskWorld
 
 if TYPE_CHECKING:
     from agentkd.agents.base import AgentContext
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 NODES = ("survey", "plan", "retrieve", "read", "verify")
 CLIENT, GRAPH = "client", "LangGraph"

@@ -19,7 +19,7 @@ from typing import Any
 from agentkd.retrievers.graph import require_in_memory
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 from agentkd.teacher.in_process import InProcessModel
 from agentkd.trace import Message
 

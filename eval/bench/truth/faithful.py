@@ -17,7 +17,7 @@ from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB, Triple
 from agentkd.proof import Proof
 from agentkd.runs.read import read_config, read_traces
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 from agentkd.trace import Trace
 
 KINDS = ("relation", "entity", "direction")

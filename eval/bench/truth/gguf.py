@@ -233,7 +233,7 @@ async def choose_passages(tokenizer: Any, positions: int, seed: int) -> list[Pas
 
 def question_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
     """Ten questions of geo a passage."""
-    from agentkd.tasks.task import load_task
+    from agentkd.tasks.load import load_task
 
     asked = [question.question for question in load_task("geo").pick("train", None, seed)]
     for first in range(0, len(asked), 10):
@@ -282,7 +282,7 @@ async def trace_passages(tokenizer: Any, positions: int, seed: int) -> Iterator[
 
 def make_strings(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
     """So many distinct strings with their kinds, by seed."""
-    from agentkd.tasks.task import load_task
+    from agentkd.tasks.load import load_task
 
     draw = random.Random(seed)
     asked = [

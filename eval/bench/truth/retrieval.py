@@ -22,13 +22,13 @@ from agentkd.retrievers.guided import GuidedPassages
 from agentkd.retrievers.joins import EACH
 from agentkd.runs.progress import Progress
 from agentkd.stats import bootstrap_interval, paired_difference
-from agentkd.tasks.task import load_task
+from agentkd.tasks.load import load_task
 from agentkd.trace import Usage
 
 if TYPE_CHECKING:
     from agentkd.retrievers.bm25 import PathRetriever
     from agentkd.retrievers.kb import KnowledgeBase
-    from agentkd.tasks.task import Question
+    from agentkd.tasks.question import Question
 
 DEPTHS = (1, 5, 20, 100)
 FIRST = (1, 5, EACH)

@@ -1,0 +1,121 @@
+"""RoG's versions of WebQSP and CWQ: questions with a subgraph each, made into one knowledge base and question files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from agentkd.errors import UserError, WorldError
+from agentkd.models import home
+from agentkd.tasks.files import Record, parse_row, read_jsonl
+
+
+def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
+    """(knowledge base, question file by split) of RoG's version of WebQSP or CWQ, written once.
+
+    Rows are {id, question, answer[], q_entity[], graph[[head, relation, tail]]}; the knowledge base is the union
+    of all graphs. From `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.
+    """
+    if data is not None:
+        files = sorted(f for f in data.rglob("*") if f.suffix in (".jsonl", ".parquet") and _split_of(f))
+        if not files:
+            raise UserError(
+                f"{data}: holds neither {name}_train.jsonl, {name}_dev.jsonl, … with kb.tsv nor RoG's files "
+                f"(train*.parquet, test*.jsonl); check --data"
+            )
+        stamp = "\n".join(f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
+        folder = home() / "tasks" / f"rog-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+    else:
+        folder = home() / "tasks" / f"rog-{name}"
+    if not folder.is_dir():
+        rows = _rog_files(files) if data is not None else _rog_hub(f"rmanluo/RoG-{name}")
+        _write_rog(folder, rows)
+    return folder / "kb.tsv", {f.stem: f for f in sorted(folder.glob("*.jsonl"))}
+
+
+def _split_of(file: Path) -> str | None:
+    found = re.match(r"(?:.*[._-])?(train|dev|validation|test)(?=[._-])", file.name)
+    return found[1] if found else None
+
+
+def _rog_files(files: Iterable[Path]) -> Iterator[tuple[str, str, Record]]:
+    """(split, where, row) of local files."""
+    for file in files:
+        split = _split_of(file) or "all"
+        if file.suffix == ".jsonl":
+            yield from ((split, where, row) for where, row in read_jsonl(file))
+            continue
+        try:
+            import pyarrow.parquet as parquet  # type: ignore[import-untyped,unused-ignore]
+        except ImportError as error:
+            raise UserError(f"{file}: reading Parquet needs pyarrow; pip install pyarrow") from error
+        number = 0
+        try:
+            for batch in parquet.ParquetFile(file).iter_batches(batch_size=64):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield split, f"{file}:{number}", row
+        except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+            raise UserError(f"{file}: not a readable Parquet file ({error}); download it again") from error
+
+
+def _rog_hub(repository: str) -> Iterator[tuple[str, str, Record]]:
+    try:
+        import datasets
+    except ImportError as error:
+        remedy = "pip install 'agentkd[train]', or give the files with --data DIR"
+        raise UserError(f"{repository}: reading the hub needs the datasets package; {remedy}") from error
+    try:
+        splits = datasets.load_dataset(repository)
+    except Exception as error:  # the hub's clients raise whatever their HTTP library raises
+        reason = str(error).split("\n")[0][:120]
+        raise WorldError(
+            f"cannot fetch {repository} from the hub ({type(error).__name__}: {reason}); "
+            "give its files with --data DIR, or use --task geo, which needs no network"
+        ) from error
+    for split, rows in splits.items():
+        for number, row in enumerate(rows, start=1):
+            yield str(split), f"{repository}/{split}:{number}", row
+
+
+def _write_rog(folder: Path, rows: Iterable[tuple[str, str, Record]]) -> None:
+    """Split the rows into kb.tsv and one question file a split; the folder appears only when all is written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
+    except OSError as error:
+        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
+    try:
+        seen: set[bytes] = set()  # digests, not lines: the graphs of all questions overlap heavily
+        questions: dict[str, list[str]] = {}
+        with (part / "kb.tsv").open("w", encoding="utf-8") as kb:
+            for split, where, row in rows:
+                item = parse_row(row, where, where.rsplit("/", 1)[-1], split)
+                record = {
+                    "id": item.question.id,
+                    "question": item.question.question,
+                    "topic_entities": item.question.topic_entities,
+                    "answers": item.gold.answers if item.gold else None,
+                }
+                questions.setdefault(split, []).append(json.dumps(record, ensure_ascii=False) + "\n")
+                for triple in row.get("graph") or ():
+                    if len(triple) != 3:
+                        raise UserError(f"{where}: 'graph' holds {str(triple)[:60]!r}; give [head, relation, tail]")
+                    line = "\t".join(" ".join(str(name).split()) for name in triple)
+                    digest = hashlib.blake2b(line.encode(), digest_size=12).digest()
+                    if digest not in seen:
+                        seen.add(digest)
+                        kb.write(line + "\n")
+        for split, lines in questions.items():
+            (part / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        os.replace(part, folder)
+    except OSError as error:
+        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
