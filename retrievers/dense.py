@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.errors import UserError, WorldError
-from agentkd.models import home
+from agentkd.models import agentkd_home
 from agentkd.retrievers.bm25 import Candidate, Scores, count_named_hops, mask_topics, top_candidates
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import RECENT
@@ -69,7 +69,7 @@ class Encoder:
         self._sentence_transformers = _import("sentence_transformers")
         self.folder = folder
         name = MODEL.rpartition("/")[2] if folder is None else hash_encoder(folder)[:16]
-        self._file = home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
+        self._file = agentkd_home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
         self._memory: dict[str, npt.NDArray[np.float16]] = {}
         self._query = lru_cache(maxsize=RECENT)(lambda text: self._encode_query(text))
 

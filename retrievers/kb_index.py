@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.errors import UserError
-from agentkd.models import home
+from agentkd.models import agentkd_home
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -95,7 +95,7 @@ def load_index(file: Path) -> tuple[Index, str]:
     """The index of a file of triples, and the file's SHA-256. Raises UserError with file and line."""
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
-    folder = home() / "kb" / f"{sha256[:32]}-{_VERSION}"
+    folder = agentkd_home() / "kb" / f"{sha256[:32]}-{_VERSION}"
     try:
         return _open(folder), sha256
     except (OSError, ValueError):  # not there, or damaged

@@ -114,10 +114,10 @@ def test_the_packaged_gguf() -> None:
     assert models.find_gguf(str(path)) == path
 
 
-def _find(home: str, results: "multiprocessing.Queue[str]") -> None:
+def _find(agentkd_home: str, results: "multiprocessing.Queue[str]") -> None:
     import os
 
-    os.environ["AGENTKD_HOME"] = home
+    os.environ["AGENTKD_HOME"] = agentkd_home
     models._dequantise = _slow_write  # type: ignore[assignment]
     results.put(str(models.find_weights(models.PACKAGED)))
 

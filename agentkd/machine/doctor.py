@@ -17,7 +17,7 @@ from agentkd.errors import AgentkdError
 from agentkd.machine.cost import estimate_costs, find_api_price, try_measure_speed
 from agentkd.machine.hardware import Memory, read_memory
 from agentkd.machine.memory_needs import SERVED, SERVED_TOKENS, list_fits
-from agentkd.models import PACKAGED, find_gguf, home
+from agentkd.models import PACKAGED, agentkd_home, find_gguf
 from agentkd.retrievers import default_retriever
 from agentkd.runs.progress import format_usd
 from agentkd.sandbox.sandbox import open_sandbox
@@ -60,7 +60,7 @@ def run_checks(memory: Memory) -> list[dict[str, Any]]:
     checks.append(try_check(f"model {PACKAGED}", lambda: find_gguf(PACKAGED).name))
     checks.append(try_check("vLLM", lambda: "found" if find_vllm() else ""))
     checks.append(try_check("sandbox", lambda: open_sandbox().kind))
-    free = shutil.disk_usage(nearest_existing(home())).free
+    free = shutil.disk_usage(nearest_existing(agentkd_home())).free
     checks.append(make_check("disk", free > DISK_NEEDED, f"{free / 1e9:.0f} GB free", "free 5 GB, or set AGENTKD_HOME"))
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")
     checks.append(make_check("hub", True, "offline (HF_HUB_OFFLINE)" if offline else "online, as far as is known"))

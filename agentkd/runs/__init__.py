@@ -1,3 +1,3 @@
-"""Run directories: append-only records, the engine that fills them, and what the user sees meanwhile. May import
+"""Run directories: append-only records, the engine that fills them, and the progress that the user sees. May import
 config, trace and errors.
 """

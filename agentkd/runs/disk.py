@@ -17,8 +17,8 @@ _numbers = itertools.count()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one, never a half."""
-    path = path.resolve() if path.is_symlink() else path  # a file that was moved to another disk stays there
+    """Write beside the target, then rename: a reader sees the old file or the new one, never a part."""
+    path = path.resolve() if path.is_symlink() else path  # a link to another disk stays a link
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}")
     try:
         with temporary.open("wb") as file:
@@ -33,7 +33,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk: a new file that is synced itself may still lose its name."""
+    """Bring the names in a folder to the disk: a new file that is synced may still lose its name."""
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)
@@ -45,7 +45,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def disk_error(path: Path, error: OSError) -> WorldError:
-    """One line with the path, what the system said and the remedy."""
+    """A WorldError in one line: the path, the system's message and the remedy."""
     if error.errno in _ROOM:
         remedy = "make room and run the same command again"
     elif error.errno in _RIGHTS:

@@ -1,7 +1,4 @@
-"""Runs a list of items: a fixed number in flight, refilled as each one ends.
-
-No batches: a slow item holds up nobody but itself.
-"""
+"""Runs a list of items with a fixed number in flight. There are no batches: a slow item delays only itself."""
 
 from __future__ import annotations
 
@@ -16,32 +13,32 @@ Result = TypeVar("Result")
 async def run_items(
     items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], concurrency: int
 ) -> AsyncIterator[tuple[Item, Result | Exception]]:
-    """Yield (item, result or the exception it ended in) in the order of completion.
+    """Yield (item, its result or exception) in the order of completion.
 
-    Leaving the loop early (break, ctrl-C, an error in the consumer) cancels what is still in flight."""
+    Leaving the loop early (break, ctrl-C, an error in the consumer) cancels the items in flight."""
     waiting = iter(items)
-    flying: dict[asyncio.Task[Result], Item] = {}
+    in_flight: dict[asyncio.Task[Result], Item] = {}
 
     def refill() -> None:
-        while len(flying) < concurrency:
+        while len(in_flight) < concurrency:
             try:
                 item = next(waiting)
             except StopIteration:
                 return
-            flying[asyncio.ensure_future(work(item))] = item
+            in_flight[asyncio.ensure_future(work(item))] = item
 
     try:
         refill()
-        while flying:
-            done, _ = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+        while in_flight:
+            done, _ = await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                item = flying.pop(task)
+                item = in_flight.pop(task)
                 error = task.exception()
                 if error is not None and not isinstance(error, Exception):
                     raise error
                 yield item, (error if error is not None else task.result())
             refill()
     finally:
-        for task in flying:
+        for task in in_flight:
             task.cancel()
-        await asyncio.gather(*flying, return_exceptions=True)
+        await asyncio.gather(*in_flight, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What the user sees while a stage works: one line with count, rate, ETA, tokens and yield, on stderr."""
+"""Progress for the user on stderr: a line or bar with count, rate, time left, tokens and yield."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from agentkd.trace import Usage
 
 console = Console(stderr=True, highlight=False)
-LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
+LOG_EVERY = 15.0  # seconds between lines where stderr is not a terminal
 
 Say = Callable[[str], None]  # takes a line for the user
 T = TypeVar("T")
@@ -28,13 +28,14 @@ def format_usd(usd: float) -> str:
 
 
 def say(text: str) -> None:
-    """A line for the user; stdout stays free for `--json`."""
+    """Print a line for the user on stderr; stdout stays free for `--json`."""
     console.print(text, markup=False, soft_wrap=True)
 
 
 async def heartbeat(job: asyncio.Future[T], line: Callable[[float], str], say: Say) -> T:
-    """What `job` gives; while it works, a line, made of the seconds so far, every LOG_EVERY seconds. Cancelled, it
-    cancels the job and waits until that has tidied up."""
+    """Await `job`, and say `line(seconds)` every LOG_EVERY seconds until it is done.
+
+    When cancelled, cancels the job and waits until it has cleaned up."""
     start = time.monotonic()
     try:
         while not (await asyncio.wait({job}, timeout=LOG_EVERY))[0]:
@@ -81,7 +82,7 @@ class Progress:
             self._log()
 
     def advance(self, usage: Usage, *, good: bool) -> None:
-        """One more is done."""
+        """Count one more finished item."""
         self.count += 1
         self.good += good
         self.usage += usage

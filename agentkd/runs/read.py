@@ -17,13 +17,14 @@ from agentkd.trace import Trace
 
 
 def strip_address(value: Any) -> Any:
-    """A teacher `URL[,URL]#MODEL` as its model: a server may move, or get a second address, during a run, and the cache
-    of answers goes by the model, too. Anything else as it is."""
+    """Reduce a teacher `URL[,URL]#MODEL` to its model; anything else stays as it is.
+
+    A server may move, or get a second address, during a run, and the cache of answers goes by the model too."""
     return value.rpartition("#")[2] if isinstance(value, str) and re.match(r"https?://.*#", value) else value
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The values in a directory's config.yaml."""
+    """Read a directory's config.yaml. Raises UserError where there is none, or where it is damaged."""
     try:
         values = yaml.safe_load((path / "config.yaml").read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -36,11 +37,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def is_complete(path: Path) -> bool:
+    """Whether a run directory has its manifest."""
     return (path / "manifest.json").exists()
 
 
 def find_newest_run(root: Path, stage: str = "generate") -> Path:
-    """The complete run of a stage that was finished last, among `root`'s folders. A damaged folder is passed over."""
+    """Find the complete run of a stage that was finished last, among the folders of `root`. Skips damaged folders."""
     found = []
     for manifest in root.glob("*/manifest.json"):
         with contextlib.suppress(UserError, OSError):
@@ -54,7 +56,7 @@ def find_newest_run(root: Path, stage: str = "generate") -> Path:
 
 
 def read_traces(path: Path) -> Iterator[Trace]:
-    """All traces of a run directory, in the order of their shards. UserError names a line that is none."""
+    """Yield all traces of a run directory, shard by shard. UserError names a line that is not a trace."""
     for number, row in enumerate(read_lines(path, "traces"), 1):
         try:
             yield Trace.model_validate(row)
@@ -67,8 +69,10 @@ def read_traces(path: Path) -> Iterator[Trace]:
 
 
 def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The rows of a directory's shards, also while another process writes them: a last line without its end is a sample
-    that is not finished. UserError names any other line that is not JSON."""
+    """Yield the rows of a directory's shards, also while another process writes them.
+
+    A last line without its end is an unfinished sample and is skipped. UserError names any other line that is not
+    JSON."""
     for shard in sorted(path.glob(f"{name}-*.jsonl")):
         with shard.open("rb") as file:
             for number, line in enumerate(file, 1):

@@ -1,7 +1,7 @@
-"""One append-only file of JSON lines that outlives its writer.
+"""An append-only file of JSON lines that survives `kill -9` of its writer.
 
-A line is with the kernel when `append` returns: `kill -9` cannot take it back. A thread brings it to the disk within
-SYNC_SECONDS, so that the writer, often an event loop with 64 requests in flight, waits for no disk.
+The kernel has a line when `append` returns. A thread brings it to the disk within SYNC_SECONDS, so that the writer,
+often an event loop with 64 requests in flight, never waits for the disk.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 from agentkd.runs.disk import disk_error, sync_folder, write_atomically
 
-# What a power cut may take, beside the fsync that is under way. 3 KB lines on ext4, two busy cores, median of 5 rounds:
-# 430 a second with an fsync each, 20,000 with one for all that came in 50 ms (docs/serving.md).
+# A power cut may take the lines of this time, and those of the fsync in progress. An fsync per line would be some fifty
+# times slower (docs/serving.md).
 SYNC_SECONDS = 0.05
 
 
 class Shard:
-    """A file of lines, open for appending until `close`. All methods raise WorldError with the remedy."""
+    """A file of lines, open for appending until `close`. All methods raise WorldError with a remedy."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,11 +39,11 @@ class Shard:
         self._syncer.start()
 
     def append(self, line: bytes) -> None:
-        """Add a line, whole or not at all."""
+        """Append a line, whole or not at all."""
         self._check()
         try:
             state = os.fstat(self._file)
-            if not state.st_nlink:  # the kernel would go on writing into a file that nobody can open any more
+            if not state.st_nlink:  # removed: the kernel would still write, into a file that nobody can open
                 raise FileNotFoundError(errno.ENOENT, "removed while it was being written")
             try:
                 left = memoryview(line + b"\n")
@@ -57,13 +57,13 @@ class Shard:
         self._dirty.set()
 
     def sync(self) -> None:
-        """Wait until all that was appended is on the disk."""
+        """Wait until all appended lines are on the disk."""
         self._dirty.clear()
         self._fsync()
         self._check()
 
     def close(self) -> None:
-        """Bring what is left to the disk and close the file, which is closed even when this raises."""
+        """Bring the rest to the disk and close the file; it is closed even when this raises."""
         if self._file < 0:
             return
         self._closing.set()
@@ -75,7 +75,7 @@ class Shard:
         self._check()
 
     def _cut(self, size: int) -> None:
-        """Take a torn line back, so that a later one may still be written."""
+        """Remove a torn line, so that later ones can still be written."""
         try:
             os.ftruncate(self._file, size)
         except OSError as error:
@@ -89,8 +89,8 @@ class Shard:
         try:
             os.fsync(self._file)
         except OSError as error:
-            # The kernel may have dropped what it could not write, and says so once. Only reading the file again, at
-            # resume, tells what is left: nothing more is appended.
+            # The kernel may have dropped lines that it could not write, and reports it only once. Only reading the file
+            # again, at resume, shows which: nothing more is appended.
             self._error = error
 
     def _keep_syncing(self) -> None:
@@ -103,8 +103,9 @@ class Shard:
 
 
 def repair_shard(path: Path) -> int:
-    """Take lines out of a shard that are no records (a write that was cut off, a block that a power cut left as zeros),
-    keep them beside it in `SHARD.torn`, and return how many there were. All others stay as they are, in order."""
+    """Move lines that are not records to `SHARD.torn`, and return their number. All others stay as they are, in order.
+
+    Such lines come from a write that was cut off, or from a block that a power cut left as zeros."""
     with path.open("rb") as file:
         if all(line.endswith(b"\n") and parse_record(line) is not None for line in file):
             return 0
@@ -113,7 +114,7 @@ def repair_shard(path: Path) -> int:
     with path.open("rb") as file:
         for line in file:
             content = line.rstrip(b"\n")
-            body = content.strip(b"\0")  # zeros before or behind a whole line take nothing from it
+            body = content.strip(b"\0")  # a whole line may have zeros before or behind it
             if parse_record(body) is None:
                 torn.append(content + b"\n")
             else:
@@ -130,7 +131,7 @@ def repair_shard(path: Path) -> int:
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a line that names its sample, None for anything else."""
+    """Parse a line as a JSON object that names its sample; None for anything else."""
     try:
         value = json.loads(line.decode())
     except (ValueError, RecursionError):
@@ -140,6 +141,6 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a repaired shard."""
+    """Yield the records of a repaired shard."""
     with path.open("rb") as file:
         yield from filter(None, map(parse_record, file))

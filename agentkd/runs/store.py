@@ -1,7 +1,7 @@
-"""The run directory: append-only shards behind a lock, resumed by opening it again.
+"""Writes run directories: append-only shards behind a lock. Opening a directory again resumes it.
 
-Every finished sample is one line that is written before the next sample is counted, so a run can die at any moment and
-lose only what was in flight. `manifest.json` is written last: where it exists, the run is complete.
+Every finished sample is one line, which is written before the next sample is counted. So a run can die at any moment
+and loses only the samples in flight. `manifest.json` is written last: where it exists, the run is complete.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ _REWRITTEN = ("config.yaml", "metrics.json", "manifest.json", *(f"{name}-0.jsonl
 
 
 class RunDirectory:
-    """A run directory opened for writing by exactly one process.
+    """A run directory, opened for writing by one process at a time.
 
-    `identity` holds what else may not change in the directory: hashes of data, KB and prompts. Opening raises UserError
-    where another process writes, or where the identity differs, and WorldError where the disk refuses."""
+    `identity` holds hashes (of data, KB and prompts) that may not change in the directory, like the config outside its
+    extent. Opening raises UserError where another process writes or the identity differs, WorldError where the disk
+    refuses."""
 
     def __init__(self, path: Path, stage: str, config: StageConfig, identity: Mapping[str, str]) -> None:
         self.path = path
@@ -53,7 +54,7 @@ class RunDirectory:
         try:
             before = self._check_identity()
             for name in _REWRITTEN:
-                for left_over in self.path.glob(f".{name}.*"):  # of a process that was killed: we hold the lock
+                for left_over in self.path.glob(f".{name}.*"):  # of a killed process: we hold the lock
                     left_over.unlink(missing_ok=True)
             if before != self.values:
                 write_atomically(self.path / "config.yaml", yaml.safe_dump(self.values, sort_keys=False))
@@ -85,10 +86,10 @@ class RunDirectory:
             except OSError as error:
                 raise disk_error(path, error) from None
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process dies
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when the process dies
                 if os.path.exists(path) and os.path.samestat(os.fstat(lock), os.stat(path)):
                     self._lock = lock
-                else:  # removed between our open and our lock: a lock on it would keep nobody out
+                else:  # removed between open and lock: locking it would exclude nobody
                     os.close(lock)
             except BlockingIOError:
                 owner = os.read(lock, 100).decode("utf-8", "replace").strip() or "another process"
@@ -101,7 +102,7 @@ class RunDirectory:
                 raise WorldError(
                     f"cannot lock {path}: {error.strerror}; choose an --out on a disk that can lock files"
                 ) from None
-        with contextlib.suppress(OSError):  # who holds it is told as a help: a full disk is met, and named, elsewhere
+        with contextlib.suppress(OSError):  # the owner's name is only a help; a full disk is reported elsewhere
             os.ftruncate(self._lock, 0)
             os.write(self._lock, f"process {os.getpid()}".encode())
 
@@ -117,7 +118,7 @@ class RunDirectory:
                 self._lock = None
 
     def _check_identity(self) -> dict[str, Any] | None:
-        """What the directory was made with, None where it is new."""
+        """Compare with the values that the directory was made with, and return them; None where it is new."""
         if not (self.path / "config.yaml").exists():
             return None
         before = read_config(self.path)
@@ -130,7 +131,7 @@ class RunDirectory:
         return before
 
     def append(self, trace: Trace) -> None:
-        """Put a finished sample on disk. A key that is already there is refused: nothing is ever doubled."""
+        """Write a finished sample. Raises ValueError for one that is there already: no sample is stored twice."""
         key = (trace.id, trace.sample)
         if key in self.done:
             raise ValueError(f"sample {key} is already in {self.path}")
@@ -138,7 +139,7 @@ class RunDirectory:
         self.done.add(key)
 
     def fail(self, key: Key, error: str, *, retry: bool) -> None:
-        """Record a sample that ended in an error; with `retry` false it is not tried (or paid for) again."""
+        """Record a sample that ended in an error. Unless `retry`, it is not tried, or paid for, again."""
         self._write("failures", json.dumps({"id": key[0], "sample": key[1], "error": error, "retry": retry}))
         if not retry:
             self.done.add(key)
@@ -154,7 +155,7 @@ class RunDirectory:
             (self.path / "manifest.json").unlink(missing_ok=True)
 
     def _distrust_manifest(self) -> None:
-        """A manifest that does not name the lines that are here says nothing: the run is open again."""
+        """Remove a manifest that does not match the shards: the run is open again."""
         try:
             manifest = json.loads((self.path / "manifest.json").read_bytes())
         except FileNotFoundError:
@@ -165,7 +166,7 @@ class RunDirectory:
             self._incomplete()
 
     def _contents(self) -> dict[str, dict[str, Any]]:
-        """Hash and number of lines of each shard."""
+        """Hash and number of lines per shard."""
         found = {}
         for shard in sorted(self.path.glob("*-0.jsonl")):
             with shard.open("rb") as file:
@@ -183,9 +184,9 @@ class RunDirectory:
 
 
 def _make_newest(manifest: Path) -> None:
-    """Date a manifest after those of the other runs beside it. What was finished last is then dated last, also where
-    the clock was put back in between."""
-    with contextlib.suppress(OSError):  # another's folder went away, or is not ours to look at
+    """Date a manifest after those of the runs beside it, so that the run finished last has the latest date even where
+    the clock was set back."""
+    with contextlib.suppress(OSError):  # a folder beside it vanished or is not readable
         others = [other.stat().st_mtime_ns for other in manifest.parent.parent.glob("*/manifest.json")]
         own = manifest.stat()
         if own.st_mtime_ns < (newest := max(others, default=0)):

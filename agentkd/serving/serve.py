@@ -16,7 +16,7 @@ from typing import Any
 
 from agentkd.config import slug
 from agentkd.errors import UserError
-from agentkd.models import PACKAGED, find_gguf, find_weights, home, is_hub_name
+from agentkd.models import PACKAGED, agentkd_home, find_gguf, find_weights, is_hub_name
 from agentkd.runs.progress import say
 from agentkd.serving.llama import LOCAL_CONTEXT, LOCAL_SLOTS, make_llama_server
 from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_reporter
@@ -49,7 +49,7 @@ def choose_server(model: str, *, host: str, port: int, slots: int | None, vllm_a
     if port:
         check_port(host, port)
     place = port or f"process-{os.getpid()}"
-    log = home() / "logs" / f"serve-{slug(gguf.stem if gguf else spec)}-{place}.log"
+    log = agentkd_home() / "logs" / f"serve-{slug(gguf.stem if gguf else spec)}-{place}.log"
     with contextlib.suppress(OSError):
         log.unlink()  # from an earlier server on this port
     options = ServerOptions(log=log, host=host, port=port or None, on_wait=make_wait_reporter(say))

@@ -1,12 +1,11 @@
-"""Holds one server process and ends it, with all its children, when agentkd is gone.
+"""Supervises one server process, and ends it with all its children when agentkd is gone.
 
     python -P supervisor.py --parent PID -- COMMAND...
 
-agentkd keeps the other end of our stdin. The kernel closes that pipe however agentkd ends, `kill -9` included, and
-then the whole process group of the server is terminated, and killed after `GRACE_SECONDS`. If the server ends by
-itself, its left-over children are ended too, and its exit status becomes ours (128 + signal for a signal). If we are
-killed, Linux tells the server to end.
-Run as a file of its own and standard library only: it is up in some 30 ms and imports nothing of ours.
+agentkd holds the other end of our stdin. The kernel closes that pipe however agentkd ends, `kill -9` included. Then the
+server's whole process group is terminated, and killed after `GRACE_SECONDS`. If the server ends by itself, its
+remaining children are ended too, and its exit status becomes ours (128 + signal for a signal). If we are killed, Linux
+tells the server to end. This file runs by itself with the standard library only, so it starts in some 30 ms.
 """
 
 import argparse
@@ -25,8 +24,8 @@ _POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def hold(command: Sequence[str], *, parent: int) -> int:
-    """Run `command` until it ends, stdin closes or process `parent` is gone; returns the exit status."""
+def supervise(command: Sequence[str], *, parent: int) -> int:
+    """Run `command` until it ends, stdin closes or process `parent` is gone; return the exit status."""
     asked_to_stop = False
 
     def ask(signum: int, frame: FrameType | None) -> None:
@@ -43,7 +42,7 @@ def hold(command: Sequence[str], *, parent: int) -> int:
     except OSError as error:
         print(f"cannot start {command[0]!r}: {error}", file=sys.stderr)
         return 127
-    # The parent's pid is watched beside the pipe, because a process that agentkd forked may hold the pipe open.
+    # The parent's pid is watched as well as the pipe: a process that agentkd forked may hold the pipe open.
     while child.poll() is None and not asked_to_stop and os.getppid() == parent and not _closed(_POLL_SECONDS):
         pass
     _end_group(child)
@@ -51,10 +50,10 @@ def hold(command: Sequence[str], *, parent: int) -> int:
 
 
 def _die_with_us(supervisor: int) -> Callable[[], None] | None:
-    """What the server calls before it starts, so that it ends with a supervisor that is itself killed (Linux only)."""
+    """Make the first function of the server's process: it makes it end with a killed supervisor (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None
-    prctl = ctypes.CDLL(None).prctl  # looked up here: after the fork as little as possible happens
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork: after it, as little as possible should happen
 
     def ask_for_death() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -71,7 +70,7 @@ def _closed(wait_seconds: float) -> bool:
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
-    """Terminate the group that `child` leads, and kill what is left of it after the grace time."""
+    """Terminate the group that `child` leads, and kill the rest of it after the grace time."""
     _signal_group(child.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
     while _group_lives(child):
@@ -103,7 +102,7 @@ def main() -> int:
     parser.add_argument("--parent", type=int, default=os.getppid(), help="pid whose end ends the server")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    return hold(arguments.command, parent=arguments.parent)
+    return supervise(arguments.command, parent=arguments.parent)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
-from agentkd.models import home
+from agentkd.models import agentkd_home
 from agentkd.tasks.question import Gold, Parse, Question, Row
 
 Record = dict[str, Any]
@@ -209,7 +209,7 @@ def merge_kb_files(files: Iterable[Path]) -> Path:
     """One knowledge-base file with the distinct lines of several, made once in the agentkd home."""
     texts = [file.read_text(encoding="utf-8") for file in files]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-    target = home() / "tasks" / f"kb-{digest[:16]}.tsv"
+    target = agentkd_home() / "tasks" / f"kb-{digest[:16]}.tsv"
     if not target.is_file():
         lines = dict.fromkeys(line for text in texts for line in text.splitlines() if line.strip())
         _write_atomically(target, "".join(f"{line}\n" for line in lines))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentkd.errors import UserError, WorldError
-from agentkd.models import home
+from agentkd.models import agentkd_home
 from agentkd.tasks.files import Record, parse_row, read_jsonl
 
 
@@ -30,9 +30,9 @@ def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
                 f"(train*.parquet, test*.jsonl); check --data"
             )
         stamp = "\n".join(f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
-        folder = home() / "tasks" / f"rog-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+        folder = agentkd_home() / "tasks" / f"rog-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     else:
-        folder = home() / "tasks" / f"rog-{name}"
+        folder = agentkd_home() / "tasks" / f"rog-{name}"
     if not folder.is_dir():
         rows = _rog_files(files) if data is not None else _rog_hub(f"rmanluo/RoG-{name}")
         _write_rog(folder, rows)

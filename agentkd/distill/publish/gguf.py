@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from agentkd.config import slug
 from agentkd.errors import UserError
-from agentkd.models import find_weights, weight_files
+from agentkd.models import find_weights, list_weight_files
 from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
 
@@ -137,7 +137,7 @@ def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, P
 
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    files = weight_files(folder)
+    files = list_weight_files(folder)
     if any(file.suffix != ".safetensors" for file in files):
         raise UserError(f"{folder} has {files[0].name}: load and save it with transformers, which writes safetensors")
     for file in files:
