@@ -1,8 +1,8 @@
-"""One candidate: `python -m agentkd.agents.agent_k.solvers spec.json`, run in the candidate's folder.
+"""Run one candidate: `python -m agentkd.agents.agent_k.solvers spec.json`, in the candidate's folder.
 
 spec.json: {"workspace": PATH, "kind": NAME, "params": {}, "seed": 0, "threads": 2, "seconds": null, "features": null}.
-Writes oof.csv and test.csv (each complete or absent) beside it, progress to stderr. The same spec gives the same files
-on the same machine, with any number of threads, unless it has `seconds`: a budget cuts where the clock says.
+Writes oof.csv and test.csv (each complete or absent) into the spec's folder, and progress to stderr. The same spec
+gives the same files on the same machine, with any number of threads; only a time budget (`seconds`) may change them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 from agentkd.errors import AgentkdError, UserError
 
-START = time.monotonic()  # what is loaded below takes seconds, and they are the candidate's
+START = time.monotonic()  # importing the packages below counts as the candidate's time
 
 
 def main(argv: list[str]) -> int:
+    """Run the spec file that is the one argument; returns the exit code."""
     try:
         path = Path(argv[0])
         run(read_spec(path), path.resolve().parent, START)
@@ -30,6 +31,7 @@ def main(argv: list[str]) -> int:
 
 
 def read_spec(path: Path) -> dict[str, Any]:
+    """A spec with its defaults. Raises UserError for a file that is none."""
     try:
         spec = json.loads(path.read_text())
         return {"params": {}, "seed": 0, "threads": 1, "seconds": None, "features": None} | spec
@@ -38,17 +40,17 @@ def read_spec(path: Path) -> dict[str, Any]:
 
 
 def run(spec: dict[str, Any], folder: Path, start: float | None = None) -> None:
-    """`start`: on the monotonic clock, when the spec's `seconds` began; now without it."""
+    """Run a spec. `start` is when its `seconds` began, on the monotonic clock; None for now."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when numpy is first imported
-        os.environ[name] = "1"  # folds run side by side
+        os.environ[name] = "1"  # folds run in parallel
     from agentkd.agents.agent_k.solvers.cross_fit import TimeBudget
     from agentkd.agents.agent_k.solvers.registry import solve_spec
     from agentkd.agents.agent_k.workspace.arrays import load_data
     from agentkd.agents.agent_k.workspace.files import write_predictions
 
     data = load_data(Path(spec["workspace"]), Path(spec["features"]) if spec["features"] else None)
-    clock = TimeBudget(spec["seconds"], time.monotonic() if start is None else start)
-    oof, test = solve_spec(data, spec, folder, clock)
+    budget = TimeBudget(spec["seconds"], time.monotonic() if start is None else start)
+    oof, test = solve_spec(data, spec, folder, budget)
     write_predictions(folder / "test.csv", data.setup, data.test_ids, test)
     write_predictions(folder / "oof.csv", data.setup, list(data.targets["id"]), oof)
 

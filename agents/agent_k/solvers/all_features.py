@@ -1,7 +1,7 @@
-"""Texts and images as columns of a table, so that every model for tables takes all that a competition gives.
+"""Add texts and images to a table as columns, so that models for tables use all inputs of a competition.
 
-Without the target: the first components of TF-IDF and of pixels. With it, from a fold's training rows alone: naive
-Bayes log-odds, which for a training row come from counts without that row (`text.naive_bayes`)."""
+Without the target: the first principal components of TF-IDF and of pixels. With the target, from a fold's training rows
+alone: naive Bayes log-odds, which leave the row itself out (`text.naive_bayes_log_odds`)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
 COMPONENTS = 32
-ROOM = 0.9  # of the clock that texts may take: a model of a few trees is worth more than none
+ROOM = 0.9  # share of the budget that texts may take: a few trees are better than no model
 
 
 def build_features(data: CompetitionData, run: SolverRun) -> FeatureTable:
-    """The features of all modalities, of texts as many as the run's clock leaves time for. UserError where no column
-    says anything."""
+    """The features of all modalities; of texts as many as the time budget allows.
+
+    Raises UserError where no column has two different values."""
     table = describe_columns(data.inputs("tab"))
-    told = describe_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
-    blocks: dict[str, Array] = {name: values[:, None] for name, values in told.items()}
+    ids = describe_ids([*data.targets["id"], *data.test_ids]) if data.setup.tab else {}
+    blocks: dict[str, Array] = {name: values[:, None] for name, values in ids.items()}
     seen: list[tuple[Any, float]] = []
     if data.setup.txt:
         texts = join_texts(data)
@@ -46,7 +47,7 @@ def build_features(data: CompetitionData, run: SolverRun) -> FeatureTable:
         blocks["style"] = measure_style(texts)
         if data.setup.task != "regression":
             jobs = len(make_problems(data.setup, data.y)) * len(np.unique(data.fold))
-            seen = count_ngram_views(texts, folds=-(-jobs // max(1, run.workers)), seconds=ROOM * run.clock.left)
+            seen = count_ngram_views(texts, folds=-(-jobs // max(1, run.workers)), seconds=ROOM * run.budget.left)
     if data.setup.img:
         blocks["image"] = reduce_dimensions(extract_pixel_features(load_images(data)))
     names = [f"{name} {i}" for name, block in blocks.items() for i in range(block.shape[1])]
@@ -62,7 +63,7 @@ def build_features(data: CompetitionData, run: SolverRun) -> FeatureTable:
 
 
 def reduce_dimensions(x: Any) -> Array:
-    """The first principal directions `(N, at most COMPONENTS)` of dense or sparse rows."""
+    """The first principal components `(N, at most COMPONENTS)` of dense or sparse rows."""
     from sklearn.decomposition import TruncatedSVD
 
     count = min(COMPONENTS, x.shape[1] - 1, x.shape[0] - 1)
@@ -73,7 +74,7 @@ def reduce_dimensions(x: Any) -> Array:
 
 
 def encode_with_target(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
-    """What the training rows' target says about groups and texts, `(N, columns)`."""
+    """Encode groups and texts by the training rows' target, `(N, columns)`."""
     out = [encode_target_means(table.groups, problem.y, problem.classes, train, seed)]
     if problem.classes:
         odds = [naive_bayes_log_odds(x, problem, train, alpha, seed) for x, alpha in table.views]

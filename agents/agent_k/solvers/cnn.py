@@ -1,4 +1,4 @@
-"""A small convolutional network for small images, trained from scratch with shifts, turns and zooms."""
+"""Solve image competitions with a small convolutional network, trained from scratch on augmented images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit, make_problems
 from agentkd.agents.agent_k.solvers.image import LARGEST, load_images
-from agentkd.agents.agent_k.solvers.torch_training import FoldBudgets, predict_network, require_torch, train_network
+from agentkd.agents.agent_k.solvers.torch_training import (
+    FoldBudgets,
+    TrainingOptions,
+    predict_network,
+    require_torch,
+    train_network,
+)
 from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 if TYPE_CHECKING:
@@ -16,14 +22,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 Array = npt.NDArray[Any]
-SMALLEST = 16  # pixels a side: smaller images are scaled up, so that two poolings leave something
+SMALLEST = 16  # pixels per side: smaller images are scaled up, so that two poolings leave something
 BATCH = 64
 
 
 def solve_cnn(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """`params`: epochs (30), width (16), flip (false: mirrored letters are others), views (4) at prediction.
+    """Solver: a convolutional network on pixels.
 
-    A budget shortens the folds' training equally. UserError without torch."""
+    `params`: epochs (30), width (16), flip (false, since mirrored letters differ), views (4) at prediction, lr (4e-3).
+    A time budget shortens all folds' training equally. Raises UserError without torch."""
     require_torch("cnn")
     import torch
 
@@ -32,9 +39,11 @@ def solve_cnn(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
         scale = SMALLEST / max(x.shape[2:])
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     x = (x - x.mean(dim=(0, 2, 3), keepdim=True)) / x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
-    shares = FoldBudgets(data, len(make_problems(data.setup, data.y)), run)
+    budgets = FoldBudgets(data, len(make_problems(data.setup, data.y)), run)
     width, epochs, views = (int(run.params.get(k, v)) for k, v in (("width", 16), ("epochs", 30), ("views", 4)))
     flip = bool(run.params.get("flip", False))
+    rate = float(run.params.get("lr", 4e-3))
+    options = TrainingOptions(epochs, rate, weight_decay=0.02, batch=BATCH, label_smoothing=0.05)
 
     def learn(problem: Problem, rows: Array, rest: Array, seed: int) -> Array:
         torch.set_num_threads(1)
@@ -46,13 +55,9 @@ def solve_cnn(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
             lambda part: _augment(x[part], moves, flip),
             problem,
             rows,
-            epochs=epochs,
-            batch=BATCH,
-            smoothing=0.05,
-            rate=float(run.params.get("lr", 4e-3)),
-            decay=0.02,
+            options,
             seed=seed,
-            seconds=shares.take(),
+            seconds=budgets.take(),
         )
         total = predict_network(model, lambda part: x[part], problem, rest)
         for _ in range(views - 1):
@@ -84,7 +89,7 @@ def _network(channels: int, outputs: int, width: int) -> nn.Module:
 
 
 def _augment(x: torch.Tensor, generator: torch.Generator, flip: bool, much: float = 1.0) -> torch.Tensor:
-    """Each image turned by up to 12 degrees, zoomed by 12 % and shifted by 10 %, all times `much`."""
+    """Turn each image by up to 12 degrees, zoom by up to 12 % and shift by up to 10 %, all times `much`."""
     import torch
     from torch.nn import functional
 

@@ -1,5 +1,4 @@
-"""Cross-fitting: every training row is predicted by a model that has not seen it, the test rows by all folds'
-models."""
+"""Cross-fit a model: each training row is predicted by a model that has not seen it, test rows by all folds' models."""
 
 from __future__ import annotations
 
@@ -26,50 +25,52 @@ _LOG_METRICS = ("rmsle", "msle", "mape", "smape", "rmspe")  # errors of ratios: 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to predict: `y` are codes 0 … classes-1, or, where `classes` is 0, floats."""
+    """One thing to predict: class codes, or a value."""
 
-    y: Array
+    y: Array  # codes 0 … classes-1, -1 where unknown; floats where `classes` is 0, NaN where unknown
     classes: int = 0
     log: bool = False  # y is log1p of the target
 
     @property
     def width(self) -> int:
+        """Columns of a prediction."""
         return max(1, self.classes)
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """Seconds that may be used, from now; None: as many as it takes."""
+    """Seconds that may be used from `start` on; None for as many as it takes."""
 
     seconds: float | None
     start: float = field(default_factory=time.monotonic)
 
     @property
     def left(self) -> float:
+        """Seconds left."""
         return float("inf") if self.seconds is None else self.seconds - (time.monotonic() - self.start)
 
     def share(self, place: int, jobs: int, workers: int) -> float:
-        """Seconds for the `place`-th of so many jobs: what is left, over the rounds that are."""
+        """Seconds for the `place`-th of so many jobs: the time left, divided by the rounds of workers left."""
         return max(self.left, 0.0) / -(-(jobs - place) // max(1, workers))
 
 
 @dataclass(frozen=True)
 class SolverRun:
-    """How a candidate is run. `workers` are folds side by side; `folder` is where it may write."""
+    """How a candidate is run: its parameters, seed, number of parallel folds, time budget, and folder to write in."""
 
     params: dict[str, Any]
     seed: int
     workers: int
-    clock: TimeBudget
+    budget: TimeBudget
     folder: Path
 
 
 Learn = Callable[[Problem, Array, Array, int], Array]
-"""(problem, training rows, rows to predict, seed) -> probabilities (rows, classes) or values (rows, 1)."""
+"""(problem, training rows, rows to predict, seed) -> probabilities (rows, classes) or values (rows, 1)"""
 
 
 def make_problems(setup: Setup, y: Array) -> list[Problem]:
-    """One for each target; one for all the classes of a classification."""
+    """One problem per target, or one for all classes of a classification."""
     if setup.task in ("binary", "multiclass"):
         return [Problem(y, len(setup.classes))]
     if setup.task == "multilabel":
@@ -82,8 +83,9 @@ def make_problems(setup: Setup, y: Array) -> list[Problem]:
 
 
 def iterate_folds(data: CompetitionData, problem: Problem) -> Iterator[tuple[int, Array, Array, Array]]:
-    """(fold, rows to learn from, held-out rows, test rows) as indices into train + test. What has no true value of the
-    problem is not learned from."""
+    """Yield (fold, training rows, held-out rows, test rows) as indices into train + test.
+
+    Rows without a true value of the problem are not among the training rows."""
     learnable = is_known(problem.y)
     test = np.arange(data.n_train, data.n_train + len(data.test_ids))
     for number in np.unique(data.fold):
@@ -92,8 +94,10 @@ def iterate_folds(data: CompetitionData, problem: Problem) -> Iterator[tuple[int
 
 
 def fit_predict(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:
-    """`learn` on what is there: classes that no training row has get probability 0, a lone class 1, and a constant
-    target its value, without a model."""
+    """Call `learn`, unless the training rows are too uniform for a model.
+
+    Classes without a training row get probability 0, a lone class 1, and a constant target its value. Values are
+    clipped to a range around the training values. Raises UserError without any training row."""
     if not len(train):
         raise UserError("a fold has no training row with a true value: give more rows, or fewer folds")
     y = problem.y[train]
@@ -113,13 +117,13 @@ def fit_predict(learn: Learn, problem: Problem, train: Array, rest: Array, seed:
 
 
 def _range(y: Array) -> tuple[float, float]:
-    """Half the range beyond the training values: further out a linear model is only lost."""
+    """The range of the training values, widened by half of it on both sides: a linear model may go astray."""
     margin = 0.5 * float(np.ptp(y))
     return float(y.min()) - margin, float(y.max()) + margin
 
 
 def join_predictions(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
-    """Predictions of all problems as the prediction file's columns."""
+    """Join the predictions of all problems as the columns of a prediction file."""
     columns = []
     for problem, values in parts:
         if problem.classes:
@@ -138,13 +142,15 @@ def join_predictions(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
 
 
 def cross_fit(data: CompetitionData, learn: Learn, run: SolverRun) -> tuple[Array, Array]:
-    """`(oof, test)`; test is the mean over the folds' models (of logarithms where those are learned)."""
+    """Train on all folds; returns `(oof, test)`.
+
+    Test predictions are the mean over the folds' models, of logarithms where those are learned."""
     all_problems = make_problems(data.setup, data.y)
     folds = [list(iterate_folds(data, problem)) for problem in all_problems]
 
     def job(problem: Problem, number: int, train: Array, held: Array, rest: Array) -> Array:
         values = fit_predict(learn, problem, train, np.concatenate([held, rest]), run.seed + number)
-        report_fold(number, len(folds[0]), run.clock)
+        report_fold(number, len(folds[0]), run.budget)
         return values
 
     jobs = [partial(job, problem, *fold) for problem, own in zip(all_problems, folds, strict=True) for fold in own]
@@ -162,5 +168,6 @@ def cross_fit(data: CompetitionData, learn: Learn, run: SolverRun) -> tuple[Arra
     return join_predictions(data.setup, oofs), join_predictions(data.setup, tests)
 
 
-def report_fold(number: int, total: int, clock: TimeBudget) -> None:
-    print(f"fold {number + 1} of {total} after {time.monotonic() - clock.start:.1f} s", file=sys.stderr, flush=True)
+def report_fold(number: int, total: int, budget: TimeBudget) -> None:
+    """Print a line of progress to stderr."""
+    print(f"fold {number + 1} of {total} after {time.monotonic() - budget.start:.1f} s", file=sys.stderr, flush=True)

@@ -11,8 +11,9 @@ Array = npt.NDArray[Any]
 
 
 def encode_one_hot(categories: Array, train: Array, least: int = 3) -> Array:
-    """Zeros and ones `(N, levels)`: a level that fewer than `least` training rows have shares a column with the other
-    rare ones, missing is a level."""
+    """Encode codes as zeros and ones `(N, levels)`; missing is a level.
+
+    Levels of fewer than `least` training rows share a column."""
     out = []
     for codes in categories.T:
         shifted = codes + 1
@@ -26,10 +27,10 @@ def encode_one_hot(categories: Array, train: Array, least: int = 3) -> Array:
 
 
 def encode_target_means(groups: Array, y: Array, classes: int, train: Array, seed: int, inner: int = 5) -> Array:
-    """Mean target of each group `(N, G * outputs)`, shrunk to the mean of all by a prior of `PRIOR` rows.
+    """Encode groups by their mean target, `(N, G * outputs)`, shrunk to the overall mean by PRIOR rows.
 
-    A training row's value comes from the other inner folds (no row's own target is in its feature); all other rows'
-    from all training rows. Two classes and values give one output, more classes one each."""
+    A training row's value comes from the other inner folds, so that its own target is not in it; all other rows' values
+    come from all training rows. There is one output for values and for two classes, else one per class."""
     targets = y[:, None].astype(np.float64) if classes <= 2 else np.eye(classes)[np.maximum(y, 0)]
     fold = np.random.default_rng(seed).integers(0, inner, len(train))
     out = []
@@ -43,7 +44,7 @@ def encode_target_means(groups: Array, y: Array, classes: int, train: Array, see
     return np.hstack(out) if out else np.zeros((len(groups), 0))
 
 
-PRIOR = 3.0
+PRIOR = 3.0  # rows
 
 
 def _means(codes: Array, targets: Array, known: Array, wanted: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Images: pixels with a kernel machine or neighbours, and a small convolutional network trained from scratch."""
+"""Load images as arrays, and solve image competitions with classical models on pixels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
-LARGEST = 32  # pixels a side: what two cores can train on
+LARGEST = 32  # pixels per side: as large as two cores can train on
 
 
 def load_images(data: CompetitionData, largest: int = LARGEST) -> npt.NDArray[np.float32]:
-    """`(N, channels, height, width)` of 0 … 1, train then test rows; columns of images stand side by side in channels.
+    """Images `(N, channels, height, width)` of 0 … 1, train rows then test rows; image columns are joined as channels.
 
-    The size is the commonest one, scaled down to `largest`; three channels only where a colour is seen. A file that
-    cannot be read is blank: the first five are named, all are counted. UserError where most of them cannot be read."""
+    The size is the most frequent one, scaled down to `largest`. There are three channels if any image has colour. A
+    file that cannot be read is blank, and reported on stderr. Raises UserError where most cannot be read."""
     frame = data.inputs("img")
     if not frame.shape[1]:
         raise UserError("there is no column of images: choose a kind for tables or texts")
@@ -43,7 +43,7 @@ def _load_column(folder: Path, paths: list[str], largest: int) -> npt.NDArray[np
     for path in paths:
         try:
             with Image.open(folder / path) as opened:
-                opened.draft(None, (2 * largest, 2 * largest))  # a JPEG is not unpacked to more than is looked at
+                opened.draft(None, (2 * largest, 2 * largest))  # decode a JPEG no larger than needed
                 grey = opened.mode in ("L", "1", "F") or opened.mode.startswith("I")  # I;16B: 16 bits
                 image = opened.convert("F" if grey else "RGB")
                 sizes[image.size] += 1
@@ -92,8 +92,9 @@ def _fit_size(pixels: Array, height: int, width: int, colour: bool) -> Array:
 
 
 def extract_pixel_features(images: npt.NDArray[np.float32]) -> Array:
-    """Pixels of at most 16 a side, and for larger images histograms of gradients (after Dalal and Triggs 2005): 8
-    directions in cells of a quarter of the side."""
+    """Pixels of at most 16 per side; of larger images also histograms of gradients (after Dalal and Triggs 2005).
+
+    The histograms have 8 directions, in cells of a quarter of the side."""
     n, _, height, width = images.shape
     step = max(1, -(-max(height, width) // 16))
     small = images[:, :, : height // step * step, : width // step * step]
@@ -118,9 +119,9 @@ def _gradients(images: Array, cells: int = 4, directions: int = 8) -> Array:
 
 
 def solve_pixels(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """A model of `estimates.ESTIMATES` (`model`: svm, knn, linear, extra-trees) on pixel features."""
+    """Solver: a model of `sklearn_models.ESTIMATORS` (`model`: svm, knn, linear, extra-trees) on pixel features."""
     x = extract_pixel_features(load_images(data, int(run.params.get("size", LARGEST))))
-    x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all: a pixel that never changes says nothing
+    x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all, since constant pixels say nothing
     model = str(run.params.get("model", "svm"))
     defaults: dict[str, dict[str, Any]] = {"svm": {"C": 10.0, "gamma": 1.0}, "knn": {"k": 5}}
     own = defaults.get(model, {}) | run.params

@@ -1,4 +1,4 @@
-"""Counts of word and character n-grams, hashed by numpy: several times as fast as one Python object an n-gram."""
+"""Count word and character n-grams by hashing in numpy: several times faster than one Python object per n-gram."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 COLUMNS = 2**22  # of the hash: 300,000 n-grams share a column with another one in 14 cases
-LIMIT = 40_000_000  # n-grams at once: about 1 GB; longer texts are cut to their first characters
+LIMIT = 40_000_000  # n-grams at once, about 1 GB; longer texts are cut off
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 def count_character_ngrams(texts: Sequence[str], low: int, high: int, *, least: int = 2) -> Any:
-    """CSR counts `(N, columns)` of character n-grams of `low` to `high` letters that at least `least` texts hold."""
+    """CSR counts `(N, columns)` of character n-grams of length `low` to `high` that occur in at least `least` texts."""
     length = max(50, LIMIT // (max(1, len(texts)) * (high - low + 1)))
     cut = [f" {text[:length]} " for text in texts]
     flat = np.frombuffer("".join(cut).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
@@ -24,7 +24,7 @@ def count_character_ngrams(texts: Sequence[str], low: int, high: int, *, least: 
 
 
 def count_word_ngrams(texts: Sequence[str], low: int, high: int, *, lower: bool = True, least: int = 2) -> Any:
-    """CSR counts of n-grams of words and punctuation marks."""
+    """CSR counts `(N, columns)` of n-grams of words and punctuation marks."""
     ids: dict[str, int] = {}
     flat: list[int] = []
     lengths = []
@@ -61,14 +61,14 @@ def _count(flat: Array, row: Array, rows: int, low: int, high: int, least: int) 
 
 
 def mark_present(x: Any) -> Any:
-    """Ones for counts."""
+    """Replace counts by ones."""
     out = x.copy()
     out.data[:] = 1
     return out
 
 
 def weigh_tf_idf(x: Any) -> Any:
-    """(1 + log count) · log of rarity, rows of length one."""
+    """TF-IDF weights: (1 + log count) · inverse document frequency, with rows of length one."""
     from scipy.sparse import diags
     from sklearn.preprocessing import normalize
 

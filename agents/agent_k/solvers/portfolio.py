@@ -1,7 +1,8 @@
-"""What to run, in which order, within a clock.
+"""Choose the candidates to run, and their order, by data size and time.
 
-Expected seconds are a start (imports) and core-seconds by thousand rows of a table of usual width, measured on two slow
-cores; they decide what is tried. A budget is what is allowed: most solvers keep to it, the others are ended."""
+Expected seconds are a start-up time (imports) plus core-seconds per thousand rows of a table of usual width, measured
+on two slow cores; they decide which candidates are tried. A budget is what a candidate may use: most solvers keep to
+it, the others are stopped."""
 
 from __future__ import annotations
 
@@ -12,38 +13,37 @@ from typing import Any
 from agentkd.agents.agent_k.contract import Setup
 
 START = 3.0  # seconds until a candidate's first fold
-SHARE = 0.8  # of the cores that folds side by side use
-WIDTH = 80  # columns of a table from which on what it takes grows with them
-PATIENCE = 4  # times as long as expected, or a quarter of the clock, is what a solver without a clock of its own gets
-
-MANY = 6_000  # rows from which on trees come before all else
+SHARE = 0.8  # share of further cores that parallel folds use
+WIDTH = 80  # columns; the cost grows with the columns beyond them
+PATIENCE = 4  # times the expected seconds, at least a quarter of the time: budget of a solver that ignores it
+MANY = 6_000  # rows from which on trees come first
 
 
 @dataclass(frozen=True)
 class CandidateSpec:
-    """`seconds` is what it is expected to take, `budget` what it may (the spec's `seconds`). One that looks at its
-    clock makes do with what is left, and is not expected to need more than half."""
+    """A candidate to run: its kind of solver and parameters.
+
+    A solver that keeps to its budget is not expected to need more than half of it."""
 
     name: str
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 10.0
-    budget: float | None = None  # as long as the run's clock allows
+    seconds: float = 10.0  # that it is expected to take
+    budget: float | None = None  # seconds that it may take (the spec's `seconds`); None for all that are left
 
 
 @dataclass(frozen=True)
 class _CatalogueRow:
-    """`cost`: core-seconds for a thousand rows (and output, where `by_output`); `most`: rows from which on it is not
-    worth its time; `budget`: share of the whole clock; `needs`: a package that may be absent."""
+    """A candidate that may be chosen, with its cost."""
 
     name: str
     kind: str
-    cost: float
+    cost: float  # core-seconds per thousand rows
     params: dict[str, Any] = field(default_factory=dict)
-    by_output: bool = False
-    most: float = float("inf")
-    budget: float | None = None
-    needs: str = ""
+    by_output: bool = False  # the cost is per output
+    most: float = float("inf")  # rows from which on it is not worth its time
+    budget: float | None = None  # share of the whole time
+    needs: str = ""  # a package that may be absent
 
 
 _SLOW = {"seeds": 4, "num_leaves": 6, "feature_fraction": 0.25, "learning_rate": 0.02}
@@ -79,8 +79,9 @@ _IMAGE = [
 
 
 def build_portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[CandidateSpec]:
-    """Candidates for `seconds` on `threads` cores: a quick sure one first, then by what they are worth. Those that a
-    quarter more than the clock could not hold are left out."""
+    """Candidates for `seconds` on `threads` cores: first a quick and safe one, then by expected worth.
+
+    Those that would not fit into a quarter more than the time are left out."""
     plans: list[_CatalogueRow] = []
     if setup.img:
         plans += _IMAGE

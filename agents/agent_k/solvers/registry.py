@@ -1,4 +1,4 @@
-"""The kinds of candidates by name."""
+"""Solvers by the name of their kind."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ SOLVERS: dict[str, Callable[[CompetitionData, SolverRun], tuple[Array, Array]]] 
 }
 
 
-def solve_spec(data: CompetitionData, spec: dict[str, Any], folder: Path, clock: TimeBudget) -> tuple[Array, Array]:
-    """`(oof, test)` of a spec, in the columns of a prediction file. UserError for an unknown kind."""
+def solve_spec(data: CompetitionData, spec: dict[str, Any], folder: Path, budget: TimeBudget) -> tuple[Array, Array]:
+    """Run a spec's solver; returns `(oof, test)` with the columns of a prediction file.
+
+    Raises UserError for an unknown kind."""
     if spec["kind"] not in SOLVERS:
         raise UserError(f"unknown kind '{spec['kind']}': the kinds are {', '.join(SOLVERS)}")
-    run = SolverRun(spec["params"], int(spec["seed"]), int(spec["threads"]), clock, folder)
+    run = SolverRun(spec["params"], int(spec["seed"]), int(spec["threads"]), budget, folder)
     return SOLVERS[spec["kind"]](data, run)

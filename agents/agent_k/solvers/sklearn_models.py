@@ -1,4 +1,4 @@
-"""Models of scikit-learn as one function each: training rows in, probabilities or values of other rows out."""
+"""Models of scikit-learn as one function each: training rows in, predictions of other rows out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from agentkd.agents.agent_k.solvers.cross_fit import Problem
 
 Array = npt.NDArray[Any]
 FitPredict = Callable[[Problem, Array, Array, Array, dict[str, Any], int], Array]
-"""(problem, x of the training rows, their y, x of the others, params, seed) -> (rows, classes), or values (rows, 1)."""
+"""(problem, x of the training rows, their y, x of the others, params, seed) -> (rows, classes), or values (rows, 1)"""
 
 
 def _linear(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, Any], seed: int) -> Array:
-    """Ridge or lasso with the penalty of least cross-validated error; logistic regression with the penalty that does
-    best on a quarter of the training rows."""
+    """Linear model: ridge or lasso with cross-validated penalty, or logistic regression.
+
+    The penalty of the latter is the best one on a quarter of the training rows."""
     from sklearn.linear_model import LassoCV, LogisticRegression, RidgeCV
 
     if not problem.classes:
         if params.get("penalty") == "l1":
-            short = {"max_iter": 3000, "tol": 1e-3}  # a tenth of it is as good in six times the time
+            short = {
+                "max_iter": 3000,
+                "tol": 1e-3,
+            }  # a tenth of the tolerance is no better, and takes six times as long
             model = LassoCV(alphas=40, cv=4, random_state=seed, **short)
         else:
             model = RidgeCV(alphas=np.logspace(-1, 4, 26))
@@ -32,7 +36,7 @@ def _linear(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str,
 
 
 def _best_of(values: Sequence[float], make: Callable[[float], Any], x: Array, y: Array, seed: int) -> float:
-    """The value whose model has the least log loss on a quarter of (at most 6,000 of) the rows."""
+    """The value whose model has the least log loss on a quarter of the rows (at most 6,000)."""
     rows = np.random.default_rng(seed).permutation(len(y))[:6000]
     held, kept = np.split(rows, [len(rows) // 4])
     if len(np.unique(y[kept])) < len(np.unique(y)) or len(held) < 10:
@@ -46,7 +50,7 @@ def _loss(p: Array, y: Array) -> float:
 
 
 def _svm(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, Any], seed: int) -> Array:
-    """Kernel machines with an RBF kernel; classes by a sigmoid on cross-validated decisions (Platt 1999)."""
+    """Support vector machines with RBF kernel; class probabilities by a sigmoid (Platt 1999)."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedKFold
     from sklearn.svm import SVC, SVR
@@ -58,7 +62,7 @@ def _svm(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, An
         return np.asarray(values.predict(rest) * scale + middle).reshape(-1, 1)
     count = np.bincount(y, minlength=problem.classes)
     out = np.tile(count / len(y), (len(rest), 1))
-    common = np.flatnonzero(count >= 3)  # a sigmoid for a class needs a row of it in each inner fold
+    common = np.flatnonzero(count >= 3)  # each inner fold needs a row of the class
     if len(common) > 1:
         kept = np.isin(y, common)
         folds = StratifiedKFold(3, shuffle=True, random_state=seed)
@@ -83,13 +87,14 @@ def _neighbours(problem: Problem, x: Array, y: Array, rest: Array, params: dict[
     count = min(int(params.get("k", 15)), len(y))
     if problem.classes:
         model = KNeighborsClassifier(count, weights="distance").fit(x, y)
-        return np.asarray(model.predict_proba(rest)) * 0.98 + 0.02 / problem.classes  # no neighbour is not never
+        return np.asarray(model.predict_proba(rest)) * 0.98 + 0.02 / problem.classes  # no neighbour does not mean never
     return np.asarray(KNeighborsRegressor(count, weights="distance").fit(x, y).predict(rest)).reshape(-1, 1)
 
 
 def _histogram(problem: Problem, x: Array, y: Array, rest: Array, params: dict[str, Any], seed: int) -> Array:
-    """Stopped early by a tenth of the rows, for which each class has to have two and the tenth a row of each; else
-    after as many rounds as that usually takes."""
+    """Histogram gradient boosting, stopped early by a tenth of the rows.
+
+    With too few rows of a class for that, it runs for as many rounds as it usually takes."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     options = {

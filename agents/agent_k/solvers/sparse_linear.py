@@ -1,5 +1,6 @@
-"""Words, levels and numbers side by side in one linear model: for rows whose texts and columns add up (a price is what
-brand, category and each word of the description are worth)."""
+"""Solve with one sparse linear model of words, category levels and numbers.
+
+It suits targets that add up: a price is the sum of what brand, category and each word of a description are worth."""
 
 from __future__ import annotations
 
@@ -19,8 +20,7 @@ CLIP = 3.0  # standard deviations
 
 
 def solve_sparse_linear(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Logistic or ridge regression on words that are there, TF-IDF of words and pairs, a column for each level, and
-    standardised numbers."""
+    """Solver: logistic or ridge regression on word presence, TF-IDF of words and pairs, levels and numbers."""
     from scipy.sparse import csr_matrix, hstack
 
     texts = join_texts(data)
@@ -41,7 +41,7 @@ def solve_sparse_linear(data: CompetitionData, run: SolverRun) -> tuple[Array, A
 
 
 def encode_levels(table: FeatureTable, least: int = 2) -> Any:
-    """Zeros and ones `(N, levels)` of all categories and groups: those of at least so many rows, and missing ones."""
+    """Encode categories and groups as zeros and ones `(N, levels)`; rare levels are left out, missing is one."""
     from scipy.sparse import csr_matrix, hstack
 
     rows = len(table.numbers)
@@ -53,7 +53,7 @@ def encode_levels(table: FeatureTable, least: int = 2) -> Any:
 
 
 def standardise(numbers: Array) -> Array:
-    """Logarithms of magnitude, of mean 0 and variance 1, medians for what is missing; no column of one value."""
+    """Signed logarithms with mean 0 and variance 1; gaps become medians, constant columns are dropped."""
     bent = np.sign(numbers) * np.log1p(np.abs(numbers))
     gone = np.isnan(bent)
     bent[gone] = np.broadcast_to(np.nanmedian(bent, axis=0), bent.shape)[gone]

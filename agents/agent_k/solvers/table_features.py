@@ -1,6 +1,6 @@
-"""What a table's columns hold, as numbers and codes: general rules, no names of columns.
+"""Turn a table's columns into numbers and codes, by general rules that know no column names.
 
-Only the inputs of the training and test rows are looked at here; whatever depends on the target (`target_means`) is
+Only the inputs of the training and test rows are used here. Features that depend on the target (see encodings.py) are
 fitted on a fold's training rows.
 
 | a column of | becomes |
@@ -29,22 +29,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
-FEW = 40  # levels that are one-hot encoded
-WORDS = 30  # common words of a column of many texts
+FEW = 40  # most levels of a category; they are one-hot encoded
+WORDS = 30  # most common words of a column of many texts
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """`numbers (N, P)` float with NaN; `categories (N, Q)` codes with -1 for missing, of at most FEW levels; `groups
-    (N, G)` codes of many levels."""
+    """The features of a table's rows, with their names."""
 
-    numbers: Array
-    categories: Array
-    groups: Array
+    numbers: Array  # (N, P) floats with NaN
+    categories: Array  # (N, Q) codes of at most FEW levels, -1 where missing
+    groups: Array  # (N, G) codes of many levels, -1 where missing
     names: tuple[str, ...]
     category_names: tuple[str, ...]
     group_names: tuple[str, ...]
-    views: tuple[tuple[Any, float], ...] = ()
+    views: tuple[tuple[Any, float], ...] = ()  # n-grams of the texts, see `text.count_ngram_views`
 
 
 class _Columns:
@@ -55,7 +54,7 @@ class _Columns:
         self.groups: dict[str, Array] = {}
 
     def group(self, name: str, column: pd.Series[Any]) -> None:
-        """A category or a group by its number of levels, and how often each value occurs where that differs."""
+        """Add a category or a group, by its number of levels; of a group also how often each value occurs."""
         codes, levels = _codes(column)
         if len(levels) < 2 and not (codes < 0).any():
             return
@@ -70,7 +69,7 @@ class _Columns:
 
     def table(self) -> FeatureTable:
         seen: dict[bytes, str] = {}
-        for kind in (self.numbers, self.categories, self.groups):  # the same numbers twice say nothing new
+        for kind in (self.numbers, self.categories, self.groups):  # drop constants, and copies of other features
             for name, values in list(kind.items()):
                 key = values.tobytes()
                 if seen.setdefault(key, name) != name or np.all(values == values[0]) or np.isnan(values).all():
@@ -90,7 +89,7 @@ class _Columns:
 
 
 def describe_columns(frame: pd.DataFrame) -> FeatureTable:
-    """The features of the rows (train + test) of a table of inputs."""
+    """The features of a table of inputs (training and test rows)."""
     out = _Columns(len(frame))
     if len(missing := [n for n in frame.columns if frame[n].isna().any()]) > 1:
         out.numbers["missing"] = frame[missing].isna().sum(axis=1).to_numpy(dtype=np.float64)
@@ -129,12 +128,12 @@ def _add_date(out: _Columns, name: str, date: pd.Series[Any]) -> None:
     out.numbers[f"{name} days"] = days.to_numpy(dtype=np.float64)
 
 
-PARTS = "/_-:|.+#"  # what stands between the parts of a code
+PARTS = "/_-:|.+#"  # separators of the parts of a code
 MOST = 6  # parts
 
 
 def split_codes(text: pd.Series[Any]) -> pd.DataFrame | None:
-    """The parts of codes without blanks that all have as many, one column each; None where that is not so."""
+    """Split codes such as `B/0/P` into their parts, one column each; None unless nearly all have equally many."""
     there = text.dropna()
     first = there.head(1000)
     if not len(there) or first.str.contains(r"\s").any():
@@ -151,8 +150,7 @@ def split_codes(text: pd.Series[Any]) -> pd.DataFrame | None:
 
 
 def describe_ids(ids: list[str]) -> dict[str, Array]:
-    """What the ids themselves tell: the parts of dates; for ids such as `0013_01` how many rows share all but the last
-    part, and that part where it is a number."""
+    """Features of the ids: the parts of dates; of ids such as `0013_01` the size of the group, and the place in it."""
     import pandas as pd
 
     column = pd.Series(ids, dtype=object)

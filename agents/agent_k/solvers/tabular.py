@@ -1,4 +1,4 @@
-"""Tables with the models of `estimates`: what each of them needs as input."""
+"""Solve table competitions with the models of sklearn_models.py, each with the inputs that it needs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 
 Array = npt.NDArray[Any]
 TREES = ("extra-trees", "hist-gbm")
-CLIP = 3.0  # standard deviations: house-prices' ridge 0.132 without, 0.126 with it
+CLIP = 3.0  # standard deviations
 
 
 def fill_for_trees(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
-    """For trees: medians for what is missing, target means for categories and groups alike."""
+    """Inputs for trees: numbers with medians in gaps, and target means of categories and groups."""
     means = [
         encode_target_means(table.categories, problem.y, problem.classes, train, seed),
         encode_with_target(table, problem, train, seed),
@@ -32,8 +32,9 @@ def fill_for_trees(table: FeatureTable, problem: Problem, train: Array, seed: in
 
 
 def scale_for_linear(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
-    """For models that need scales: medians for what is missing, skewed columns by logarithm, unit variance, one-hot
-    categories, target means. Statistics are those of the training rows."""
+    """Inputs for models that depend on scale: numbers with unit variance, one-hot categories, target means.
+
+    Gaps become medians, skewed columns logarithms. All statistics are of the training rows."""
     x = table.numbers.copy()
     gone = np.isnan(x)
     middle = np.zeros(x.shape[1])
@@ -56,6 +57,7 @@ def scale_for_linear(table: FeatureTable, problem: Problem, train: Array, seed: 
 
 
 def solve_sklearn(kind: str, data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
+    """Solver: the model `kind` of ESTIMATORS on all features."""
     table = build_features(data, run)
 
     def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:

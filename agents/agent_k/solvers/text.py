@@ -1,7 +1,6 @@
-"""Texts: naive Bayes of many n-grams under a logistic regression, TF-IDF with linear models, sentence embeddings.
+"""Solve text competitions: naive Bayes on n-grams with logistic regression, TF-IDF with linear models, embeddings.
 
-N-grams are counted over train and test rows (no target is needed for that); all weights come from a fold's training
-rows."""
+N-grams are counted over training and test rows, without the target. All weights come from a fold's training rows."""
 
 from __future__ import annotations
 
@@ -21,11 +20,11 @@ from agentkd.errors import UserError, WorldError
 
 Array = npt.NDArray[Any]
 _PARTS = 5
-LETTERS, LEARNING = 3.0, 2.6  # times as long as words: to count characters too, to learn from all in one fold
+LETTERS, LEARNING = 3.0, 2.6  # times as long as counting words: counting characters, learning from all in one fold
 
 
 def join_texts(data: CompetitionData) -> list[str]:
-    """All text columns of a row as one text."""
+    """Join the text columns of each row."""
     frame = data.inputs("txt")
     return [" \n ".join(row) for row in frame.itertuples(index=False, name=None)]
 
@@ -33,9 +32,10 @@ def join_texts(data: CompetitionData) -> list[str]:
 def count_ngram_views(
     texts: list[str], letters: bool = True, *, folds: int = 1, seconds: float = float("inf")
 ) -> list[tuple[Any, float]]:
-    """(n-grams of the texts, smoothing of their naive Bayes): words and characters (`letters`), each present and
-    TF-IDF weighted. Words alone where the rest, learning from all in so many `folds` included, would take more than
-    `seconds`, as long as words took to count."""
+    """(n-gram matrix, smoothing of its naive Bayes) for words and characters, each as presence and as TF-IDF.
+
+    Words alone without `letters`, or where the rest, with learning in so many `folds`, would exceed `seconds`; this is
+    estimated from the time that counting words takes."""
     start = time.monotonic()
     one, two = count_word_ngrams(texts, 1, 1), count_word_ngrams(texts, 1, 2)
     more = [two, count_word_ngrams(texts, 1, 3, lower=False)]
@@ -45,7 +45,7 @@ def count_ngram_views(
 
 
 def lacks_spaces(texts: list[str]) -> bool:
-    """Whether the texts are not written in words, as Chinese and formulas are: only characters tell about them."""
+    """Whether the texts have no words between blanks, like Chinese or formulas: only characters can be counted."""
     return sum(map(len, texts)) > 12 * sum(len(text.split()) for text in texts)
 
 
@@ -53,7 +53,7 @@ MARKS = ",.;:!?'\"-()"
 
 
 def measure_style(texts: list[str]) -> Array:
-    """How a text is written `(N, 6 + marks)`: characters, words, letters a word, capitals, digits, lines, and marks."""
+    """Features of style `(N, 6 + marks)`: characters, words, characters per word, capitals, digits, lines, marks."""
     rows = []
     for text in texts:
         count = len(text.split())
@@ -63,11 +63,11 @@ def measure_style(texts: list[str]) -> Array:
 
 
 def solve_naive_bayes(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Log-odds of multinomial naive Bayes on word and character n-grams, present or TF-IDF weighted, each predicted for
-    a row by counts without it, joined by a logistic regression that may trust them differently in short and long texts.
+    """Solver: naive Bayes log-odds of several n-gram views, combined by a logistic regression.
 
-    `params`: letters (false: words alone, in a fifth of the time).
-    A row's own log-odds are centred over the classes: what all classes share is its length, and hides the rest."""
+    A training row's log-odds come from counts without it. They are centred over the classes, because what all classes
+    share is the text's length, which hides the rest. The regression may weigh views differently in short and long
+    texts. `params`: letters (false: words alone, in a fifth of the time)."""
     texts = join_texts(data)
     seen = count_ngram_views(texts, bool(run.params.get("letters", True)) or lacks_spaces(texts))
     size = np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
@@ -83,8 +83,9 @@ def solve_naive_bayes(data: CompetitionData, run: SolverRun) -> tuple[Array, Arr
 
 
 def naive_bayes_log_odds(x: Any, problem: Problem, train: Array, alpha: float, seed: int) -> Array:
-    """Centred log-odds `(N, classes)`: training rows' from the other inner parts, all others' from all training
-    rows."""
+    """Centred log-odds `(N, classes)` of multinomial naive Bayes.
+
+    Those of a training row come from the other inner parts, those of all other rows from all training rows."""
     part = np.full(x.shape[0], -1)
     part[train] = np.random.default_rng(seed).integers(0, _PARTS, len(train))
     hot = np.zeros((x.shape[0], problem.classes), dtype=np.float32)
@@ -101,17 +102,17 @@ def naive_bayes_log_odds(x: Any, problem: Problem, train: Array, alpha: float, s
 
 
 def fit_logistic(x: Any, y: Array, train: Array, rest: Array, c: float, rounds: int = 300) -> Array:
-    """Probabilities of the rows `rest`."""
+    """Fit a logistic regression; returns the probabilities of the rows `rest`."""
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():  # not converged is early stopping; cross-validation says what it is worth
+    with warnings.catch_warnings():  # no convergence is early stopping; cross-validation tells its worth
         warnings.simplefilter("ignore")
         model = LogisticRegression(C=c, max_iter=rounds).fit(x[train], y[train])
     return np.asarray(model.predict_proba(x[rest]))
 
 
 def solve_tfidf(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
+    """Solver: TF-IDF of words or characters (`analyzer`) with logistic or ridge regression."""
     texts = join_texts(data)
     if run.params.get("analyzer") == "char" or lacks_spaces(texts):
         x = weigh_tf_idf(count_character_ngrams(texts, 2, int(run.params.get("high", 5))))
@@ -127,7 +128,7 @@ def solve_tfidf(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
 
 
 def fit_ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
-    """Values with the penalty that does best on a quarter of the training rows."""
+    """Fit a ridge regression, with the penalty that is best on a quarter of the training rows; returns values."""
     from sklearn.linear_model import Ridge
 
     held, kept = np.split(train, [len(train) // 4])
@@ -140,9 +141,9 @@ def fit_ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
 
 
 def solve_embeddings(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Sentence embeddings (all-MiniLM-L6-v2, as the dense retriever finds it) with logistic or ridge regression.
+    """Solver: sentence embeddings (all-MiniLM-L6-v2, found like the dense retriever's) with a linear model.
 
-    Encoding takes about 100 texts a second and core. UserError without the extra `dense`."""
+    Encodes about 100 texts per second and core. Raises UserError without the extra `dense`."""
     texts = join_texts(data)
     parts = np.array_split(np.arange(len(texts)), max(1, run.workers))
     x = np.vstack(run_jobs([partial(_encode, [texts[i] for i in part]) for part in parts], run.workers))
@@ -166,7 +167,7 @@ def _encode(texts: list[str]) -> Array:
     torch.set_num_threads(1)
     try:
         model = SentenceTransformer(find_encoder(), device="cpu")
-    except Exception as error:  # missing files, no network: each raises its own kind
+    except Exception as error:  # missing files, no network: each has its own type
         raise WorldError(
             f"cannot load the sentence encoder ({str(error).splitlines()[0][:120]})", retry=False
         ) from None

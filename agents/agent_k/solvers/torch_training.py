@@ -1,9 +1,10 @@
-"""Training a small network with PyTorch: one schedule that ends with the clock."""
+"""Train a small network with PyTorch, on a schedule that ends with the time budget."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,28 +19,40 @@ if TYPE_CHECKING:
     from torch import nn
 
 Array = npt.NDArray[Any]
-FITTING = 0.8  # of a fold's time; the rest is for predicting
+FITTING = 0.8  # share of a fold's time; the rest is for predicting
 
 
 class FoldBudgets:
-    """A fold's part of the clock. Each worker counts the folds that it has still to do."""
+    """Seconds per fold. Each worker counts the folds that it still has to do."""
 
     def __init__(self, data: CompetitionData, problems: int, run: SolverRun) -> None:
         self.run = run
         self.rounds = -(-len(np.unique(data.fold)) * problems // max(1, run.workers))
 
     def take(self) -> float | None:
-        seconds = None if self.run.clock.seconds is None else max(self.run.clock.left, 0.0) / max(1, self.rounds)
+        """The seconds for the next fold, None without a budget."""
+        seconds = None if self.run.budget.seconds is None else max(self.run.budget.left, 0.0) / max(1, self.rounds)
         self.rounds -= 1
         return seconds
 
 
 def require_torch(kind: str) -> None:
-    """UserError without torch."""
+    """Raise UserError without torch."""
     import importlib.util
 
     if importlib.util.find_spec("torch") is None:
         raise UserError(f"kind '{kind}' needs torch: pip install 'agentkd[train]'")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained."""
+
+    epochs: int
+    learning_rate: float  # at its peak
+    weight_decay: float
+    batch: int  # rows
+    label_smoothing: float = 0.0
 
 
 def train_network(
@@ -47,20 +60,16 @@ def train_network(
     inputs: Callable[[torch.Tensor], torch.Tensor],
     problem: Problem,
     rows: Array,
+    options: TrainingOptions,
     *,
-    epochs: int,
-    rate: float,
-    decay: float,
-    batch: int,
-    smoothing: float,
     seed: int,
     seconds: float | None,
 ) -> tuple[float, float]:
-    """AdamW with a linear rise and fall of the rate. `inputs` gives the model's input for row numbers, its output is
-    `(B, width)`.
+    """Train with AdamW and a learning rate that rises and falls linearly.
 
-    Where the clock is short the whole schedule is: a rate that never falls costs more than fewer steps. Returns the
-    mean and spread that values were standardised by."""
+    `inputs` gives the model's input for row numbers; the model's output is `(B, width)`. A short budget shortens the
+    whole schedule: a rate that never falls costs more than fewer steps. Returns the mean and the standard deviation by
+    which values were standardised."""
     import torch
     from torch.nn import functional
 
@@ -69,24 +78,24 @@ def train_network(
     middle, spread = (0.0, 1.0) if problem.classes else (float(y.mean()), float(y.std()) or 1.0)
     target = torch.from_numpy(y if problem.classes else ((y - middle) / spread).astype(np.float32))
     places = torch.from_numpy(rows)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
-    steps = epochs * max(1, -(-len(rows) // batch))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    steps = options.epochs * max(1, -(-len(rows) // options.batch))
     start, step, done = time.monotonic(), 0, 0.0
     model.train()
     while done < 1:
-        for part in torch.randperm(len(rows), generator=generator).split(batch):
+        for part in torch.randperm(len(rows), generator=generator).split(options.batch):
             used = (time.monotonic() - start) / (FITTING * seconds) if seconds else 0.0
             done = max(step / steps, used)
             if done >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, done / 0.15 + 0.02) * (1 - done)
+                group["lr"] = options.learning_rate * min(1.0, done / 0.15 + 0.02) * (1 - done)
             step += 1
             if len(part) < 2:  # batch normalisation needs two
                 continue
             out = model(inputs(places[part]))
             if problem.classes:
-                loss = functional.cross_entropy(out, target[part], label_smoothing=smoothing)
+                loss = functional.cross_entropy(out, target[part], label_smoothing=options.label_smoothing)
             else:
                 loss = functional.mse_loss(out[:, 0], target[part])
             optimizer.zero_grad()
@@ -99,7 +108,7 @@ def train_network(
 def predict_network(
     model: nn.Module, inputs: Callable[[torch.Tensor], torch.Tensor], problem: Problem, rows: Array
 ) -> Array:
-    """Probabilities `(R, classes)` or standardised values `(R, 1)`."""
+    """Predict probabilities `(R, classes)` or standardised values `(R, 1)`."""
     import torch
 
     model.eval()

@@ -1,8 +1,8 @@
-"""Folds side by side: forked workers that share what is loaded, one core each.
+"""Run folds in parallel, in forked workers that share the loaded data, one core each.
 
-A fold's model trains on one thread, which small data use better than several; and the result does not depend on how
-many workers there are. Processes and pipes only, no semaphores: a sandbox without /dev/shm runs it. The parent must not
-have used OpenMP (LightGBM, torch) before it forks; where it cannot fork, jobs run one after the other."""
+A fold's model trains on one thread: small data gain nothing from more, and results do not depend on the number of
+workers. Only processes and pipes are used, no semaphores, so it runs in a sandbox without /dev/shm. The parent must not
+have used OpenMP (LightGBM, torch) before it forks. Where forking is not possible, jobs run one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def run_jobs(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
-    """What the jobs return, in their order. Their AgentkdError is raised here as it is; WorldError if one dies."""
+    """Run the jobs; returns their results in order. Raises a job's AgentkdError, or WorldError if its process dies."""
     workers = min(workers, len(jobs)) if sys.platform == "linux" else 1
     if workers <= 1:
         return [job() for job in jobs]
@@ -34,7 +34,7 @@ def run_jobs(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
     results: dict[int, T] = {}
     places = {receive: list(range(number, len(jobs), workers)) for number, (_, receive) in enumerate(started)}
     try:
-        while places:  # whoever is ready: a worker goes on only when its result has been taken
+        while places:  # take any result that is ready: a worker waits until its result has been read
             for ready in wait(list(places)):
                 assert isinstance(ready, Connection)
                 results[places[ready].pop(0)] = _received(ready)
