@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
+from agentkd.agents.agent_k.model import coding
 from agentkd.agents.agent_k.run import run
 from tests.support.competition_runs import (
     FEATURES,
@@ -216,6 +217,7 @@ def test_malice_and_an_injected_page_get_nothing(
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "id_rsa").write_text("a secret key")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setattr(coding, "TRIES", 2)
     listener = Listener()
     upload = f"""
 import os, socket, pathlib

@@ -24,6 +24,7 @@ from agentkd.config import DistillConfig
 from agentkd.distill.publish.push import push
 from agentkd.errors import UserError
 from agentkd.runs.store import RunDirectory
+from tests.support.warm import KBQA, warm
 
 
 class Hub:
@@ -177,7 +178,7 @@ def pushed(student: Path, repo: str, endpoint: str, token: str | None, *more: st
     if token:
         environment["HF_TOKEN"] = token
     command = [sys.executable, "-m", "agentkd", "push", str(student), repo, *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return warm(*KBQA).run(command, env=environment, timeout=120)  # which has not imported huggingface_hub
 
 
 def test_a_student_is_committed_whole_and_nothing_else(student: Path, hub: tuple[Hub, str]) -> None:

@@ -19,6 +19,7 @@ import agentkd
 from agentkd.errors import UserError
 from agentkd.sandbox import landlock, usage
 from agentkd.sandbox.collect import Outcome
+from agentkd.sandbox.environment import make_environment
 from agentkd.sandbox.limits import Limits
 from agentkd.sandbox.safe_read import UnsafeFile, read_inside
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
@@ -148,6 +149,14 @@ print(json.dumps({{
     assert seen["module"] == module_file()
     assert seen["refused"] == [True] * 8
     assert (work / "d/moved").read_text() == "x"
+
+
+def test_code_gets_a_thread_per_core_or_what_the_user_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    found = make_environment(tmp_path, tmp_path, tmp_path)
+    assert found["OMP_NUM_THREADS"] == found["MKL_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert make_environment(tmp_path, tmp_path, tmp_path)["OMP_NUM_THREADS"] == "3"
 
 
 def module_file() -> str:
