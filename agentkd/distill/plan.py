@@ -20,6 +20,8 @@ from agentkd.distill.data.tokens import Inputs, TrainingData
 from agentkd.distill.needs import available_memory, check_needs, compute_needs, free_disk
 from agentkd.distill.prepare import find_teachers, prepare_data
 from agentkd.distill.resolve import Stage, resolve_run
+from agentkd.distill.student import load_model
+from agentkd.distill.trainer import make_teacher_signal, make_trainer
 from agentkd.machine.hardware import GB
 from agentkd.runs.progress import say
 
@@ -80,9 +82,6 @@ def measure_steps(stage: Stage, data: TrainingData) -> dict[str, Any]:
     The run's seconds follow from the batches it would see, if the time of a batch is linear in its tokens."""
     from torch.utils.data import SequentialSampler
 
-    from agentkd.distill.student import load_model
-    from agentkd.distill.trainer import make_signal, make_trainer
-
     tokens = data.inputs.tokens
     order = sorted(range(len(tokens)), key=lambda number: tokens[number])
     sizes = sorted(tokens)
@@ -95,7 +94,7 @@ def measure_steps(stage: Stage, data: TrainingData) -> dict[str, Any]:
     folder = Path(processes.on_rank_0(lambda: mkdtemp(prefix="agentkd-plan-")))
     try:
         start = time.monotonic()
-        signal = make_signal(probe, sample, folder)
+        signal = make_teacher_signal(probe, sample, folder)
         share = sum(sizes) / sum(sample.inputs.tokens)
         scoring = (time.monotonic() - start) * share if signal else 0.0
         watch = step_timer()

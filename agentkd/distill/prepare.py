@@ -8,10 +8,11 @@ from itertools import compress
 
 from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.data.teacher_scores import check_vocabularies
 from agentkd.distill.data.tokens import TrainingData, tokenise
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, find_model
+from agentkd.distill.student import Model, find_model, open_student
 from agentkd.errors import UserError
 from agentkd.runs.progress import say
 
@@ -31,8 +32,6 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
         import trl  # noqa: F401  the heaviest, and the one that is most often missing
     except ImportError as error:
         raise UserError(f"distill needs {error.name}: pip install 'agentkd[train]'") from None
-    from agentkd.distill.data.teacher_scores import check_vocabularies
-    from agentkd.distill.student import open_student
 
     datasets.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,6 +22,7 @@ from agentkd.distill.needs import check_needs
 from agentkd.distill.prepare import find_teachers, prepare_data
 from agentkd.distill.publish.card import write_card
 from agentkd.distill.resolve import Stage, resolve_run
+from agentkd.distill.student import Model
 from agentkd.distill.train import train_student
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete
@@ -47,10 +49,8 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
     identity = {"hash_dataset": dataset.hash, "processes": str(processes.world_size())}
     if teachers:
         identity["hash_teacher"] = processes.on_rank_0(lambda: hash_teachers(teachers))
-    data: TrainingData | None = None
-    if not processes.on_rank_0(lambda: is_complete(stage.out)):
-        data = prepared = prepare_data(stage, teachers, dataset)
-        processes.on_rank_0(lambda: check_needs(stage, prepared))
+    complete = processes.on_rank_0(lambda: is_complete(stage.out))
+    data = None if complete else prepare_and_check(stage, teachers, dataset)
     with ExitStack() as stack:
         run = RunDirectory(stage.out, "distill", stage.config, identity)
         if processes.on_rank_0(lambda: is_complete(stack.enter_context(run).path)):
@@ -58,12 +58,18 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
             say(f"{stage.out} is complete: nothing to do")
             return {"out": str(stage.out), **found}
         processes.on_rank_0(lambda: dataset.save(stage.out))
-        if data is None:  # it was complete, and opening it found that its manifest is not true
-            data = prepare_data(stage, teachers, dataset)
+        data = data or prepare_data(stage, teachers, dataset)  # opening a complete run may find its manifest false
         metrics = {"traces": dataset.traces, **train_student(stage, data)}
         if processes.is_rank_0():
             publish(stage, dataset, run, metrics)
     return {"out": str(stage.out), **metrics}
+
+
+def prepare_and_check(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
+    """The data to train on. Raises UserError if it is unusable, or if the run would not fit."""
+    data = prepare_data(stage, teachers, dataset)
+    processes.on_rank_0(lambda: check_needs(stage, data))
+    return data
 
 
 def say_stage(stage: Stage, dataset: Dataset) -> None:

@@ -9,19 +9,18 @@ from typing import Any
 from agentkd.distill import processes
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.distill.data.tokens import IGNORED, TrainingData
+from agentkd.distill.health import remove_torn_checkpoints, saving
 from agentkd.distill.resolve import Stage
+from agentkd.distill.student import load_model
+from agentkd.distill.trainer import make_teacher_signal, make_trainer
 from agentkd.runs.progress import say
 
 
 def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     """Train on the targets and write weights, tokenizer and curve into `stage.out`. Returns losses (nats per target
     token), tokens and seconds."""
-    from agentkd.distill.health import remove_torn_checkpoints, saving
-    from agentkd.distill.student import load_model
-    from agentkd.distill.trainer import make_signal, make_trainer
-
     checkpoints, inputs = stage.out / "checkpoints", len(data.inputs.rows)
-    signal = make_signal(stage, data, stage.out / "logits")
+    signal = make_teacher_signal(stage, data, stage.out / "logits")
     model = load_model(data.student, stage.config.layers)
     trainer = make_trainer(stage, data, model, checkpoints, signal, callbacks=[progress_callback("nats/token")])
     args = trainer.args

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentkd.distill.lessons.signal import TeacherSignal
 
 
-def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal | None:
+def make_teacher_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal | None:
     """Score these rows with the method's teachers, or read or continue the scores in `folder`.
 
     Rank 0 scores, the others wait and read. None for a method without a scoring pass."""
