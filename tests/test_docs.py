@@ -1,4 +1,4 @@
-"""The docs say what is there: commands, options, files and links exist, and each folder has its line."""
+"""The docs name what is there: commands, options, files, links, figures. test_layout.py holds architecture.md to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 from agentkd.cli.main import app
 from agentkd.config import DistillConfig, EvalConfig, FeedbackConfig, GenerateConfig, KaggleConfig
-from tests.test_layout import LAYERS, ROOT, SHIPPED, imports, module_of
+from tests.support.paths import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
@@ -128,11 +128,6 @@ def test_the_index_lists_every_page() -> None:
     assert {page.name for page in DOCS} - {"index.md"} == listed
 
 
-def room_lines() -> dict[str, str]:
-    """Folder → what it may import, from the tables of rooms."""
-    return dict(re.findall(r"^\| `([\w/]+/)` \| .* \| (.*) \|$", read(ARCHITECTURE), flags=re.MULTILINE))
-
-
 def test_names_are_in_the_files_that_are_said_to_hold_them() -> None:
     """`METHODS` in `agentkd/distill/method.py`, or `Chat` (`agentkd/teacher/chat.py`)."""
     claims = re.findall(r"`(\w+)`(?: and `(\w+)`)? (?:in |\()`([\w/]+\.py)`", read(ARCHITECTURE))
@@ -140,29 +135,3 @@ def test_names_are_in_the_files_that_are_said_to_hold_them() -> None:
         (name, file) for *names, file in claims for name in names if not re.search(rf"\b{name}\b", read(ROOT / file))
     ]
     assert len(claims) > 5 and not wrong
-
-
-def test_every_folder_has_its_line() -> None:
-    folders = {f"{path.parent.relative_to(ROOT)}/" for path in SHIPPED} | {"scripts/", "tests/"}
-    assert set(room_lines()) == folders | {"recipes/", "docs/"}
-
-
-def test_rooms_import_what_their_line_says() -> None:
-    """Room by room, with the last part of its name: `runs` for agentkd/runs/."""
-    folder = {module_of(path): path.parent.relative_to(ROOT) for path in SHIPPED}
-    strange: list[str] = []
-    for module, others in imports().items():
-        allowed = room_lines()[f"{folder[module]}/"]
-        rooms = {folder[other] for other in others if other in folder} - {folder[module], Path("agentkd")}
-        if not re.match("everything|see|its rooms|every room", allowed):
-            beyond = {room.name for room in rooms} - set(re.findall(r"\w+", allowed))
-            strange += [f"{module} imports {room}; docs/architecture.md allows {allowed}" for room in sorted(beyond)]
-    assert not strange, "\n".join(strange)
-
-
-def test_the_floors_are_those_that_are_enforced() -> None:
-    block = re.search(r"^## Floors\n.*?```text\n(.*?)```", read(ARCHITECTURE), flags=re.DOTALL | re.MULTILINE)
-    assert block
-    shown = [set(line.split()) for line in block[1].splitlines()]
-    expected = [{room or "agentkd" for room in rooms} for rooms in LAYERS]
-    assert shown == expected, "docs/architecture.md should say:\n" + "\n".join(" ".join(sorted(f)) for f in expected)

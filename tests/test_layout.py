@@ -1,12 +1,13 @@
 """The house: rooms that can be read, imports that go upward only, and four folders shipped inside the package.
 
-`LAYERS` is the one table of what may import what; docs/architecture.md shows the same in a picture.
+`LAYERS` is the one table of what may import what. docs/architecture.md shows the rooms and floors to a reader.
 """
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 FOLDERS = ("agents", "retrievers", "prompts", "eval")
 SOURCES = [path for folder in ("agentkd", *FOLDERS, "scripts", "tests") for path in (ROOT / folder).rglob("*.py")]
 SHIPPED = [path for folder in ("agentkd", *FOLDERS) for path in (ROOT / folder).rglob("*.py")]
+ARCHITECTURE = ROOT / "docs/architecture.md"
 
 K = "agents.agent_k"
 # Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
@@ -141,3 +144,38 @@ def test_rooms_and_files_can_be_read() -> None:
     unused = [room for room in FLOORS if room and not any(room_of(module) == room for module in imports())]
     assert not crowded and not unused
     assert not {path: n for path, n in long.items() if "tests" not in Path(path).parts}
+
+
+def room_lines() -> dict[str, str]:
+    """Folder → what it may import, from the tables of rooms."""
+    return dict(
+        re.findall(r"^\| `([\w/]+/)` \| .* \| (.*) \|$", ARCHITECTURE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
+
+
+def test_every_folder_has_its_line() -> None:
+    folders = {f"{path.parent.relative_to(ROOT)}/" for path in SHIPPED} | {"scripts/", "tests/"}
+    assert set(room_lines()) == folders | {"recipes/", "docs/"}
+
+
+def test_rooms_import_what_their_line_says() -> None:
+    """Room by room, with the last part of its name: `runs` for agentkd/runs/."""
+    folder = {module_of(path): path.parent.relative_to(ROOT) for path in SHIPPED}
+    strange: list[str] = []
+    for module, others in imports().items():
+        allowed = room_lines()[f"{folder[module]}/"]
+        rooms = {folder[other] for other in others if other in folder} - {folder[module], Path("agentkd")}
+        if not re.match("everything|see|its rooms|every room", allowed):
+            beyond = {room.name for room in rooms} - set(re.findall(r"\w+", allowed))
+            strange += [f"{module} imports {room}; docs/architecture.md allows {allowed}" for room in sorted(beyond)]
+    assert not strange, "\n".join(strange)
+
+
+def test_the_floors_are_those_that_are_enforced() -> None:
+    block = re.search(
+        r"^## Floors\n.*?```text\n(.*?)```", ARCHITECTURE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    assert block
+    shown = [set(line.split()) for line in block[1].splitlines()]
+    expected = [{room or "agentkd" for room in rooms} for rooms in LAYERS]
+    assert shown == expected, "docs/architecture.md should say:\n" + "\n".join(" ".join(sorted(f)) for f in expected)
