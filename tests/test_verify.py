@@ -75,6 +75,15 @@ def test_a_step_needs_real_facts_that_touch_its_start() -> None:
         assert not verdict.ok and reason in verdict.reason
 
 
+def test_evidence_of_a_conjunction_touches_each_of_its_topics() -> None:
+    joined = Derivation(joins=(("Anna", CHILD), ("Tea", (("likes", -1),))))
+    both = facts("Anna|child|Cleo", "Cleo|likes|Tea")
+    assert check_step(KB, ["Anna", "Tea"], joined, ["Cleo"], both).ok
+    for half in (both[:1], both[1:]):
+        verdict = check_step(KB, ["Anna", "Tea"], joined, ["Cleo"], half)
+        assert not verdict.ok and "does not touch the topic" in verdict.reason
+
+
 def test_gold_is_the_last_rung_and_may_be_absent() -> None:
     proven = Verdict(ok=True, rung="complete")
     assert join_gold(proven, ["Ben", "Cleo"], ["the ben"]) == Verdict(ok=True, rung="gold")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkd.agents.survey import followed_label, read_survey
+from agentkd.agents.survey import followed_label, proven_label, read_survey
 from agentkd.proof import Derivation, Proof
 from agentkd.trace import Trace, content_hash
 
@@ -39,3 +39,5 @@ def test_a_trace_follows_paths_of_its_survey() -> None:
         label = followed_label(trace)
         assert (label is not None) == (survey is not None and proof.first != Derivation())
         assert label is None or set(label.split(" + ")) <= shown
+        assert proven_label(trace) == (label if trace.verified else None)
+        assert proven_label(trace.model_copy(update={"verified": False})) is None
