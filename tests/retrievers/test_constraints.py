@@ -113,6 +113,7 @@ def test_a_constrained_proof_is_executed_by_the_verifier() -> None:
     (option,) = asyncio.run(retrieval.constrain("Which city of Utopia has the highest population?", ["Utopia"], plain))
     assert option.answers == ("Alba",) and option.constraint is not None
     evidence = collect_evidence(KB, ["Utopia"], option, option.answers)
+    assert {fact.relation for fact in evidence} == {"city", "population"}, "the compared values are evidence, too"
     verdict = check_step(KB, ["Utopia"], option.derivation, option.answers, evidence)
     step = Step(kind="answer", evidence=evidence, verdict=verdict)
     draft = Draft(steps=(step,), answers=option.answers, provenance=make_proof([option], ["Utopia"]).record())
