@@ -1,7 +1,8 @@
-"""Finds the weights that a model spec names: one GGUF file for llama.cpp, a directory for transformers and vLLM.
+"""Finds the weights that a model spec names.
 
-A spec is `smollm2-135m` (packaged), `gemma3-270m` (in packages of its own), a directory, a `.gguf` file or a hub name
-`org/name`. Nothing heavy is imported until weights have to be made or downloaded.
+llama.cpp needs one GGUF file, transformers and vLLM a directory. A spec is `smollm2-135m` (packaged), `gemma3-270m` (in
+packages of its own), a directory, a `.gguf` file or a hub name `org/name`. Nothing heavy is imported until weights have
+to be made or downloaded.
 """
 
 import contextlib
@@ -69,7 +70,7 @@ def find_weights(spec: str) -> Path:
 
 
 def is_hub_name(spec: str) -> bool:
-    """Whether `spec` can only mean a model on the hub: it has the form org/name and is not a directory here."""
+    """Whether `spec` can only be a model on the hub: of the form org/name, and not a directory."""
     return bool(_HUB_NAME.fullmatch(spec)) and not spec.endswith(".gguf") and not Path(spec).is_dir()
 
 

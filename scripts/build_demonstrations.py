@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def offer(kb: KnowledgeBase, retriever: Any, query: str, anchors: list[str], path: RelationPath) -> list[Any]:
-    """What an agent would be shown here, in the order of retrieval; the right path is put last if it is missing."""
+    """The options that an agent would see, in the order of retrieval, with the right path last if it is missing."""
     found = [item.path for item in retriever.paths(query, anchors, SHOWN, 3)]
     paths = found if path in found else [*found[: SHOWN - 1], path]
     options = [Option(item, kb.label(item), tuple(kb.follow(anchors, item))) for item in paths]

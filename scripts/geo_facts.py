@@ -1,4 +1,4 @@
-"""What the sources of the world-geography task do not say, say wrongly or say differently: tables compiled by hand.
+"""Corrections to the sources of the world-geography task: tables compiled by hand.
 
 `build_geo.py` reads the packages' data and lets these tables decide where they are silent, out of date or disputed; a
 fact that stays doubtful is left out. Countries go by ISO 3166 code, languages by ISO 639, scripts by ISO 15924,

@@ -1,3 +1,4 @@
-"""What this computer has, what fits into its memory, and what a run costs. May import runs, models, serving, teacher,
-retrievers and sandbox.
+"""The hardware of this computer, the models that fit into its memory, and the cost of a run.
+
+May import runs, models, serving, teacher, retrievers and sandbox.
 """

@@ -48,7 +48,7 @@ SMALL, PLANNING = Need(1.0, 140, 12), Need(2.7, 670, 80)
 
 
 class Speed(NamedTuple):
-    """Tokens per second over all requests in flight, and the machine's load before (processes that want a core)."""
+    """Tokens per second over all requests in flight, and the machine's load average before."""
 
     read: float
     write: float
@@ -56,7 +56,7 @@ class Speed(NamedTuple):
 
 
 def measure_speed() -> Speed:
-    """Measure the local teacher's speed beside the machine's present load, in about 10 s.
+    """Measure the local teacher's speed under the machine's present load, in about 10 s.
 
     Raises UserError or WorldError where the teacher does not start or does not answer."""
     return asyncio.run(_measure())

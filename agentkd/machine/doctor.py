@@ -1,4 +1,4 @@
-"""`agentkd doctor`: the parts that are installed or missing, which models fit, and what a run would cost."""
+"""`agentkd doctor`: installed and missing parts, models that fit, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def diagnose(*, measure: bool, api: str, prices: Path | None) -> dict[str, Any]:
 
 
 def run_checks(memory: Memory) -> list[dict[str, Any]]:
-    """One record per check: its name, whether it is ok, what was found, and the remedy where something is missing."""
+    """One record per check: name, ok, what was found, and the remedy where something is missing."""
     room = f"{memory.total_gb:.0f} GB memory, {memory.available_gb:.0f} GB of it free"
     cards = ", ".join(f"{gpu.name} ({gpu.total_gb:.0f} GB, {gpu.free_gb:.0f} GB free)" for gpu in memory.gpus)
     checks = [
@@ -69,10 +69,12 @@ def run_checks(memory: Memory) -> list[dict[str, Any]]:
 
 
 def make_check(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
+    """The record of a check."""
     return {"name": name, "ok": ok, "found": found, "remedy": "" if ok else remedy}
 
 
 def try_check(name: str, find: Callable[[], str]) -> dict[str, Any]:
+    """The record of a check that passes unless `find` raises; the error is then the remedy."""
     try:
         return make_check(name, True, find())
     except AgentkdError as error:
@@ -80,6 +82,7 @@ def try_check(name: str, find: Callable[[], str]) -> dict[str, Any]:
 
 
 def find_version(package: str) -> str | None:
+    """The installed version of a package, None where it is missing."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -92,6 +95,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def print_diagnosis(result: dict[str, Any]) -> None:
+    """Print what `diagnose` returns as tables and lines."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in result["checks"]:

@@ -117,7 +117,9 @@ class Fit(NamedTuple):
 
 
 def list_fits(found: Memory) -> list[Fit]:
-    """Compare each model with the memory: vLLM and training on the GPUs, where there are any, llama.cpp on the CPU."""
+    """Compare each model's needs with the memory.
+
+    vLLM and training use the GPUs where there are any, llama.cpp the CPU."""
     weight_bytes = 2 if found.gpus or has_bf16() else 4  # the dtype of make_vllm_server
     rows = []
     for model in MODELS:
@@ -137,7 +139,9 @@ def list_fits(found: Memory) -> list[Fit]:
 
 
 def _fit(need_gb: float, found: Memory, *, shared: bool = False) -> str:
-    """Whether a need fits. `shared`: vLLM's tensor parallelism spreads a model over a power of two of equal GPUs."""
+    """Whether a need fits.
+
+    `shared`: vLLM's tensor parallelism spreads a model over a power of two of equal GPUs."""
     have_gb = min((gpu.total_gb for gpu in found.gpus), default=found.available_gb) * USABLE
     if need_gb <= have_gb:
         return "yes"

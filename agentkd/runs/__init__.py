@@ -1,3 +1,4 @@
-"""Run directories: append-only records, the engine that fills them, and the progress that the user sees. May import
-config, trace and errors.
+"""Run directories: append-only records, the engine that fills them, and progress for the user.
+
+May import config, trace and errors.
 """

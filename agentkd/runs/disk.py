@@ -1,4 +1,4 @@
-"""Files that survive a crash: written whole or not at all, brought to the disk, and errors that name the remedy."""
+"""Files that survive a crash, and errors of the disk that name the remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _numbers = itertools.count()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one, never a part."""
+    """Write a file whole or not at all.
+
+    It is written under another name and renamed: a reader sees the old file or the new one."""
     path = path.resolve() if path.is_symlink() else path  # a link to another disk stays a link
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}")
     try:

@@ -1,4 +1,7 @@
-"""Runs a list of items with a fixed number in flight. There are no batches: a slow item delays only itself."""
+"""Runs a list of items with a fixed number in flight.
+
+There are no batches: a slow item delays only itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ctrl-C ends a run in order: nothing new is sent, requests in flight may end, finished samples are stored."""
+"""Ends a run in order on ctrl-C.
+
+Nothing new is sent, requests in flight may end, and finished samples are stored.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ DRAIN_SECONDS = 30.0
 
 
 class Interrupt:
-    """Context manager: the first ctrl-C calls `stop` and sets `requested`. The second one, or DRAIN_SECONDS, cancels
-    the task that entered the block. The block then ends in a KeyboardInterrupt (exit code 130).
+    """Context manager: the first ctrl-C calls `stop` and sets `requested`.
+
+    The second one, or DRAIN_SECONDS, cancels the task that entered the block. The block then ends in a
+    KeyboardInterrupt (exit code 130).
 
     Outside the main thread it does nothing: signals do not arrive there."""
 

@@ -42,7 +42,9 @@ def is_complete(path: Path) -> bool:
 
 
 def find_newest_run(root: Path, stage: str = "generate") -> Path:
-    """Find the complete run of a stage that was finished last, among the folders of `root`. Skips damaged folders."""
+    """Find the complete run of a stage that was finished last, among the folders of `root`.
+
+    Damaged folders are skipped; UserError where none is left."""
     found = []
     for manifest in root.glob("*/manifest.json"):
         with contextlib.suppress(UserError, OSError):

@@ -103,9 +103,10 @@ class Shard:
 
 
 def repair_shard(path: Path) -> int:
-    """Move lines that are not records to `SHARD.torn`, and return their number. All others stay as they are, in order.
+    """Move lines that are not records to `SHARD.torn`, and return their number.
 
-    Such lines come from a write that was cut off, or from a block that a power cut left as zeros."""
+    All others stay as they are, in order. Such lines come from a write that was cut off, or from a block that a power
+    cut left as zeros."""
     with path.open("rb") as file:
         if all(line.endswith(b"\n") and parse_record(line) is not None for line in file):
             return 0

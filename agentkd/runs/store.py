@@ -184,9 +184,10 @@ class RunDirectory:
 
 
 def _make_newest(manifest: Path) -> None:
-    """Date a manifest after those of the runs beside it, so that the run finished last has the latest date even where
-    the clock was set back."""
-    with contextlib.suppress(OSError):  # a folder beside it vanished or is not readable
+    """Date a manifest after those of the other runs in the folder.
+
+    So the run finished last has the latest date even where the clock was set back."""
+    with contextlib.suppress(OSError):  # another folder vanished or is not readable
         others = [other.stat().st_mtime_ns for other in manifest.parent.parent.glob("*/manifest.json")]
         own = manifest.stat()
         if own.st_mtime_ns < (newest := max(others, default=0)):

@@ -1,4 +1,6 @@
-"""Runs code that nobody has read, and reads what it leaves. May import errors; must run without third-party packages.
+"""Runs code that nobody has read, and reads the files that it leaves.
+
+May import errors; must run without third-party packages.
 
 `open_sandbox` chooses among three kinds: `bubblewrap` (namespaces), `landlock` (file rights and a filter of system
 calls) and `none` (no isolation, only limits). The last two hold the code under a supervisor process.

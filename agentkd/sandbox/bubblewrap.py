@@ -47,6 +47,7 @@ def find_binaries() -> list[str]:
 
 
 def list_gpu_devices() -> list[str]:
+    """List the device files of NVIDIA GPUs."""
     return sorted(glob.glob("/dev/nvidia*"))
 
 

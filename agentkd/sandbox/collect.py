@@ -91,7 +91,7 @@ class _KeptOutput:
         self._head, self._tail = b"", bytearray()
 
     def read(self, pipe: int) -> bool:
-        """Take in what the pipe holds; False at its end, or where it holds nothing now."""
+        """Read from the pipe; False at its end, or where it is empty now."""
         try:
             data = os.read(pipe, 1 << 16)
         except BlockingIOError:
@@ -105,6 +105,7 @@ class _KeptOutput:
         return bool(data)
 
     def text(self) -> str:
+        """The kept output as text, without control characters."""
         tail = bytes(self._tail[-(self.size - self.size // 4) :])
         cut = self.total - len(self._head) - len(tail)
         between = f"\n[… {cut:,} bytes cut out …]\n" if cut else ""

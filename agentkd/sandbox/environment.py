@@ -1,4 +1,4 @@
-"""What code in the sandbox finds: its environment variables, the interpreter with its packages, and agentkd."""
+"""The environment of code in the sandbox: variables, interpreter, packages and agentkd."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_environment(work: Path, temporary: Path, search: Path) -> dict[str, str
 
 
 def package_folders() -> list[Path]:
-    """The folders of agentkd: the package, then the targets of the links in it (agentkd/agents -> ../agents)."""
+    """The folders of agentkd: the package, then the targets of its links (agentkd/agents -> ../agents)."""
     package = Path(os.path.abspath(sys.modules["agentkd"].__file__ or "")).parent
     return [package, *(entry.resolve() for entry in package.iterdir() if entry.is_symlink())]
 

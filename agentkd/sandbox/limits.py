@@ -1,4 +1,4 @@
-"""What one run in the sandbox may use, and the record of a run that has started. Standard library only."""
+"""The limits of a run in the sandbox, and the record of a started run. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ StopReason = Literal["", "time", "memory", "disk", "output", "processes", "stop"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use, all its processes together.
+    """The limits of one run, for all its processes together.
 
     `seconds`: wall clock. `memory_mb`: memory of the processes, with the files in /tmp and /dev/shm. `disk_mb`: growth
     of the work folder. `output_kb`: output that is kept; the middle of a longer one is cut out, and a run that writes
@@ -42,7 +42,7 @@ class StartedRun:
 def resource_limits(limits: Limits) -> dict[int, int]:
     """The kernel's own limits (RLIMIT_*) for each process: they hold between two looks of `UsageWatch`.
 
-    They cover the size of a file, and open files: what a socket or a pipe holds is memory that no look finds."""
+    They cover the size of a file, and open files: the memory of a socket or a pipe is not seen by any look."""
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: limits.disk_mb << 20,

@@ -31,7 +31,9 @@ _PROC = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/ve
 
 
 class Sandbox:
-    """Runs commands isolated from this machine. Made by `open_sandbox`; several threads may use one at once."""
+    """Runs commands isolated from this machine.
+
+    Made by `open_sandbox`; several threads may use one at once."""
 
     def __init__(self, kind: Kind, bubblewrap: Bubblewrap | None = None) -> None:
         self.kind = kind
@@ -47,7 +49,9 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         cancel: threading.Event | None = None,
     ) -> Outcome:
-        """Run a command in the folder `work`, the only one that it can write to besides a private /tmp (`$TMPDIR`).
+        """Run a command in the folder `work`.
+
+        It can write only there and to a private /tmp (`$TMPDIR`).
 
         `read`: files and folders that it can read, under the same paths as here. The interpreter with its packages and
         agentkd are always among them. `env`: more variables, besides the few that are set. `cancel`: stops the run when
@@ -84,11 +88,11 @@ class Sandbox:
 
 
 def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: None) -> Sandbox:
-    """Open a sandbox of a kind: `bubblewrap`, `landlock`, `none` (no isolation), or `auto`, the first of the first two
-    that works. Each is tested by running Python in it.
+    """Open a sandbox of a kind: `bubblewrap`, `landlock`, `none` (no isolation) or `auto`.
 
-    `say` gets a line that warns of what is not isolated, with the reason for the choice. Raises UserError for an
-    unknown kind, and, with the remedies, where none works."""
+    `auto` takes the first of the first two that works; each is tested by running Python in it. `say` gets a line that
+    warns of what is not isolated, with the reason for the choice. Raises UserError for an unknown kind, and, with the
+    remedies, where none works."""
     if kind not in ("auto", "bubblewrap", "landlock", "none"):
         raise UserError(f"unknown sandbox '{kind}': choose auto, bubblewrap, landlock or none")
     if kind == "none":
@@ -149,6 +153,6 @@ def _check_sandbox(sandbox: Sandbox) -> Sandbox:
 
 
 def _visible_paths(read: Sequence[Path], write: Sequence[Path]) -> dict[str, list[str]]:
-    """The paths that Landlock leaves to the code, by what it may do with them."""
+    """The paths that Landlock leaves to the code, by kind of access."""
     seen = [*SYSTEM, *SETTINGS, *HARDWARE, *_PROC, *map(str, interpreter_folders()), *map(str, read)]
     return {"read": seen, "write": [*map(str, write)], "devices": [*_DEVICES, *list_gpu_devices()]}

@@ -1,10 +1,10 @@
-"""A seccomp filter against system calls that a data-science program does not need and that lead out of a sandbox.
+"""A seccomp filter against system calls that lead out of a sandbox.
 
-It closes what namespaces and Landlock leave open: kernel memory that `UsageWatch` cannot see (memfd, System V shared
-memory), io_uring (opens sockets past every filter), vsock (reaches a virtual machine's host from any network
-namespace), nested namespaces and mounts, ptrace, and the parts of the kernel with the most bugs. Under Landlock it also
-forbids sockets, because Landlock restricts only TCP. The choice follows Docker's default profile, as a list of what is
-refused. Standard library only.
+Data-science programs do not need them. The filter closes what namespaces and Landlock leave open: kernel memory that
+`UsageWatch` cannot see (memfd, System V shared memory), io_uring (opens sockets past every filter), vsock (reaches a
+virtual machine's host from any network namespace), nested namespaces and mounts, ptrace, and the parts of the kernel
+with the most bugs. Under Landlock it also forbids sockets, because Landlock restricts only TCP. The choice follows
+Docker's default profile, as a list of what is refused. Standard library only.
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # 16: AF_NETL
 
 
 def build_filter(*, sockets: bool) -> bytes | None:
-    """Build the filter as an array of struct sock_filter; None on a machine whose calls are not in the tables.
+    """Build the filter as an array of struct sock_filter.
 
-    `sockets`: whether socket(2) works for local, IP and netlink sockets, or not at all. socketpair(2) always works."""
+    Returns None on a machine whose calls are not in the tables. `sockets`: whether socket(2) works for local, IP and
+    netlink sockets, or not at all. socketpair(2) always works."""
     if platform.machine() not in _MACHINES:
         return None
     architecture, column = _MACHINES[platform.machine()]

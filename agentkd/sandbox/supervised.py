@@ -1,10 +1,10 @@
-"""Runs code under a supervisor process, where it has no namespaces of its own: under Landlock, or without isolation.
+"""Runs code under a supervisor process, for sandboxes without namespaces.
 
-The supervisor adopts the code's orphans (PR_SET_CHILD_SUBREAPER), so the tree below it is all that the code has
-started. It kills that tree when the code ends, when we ask for it, and when we are gone: the kernel then closes its
-stdin, `kill -9` included. Code that kills the supervisor escapes it (only its first process dies with it); Landlock
-forbids that from its version 6 on, and `none` forbids nothing. The supervisor needs the standard library only, so it
-starts in some 30 ms.
+These are Landlock and `none`. The supervisor adopts the code's orphans (PR_SET_CHILD_SUBREAPER), so the tree below it
+is all that the code has started. It kills that tree when the code ends, when we ask for it, and when we are gone: the
+kernel then closes its stdin, `kill -9` included. Code that kills the supervisor escapes it (only its first process dies
+with it); Landlock forbids that from its version 6 on, and `none` forbids nothing. The supervisor needs the standard
+library only, so it starts in some 30 ms.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def start(
 
 
 def kill_descendants(root: int) -> None:
-    """Kill all descendants of `root`. Each is stopped first: a stopped process cannot fork, so the tree no longer grows
-    when it is killed."""
+    """Kill all descendants of `root`.
+
+    Each is stopped first: a stopped process cannot fork, so the tree no longer grows when it is killed."""
     deadline = time.monotonic() + _SECONDS
     while (found := list_descendants(root)) and time.monotonic() < deadline:
         stopped: set[int] = set()

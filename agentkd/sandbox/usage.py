@@ -34,7 +34,7 @@ def list_descendants(root: int) -> list[int]:
                 with open(f"/proc/{name}/stat", "rb") as file:
                     state, parent = file.read().rpartition(b")")[2].split()[:2]  # the command may hold blanks and ")"
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # it has ended
             if state not in (b"Z", b"X"):
                 children[int(parent)].append(int(name))
     found = [root]
@@ -44,8 +44,9 @@ def list_descendants(root: int) -> list[int]:
 
 
 def measure_memory(processes: Sequence[int], mounts: Sequence[str]) -> int:
-    """Bytes of memory that the processes hold, with the files in the file systems `mounts`, which are in memory. Pages
-    that several processes share count once."""
+    """Bytes of memory that processes hold, and files in the file systems `mounts`, which are in memory.
+
+    Pages that several processes share count once."""
     private = shared = 0
     for pid in processes:
         try:
@@ -90,8 +91,9 @@ class Unmeasurable(Exception):
 
 
 def measure_folder(folder: Path) -> int:
-    """Bytes on the disk below `folder`, at least 4 KB per entry. Raises Unmeasurable for folders that cannot be listed
-    or are more than 64 deep."""
+    """Bytes on the disk below `folder`, at least 4 KB per entry.
+
+    Raises Unmeasurable for folders that cannot be listed or are more than 64 deep."""
     total, linked, waiting = 0, set(), [(str(folder), 0)]
     while waiting:
         path, depth = waiting.pop()
@@ -134,10 +136,10 @@ def _unlinked(processes: Sequence[int], devices: set[int]) -> int:
 
 
 class UsageWatch:
-    """Watches the tree below the process `root`: every 0.1 s or less often, so that it takes a tenth of a core at most.
+    """Watches what the tree of processes below `root` uses.
 
-    `folders`: those that the run may write to; their present content is not counted. `mounts`: its file systems in
-    memory."""
+    It looks every 0.1 s or less often, so that it takes a tenth of a core at most. `folders`: those that the run may
+    write to; their present content is not counted. `mounts`: its file systems in memory."""
 
     def __init__(self, root: int, limits: Limits, folders: Sequence[Path], mounts: Sequence[str]) -> None:
         self._root, self._limits, self._folders, self._mounts = root, limits, folders, mounts

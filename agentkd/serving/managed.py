@@ -103,7 +103,9 @@ class ManagedServer:
         await self._stop()
 
     async def wait_until_ended(self) -> None:
-        """Wait as long as the server runs. When it ends by itself, raises WorldError with the last error of its log."""
+        """Wait as long as the server runs.
+
+        When it ends by itself, raises WorldError with the last error of its log."""
         process = self._process
         assert process is not None
         while process.poll() is None:
@@ -198,7 +200,9 @@ class ManagedServer:
 
 
 def make_wait_reporter(say: Say) -> OnWait:
-    """An `on_wait` that says every WAIT_LINES seconds that the server is still starting, with its last log line."""
+    """Make an `on_wait` that reports a slow start.
+
+    Every WAIT_LINES seconds it says that the server is still starting, with its last log line."""
     reported = 0
 
     def on_wait(seconds: float, last_line: str) -> None:

@@ -9,7 +9,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise UserError where `host` is no address of this machine, WorldError where `port` is not free on it."""
+    """Check that this machine can listen on `host` and `port`.
+
+    Raises UserError for a host that is not this machine's, WorldError for a port that is not free."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

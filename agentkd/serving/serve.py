@@ -27,10 +27,10 @@ from agentkd.serving.vllm import make_vllm_server
 def serve(
     model: str, *, host: str, port: int, slots: int | None, vllm_args: str, on_up: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Serve until ctrl-C or SIGTERM, which is a server's normal end. `on_up` gets the `server_facts` once it answers.
+    """Serve a model until ctrl-C or SIGTERM, which is a server's normal end.
 
-    Raises UserError or WorldError when the model or the port is not available, or the server ends by itself, and
-    KeyboardInterrupt when it is stopped before it is up."""
+    `on_up` gets the `server_facts` once the server answers. Raises UserError or WorldError when the model or the port
+    is not available, or the server ends by itself, and KeyboardInterrupt when it is stopped before it is up."""
     server = choose_server(model, host=host, port=port, slots=slots, vllm_args=vllm_args)
     asyncio.run(_until_stopped(server, on_up))
 

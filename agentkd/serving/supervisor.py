@@ -50,7 +50,7 @@ def supervise(command: Sequence[str], *, parent: int) -> int:
 
 
 def _die_with_us(supervisor: int) -> Callable[[], None] | None:
-    """Make the first function of the server's process: it makes it end with a killed supervisor (Linux only)."""
+    """Make a function that ties the server's process to the life of its supervisor (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork: after it, as little as possible should happen

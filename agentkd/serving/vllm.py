@@ -21,9 +21,9 @@ _VLLM_REMEDY = (
 
 
 def make_vllm_server(model: str, *, args: Sequence[str], options: ServerOptions) -> ManagedServer:
-    """Make a vLLM server, in vLLM's own environment, of a directory, a hub name or `smollm2-135m`; `args` go to vLLM.
+    """Make a vLLM server of a directory, a hub name or `smollm2-135m`.
 
-    Raises WorldError when no vLLM is found."""
+    It runs in vLLM's own environment, and `args` go to vLLM. Raises WorldError when no vLLM is found."""
     python, cpu = find_vllm()
     # vLLM downloads by itself; when it may not, our own look into the cache fails in a second, with a remedy.
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
@@ -44,7 +44,7 @@ def make_vllm_server(model: str, *, args: Sequence[str], options: ServerOptions)
         start = ["vllm.entrypoints.cli.main", "serve", weights]
 
     def command(port: int) -> list[str]:
-        # 128 log-probabilities a token are what distillation reads; the user's own arguments come last and win.
+        # Distillation reads 128 log-probabilities per token; the user's own arguments come last and win.
         ours = ["--served-model-name", model, "--host", options.host, "--port", str(port), "--max-logprobs", "128"]
         # The rounds and samples of an agent begin alike. vLLM's default, too, but some of its models change it.
         ours += ["--enable-prefix-caching"]
@@ -56,9 +56,10 @@ def make_vllm_server(model: str, *, args: Sequence[str], options: ServerOptions)
 
 
 def find_vllm() -> tuple[Path, bool]:
-    """Find the Python that has vLLM (`$AGENTKD_VLLM`, `vllm` on PATH, `.venv-vllm`), and whether it is the CPU build.
+    """Find the Python that has vLLM, and whether it is the CPU build.
 
-    Raises UserError for an AGENTKD_VLLM that is wrong, WorldError where there is none."""
+    Looks at `$AGENTKD_VLLM`, `vllm` on PATH and `.venv-vllm`, in this order. Raises UserError for an AGENTKD_VLLM that
+    is wrong, WorldError where there is none."""
     given = os.environ.get("AGENTKD_VLLM")
     on_path = shutil.which("vllm")
     if given:
@@ -84,7 +85,7 @@ def find_vllm() -> tuple[Path, bool]:
 
 
 def _interpreter(script: Path) -> Path:
-    """The Python that runs an installed console script: its #! line, else the python beside it."""
+    """The Python that runs an installed console script: the one of its #! line, else of its folder."""
     with script.open("rb") as file:
         first = file.readline(1024).decode("utf-8", "replace").strip()
     named = Path(first[2:].split(" ")[0]) if first.startswith("#!/") else Path()

@@ -1,3 +1,4 @@
-"""Language models that answer: the client of the OpenAI protocol, its cache, budget and prices. May import runs,
-models and serving.
+"""Language models that answer: the OpenAI client, its cache, budget and prices.
+
+May import runs, models and serving.
 """

@@ -44,7 +44,9 @@ class Address:
 
 
 def find_proxy(url: str) -> tuple[str | None, dict[str, str] | None]:
-    """Find the proxy that the environment names for a host, and its login as a header; None for this machine itself."""
+    """Find the proxy that the environment names for a host, and its login as a header.
+
+    Both are None for this machine itself."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host in LOOPBACK or urllib.request.proxy_bypass(host):

@@ -144,9 +144,10 @@ class BatchFolder:
 async def open_batch(
     endpoint: Endpoint, *, folder: Path, api: BatchApi | None, cache: Cache, options: TeacherOptions, say: Say
 ) -> AsyncIterator[Teacher]:
-    """A teacher whose requests go into batch files. With `api` they are submitted, and fetched when they are done.
+    """Open a teacher whose requests go into batch files.
 
-    Leaving the block raises WorldError as long as answers are missing: the run is not complete."""
+    With `api` the files are submitted, and their outputs fetched when they are done. Leaving the block raises
+    WorldError as long as answers are missing: the run is not complete."""
     price = endpoint.price
     folder.mkdir(parents=True, exist_ok=True)
     if api is not None:

@@ -1,9 +1,9 @@
-"""The run's limits: the cost of a request is reserved before it is sent, and settled when its answer is there.
+"""The run's limits on tokens and money.
 
-So a limit holds with any number of requests in flight: they share what is left, and near the limit fewer are sent. The
-reservation is an upper estimate (`prompt bytes × 1.2 × the most tokens per byte seen so far + max_tokens`), so a run
-stops before its limit rather than after it. Where a server writes more than it was asked for, the run exceeds the limit
-by that much.
+The cost of a request is reserved before it is sent, and settled when its answer is there. So a limit holds with any
+number of requests in flight: they share what is left, and near the limit fewer are sent. The reservation is an upper
+estimate (`prompt bytes × 1.2 × the most tokens per byte seen so far + max_tokens`), so a run stops before its limit
+rather than after it. Where a server writes more than it was asked for, the run exceeds the limit by that much.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
 
 
 class Budget:
-    """What may be spent, what is spent and what is reserved. A limit of None is no limit."""
+    """The limits of a run, with the sums that are spent and reserved. None means no limit."""
 
     def __init__(self, *, max_tokens: int | None, max_usd: float | None, spent: Cost) -> None:
         self.max_tokens, self.max_usd = max_tokens, max_usd

@@ -1,4 +1,4 @@
-"""What an agent needs of a model: the `Chat` protocol, its `Reply`, and the stand-in for agents without a model."""
+"""The `Chat` protocol that agents talk to, its `Reply`, and a stand-in for agents without a model."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ class Reply(Frozen):
 
     @property
     def text(self) -> str:
+        """The first answer."""
         return self.texts[0]
 
 
 class Chat(Protocol):
-    """A model as an agent sees it. `name` stands in traces and tables. A model that `weighs` gives the exact
-    log-likelihood of each choice of `complete`; any other samples from the choices."""
+    """A model as an agent sees it.
+
+    `name` goes into traces and tables. A model that `weighs` gives the exact log-likelihood of each choice of
+    `complete`; any other samples from the choices."""
 
     name: str
     weighs: bool

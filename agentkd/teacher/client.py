@@ -65,9 +65,11 @@ class Teacher:
         temperature: float = 0.0,
         sample: int = 0,
     ) -> Reply:
-        """One completion of a chat. With `schema` the answer is constrained to that JSON schema; where the server
-        refuses to, the schema stands at the end of the last message. `max_tokens` are the answer's: a model whose
-        thoughts have used them up is asked once more with room for thoughts, and given that room from then on.
+        """Complete a chat.
+
+        With `schema` the answer is constrained to that JSON schema; where the server refuses to constrain, the schema
+        is appended to the last message. `max_tokens` are for the answer: a model that has used them up with thoughts is
+        asked once more with room for thoughts, and has that room from then on.
 
         Raises WorldError (with `retry`) when the server does not answer, TokenLimit or BudgetLimit at the run's limits,
         PutOff when the run is stopping."""
@@ -84,7 +86,7 @@ class Teacher:
                 "seed": sample,
             }
 
-        # an answer from before the model was seen to think is in the cache: a resumed run does not pay for another
+        # the cache may hold an answer from before the model was seen to think: a resumed run does not pay for another
         room = THOUGHT_TOKENS if self._thinks and not self._is_cached(make_request(0), schema) else 0
         reply = await self._chat(make_request(room), schema)
         if room or not (reply.finish_reason == "length" and reply.reasoning):
@@ -144,9 +146,10 @@ class Teacher:
         return reply.model_copy(update={"texts": tuple(texts)})
 
     async def _constrained(self, path: str, held: dict[str, Any], loose: dict[str, Any], kind: str) -> Reply:
-        """The answer to the request `held`, which constrains it; where the server refuses that, the answer to `loose`,
-        then and from then on for schemas of this kind. An answer in the cache counts in either form, so a resumed run
-        is not refused again."""
+        """Ask with the request `held`, which constrains the answer, or with `loose` where the server refuses that.
+
+        A refusal holds from then on for schemas of this kind. An answer in the cache counts in either form, so a
+        resumed run is not refused again."""
         holds = self._constrains.get(kind)
         if not holds:
             is_cached = self.exchange.is_cached
@@ -160,7 +163,7 @@ class Teacher:
             else:
                 self._constrains.setdefault(kind, True)
                 return reply
-        reply = await self.exchange.ask(path, loose)  # refused for another reason, it says so once more
+        reply = await self.exchange.ask(path, loose)  # refused for another reason, it raises that again
         if self._constrains.get(kind) is not False:
             self._constrains[kind] = False
             self.say(f"{self.name}: the server takes no JSON schema ({kind}); from now on it is asked without one")
@@ -171,6 +174,7 @@ class Teacher:
         self.exchange.wire.stop()
 
     async def close(self) -> None:
+        """Close connections and cache."""
         await self.exchange.close()
 
 

@@ -1,4 +1,4 @@
-"""Requests and their answers: each request is paid for once, and all of them stay within the run's limits.
+"""Gets requests answered: each is paid for once, and all stay within the run's limits.
 
 An answer comes from the cache on disk (also after `kill -9`), from an equal request that is in flight, or from the
 server. `transport.py` sends, `cache.py` keeps, `budget.py` limits.
@@ -39,7 +39,7 @@ class Wire(Protocol):
 
 
 class AwaitsBatch(PutOff):
-    """The answer comes with a batch; until then what it may cost stays reserved."""
+    """The answer comes with a batch; until then its cost stays reserved."""
 
 
 class Exchange:
@@ -100,7 +100,7 @@ class Exchange:
         except AwaitsBatch:
             self.budget.hold()
             raise
-        except CancelledInFlight:  # nobody has read what the server may bill: it counts as the most, on disk too
+        except CancelledInFlight:  # the server may bill an unread answer: count the upper estimate, on disk too
             self.budget.settle(cost, cost)
             if self.cache is not None:
                 other = hashlib.sha256(f"cut {key}".encode()).hexdigest()  # the request itself is still to be answered
@@ -118,13 +118,14 @@ class Exchange:
         return reply
 
     def estimate(self, request: dict[str, Any], size: int) -> Cost:
-        """An upper estimate of what a request of `size` bytes costs."""
+        """An upper estimate of the cost of a request of `size` bytes."""
         prompt = self.budget.prompt_tokens(size, count_messages(request))
         completion = answer_tokens(request) * request.get("n", 1)
         price = self.endpoint.price
         return Cost(prompt + completion, price.usd(prompt, completion) if price else 0.0)
 
     async def close(self) -> None:
+        """Close the wire and the cache."""
         await self.wire.close()
         if self.cache is not None:
             self.cache.close()

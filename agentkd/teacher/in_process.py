@@ -1,7 +1,7 @@
-"""A transformers model that answers in this process, in batches: `eval` runs a student this way, without a server.
+"""A transformers model that answers in this process, in batches, without a server.
 
-It is a `Chat` like `client.Teacher`, so every agent runs on either. On a GPU, or for many questions, serve the student
-with `vllm:DIR` instead.
+`eval` runs a student this way. It is a `Chat` like `client.Teacher`, so every agent runs on either. On a GPU, or for
+many questions, serve the student with `vllm:DIR` instead.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class _Job:
 
 
 class InProcessModel:
-    """A `Chat` over `model.generate`. Requests that wait together run as one left-padded batch of at most BATCH."""
+    """A `Chat` over `model.generate`.
+
+    Requests that wait together run as one left-padded batch of at most BATCH."""
 
     weighs = True
 
@@ -112,7 +114,7 @@ class InProcessModel:
         return reply
 
     async def serve(self) -> None:
-        """Answer waiting jobs in batches, for ever."""
+        """Answer waiting jobs in batches until cancelled."""
         waiting: list[_Job] = []
         while True:
             if not waiting:
@@ -206,7 +208,9 @@ class InProcessModel:
 
 
 def continuation_ids(tokenizer: Any, choice: str) -> list[int]:
-    """Token ids that continue a text with a choice, as a JSON string, and end it. Training uses the same function."""
+    """Token ids that continue a text with a choice, as a JSON string, and end it.
+
+    Training uses the same function."""
     ids = tokenizer(json.dumps(choice, ensure_ascii=False), add_special_tokens=False)["input_ids"]
     return [*ids, tokenizer.eos_token_id]
 

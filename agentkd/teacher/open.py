@@ -28,8 +28,9 @@ Kind = Literal["local", "vllm", "openai", "url"]
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """A teacher as the user writes it (`text`), in its parts. `model` is empty for the packaged local one; `urls` are
-    those of servers that run already."""
+    """The parts of a teacher that a user names with `text`.
+
+    `model` is empty for the packaged local model; `urls` are those of servers that run already."""
 
     text: str
     kind: Kind
@@ -38,7 +39,9 @@ class TeacherSpec:
 
 
 def parse_spec(text: str) -> TeacherSpec:
-    """Parse `local[:FILE.gguf]`, `vllm:MODEL`, `openai:MODEL` or `URL[,URL]#MODEL`; UserError for anything else."""
+    """Parse `local[:FILE.gguf]`, `vllm:MODEL`, `openai:MODEL` or `URL[,URL]#MODEL`.
+
+    Raises UserError for anything else."""
     if is_url(text):
         addresses, _, model = text.partition("#")
         urls = tuple(url.strip() for url in addresses.split(","))
@@ -56,8 +59,9 @@ def parse_spec(text: str) -> TeacherSpec:
 
 
 def split_specs(text: str) -> list[str]:
-    """Split a comma-separated list of teachers. An address without `#MODEL` belongs to the next piece: `URL,URL#MODEL`
-    is one teacher with two addresses."""
+    """Split a comma-separated list of teachers.
+
+    An address without `#MODEL` belongs to the next piece: `URL,URL#MODEL` is one teacher with two addresses."""
     found, addresses = [], ""
     for piece in (part.strip() for part in text.split(",")):
         if is_url(piece) and "#" not in piece:
@@ -69,12 +73,15 @@ def split_specs(text: str) -> list[str]:
 
 
 def is_url(spec: str) -> bool:
+    """Whether a spec begins with an HTTP address."""
     return spec.startswith(("http://", "https://"))
 
 
 def find_teacher_price(spec: TeacherSpec, options: TeacherOptions, say: Say) -> Price | None:
-    """Find the price of a teacher's tokens, and warn when it is unknown. A model on this machine costs nothing, unless
-    the user's table says otherwise. Raises UserError where `max_usd` could not be kept."""
+    """Find the price of a teacher's tokens, and warn when it is unknown.
+
+    A model on this machine costs nothing, unless the user's table has a price. Raises UserError where `max_usd` could
+    not be kept."""
     model, max_usd = spec.model or spec.text, options.max_usd
     price = find_price(model, options.prices, packaged=bool(spec.urls))
     if price is None and spec.kind == "openai" and max_usd is not None:

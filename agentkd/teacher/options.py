@@ -1,4 +1,4 @@
-"""The records that travel from a config to the client: how a teacher is asked, and where its model answers."""
+"""Options of a teacher, and the endpoint of its model, as records from config to client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKEN_TIMEOUT = 0.05  # seconds; a server that writes fewer than 20 tokens/s to 
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """What the user may set about a teacher.
+    """The options of a teacher that a user can set.
 
     A request may take `timeout` seconds and `token_timeout` more for each token it asks for: streaming would tell a
     dead server from a slow one sooner, but costs both sides more than the answer itself where thousands of short ones
@@ -55,7 +55,7 @@ DEFAULTS = TeacherOptions()
 class Endpoint:
     """A model and where it answers: one or several addresses of servers that speak the OpenAI protocol.
 
-    `identity` stands in cache keys, traces and tables in place of the address, whose port changes from run to run; by
+    `identity` goes into cache keys, traces and tables in place of the address, whose port changes from run to run; by
     default it is the model's name. `together` says that the server answers one prompt n times in one request
     (llama.cpp's embedded server miscounts tokens then)."""
 
@@ -67,4 +67,5 @@ class Endpoint:
 
     @property
     def name(self) -> str:
+        """The identity of the model."""
         return self.identity or self.model

@@ -18,7 +18,9 @@ DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")  # gpt-4o-2024-08-06 costs wha
 
 
 class Price(Frozen):
-    """USD per million tokens. `cached` is for prompt tokens that the server had read before; default: as `prompt`."""
+    """A price in USD per million tokens.
+
+    `cached` is for prompt tokens that the server had read before; by default it equals `prompt`."""
 
     prompt: float = Field(ge=0)
     completion: float = Field(ge=0)
@@ -32,9 +34,9 @@ class Price(Frozen):
 
 
 def find_price(model: str, own: Path | None = None, *, packaged: bool = True) -> Price | None:
-    """Find the price of a model in the user's file, else (with `packaged`) in our table; None where neither has it.
+    """Find the price of a model in the user's file, else (with `packaged`) in our table.
 
-    Raises UserError for a file that is not a price table."""
+    Returns None where neither has it. Raises UserError for a file that is not a price table."""
     tables = [read_price_table(path) for path in (own, PRICE_TABLE if packaged else None) if path is not None]
     for name in (model, DATE.sub("", model)):
         for table in tables:

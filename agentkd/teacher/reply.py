@@ -1,4 +1,4 @@
-"""Reads replies: a response's JSON into a `Reply`, and the text of an answer into thoughts, JSON or a choice."""
+"""Reads responses into a `Reply`, and answers into thoughts, JSON or a choice."""
 
 from __future__ import annotations
 

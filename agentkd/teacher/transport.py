@@ -1,4 +1,4 @@
-"""Sends JSON over HTTP to one or several addresses of servers that speak the OpenAI protocol, and retries.
+"""Sends JSON over HTTP to servers that speak the OpenAI protocol, and retries.
 
 Raw aiohttp, since the openai package spends ten times as long on a request (docs/teachers.md has the figures). A
 request that may succeed later is sent again, to another address where there is one, with exponential pauses, full
@@ -54,8 +54,9 @@ class CancelledInFlight(asyncio.CancelledError):
 
 
 class TrackedBody(aiohttp.BytesPayload):
-    """A request's body that records whether it was sent, which needs a connection. aiohttp's tracing would tell it too,
-    but slows a request by a tenth."""
+    """A request's body that records whether it was sent, which needs a connection.
+
+    aiohttp's tracing could record it too, but slows a request by a tenth."""
 
     sent = False
 
@@ -158,7 +159,9 @@ class Transport:
     async def _request(
         self, address: Address, method: str, path: str, body: TrackedBody | None, seconds: float
     ) -> tuple[int, Any, bytes]:
-        """Send one request; return status, headers and body. Raises AttemptFailed where no whole response came."""
+        """Send one request; return status, headers and body.
+
+        Raises AttemptFailed where no whole response came."""
         timeout = self._timeouts.get(seconds)
         if timeout is None:
             timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_TIMEOUT))
@@ -183,7 +186,9 @@ class Transport:
             raise AttemptFailed(root_cause(error)) from None
 
     def _session(self) -> aiohttp.ClientSession:
-        """The session of all requests, made inside the running loop. The caller limits the number of connections."""
+        """The session of all requests, made inside the running loop.
+
+        The caller limits the number of connections."""
         if self._open is None:
             self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
@@ -193,7 +198,7 @@ class Transport:
         return self._open
 
     async def check(self, model: str) -> list[str]:
-        """First contact: check that an address answers and serves the model; return the complaints of the others.
+        """Check that an address answers and serves the model; return the others' complaints.
 
         Raises WorldError where none answers, UserError where one refuses the key or serves other models."""
         found = await asyncio.gather(*(self._ping(address, model) for address in self.addresses))
@@ -231,13 +236,16 @@ class Transport:
         self._stopped.set()
 
     async def close(self) -> None:
+        """Close all connections."""
         if self._open is not None:
             await self._open.close()
             self._open = None
 
 
 def parse_retry_after(value: str) -> float:
-    """Parse a Retry-After header into seconds: a number, or a date (RFC 9110, section 10.2.3); 0 if it is neither."""
+    """Parse a Retry-After header into seconds (RFC 9110, section 10.2.3).
+
+    It holds a number or a date; anything else gives 0."""
     try:
         return max(0.0, float(value))
     except ValueError:

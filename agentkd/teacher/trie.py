@@ -30,10 +30,10 @@ class Trie:
 
     @classmethod
     def build(cls, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> Trie:
-        """Build the trie. `ends` holds for each continuation the (predicting row, predicted token) of all its tokens.
+        """Build the trie of a prompt and its continuations.
 
-        The last token of a continuation is predicted, never read. Raises ValueError for an empty prompt or
-        continuation."""
+        `ends` holds for each continuation the (predicting row, predicted token) of all its tokens. The last token of a
+        continuation is predicted, never read. Raises ValueError for an empty prompt or continuation."""
         if not prompt or not all(continuations):
             raise ValueError("a prompt and every continuation need a token")
         trie = cls(list(prompt), len(prompt), list(range(-1, len(prompt) - 1)))
@@ -62,9 +62,10 @@ class Trie:
 
 
 def log_likelihoods(model: Any, tries: Sequence[Trie], pad: int) -> list[Tensor]:
-    """Log-probabilities in nats of every continuation given its prompt: for each trie a tensor [continuations].
+    """Log-probabilities in nats of every continuation given its prompt.
 
-    One forward pass for all tries; float32 whatever the model's dtype. Differentiable."""
+    Returns a tensor [continuations] for each trie. One forward pass for all tries; float32 whatever the model's dtype.
+    Differentiable."""
     import torch
 
     device = model.get_output_embeddings().weight.device
