@@ -1,4 +1,4 @@
-"""When are two answers the same? The text rules that the metrics, the verifier and the checkers share.
+"""Answer matching: the text rules that the metrics, the verifier and the checkers share.
 
 Everything here compares names, not ids, and is pure: no files, no errors. Source of `normalize`: the evaluation of
 Reasoning on Graphs (arXiv 2310.01061, github.com/RManLuo/reasoning-on-graphs), which GNN-RAG and GCR share and
@@ -17,10 +17,9 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 def normalize(text: str) -> str:
     """Lower, delete ASCII punctuation, drop the words a/an/the, collapse white space: "The U.S.A." -> "usa".
 
-    Punctuation is deleted, not replaced by a space ("Coca-Cola" -> "cocacola"), and before the articles are
-    dropped, as in the source. The source then also drops `<pad>`; but by then its brackets are gone, so that step
-    never does anything, and leaving it out is what makes one definition serve `strict` and `rog` alike: `<pad>`
-    becomes the word "pad" here as it does there.
+    Punctuation is deleted, not replaced by a space ("Coca-Cola" -> "cocacola"), before the articles are dropped, as
+    in the source. The source then also drops `<pad>`, but its brackets are gone by then, so that step has no effect:
+    `<pad>` becomes the word "pad" here as it does there.
 
     A name of nothing but articles and punctuation ("$", "!!!", "The A") becomes "": see `strict_key`.
     """
@@ -29,7 +28,7 @@ def normalize(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)  # the same names of a knowledge base are compared over and over
 def strict_key(name: str) -> str:
-    """The form in which strict matching, the verifier and the faithfulness checker compare two names.
+    """Return the form in which strict matching, the verifier and the faithfulness checker compare two names.
 
     It is `normalize`, except for names of which that leaves nothing (the film "$", the band "!!!", "The The"):
     they keep their lower-case text, or each would equal all the others. Only a blank name has the key "".
@@ -38,17 +37,17 @@ def strict_key(name: str) -> str:
 
 
 def split_prediction(text: str) -> list[str]:
-    """The answers in a model's output: one a line, stripped, blank lines dropped; order and duplicates are kept."""
+    """Return the answers in a model's output: one per line, stripped, without blank lines; in order, with repeats."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def strict_set(names: Iterable[str]) -> frozenset[str]:
-    """The distinct strict keys of some names; blank names are dropped."""
+    """Return the distinct strict keys of some names; blank names are dropped."""
     return frozenset(key for name in names if (key := strict_key(name)))
 
 
 def strict_hits(predicted: Iterable[str], answers: Iterable[str]) -> list[str]:
-    """The predicted answers that are correct, in order, each distinct one once, spelt as predicted."""
+    """Return the correct predicted answers in order, each distinct one once, spelt as predicted."""
     gold = strict_set(answers)
     first_spelling: dict[str, str] = {}
     for name in predicted:
@@ -69,6 +68,6 @@ def f1_of(precision: float, recall: float) -> float:
 
 
 def strict_f1(predicted: Iterable[str], answers: Iterable[str]) -> float:
-    """F1 of two sets of names, 0 to 1; 0 where nothing is shared."""
+    """Return F1 of two sets of names, 0 to 1; 0 where nothing is shared."""
     found, wanted = strict_set(predicted), strict_set(answers)
     return 2 * len(found & wanted) / ((len(found) + len(wanted)) or 1)

@@ -1,4 +1,4 @@
-"""The trace: one record for all that an agent did for one item, with the proof of each step.
+"""The trace: one record of everything an agent did for one item, with the evidence of each step.
 
 KD-CoT's rounds and a Kaggle agent's stages are the same record, so one trainer learns from both. Records are
 frozen; `Trace.hash` is the SHA-256 of the content (everything but the hash itself and `usage`, whose timings
@@ -53,7 +53,7 @@ Evidence = Annotated[Triple | StageTest | Score, Field(discriminator="type")]
 
 
 class Verdict(Frozen):
-    """What a check decided: `rung` names the highest rung of the ladder that was passed (see `verify.py`)."""
+    """The decision of a check; `rung` names the highest rung of the ladder that was passed (see `verify.py`)."""
 
     ok: bool
     rung: str
@@ -68,8 +68,10 @@ class Message(Frozen):
 
 
 class Usage(Frozen):
-    """What something cost. Tokens count prompt and completion, cached responses included; `cached` counts calls
-    that were answered from disk; `seconds` is the time spent waiting for the model."""
+    """Calls, tokens, seconds and dollars that something cost.
+
+    Tokens include those of cached responses; `cached` counts calls answered from disk; `seconds` is the time spent
+    waiting for the model."""
 
     calls: int = 0
     cached: int = 0
@@ -91,7 +93,7 @@ class Usage(Frozen):
 
 
 class Step(Frozen):
-    """One move of an agent: what the model was sent (`messages`), what came out, and what the world said to it.
+    """One step of an agent: the messages sent to the model, its output, and the evidence and verdict on it.
 
     A step without messages was made by code, not by a model (a retrieval, a fallback)."""
 
@@ -104,7 +106,7 @@ class Step(Frozen):
 
 
 class Draft(Frozen):
-    """What an agent hands over: steps and answers. Gold has no place in it."""
+    """The result of an agent: steps and answers. It has no field for gold."""
 
     steps: tuple[Step, ...]
     answers: tuple[str, ...]
@@ -135,7 +137,7 @@ class Trace(Draft):
 
     @classmethod
     def close(cls, **fields: Any) -> Trace:
-        """Make a trace and put its content hash on it."""
+        """Make a trace with its content hash."""
         trace = cls(**fields)
         return trace.model_copy(update={"hash": trace.content_hash()})
 
@@ -145,6 +147,6 @@ class Trace(Draft):
 
 
 def content_hash(value: Any) -> str:
-    """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no blanks, UTF-8."""
+    """Return the SHA-256 (hex) of a JSON value in canonical form: sorted keys, no blanks, UTF-8."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -22,8 +22,9 @@ from agentkd.trace import content_hash
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent
-    from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
+    from agentkd.retrievers.bm25 import BM25Passages
     from agentkd.retrievers.graph import Graph
+    from agentkd.retrievers.path_retriever import PathRetriever
     from agentkd.tasks.task import Task
     from agentkd.teacher.chat import Chat
 

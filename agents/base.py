@@ -12,7 +12,8 @@ from agentkd.retrievers.graph import Graph
 from agentkd.trace import Draft, Message
 
 if TYPE_CHECKING:
-    from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
+    from agentkd.retrievers.bm25 import BM25Passages
+    from agentkd.retrievers.path_retriever import PathRetriever
     from agentkd.tasks.question import Question
     from agentkd.teacher.chat import Chat
 

@@ -29,7 +29,7 @@ from agentkd.agents.reading import UNION, decide
 from agentkd.agents.survey import survey_step
 from agentkd.prompts import render
 from agentkd.proof import Proof
-from agentkd.retrievers.bm25 import mask_topics
+from agentkd.retrievers.path_retriever import mask_topics
 from agentkd.trace import Draft, Message, Step, Usage
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from agentkd.agents.survey import proven_label, trace_reward
 from agentkd.prompts import demonstrations
 from agentkd.proof import Proof
-from agentkd.retrievers.bm25 import mask_topics, score_texts
+from agentkd.retrievers.bm25 import score_texts
+from agentkd.retrievers.path_retriever import mask_topics
 from agentkd.trace import Trace
 
 if TYPE_CHECKING:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from agentkd.agents.option import Option
 from agentkd.agents.survey import survey_step
 from agentkd.matching import strict_key
-from agentkd.retrievers.bm25 import mask_topics, score_texts
+from agentkd.retrievers.bm25 import score_texts
 from agentkd.retrievers.constraints import Constraint, find_constraint
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.joins import find_conjunctions
+from agentkd.retrievers.path_retriever import mask_topics
 from agentkd.trace import Step
 
 if TYPE_CHECKING:
-    from agentkd.retrievers.bm25 import PathRetriever
+    from agentkd.retrievers.path_retriever import PathRetriever
     from agentkd.tasks.question import Question
 
 

@@ -17,7 +17,7 @@ from agentkd.agents.option import Option, make_proof, match_options, prove, unio
 from agentkd.agents.reading import UNION, decide
 from agentkd.prompts import render
 from agentkd.proof import Proof
-from agentkd.retrievers.bm25 import mask_topics
+from agentkd.retrievers.path_retriever import mask_topics
 from agentkd.trace import Draft, Step, Verdict
 
 if TYPE_CHECKING:

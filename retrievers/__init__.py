@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
-    from agentkd.retrievers.bm25 import PathRetriever
     from agentkd.retrievers.graph import Graph
+    from agentkd.retrievers.path_retriever import PathRetriever
 
 RETRIEVERS = ("bm25", "dense", "hybrid")
 

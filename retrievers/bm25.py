@@ -1,9 +1,7 @@
 """Sparse retrieval: relation paths around topics, and passages of the whole knowledge base, ranked by BM25.
 
-Also here, because every path retriever needs them: `Candidate`, the `PathRetriever` protocol, the masking of topics
-in a query and the prior for short paths. Needs bm25s alone; no model.
-
-BM25 runs with k1 = 0.9, b = 0.4 (pyserini's defaults), IDF as in Lucene. No state but caches; not thread-safe.
+Needs bm25s alone; no model. BM25 runs with k1 = 0.9, b = 0.4 (pyserini's defaults), IDF as in Lucene. No state but
+caches; not thread-safe.
 """
 
 from __future__ import annotations
@@ -11,26 +9,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import bm25s
 import numpy as np
-import numpy.typing as npt
 
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.passages import MAX_WORDS, passage_triples, write_passages
-from agentkd.retrievers.relation_path import RelationPath, Triple
-
-Scores = npt.NDArray[np.float32]
+from agentkd.retrievers.path_retriever import Candidate, Scores, count_named_hops, mask_topics, top_candidates
+from agentkd.retrievers.relation_path import Triple
 
 K1, B = 0.9, 0.4
 PRIOR_BM25 = 1.0
-"""Taken off a path's BM25 score for each named node on its way. Without it long paths win by their many words: on
-200 training questions each, top-1 F1 24.9 -> 46.4 (geo) and 24.5 -> 29.0 (webqsp). Unnamed nodes cost nothing: a
-fact with a date is one fact. A penalty on the number of endpoints did not help and is left out."""
+"""Taken off a path's BM25 score for each named node on its way, or long paths would win by their many words. Unnamed
+nodes cost nothing: a fact with a date is one fact."""
 _STOPWORDS = frozenset(
     """a an and are as at be been by can could did do does for from had has have he her hers him his how i in is it its
     me my of on or our s she that the their them they this to was we were what when where which who whom whose why will
@@ -38,26 +31,8 @@ _STOPWORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A relation path worth following: `label` is for a model to read, `score` a logit within one query."""
-
-    path: RelationPath
-    label: str
-    score: float
-    endpoints: int
-
-
-class PathRetriever(Protocol):
-    """Finds the relation paths out of some topics that answer a query."""
-
-    def paths(self, query: str, topics: Sequence[str], k: int, max_hops: int) -> list[Candidate]:
-        """The k best paths of at most `max_hops` edges, best first; none where no topic is in the KB."""
-        ...
-
-
 def split_words(text: str) -> list[str]:
-    """Lower-case words without stop words, plurals and verb endings cut ("countries" and "country" meet)."""
+    """Return lower-case words without stop words; plurals and verb endings are cut ("countries" meets "country")."""
     return [_stem(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOPWORDS]
 
 
@@ -68,36 +43,11 @@ def _stem(word: str) -> str:
     return word
 
 
-def mask_topics(query: str, topics: Sequence[str]) -> str:
-    """The query without the names of its topics, which say nothing about the relation asked for.
-
-    Kept in, they pull in labels that share their words: top-1 F1 of dense retrieval falls from 46.0 to 40.4 on
-    webqsp and from 69.4 to 62.7 on geo (200 training questions each). Where a name does not occur as it is, its
-    words are dropped one by one.
-    """
-    text = query
-    for topic in sorted(topics, key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(topic)}(?!\w)", " ", text, flags=re.IGNORECASE)
-    if text == query:
-        words = {word for topic in topics for word in re.findall(r"\w+", topic.lower())}
-        text = " ".join(word for word in text.split() if re.sub(r"\W", "", word.lower()) not in words)
-    return " ".join(text.split()) if re.search(r"\w", text) else query
-
-
-def count_named_hops(paths: Sequence[RelationPath]) -> Scores:
-    """How many named nodes lie between start and end of each path, given all paths out of the same topics.
-
-    A prefix that is itself a path ends in named entities; one that is not leads to unnamed nodes only.
-    """
-    known = set(paths)
-    return np.array([sum(path[:cut] in known for cut in range(1, len(path))) for path in paths], dtype=np.float32)
-
-
 def score_texts(query: str, texts: Sequence[str]) -> Scores:
-    """BM25 of a query against each text, with document frequencies among these texts.
+    """Return the BM25 score of a query against each text, with document frequencies among these texts.
 
-    The scores of bm25s (a test compares them), without an index of texts that only one query may ever ask for: on 300
-    labels 0.4 ms instead of 4.
+    The scores are those of bm25s (a test compares them). There is no index, because only one query may ever ask for
+    these texts.
     """
     words = Counter(split_words(query))
     counts = [_counts(text) for text in texts]
@@ -119,14 +69,6 @@ def _counts(text: str) -> Counter[str]:
     return Counter(split_words(text))
 
 
-def top_candidates(kb: Graph, found: dict[RelationPath, int], scores: Scores, k: int) -> list[Candidate]:
-    """The k candidates of the highest score; ties go to fewer edges, then to fewer endpoints."""
-    paths, counts = list(found), np.array(list(found.values()))
-    edges = np.array([len(path) for path in paths])
-    order = np.lexsort((counts, edges, -scores))[:k]
-    return [Candidate(paths[i], kb.label(paths[i]), float(scores[i]), int(counts[i])) for i in order]
-
-
 class BM25Paths:
     """Ranks the labels of all relation paths around the topics by BM25."""
 
@@ -144,11 +86,7 @@ class BM25Paths:
 
 
 class BM25Passages:
-    """Ranks the passages of the whole knowledge base by BM25; the index is built at first use.
-
-    On 814 WebQSP questions over fbmini an answer stands in the first 1 / 5 / 20 / 100 passages for 68 / 88 / 95 / 98%
-    (a substring match, generous to short answers); without stop words and stemming it was 57 / 83 / 92 / 97%.
-    """
+    """Ranks the passages of the whole knowledge base by BM25; the index is built at first use."""
 
     def __init__(self, kb: KnowledgeBase, max_words: int = MAX_WORDS) -> None:
         self.kb, self.max_words = kb, max_words

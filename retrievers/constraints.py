@@ -1,12 +1,12 @@
-"""What a question says about its answers beside the path: a superlative, a date, a type.
+"""Constraints of a question on its answers, apart from the path: a superlative, a date, a type.
 
-"The largest city of …", "… founded after 1960", "which country …": the words are read by rules, the attribute that
-they are about is found among the facts around the path's endpoints, and the endpoints that meet it are what is left.
-A constraint is executed like a path, so a verifier can execute it again. ComplexWebQuestions is made of such questions
-(Talmor and Berant, NAACL 2018, section 3: conjunctions, superlatives, comparatives, compositions).
+"The largest city of …", "… founded after 1960", "which country …": rules read the words, the attribute is looked for
+among the facts around the path's endpoints, and the endpoints that meet the constraint are kept. A constraint is
+executed like a path, so a verifier can execute it again. ComplexWebQuestions is made of such questions (Talmor and
+Berant, NAACL 2018, section 3: conjunctions, superlatives, comparatives, compositions).
 
-A constraint that cannot be checked (hardly an endpoint has the attribute), or that all or none of the endpoints meet,
-is none.
+A constraint does not count where it cannot be checked (too few endpoints have the attribute), or where all or none of
+the endpoints meet it.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ Value = tuple[float, ...]
 
 
 class Constraint(NamedTuple):
-    """`op`: highest or lowest (of numbers), latest or earliest (of dates), before, after, within (a date), type.
-    `way` leads from an answer to what is compared; `value` is the date, or the type's noun, in question."""
+    """A test of a path's endpoints by one of their attributes.
+
+    `op`: highest or lowest (numbers), latest or earliest (dates), before, after or within (a date), type.
+    `way` leads from an answer to the attribute; `value` is the date, or the type's noun, that is compared."""
 
     op: str
     way: RelationPath
@@ -56,15 +58,16 @@ class Constraint(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What the words of a question ask for, before an attribute is known."""
+    """A constraint as the question words it, before an attribute is found."""
 
     op: str
     value: str = ""
 
 
 def read_wishes(question: str) -> list[Wish]:
-    """The constraints in a question without its topics' names: one superlative and one date at most, and of "which … …"
-    both words, since either may be the type."""
+    """Read the constraints in a question that comes without its topics' names.
+
+    At most one superlative and one date; of "which … …" both words, since either may be the type."""
     text = question.lower()
     found: list[Wish] = []
     for op, words in SUPERLATIVES.items():
@@ -91,7 +94,7 @@ def _iso(match: re.Match[str]) -> str:
 def find_constraint(
     kb: Graph, question: str, ends: Sequence[str], rank: Callable[[Sequence[str]], Sequence[float]]
 ) -> tuple[Constraint, list[str]] | None:
-    """The constraint that a question puts on a path's endpoints, and those that meet it.
+    """Find the constraint that a question puts on a path's endpoints, and the endpoints that meet it.
 
     `rank` scores labels of attributes for the question. Superlatives and dates come before types."""
     if not 2 <= len(ends) <= ENDS:
@@ -113,12 +116,12 @@ def find_constraint(
 
 
 def apply_constraint(kb: Graph, ends: Sequence[str], constraint: Constraint) -> list[str]:
-    """The endpoints that meet a constraint, in their order."""
+    """Return the endpoints that meet a constraint, in their order."""
     return _apply(kb, ends, constraint)[0]
 
 
 def list_attributes(kb: Graph, ends: Sequence[str]) -> list[RelationPath]:
-    """The ways from some entities to their values: one edge, or two over an unnamed node."""
+    """Return the paths from some entities to their values: one edge, or two over an unnamed node."""
     one = kb.relation_paths(ends, 1)
     two = kb.relation_paths(ends, 2)
     return [*one, *(way for way in two if len(way) == 2 and way[:1] not in one)]
@@ -153,11 +156,12 @@ def _apply(kb: Graph, ends: Sequence[str], constraint: Constraint) -> tuple[list
 
 
 def parse_number(text: str) -> Value | None:
+    """Read a number, with commas between thousands or without, as a tuple of one."""
     return (float(text.replace(",", "")),) if _NUMBER.fullmatch(text.strip()) else None
 
 
 def parse_date(text: str) -> Value | None:
-    """(year[, month[, day]]) of an ISO date; comparing tuples puts 1990 before 1990-05."""
+    """Read an ISO date as (year[, month[, day]]); comparing tuples puts 1990 before 1990-05."""
     match = _ISO.fullmatch(text.strip())
     return tuple(float(part) for part in match.groups() if part) if match else None
 

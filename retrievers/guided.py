@@ -1,9 +1,8 @@
-"""Passages around the topic: those that hold the facts of the best relation paths, in turn with BM25's.
+"""Passages around the topic: those that hold the facts of the best relation paths, alternating with BM25's.
 
-A passage retriever that knows the whole knowledge base by words alone (BM25) misses facts that are worded otherwise; a
-path retriever knows where to look and cannot be sure of it. In turn, the first passage is that of the best path, and
-every second one is BM25's, so that neither's mistakes cost more than half of the list. When the path retriever has
-learnt from feedback (`feedback.py`), the passages have learnt with it.
+BM25 searches the whole knowledge base by words and misses facts that are worded otherwise; a path retriever looks
+around the topic and may take the wrong path. Alternating them, neither's mistakes cost more than half of the list. A
+path retriever trained by `agentkd feedback` improves the passages too.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from agentkd.retrievers.bm25 import BM25Passages, PathRetriever
+from agentkd.retrievers.bm25 import BM25Passages
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.passages import group_facts, join_facts
+from agentkd.retrievers.path_retriever import PathRetriever
 from agentkd.retrievers.relation_path import Triple
 
 PATHS = 20
@@ -28,7 +28,7 @@ class GuidedPassages:
         self.kb, self.retriever, self.sparse, self.hops = kb, retriever, sparse, hops
 
     def search(self, query: str, topics: Sequence[str], k: int) -> list[tuple[str, str]]:
-        """The k best (entity, passage)."""
+        """Return the k best (entity, passage)."""
         words = ((entity, text) for entity, text, _ in self.sparse.search(query, k))
         found: dict[tuple[str, str], None] = {}
         for pair in zip_longest(self.along(query, topics), words):
@@ -38,7 +38,7 @@ class GuidedPassages:
         return list(found)[:k]
 
     def along(self, query: str, topics: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """The passages of the best paths: at first the one with most of each path's facts, then the others."""
+        """Yield the passages of the best paths: first the one with most facts of each path, then the others."""
         rest: list[tuple[str, str]] = []
         for candidate in self.retriever.paths(query, topics, PATHS, self.hops):
             facts = self.kb.evidence(topics, candidate.path)[:FACTS]

@@ -30,7 +30,7 @@ from agentkd.retrievers.relation_path import RelationPath, Step, Triple, label_s
 from agentkd.retrievers.walk import edge_ranges, search_paths, trace_triples, walk_frontiers
 
 MAX_NODES = 500
-RECENT = 64  # what is kept of topics and queries, for questions in flight ask about theirs again and again
+RECENT = 64  # topics and queries whose results are kept: questions in flight ask about theirs again and again
 
 
 class KnowledgeBase:
@@ -78,8 +78,9 @@ class KnowledgeBase:
         return cls(index, sha256=digest, path=None)
 
     def shuffled(self, seed: int) -> KnowledgeBase:
-        """A control: the same entities and relations, with the tails of each relation permuted, so that every fact
-        looks right and none is. Directions are taken as they stand in the file."""
+        """Return a control: the tails of each relation permuted, so that every fact looks right and none is.
+
+        Directions are taken as in the file."""
         rng = np.random.default_rng(seed)
         rows = self._triples.copy()
         for relation in range(len(self._relations)):
@@ -141,10 +142,10 @@ class KnowledgeBase:
         return entity in self._ids and bool(self._named[self._ids[entity]])
 
     def find(self, text: str) -> str | None:
-        """The entity a user or a model means: exact name, else alias, else equal after normalisation.
+        """Find the entity a user or a model means: by exact name, else by alias, else by equal normalised name.
 
-        Normalised: `strict_key`, then also without accents ("Hernan Cortes"). Where several entities are alike
-        then, the one with the most edges wins.
+        Normalised: `strict_key`, then also without accents ("Hernan Cortes"). Of several
+        entities that are alike then, the one with the most edges wins.
         """
         if text in self._ids:
             return text
@@ -181,7 +182,7 @@ class KnowledgeBase:
         return numbers
 
     def steps(self, entity: str) -> list[Step]:
-        """The distinct steps out of an entity, in both directions."""
+        """Return the distinct steps out of an entity, in both directions."""
         number = self._ids.get(entity)
         if number is None:
             return []
@@ -189,16 +190,16 @@ class KnowledgeBase:
         return [self._steps[step] for step in np.unique(self._index.edge_step[edges])]
 
     def follow(self, starts: Iterable[str], path: RelationPath) -> list[str]:
-        """The full set of named endpoints of a path, in the order the knowledge base first mentions them."""
+        """Return all named endpoints of a path, in the order of their first mention in the knowledge base."""
         frontiers = walk_frontiers(self._index, self._numbers(starts), self._step_numbers(path))
         if not path or len(frontiers) <= len(path):
             return []
         return [self._names[node] for node in frontiers[-1] if self._named[node]]
 
     def evidence(self, starts: Iterable[str], path: RelationPath, ends: Collection[str] | None = None) -> list[Triple]:
-        """Every triple that lies on a walk from a start to an endpoint (one of `ends`, where given), hop by hop.
+        """Return every triple on a walk from a start to an endpoint (one of `ends`, where given), hop by hop.
 
-        Triples stand in the direction of the knowledge base. Those that lead nowhere are pruned.
+        Triples have the direction of the knowledge base. Those that lead nowhere are left out.
         """
         steps = self._step_numbers(path)
         frontiers = walk_frontiers(self._index, self._numbers(starts), steps)
@@ -212,7 +213,7 @@ class KnowledgeBase:
     def relation_paths(
         self, topics: Iterable[str], max_hops: int, *, max_nodes: int = MAX_NODES
     ) -> dict[RelationPath, int]:
-        """All relation paths of 1 to `max_hops` edges out of the topics, with their exact number of endpoints.
+        """Return all relation paths of 1 to `max_hops` edges out of the topics, with their number of endpoints.
 
         Endpoints are those of `follow(topics, path)`; a path without a named endpoint is not listed (it may pass
         through unnamed nodes, not end in them). Pruned, to stay useful and within about a second:
@@ -231,7 +232,7 @@ class KnowledgeBase:
         return {tuple(self._steps[step] for step in path): count for path, count in found}
 
     def triples_of(self, entity: str) -> list[Triple]:
-        """The triples whose head is this entity, in the order of the file."""
+        """Return the triples whose head is this entity, in the order of the file."""
         number = self._ids.get(entity)
         if number is None:
             return []
@@ -240,14 +241,14 @@ class KnowledgeBase:
         return [self._triple(int(triple)) for triple in triples[self._triples[triples, 0] == number]]
 
     def named_heads(self) -> Iterator[str]:
-        """The named entities that are the head of a triple, in the order of their first mention."""
+        """Return the named entities that are the head of a triple, in the order of their first mention."""
         heads = np.unique(self._triples[:, 0])
         return (self._names[number] for number in heads[self._named[heads]])
 
     # ---- labels ------------------------------------------------------------------------------------------------
 
     def label(self, path: RelationPath) -> str:
-        """Readable text of a path, distinct for distinct paths: steps joined by ' > ', 'inverse ' before a -1 step."""
+        """Return a path as distinct readable text: steps joined by ' > ', 'inverse ' before a -1 step."""
         return self._label(path)
 
     def _spell(self, path: RelationPath) -> str:

@@ -1,8 +1,8 @@
 """A file of triples as sorted integer arrays: read once, kept on disk, memory-mapped from then on.
 
 Entities and relations are numbered in the order of their first mention. An edge is a row (source, step, target,
-triple), sorted; step 2r is relation r forward, 2r + 1 backward. The arrays stand under `$AGENTKD_HOME/kb`, one folder
-a file's content: processes share their pages, and a second start reads no text but the names.
+triple), sorted; step 2r is relation r forward, 2r + 1 backward. The arrays are kept under `$AGENTKD_HOME/kb`, one
+folder per content of a file: processes share their pages, and a second start reads no text but the names.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Index:
 
 
 def build_index(rows: Iterable[Row], where: str) -> Index:
-    """Number and sort (head, relation, tail, undirected) rows. A triple that some row gives a direction has it."""
+    """Number and sort (head, relation, tail, undirected) rows; a direction that any row states counts."""
     entities: dict[str, int] = {}
     relations: dict[str, int] = {}
     undirected: dict[tuple[int, int, int], bool] = {}
@@ -92,7 +92,7 @@ def build_index(rows: Iterable[Row], where: str) -> Index:
 
 
 def load_index(file: Path) -> tuple[Index, str]:
-    """The index of a file of triples, and the file's SHA-256. Raises UserError with file and line."""
+    """Return the index of a file of triples, and the file's SHA-256. Raises UserError with file and line."""
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
     folder = agentkd_home() / "kb" / f"{sha256[:32]}-{_VERSION}"
@@ -101,7 +101,7 @@ def load_index(file: Path) -> tuple[Index, str]:
     except (OSError, ValueError):  # not there, or damaged
         shutil.rmtree(folder, ignore_errors=True)
     index = build_index(read_rows(file, data), str(file))
-    with contextlib.suppress(OSError):  # it saves time and decides nothing
+    with contextlib.suppress(OSError):  # it only saves time
         _save(index, folder)
     return index, sha256
 
@@ -141,7 +141,7 @@ def _open(folder: Path) -> Index:
 
 
 def read_rows(file: Path, data: bytes) -> Iterator[Row]:
-    """(head, relation, tail, undirected) a line; the first line decides between tabs and MetaQA's bars."""
+    """Yield (head, relation, tail, undirected) per line; the first line decides between tabs and MetaQA's bars."""
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -162,6 +162,7 @@ def read_rows(file: Path, data: bytes) -> Iterator[Row]:
 
 
 def read_bytes(file: Path) -> bytes:
+    """Read a file. Raises UserError."""
     try:
         return file.read_bytes()
     except OSError as error:

@@ -1,8 +1,7 @@
-"""The vector of one query, from a sentence-transformers model, in less than half its usual time on a CPU.
+"""Encode one query with a sentence-transformers model, fast on a CPU.
 
-Two things make a single short text slow there, and neither is arithmetic: reading the weights, so they are kept in half
-precision (the cosine with the exact vector is 0.9999998), and the Python around a hundred small operations, so the
-transformer is traced. Together 5 ms instead of 13 on one core. Where either cannot be had, the model runs as it is.
+Reading the weights and the Python around many small operations are what takes time there. So the weights are kept in
+half precision and the transformer is traced. Where either is impossible, the model runs as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 @contextlib.contextmanager
 def use_one_thread() -> Iterator[None]:
-    """On busy cores the threads of one small operation wait for each other: a query took 0.5 s instead of 0.01 s."""
+    """Context manager: torch uses one thread. On busy cores the threads of a small operation wait for each other."""
     import torch
 
     threads = torch.get_num_threads()
@@ -57,7 +56,7 @@ class QueryEncoder:
 
 
 def store_half_precision(model: Any) -> Any:
-    """A copy whose linear layers have float16 weights, or the model itself where this processor or torch has none."""
+    """Return a copy with float16 weights in its linear layers, or the model itself where that is impossible."""
     import torch
 
     try:
@@ -67,8 +66,9 @@ def store_half_precision(model: Any) -> Any:
 
 
 def trace_transformer(transformer: Any) -> Any:
-    """The transformer as a TorchScript trace from ids and mask to states [1, L, width]; None where a trace of one
-    length does not give the model's own states at others."""
+    """Return a TorchScript trace of the transformer, from ids and mask to states [1, L, width].
+
+    None where a trace of one length does not give the model's own states at other lengths."""
     import torch
 
     class States(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""A knowledge base behind a SPARQL 1.1 endpoint, with the same questions answered as by one in memory.
+"""A knowledge base behind a SPARQL 1.1 endpoint, with the interface of one in memory.
 
 Nothing is downloaded: paths are counted, followed and cited by queries, and answers are kept for the process's life.
 A node's name is its label in one language; nodes of one name count as one, as in a file of names. Nodes without a label
@@ -37,7 +37,7 @@ _AGENT = "agentkd (knowledge base question answering)"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How an endpoint writes what we ask for; `relation` limits the predicate in the variable that it is given."""
+    """How an endpoint names relations and entities; `relation` limits the predicate in the variable it is given."""
 
     relation: str
     relation_label: str = ""
@@ -55,7 +55,7 @@ DIALECTS = {
 
 
 class SparqlKB:
-    """The `Graph` behind an endpoint. Raises WorldError when it does not answer, UserError when it refuses."""
+    """A `Graph` behind an endpoint. Raises WorldError when it does not answer, UserError when it refuses."""
 
     def __init__(self, url: str, *, dialect: str = "rdf", language: str = "en") -> None:
         self.url, self.language, self.dialect = url, language, DIALECTS[dialect]
@@ -111,7 +111,7 @@ class SparqlKB:
     # ---- paths -------------------------------------------------------------------------------------------------
 
     def follow(self, starts: Iterable[str], path: RelationPath) -> list[str]:
-        """All names at the end of a path, sorted; see `KnowledgeBase.follow`. Empty past MAX_ENDS of them."""
+        """Return all names at the end of a path, sorted, or none where there are more than MAX_ENDS."""
         nodes = self._nodes(starts)
         if not nodes or not path:
             return []
@@ -122,7 +122,7 @@ class SparqlKB:
         return sorted({row["name"]["value"] for row in rows}) if len(rows) <= MAX_ENDS else []
 
     def evidence(self, starts: Iterable[str], path: RelationPath, ends: Collection[str] | None = None) -> list[Triple]:
-        """The triples on the walks from the starts to `ends`, in the direction of the knowledge base."""
+        """Return the triples on the walks from the starts to `ends`, in the direction of the knowledge base."""
         names = list(starts)
         nodes = self._nodes(names)
         if not nodes or not path:
@@ -154,9 +154,10 @@ class SparqlKB:
     def relation_paths(
         self, topics: Iterable[str], max_hops: int, *, max_nodes: int = MAX_NODES
     ) -> dict[RelationPath, int]:
-        """All relation paths of 1 to `max_hops` edges out of the topics, with the number of their endpoints' names. A
-        path that reaches more than `max_nodes` nodes is listed but not extended, as in memory; a step straight back is
-        never taken after the second hop (in memory it is where it leads to a new node)."""
+        """Return all relation paths of 1 to `max_hops` edges out of the topics, with their number of endpoint names.
+
+        A path that reaches more than `max_nodes` nodes is listed but not extended, as in memory. After the second hop
+        a step straight back is never taken (in memory it is, where it leads to a new node)."""
         nodes = self._nodes(topics)
         found: dict[RelationPath, int] = {}
         level: list[RelationPath] = [()] if nodes else []

@@ -27,7 +27,7 @@ from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.errors import UserError
 from agentkd.proof import Proof
-from agentkd.retrievers.bm25 import mask_topics
+from agentkd.retrievers.path_retriever import mask_topics
 from agentkd.runs.progress import say
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_lines
 from agentkd.runs.store import RunDirectory
@@ -121,11 +121,11 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
 
 def read_rewards(folders: Sequence[Path]) -> dict[str, PathRewards]:
     """Read the rewards of all runs' paths, by question id, without questions of an evaluation split."""
-    from agentkd.tasks.decontaminate import find_evaluation_questions
+    from agentkd.tasks.decontaminate import make_evaluation_check
 
     questions: dict[str, PathRewards] = {}
     for folder in folders:
-        is_evaluated = find_evaluation_questions(read_config(folder))
+        is_evaluated = make_evaluation_check(read_config(folder))
         traces = map(Trace.model_validate, read_lines(folder, "traces"))
         for name, item in collect_rewards(trace for trace in traces if not is_evaluated(trace)).items():
             questions.setdefault(name, item).rewards.update(item.rewards)

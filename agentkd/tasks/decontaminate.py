@@ -1,4 +1,4 @@
-"""Nothing may learn from a question that an evaluation asks: students (`distill`) and retrievers (`feedback`) alike."""
+"""Decontamination: neither students nor retrievers may learn from a question that an evaluation asks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from agentkd.tasks.overlap import id_root
 from agentkd.trace import Trace
 
 
-def find_evaluation_questions(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
-    """Whether the text of a trace's question, or the root of its id, stands in another split of the task of the run
-    whose config is `source`. Where the task's files are gone, that is said, and nothing is left out."""
+def make_evaluation_check(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
+    """Return the test whether a trace's question, by text or by root of its id, is in another split of its task.
+
+    `source` is the config of the trace's run. Where the task's files are gone, a line says so, and nothing is left out.
+    """
     try:
         task = load_task(source["task"], data=source.get("data"), kb=source.get("kb"))
         splits = [split for split in task.splits if split != source.get("split")]

@@ -15,18 +15,9 @@ from hypothesis import strategies as st
 from agentkd.errors import UserError, WorldError
 from agentkd.matching import strict_set
 from agentkd.retrievers import RETRIEVERS, default_retriever, dense, make_retriever
-from agentkd.retrievers.bm25 import (
-    K1,
-    B,
-    BM25Passages,
-    BM25Paths,
-    PathRetriever,
-    count_named_hops,
-    mask_topics,
-    score_texts,
-    split_words,
-)
+from agentkd.retrievers.bm25 import K1, B, BM25Passages, BM25Paths, score_texts, split_words
 from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.path_retriever import PathRetriever, count_named_hops, mask_topics
 from agentkd.tasks.load import load_task
 from tests.support.paths import DATA
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkd.tasks.decontaminate import find_evaluation_questions
+from agentkd.tasks.decontaminate import make_evaluation_check
 from tests.support.traces import make_trace
 
 
@@ -26,13 +26,13 @@ def source(tmp_path: Path) -> dict[str, str]:
 
 
 def test_by_text_and_by_the_root_of_the_id(source: dict[str, str]) -> None:
-    asked = find_evaluation_questions(source)
+    asked = make_evaluation_check(source)
     assert asked(make_trace("t-1", question="What is the capital of France?"))
     assert not asked(make_trace("t-2", question="What is the capital of Spain?"))
     assert asked(make_trace("WebQTest-7", question="The original one?"))
 
 
 def test_files_that_are_gone_are_told(source: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    asked = find_evaluation_questions({**source, "task": "gone.jsonl"})
+    asked = make_evaluation_check({**source, "task": "gone.jsonl"})
     assert not asked(make_trace("t-1", question="What is the capital of France?"))
     assert "not checked against evaluation questions" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from agentkd.matching import normalize
 from agentkd.proof import Proof
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_traces
-from agentkd.tasks.decontaminate import find_evaluation_questions
+from agentkd.tasks.decontaminate import make_evaluation_check
 from agentkd.trace import Message, Trace, content_hash
 
 
@@ -153,7 +153,7 @@ def load_training_set(stage: Stage) -> Dataset:
         config.form,
         rationalised=config.rationalised,
         verified=config.control != "unverified",
-        held_out=find_evaluation_questions(stage.source),
+        held_out=make_evaluation_check(stage.source),
     ).limited(config.limit, config.seed)
     return dataset.shuffled(config.seed) if config.control == "shuffled" else dataset
 

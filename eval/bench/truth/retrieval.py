@@ -26,8 +26,8 @@ from agentkd.tasks.load import load_task
 from agentkd.trace import Usage
 
 if TYPE_CHECKING:
-    from agentkd.retrievers.bm25 import PathRetriever
     from agentkd.retrievers.kb import KnowledgeBase
+    from agentkd.retrievers.path_retriever import PathRetriever
     from agentkd.tasks.question import Question
 
 DEPTHS = (1, 5, 20, 100)
