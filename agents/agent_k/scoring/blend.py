@@ -59,7 +59,7 @@ def best_blend(
     candidates: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     seed: int = 0,
 ) -> Blend:
-    """The best blend of the candidates' `(oof, test)` predictions, never worse than the best single candidate.
+    """The best blend of the candidates' `(oof, test)`, never worse than the best single candidate.
 
     With `setup.metric` "code", log loss or RMSE stands in for the metric. Where a bootstrap over the rows cannot tell
     two blends apart under the metric, log loss decides, which has less noise than a count of right answers. Raises
@@ -112,7 +112,7 @@ def best_blend(
 
 
 def proper_metric(setup: Setup, metric: str = "") -> str:
-    """A smooth metric of the task: the given one if it compares values or is the balanced log loss."""
+    """A smooth metric of the task: the given one if it is smooth, else log loss or RMSE."""
     if setup.task == "regression":
         return metric if metric in METRICS and METRICS[metric].needs == "value" else "rmse"
     return metric if metric == "balanced_logloss" else "logloss"
@@ -235,7 +235,7 @@ def _choose(scorer: Scorer, smooth: Scorer, tried: dict[str, Array], scores: dic
 
 
 def share_better(scorer: Scorer, one: Array, other: Array, samples: int = 100) -> float:
-    """Share of bootstrap samples of the rows in which `one` scores better than `other`; ties count half."""
+    """Share of bootstrap samples in which `one` scores better than `other`; ties count half."""
     random = np.random.default_rng(0)
     count = 0.0
     for _ in range(samples):

@@ -122,7 +122,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
     "precision": (r"\bprecision\b",),
     "recall": (r"\brecall\b",),
-}  # fmt: skip
+}
 _UNKNOWN = (  # metrics that are only known without their weights, levels or betas
     r"\bweighted (?:\w+ ){0,2}?(?:mae|rmse|mse|mape|smape|(?:mean|root) (?:squared?|absolute|mean)|"
     r"log(?:arithmic)? ?loss|auc|accuracy|pinball|quantile)\w*",

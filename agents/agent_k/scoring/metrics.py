@@ -26,12 +26,12 @@ _ANY: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its function, what the function compares with the truth (`needs`), and the tasks it is defined for."""
+    """A metric by name."""
 
     name: str
-    needs: Output
+    needs: Output  # what the function compares with the truth
     lower_is_better: bool
-    tasks: tuple[TaskKind, ...]
+    tasks: tuple[TaskKind, ...]  # that it is defined for
     function: Callable[[Array, Array], float]
 
 
@@ -44,6 +44,7 @@ def _two_classes(truth: Array, what: str) -> None:
 
 
 def accuracy(truth: Array, guess: Array) -> float:
+    """Share of right rows; multilabel: all labels of a row must be right."""
     hits = truth == guess
     return float(np.mean(hits if hits.ndim == 1 else hits.all(axis=1)))
 
@@ -109,7 +110,7 @@ def _fbeta(beta: float) -> Callable[[Array, Array], float]:
 
 
 def jaccard(truth: Array, guess: Array) -> float:
-    """Jaccard index of the positive class; multilabel: mean over the rows, 1 where both sides are empty."""
+    """Jaccard index of the positive class; multilabel: mean over rows, 1 where both sides are empty."""
     both, either = (truth == 1) & (guess == 1), (truth == 1) | (guess == 1)
     if truth.ndim == 1:
         return float(both.sum() / max(either.sum(), 1))
@@ -118,10 +119,12 @@ def jaccard(truth: Array, guess: Array) -> float:
 
 
 def precision(truth: Array, guess: Array) -> float:
+    """Precision of the positive class; 0 where it is never given."""
     return float(np.sum((truth == 1) & (guess == 1)) / max(np.sum(guess == 1), 1))
 
 
 def recall(truth: Array, guess: Array) -> float:
+    """Recall of the positive class; 0 where it does not occur."""
     return precision(guess, truth)
 
 
@@ -150,7 +153,7 @@ def qwk(truth: Array, guess: Array) -> float:
 
 
 def logloss(truth: Array, probability: Array) -> float:
-    """Log loss, with rows rescaled to sum to one and clipped as Kaggle does; multilabel: mean over all cells."""
+    """Log loss; multilabel: mean over all cells. Rows are rescaled to sum to one and clipped, as by Kaggle."""
     if truth.ndim == 2:
         p = np.clip(probability, EPS, 1 - EPS)
         return float(-np.mean(np.where(truth == 1, np.log(p), np.log(1 - p))))
@@ -204,7 +207,9 @@ def _columns(function: Callable[[Array, Array], float], truth: Array, value: Arr
 
 
 def auc(truth: Array, probability: Array) -> float:
-    """AUC. Binary: of the positive class; multilabel: mean over columns; multiclass: mean of one against the rest."""
+    """Area under the ROC curve.
+
+    Binary: of the positive class. Multilabel: mean over columns. Multiclass: mean of each class against the rest."""
     if truth.ndim == 2:
         return _columns(_rank_auc, truth, probability)
     if probability.shape[1] == 2:
@@ -214,6 +219,7 @@ def auc(truth: Array, probability: Array) -> float:
 
 
 def average_precision(truth: Array, probability: Array) -> float:
+    """Average precision, averaged over labels or classes as in `auc`."""
     one = _sklearn("average_precision_score")
     if truth.ndim == 2:
         return _columns(one, truth, probability)
@@ -224,7 +230,7 @@ def average_precision(truth: Array, probability: Array) -> float:
 
 
 def brier(truth: Array, probability: Array) -> float:
-    """Brier score: mean squared error of the positive class; multiclass: summed over classes (Brier 1950)."""
+    """Brier score (Brier 1950): squared error of the positive class; multiclass: summed over classes."""
     if truth.ndim == 2 or probability.shape[1] == 2:
         return float(np.mean((truth - _positive(probability, truth.ndim)) ** 2))
     return float(np.mean(np.sum((np.eye(probability.shape[1])[truth] - probability) ** 2, axis=1)))
@@ -238,6 +244,7 @@ def _positive(probability: Array, ndim: int) -> Array:
 
 
 def mse(truth: Array, value: Array) -> float:
+    """Mean squared error."""
     return float(np.mean((truth - value) ** 2))
 
 
@@ -251,13 +258,14 @@ def msle(truth: Array, value: Array) -> float:
 
 
 def mape(truth: Array, value: Array) -> float:
-    """Mean absolute percentage error as a fraction, like scikit-learn's: a true zero counts as machine epsilon."""
+    """Mean absolute percentage error as a fraction; a true zero counts as epsilon, as in scikit-learn."""
     return float(np.mean(np.abs(truth - value) / np.maximum(np.abs(truth), np.finfo(np.float64).eps)))
 
 
 def rmspe(truth: Array, value: Array) -> float:
-    """Root mean squared percentage error as a fraction, on rows with a true value other than zero, as in Rossmann Store
-    Sales."""
+    """Root mean squared percentage error as a fraction.
+
+    Rows whose true value is zero are left out, as in Rossmann Store Sales."""
     there = truth != 0
     if not there.any():
         raise UserError(f"rmspe is undefined for {truth.size} true values of zero: score on others")
@@ -271,7 +279,7 @@ def smape(truth: Array, value: Array) -> float:
 
 
 def r2(truth: Array, value: Array) -> float:
-    """Coefficient of determination; of a constant truth 1 if it is met, else 0 (scikit-learn's `force_finite`)."""
+    """Coefficient of determination; of a constant truth 1 if met, else 0 (scikit-learn's `force_finite`)."""
     rest, total = np.sum((truth - value) ** 2), np.sum((truth - truth.mean()) ** 2)
     return float(1 - rest / total) if total > 0 else float(rest == 0)
 
@@ -284,13 +292,14 @@ def pearson(truth: Array, value: Array) -> float:
 
 
 def spearman(truth: Array, value: Array) -> float:
+    """Spearman's rank correlation; 0 where one side is constant."""
     from scipy.stats import rankdata
 
     return pearson(rankdata(truth), rankdata(value))
 
 
 def gini(truth: Array, value: Array) -> float:
-    """Normalised Gini: the area of truth gained in the order of the predictions, over that in its own order.
+    """Normalised Gini: area of truth gained in the order of the predictions, over that in its own order.
 
     Ties stay in the order of the rows. On zeros and ones without ties it is 2 AUC − 1."""
 
@@ -304,6 +313,7 @@ def gini(truth: Array, value: Array) -> float:
 
 
 def class_gini(truth: Array, probability: Array) -> float:
+    """Gini coefficient of a classification: 2 AUC − 1."""
     return 2 * auc(truth, probability) - 1
 
 

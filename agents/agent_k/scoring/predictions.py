@@ -39,7 +39,7 @@ def align_predictions(setup: Setup, predictions: pd.DataFrame, ids: pd.Series[An
 
 
 def decide(setup: Setup, predictions: Array, thresholds: Sequence[float] | None = None) -> npt.NDArray[np.int64]:
-    """Decide codes of classes `(N,)`, or zeros and ones `(N, L)`, from probabilities; see `decide_labels`."""
+    """Decide class codes `(N,)`, or zeros and ones `(N, L)`, from probabilities; see `decide_labels`."""
     t = None if thresholds is None else np.asarray(thresholds, dtype=np.float64)
     if setup.task == "multilabel":
         return (predictions >= (0.5 if t is None else t)).astype(np.int64)
@@ -53,7 +53,7 @@ def decide(setup: Setup, predictions: Array, thresholds: Sequence[float] | None 
 
 
 def decide_labels(setup: Setup, predictions: pd.DataFrame, thresholds: Sequence[float] | None = None) -> pd.DataFrame:
-    """Decide labels from a prediction file: `id` and the target columns, in the words of the training table.
+    """Decide labels from a prediction file, in the words of the training table; returns `id` and targets.
 
     Without `thresholds`: the most probable class, p >= 0.5 for each target of a multilabel task, the nearest integer of
     a regression. With one threshold per predicted column: the class with the largest p / threshold, so that (1 − t, t)

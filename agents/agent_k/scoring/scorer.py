@@ -22,10 +22,10 @@ Array = npt.NDArray[Any]
 
 
 class Scorer:
-    """The truth, prepared once; called with predictions `(N, len(setup.predicted))` it gives the score.
+    """The score of predictions as a function: the truth is prepared once.
 
-    Rows without a true value are left out. Raises UserError for an unknown metric, one that does not fit the task, and
-    a true value that is none of the classes."""
+    Predictions are `(N, len(setup.predicted))`. Rows without a true value are left out. Raises UserError for an unknown
+    metric, one that does not fit the task, and a true value that is none of the classes."""
 
     def __init__(self, setup: Setup, truth: pd.DataFrame, metric: str | None = None) -> None:
         name = metric or setup.metric
@@ -47,7 +47,7 @@ class Scorer:
         return other
 
     def __call__(self, predictions: Array, thresholds: Sequence[float] | None = None) -> float:
-        """The score. `thresholds` as in `decide_labels`. Raises UserError where the metric is undefined on the rows."""
+        """The score; `thresholds` as in `decide_labels`. Raises UserError where the metric is undefined."""
         metric, setup, truth, known = self.metric, self.setup, self.truth, self.known
         if setup.task == "regression":
             value = np.rint(predictions) if metric.needs == "label" else predictions

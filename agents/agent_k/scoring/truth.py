@@ -39,7 +39,7 @@ def encode_targets(setup: Setup, truth: pd.DataFrame) -> Array:
 
 
 def encode_classes(setup: Setup, column: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    """The place of each cell in `setup.classes`, -1 where missing; `1.0` and `1` are the same class."""
+    """Each cell's place in `setup.classes`, -1 where missing; `1.0` and `1` are the same class."""
     place = {name: i for i, name in enumerate(setup.classes)}
     by_number = {number: i for i, name in enumerate(setup.classes) if (number := _number(name)) is not None}
     found: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Add texts and images to a table as columns, so that models for tables use all inputs of a competition.
+"""Turn all inputs into one table: texts and images become columns, for the models for tables.
 
 Without the target: the first principal components of TF-IDF and of pixels. With the target, from a fold's training rows
 alone: naive Bayes log-odds, which leave the row itself out (`text.naive_bayes_log_odds`)."""

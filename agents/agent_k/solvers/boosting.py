@@ -1,4 +1,4 @@
-"""LightGBM (Ke et al. 2017), with a number of rounds that is chosen without the rows that are predicted.
+"""LightGBM (Ke et al. 2017), with the number of rounds chosen without the rows to be predicted.
 
 Each fold's model grows until its held-out loss has not fallen for a while. Held-out rows must not choose the size of
 their own model, so a fold's number of rounds is where the mean loss of the OTHER folds is least; for the test rows it
@@ -60,7 +60,7 @@ def default_params(rows: int) -> dict[str, Any]:
 def build_matrix(
     table: FeatureTable, problem: Problem, train: Array, seed: int, encode: str
 ) -> tuple[Array, list[int]]:
-    """Features `(N, F)`, and the columns that are categories; with `encode` "means" these become target means."""
+    """Features `(N, F)` and the columns that are categories; `encode` "means" turns these into target means."""
     if encode == "means":
         means = encode_target_means(table.categories, problem.y, problem.classes, train, seed)
         return np.hstack([table.numbers, means, encode_with_target(table, problem, train, seed)]), []
@@ -74,9 +74,9 @@ def build_matrix(
 
 @dataclass(frozen=True)
 class TrainedFolds:
-    """The models of one problem's folds, as text, with the features to predict and the held-out losses."""
+    """The trained models of one problem's folds, with their held-out losses."""
 
-    models: list[str]
+    models: list[str]  # as text
     rows: list[Array]  # features of the held-out and the test rows, by fold; empty for models of a trial
     losses: Array  # `(folds, rounds)`
 
@@ -106,7 +106,7 @@ class FoldTask:
 
 
 def make_task(table: FeatureTable, data: CompetitionData, problem: Problem, encode: str, run: SolverRun) -> FoldTask:
-    """Build each fold's features once for all models; where they are too large to keep, anew for each model."""
+    """Build each fold's features, once for all models; anew for each model where they are too large to keep."""
     folds = list(iterate_folds(data, problem))
 
     def make(place: int) -> tuple[Array, list[int]]:

@@ -1,4 +1,4 @@
-"""LightGBM with hyperparameters searched by Optuna's multivariate TPE (Akiba et al. 2019) over the folds.
+"""LightGBM with hyperparameters searched over the folds by Optuna's multivariate TPE (Akiba et al. 2019).
 
 The study is an SQLite file in the candidate's folder, so a killed run continues its search. A trial first trains two
 folds, and the others only if those two are worse than the best trial's by no more than MARGIN."""
@@ -42,7 +42,9 @@ SEARCHED = (
 
 
 def solve_tuned_lightgbm(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Solver: LightGBM with searched hyperparameters. `params`: trials (150; fewer where time runs out)."""
+    """Solver: LightGBM with searched hyperparameters.
+
+    `params`: trials (150; fewer where time runs out)."""
     table = build_features(data, run)
     everything = make_problems(data.setup, data.y)
     oof, test = [], []
@@ -68,7 +70,7 @@ def solve_tuned_lightgbm(data: CompetitionData, run: SolverRun) -> tuple[Array, 
 
 
 def search_params(tasks: dict[str, FoldTask], budget: TimeBudget, name: str) -> dict[str, Any]:
-    """The best hyperparameters found. `tasks` are by the parameter "encode", `name` is the study's."""
+    """The best hyperparameters found; `tasks` by the parameter "encode", `name` of the study."""
     import optuna
 
     data, run = tasks[""].data, tasks[""].run
@@ -98,7 +100,7 @@ def search_params(tasks: dict[str, FoldTask], budget: TimeBudget, name: str) -> 
 
 
 def run_trial(task: FoldTask, params: dict[str, Any], budget: TimeBudget, finished: list[Any]) -> tuple[float, float]:
-    """(mean loss over all folds, mean loss over the first two). For a hopeless trial the first is extrapolated."""
+    """(mean loss over all folds, mean loss over the first two); the first is extrapolated in a hopeless trial."""
     seed = task.run.seed
     seconds = None if budget.seconds is None else max(budget.left, 1.0)
     pair = train_folds(task, params, seed, TimeBudget(seconds), slice(0, 2))

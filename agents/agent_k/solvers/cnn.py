@@ -1,4 +1,4 @@
-"""Solve image competitions with a small convolutional network, trained from scratch on augmented images."""
+"""Solve image competitions with a small convolutional network, trained on augmented images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-fit a model: each training row is predicted by a model that has not seen it, test rows by all folds' models."""
+"""Cross-fit a model: training rows are predicted by models that have not seen them, test rows by all."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ class TimeBudget:
         return float("inf") if self.seconds is None else self.seconds - (time.monotonic() - self.start)
 
     def share(self, place: int, jobs: int, workers: int) -> float:
-        """Seconds for the `place`-th of so many jobs: the time left, divided by the rounds of workers left."""
+        """Seconds for the `place`-th of so many jobs: the time left, over the rounds of workers left."""
         return max(self.left, 0.0) / -(-(jobs - place) // max(1, workers))
 
 
 @dataclass(frozen=True)
 class SolverRun:
-    """How a candidate is run: its parameters, seed, number of parallel folds, time budget, and folder to write in."""
+    """How a candidate is run."""
 
     params: dict[str, Any]
     seed: int
-    workers: int
+    workers: int  # folds in parallel
     budget: TimeBudget
-    folder: Path
+    folder: Path  # to write in
 
 
 Learn = Callable[[Problem, Array, Array, int], Array]

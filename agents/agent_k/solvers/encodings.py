@@ -27,7 +27,7 @@ def encode_one_hot(categories: Array, train: Array, least: int = 3) -> Array:
 
 
 def encode_target_means(groups: Array, y: Array, classes: int, train: Array, seed: int, inner: int = 5) -> Array:
-    """Encode groups by their mean target, `(N, G * outputs)`, shrunk to the overall mean by PRIOR rows.
+    """Encode groups by their mean target `(N, G * outputs)`, shrunk to the overall mean by PRIOR rows.
 
     A training row's value comes from the other inner folds, so that its own target is not in it; all other rows' values
     come from all training rows. There is one output for values and for two classes, else one per class."""

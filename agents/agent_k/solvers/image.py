@@ -20,10 +20,11 @@ LARGEST = 32  # pixels per side: as large as two cores can train on
 
 
 def load_images(data: CompetitionData, largest: int = LARGEST) -> npt.NDArray[np.float32]:
-    """Images `(N, channels, height, width)` of 0 … 1, train rows then test rows; image columns are joined as channels.
+    """Images `(N, channels, height, width)` of 0 … 1, train rows then test rows.
 
-    The size is the most frequent one, scaled down to `largest`. There are three channels if any image has colour. A
-    file that cannot be read is blank, and reported on stderr. Raises UserError where most cannot be read."""
+    Several columns of images are joined as channels. The size is the most frequent one, scaled down to `largest`. There
+    are three channels if any image has colour. A file that cannot be read is blank, and reported on stderr. Raises
+    UserError where most cannot be read."""
     frame = data.inputs("img")
     if not frame.shape[1]:
         raise UserError("there is no column of images: choose a kind for tables or texts")
@@ -92,9 +93,9 @@ def _fit_size(pixels: Array, height: int, width: int, colour: bool) -> Array:
 
 
 def extract_pixel_features(images: npt.NDArray[np.float32]) -> Array:
-    """Pixels of at most 16 per side; of larger images also histograms of gradients (after Dalal and Triggs 2005).
+    """Pixels of at most 16 per side; of larger images also histograms of gradients.
 
-    The histograms have 8 directions, in cells of a quarter of the side."""
+    The histograms (after Dalal and Triggs 2005) have 8 directions, in cells of a quarter of the side."""
     n, _, height, width = images.shape
     step = max(1, -(-max(height, width) // 16))
     small = images[:, :, : height // step * step, : width // step * step]
@@ -119,7 +120,9 @@ def _gradients(images: Array, cells: int = 4, directions: int = 8) -> Array:
 
 
 def solve_pixels(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Solver: a model of `sklearn_models.ESTIMATORS` (`model`: svm, knn, linear, extra-trees) on pixel features."""
+    """Solver: a model of ESTIMATORS on pixel features.
+
+    `params`: model (svm; knn, linear, extra-trees), size, and the model's own."""
     x = extract_pixel_features(load_images(data, int(run.params.get("size", LARGEST))))
     x = (x - x.mean(axis=0)) / max(float(x.std()), 1e-9)  # one scale for all, since constant pixels say nothing
     model = str(run.params.get("model", "svm"))

@@ -1,4 +1,4 @@
-"""Count word and character n-grams by hashing in numpy: several times faster than one Python object per n-gram."""
+"""Count word and character n-grams by hashing in numpy, several times faster than in Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 def count_character_ngrams(texts: Sequence[str], low: int, high: int, *, least: int = 2) -> Any:
-    """CSR counts `(N, columns)` of character n-grams of length `low` to `high` that occur in at least `least` texts."""
+    """CSR counts `(N, columns)` of character n-grams of length `low` to `high`, of `least` texts or more."""
     length = max(50, LIMIT // (max(1, len(texts)) * (high - low + 1)))
     cut = [f" {text[:length]} " for text in texts]
     flat = np.frombuffer("".join(cut).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)

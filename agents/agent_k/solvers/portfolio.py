@@ -79,7 +79,7 @@ _IMAGE = [
 
 
 def build_portfolio(setup: Setup, n_train: int, seconds: float, threads: int) -> list[CandidateSpec]:
-    """Candidates for `seconds` on `threads` cores: first a quick and safe one, then by expected worth.
+    """Candidates for `seconds` on `threads` cores: a quick and safe one first, then by expected worth.
 
     Those that would not fit into a quarter more than the time are left out."""
     plans: list[_CatalogueRow] = []

@@ -20,7 +20,7 @@ CLIP = 3.0  # standard deviations
 
 
 def solve_sparse_linear(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Solver: logistic or ridge regression on word presence, TF-IDF of words and pairs, levels and numbers."""
+    """Solver: a linear model of word presence, TF-IDF of words and pairs, category levels and numbers."""
     from scipy.sparse import csr_matrix, hstack
 
     texts = join_texts(data)
@@ -41,7 +41,9 @@ def solve_sparse_linear(data: CompetitionData, run: SolverRun) -> tuple[Array, A
 
 
 def encode_levels(table: FeatureTable, least: int = 2) -> Any:
-    """Encode categories and groups as zeros and ones `(N, levels)`; rare levels are left out, missing is one."""
+    """Encode categories and groups as zeros and ones `(N, levels)`.
+
+    Missing is a level; levels of fewer than `least` rows are left out."""
     from scipy.sparse import csr_matrix, hstack
 
     rows = len(table.numbers)
@@ -53,7 +55,7 @@ def encode_levels(table: FeatureTable, least: int = 2) -> Any:
 
 
 def standardise(numbers: Array) -> Array:
-    """Signed logarithms with mean 0 and variance 1; gaps become medians, constant columns are dropped."""
+    """Standardise signed logarithms; gaps become medians, constant columns are dropped."""
     bent = np.sign(numbers) * np.log1p(np.abs(numbers))
     gone = np.isnan(bent)
     bent[gone] = np.broadcast_to(np.nanmedian(bent, axis=0), bent.shape)[gone]

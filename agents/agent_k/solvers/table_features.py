@@ -9,7 +9,7 @@ fitted on a fold's training rows.
 | numbers, "1,234", "12 %", "$5" | a number; also a category where there are few whole ones |
 | dates | year, month, day, weekday, hour, days since the first |
 | few texts | a category |
-| codes of parts ("B/0/P", "gggg_01") | what each part is, besides what follows |
+| codes of parts ("B/0/P", "gggg_01") | a feature for each part, and the features of the row below |
 | many texts ("A/5 21171", "Braund, Mr. Owen") | its number, length, words; leading letters, first word and the whole as groups: their sizes, and their target means; its common words |
 """  # noqa: E501
 
@@ -54,7 +54,7 @@ class _Columns:
         self.groups: dict[str, Array] = {}
 
     def group(self, name: str, column: pd.Series[Any]) -> None:
-        """Add a category or a group, by its number of levels; of a group also how often each value occurs."""
+        """Add a category, or a group if it has many levels; of a group also how often each value occurs."""
         codes, levels = _codes(column)
         if len(levels) < 2 and not (codes < 0).any():
             return
@@ -133,7 +133,7 @@ MOST = 6  # parts
 
 
 def split_codes(text: pd.Series[Any]) -> pd.DataFrame | None:
-    """Split codes such as `B/0/P` into their parts, one column each; None unless nearly all have equally many."""
+    """Split codes such as `B/0/P` into parts, a column each; None unless nearly all have equally many."""
     there = text.dropna()
     first = there.head(1000)
     if not len(there) or first.str.contains(r"\s").any():
@@ -150,7 +150,7 @@ def split_codes(text: pd.Series[Any]) -> pd.DataFrame | None:
 
 
 def describe_ids(ids: list[str]) -> dict[str, Array]:
-    """Features of the ids: the parts of dates; of ids such as `0013_01` the size of the group, and the place in it."""
+    """Features of the ids: parts of dates; size of the group and place in it, of ids such as `0013_01`."""
     import pandas as pd
 
     column = pd.Series(ids, dtype=object)

@@ -1,4 +1,4 @@
-"""Solve table competitions with the models of sklearn_models.py, each with the inputs that it needs."""
+"""Solve table competitions with the models of sklearn_models.py, on the inputs that each needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fill_for_trees(table: FeatureTable, problem: Problem, train: Array, seed: in
 
 
 def scale_for_linear(table: FeatureTable, problem: Problem, train: Array, seed: int) -> Array:
-    """Inputs for models that depend on scale: numbers with unit variance, one-hot categories, target means.
+    """Inputs for models that depend on scale: unit variance, one-hot categories, target means.
 
     Gaps become medians, skewed columns logarithms. All statistics are of the training rows."""
     x = table.numbers.copy()

@@ -1,4 +1,4 @@
-"""Solve text competitions: naive Bayes on n-grams with logistic regression, TF-IDF with linear models, embeddings.
+"""Solve text competitions: naive Bayes on n-grams, TF-IDF with linear models, sentence embeddings.
 
 N-grams are counted over training and test rows, without the target. All weights come from a fold's training rows."""
 
@@ -32,7 +32,7 @@ def join_texts(data: CompetitionData) -> list[str]:
 def count_ngram_views(
     texts: list[str], letters: bool = True, *, folds: int = 1, seconds: float = float("inf")
 ) -> list[tuple[Any, float]]:
-    """(n-gram matrix, smoothing of its naive Bayes) for words and characters, each as presence and as TF-IDF.
+    """(n-gram matrix, smoothing of its naive Bayes) of words and characters, as presence and as TF-IDF.
 
     Words alone without `letters`, or where the rest, with learning in so many `folds`, would exceed `seconds`; this is
     estimated from the time that counting words takes."""
@@ -45,7 +45,7 @@ def count_ngram_views(
 
 
 def lacks_spaces(texts: list[str]) -> bool:
-    """Whether the texts have no words between blanks, like Chinese or formulas: only characters can be counted."""
+    """Whether the texts have no words between blanks, like Chinese or formulas."""
     return sum(map(len, texts)) > 12 * sum(len(text.split()) for text in texts)
 
 
@@ -53,7 +53,7 @@ MARKS = ",.;:!?'\"-()"
 
 
 def measure_style(texts: list[str]) -> Array:
-    """Features of style `(N, 6 + marks)`: characters, words, characters per word, capitals, digits, lines, marks."""
+    """Features of style `(N, 6 + marks)`: characters, words, their ratio, capitals, digits, lines, marks."""
     rows = []
     for text in texts:
         count = len(text.split())
@@ -128,7 +128,9 @@ def solve_tfidf(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
 
 
 def fit_ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
-    """Fit a ridge regression, with the penalty that is best on a quarter of the training rows; returns values."""
+    """Fit a ridge regression; returns the values of the rows `rest`.
+
+    The penalty is the best one on a quarter of the training rows."""
     from sklearn.linear_model import Ridge
 
     held, kept = np.split(train, [len(train) // 4])
@@ -141,9 +143,10 @@ def fit_ridge(x: Any, y: Array, train: Array, rest: Array) -> Array:
 
 
 def solve_embeddings(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
-    """Solver: sentence embeddings (all-MiniLM-L6-v2, found like the dense retriever's) with a linear model.
+    """Solver: sentence embeddings with a linear model.
 
-    Encodes about 100 texts per second and core. Raises UserError without the extra `dense`."""
+    The encoder is all-MiniLM-L6-v2, found like the dense retriever's. Encodes about 100 texts per second and core.
+    Raises UserError without the extra `dense`."""
     texts = join_texts(data)
     parts = np.array_split(np.arange(len(texts)), max(1, run.workers))
     x = np.vstack(run_jobs([partial(_encode, [texts[i] for i in part]) for part in parts], run.workers))

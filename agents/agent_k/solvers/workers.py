@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 
 def run_jobs(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
-    """Run the jobs; returns their results in order. Raises a job's AgentkdError, or WorldError if its process dies."""
+    """Run the jobs; returns their results in order.
+
+    Raises a job's AgentkdError as it is, or WorldError if its process dies."""
     workers = min(workers, len(jobs)) if sys.platform == "linux" else 1
     if workers <= 1:
         return [job() for job in jobs]

@@ -35,7 +35,7 @@ LONG_CELL, LONG_WORD = 20, 12  # mean characters per cell, and per word, of text
 
 
 def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
-    """A column of numbers as finite floats (NaN where it has none), else None; `1,234`, `12 %` and `$5` are numbers."""
+    """A column of numbers as finite floats, else None; `1,234`, `12 %` and `$5` are numbers."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
@@ -81,7 +81,7 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
 
 
 def clean_targets(train: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
-    """A training table as text with clean targets: unknown ones are "", and `$1,234.50` is `1234.5`.
+    """Clean the targets of a training table of text: unknown ones are "", `$1,234.50` is `1234.5`.
 
     Among numbers, a word such as NA is a gap, not a class."""
     return train.assign(**{name: _clean_column(train[name]) for name in targets})

@@ -1,4 +1,4 @@
-"""Read the classes of a target: their order, the positive one of two, and the columns that stand for them."""
+"""Read the classes of a target: their order, the positive one, and the columns that stand for them."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _ONE_SIDED = {"f1", "f2", "f0.5", "precision", "recall", "jaccard"}  # label met
 def read_classes(
     train: pd.DataFrame, columns: TargetColumns, hints: Hints, probability: bool, doubts: list[str]
 ) -> tuple[str, ...]:
-    """The class names in order: of two the positive one last, of ordered ones (for QWK) from low to high, else sorted.
+    """The class names in order: the positive one of two last, ordered ones as on their scale, else sorted.
 
-    `probability`: whether a submission holds probabilities. A choice that the pages leave open, and on which the
-    submission depends, is added to `doubts`. Raises UserError where there are no two classes, or an output column
-    names none of them."""
+    Ordered classes matter for QWK alone. `probability`: whether a submission holds probabilities. A choice that the
+    pages leave open, and on which the submission depends, is added to `doubts`. Raises UserError where there are no two
+    classes, or an output column names none of them."""
     target, outputs, metric = columns.targets[0], columns.outputs, hints.metric
     found = sorted(distinct_values(train[target]), key=_natural)
     if len(found) < 2:
@@ -166,7 +166,7 @@ def _drop_point_zero(name: str) -> str:
 
 
 def names_class(column: str, name: str) -> bool:
-    """Whether a column such as `winner_a`, `Class_1` or `class1` stands for the class `a`, `1` or `1.0`."""
+    """Whether a column such as `winner_a` or `class1` stands for the class `a`, `1` or `1.0`."""
     apart = r"(?:^|[^A-Za-z0-9]|(?<=[A-Za-z])(?=\d))"  # a number ends where letters begin
     return bool(re.search(rf"{apart}(?:{re.escape(name)}|{re.escape(_drop_point_zero(name))})$", column))
 

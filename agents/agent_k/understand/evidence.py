@@ -1,4 +1,4 @@
-"""What is known about the target while a set-up is read: its columns, and what the pages and the user say."""
+"""Records of what is known about a target: its columns, and what the pages and the user say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentkd.agents.agent_k.scoring.metrics import METRICS, Metric
 
 @dataclass(frozen=True)
 class TargetColumns:
-    """The target columns of the training table, and the columns of the sample submission to be filled."""
+    """The training table's target columns, and the sample submission's columns to be filled."""
 
     targets: tuple[str, ...]
     outputs: tuple[str, ...]

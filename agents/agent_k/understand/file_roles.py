@@ -1,4 +1,4 @@
-"""Find the training table, the test table and the sample submission, and the table that holds the targets."""
+"""Find the training table, the test table, the sample submission, and the table of the targets."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ def _read_head(path: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class FileRoles:
-    """The three files that every competition has, relative to data/; `notes` are lines for the user about others."""
+    """The three files that every competition has, relative to data/."""
 
     train: Path
     test: Path | None
     sample: Path
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # lines for the user about other files
 
 
 def find_file_roles(files: DataFiles) -> FileRoles:
-    """Find train, test and sample submission by their names; where names do not tell, by shared columns and ids.
+    """Find the training table, the test table and the sample submission.
 
-    Raises UserError for a missing one, with the remedy."""
+    Names count first; where they do not tell, shared columns and ids do. Raises UserError for a missing one, with the
+    remedy."""
     tables = files.tables
     if not tables:
         raise UserError(f"no table in {files.data}: it must hold train, test and sample submission as CSV or parquet")
@@ -175,7 +176,7 @@ def _find_sorted_images(files: DataFiles) -> Path | None:
 
 
 def find_labels_table(files: DataFiles, roles: FileRoles, train: pd.DataFrame, key: str, wanted: Sequence[str]) -> str:
-    """The table of the training rows' targets, "" where the training table has them or none is found.
+    """The table of the training rows' targets; "" where the training table has them, or none is found.
 
     It has the targets `wanted` as columns, or as the values of one column."""
     if key not in train.columns or all(name in train.columns for name in wanted):

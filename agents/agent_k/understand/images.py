@@ -1,4 +1,4 @@
-"""Find the images of a competition: those of a training folder with their classes, and those of a table's rows."""
+"""Find the images of a training folder, with their classes, and the images of a table's rows."""
 
 from __future__ import annotations
 

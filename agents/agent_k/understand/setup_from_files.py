@@ -1,7 +1,8 @@
-"""Read a set-up off the files and the pages: ids, targets, task, metric, submission form and modalities.
+"""Read a set-up off the files and the pages, without a model.
 
-No model is asked. All rules are about files in general (what a sample submission's columns say about a training table),
-none about one competition. A question that the files leave open is a UserError that names the option which settles it.
+It holds ids, targets, task, metric, submission form and modalities. All rules are about files in general (what a sample
+submission's columns say about a training table), none about one competition. A question that the files leave open is a
+UserError that names the option which settles it.
 """
 
 from __future__ import annotations
@@ -162,8 +163,9 @@ def _find_id(sample: pd.DataFrame, test: pd.DataFrame, fixed: Mapping[str, Any])
 
 
 def _find_called(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> str:
-    """The test table's name for the sample's column of ids, "" where it is the same: equal but for case, or a column of
-    the same values."""
+    """The test table's name for the sample's column of ids, "" where it is the same or there is none.
+
+    It is a column of the same values, or of the same name but for case."""
     if key in test.columns:
         return ""
     ids = set(sample[key])
@@ -233,8 +235,9 @@ def _find_targets(
     key: str,
     fixed: Mapping[str, Any],
 ) -> TargetColumns:
-    """The training table's target columns. A column that is `empty` in the test table may be one. Raises UserError
-    where the target is not clear."""
+    """The training table's target columns; a column that is `empty` in the test table may be one.
+
+    Raises UserError where the target is not clear."""
     if names := _settled_targets(fixed):
         if absent := [name for name in names if name not in train.columns]:
             raise UserError(

@@ -25,15 +25,15 @@ _TIME = re.compile(r"(?:date|time|year|month|week|day|quarter|season|period|hour
 
 @dataclass(frozen=True)
 class DetectedSplit:
-    """The training rows' `groups` and `order` in time, None where the tables show none; `notes` are for the user."""
+    """How the test set was split off; both fields are None where the tables do not show it."""
 
-    groups: pd.Series[Any] | None = None
-    order: Array | None = None
-    notes: tuple[str, ...] = ()
+    groups: pd.Series[Any] | None = None  # of the training rows
+    order: Array | None = None  # of the training rows in time
+    notes: tuple[str, ...] = ()  # lines for the user
 
 
 def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
-    """How the test set was split off, by the inputs of both tables (`id` and columns, typed as pandas reads them).
+    """Detect how the test set was split off, from the inputs of both tables (typed as pandas reads them).
 
     By time: all test rows are later by a column of dates, or of numbers with a name of time. By group: labels repeat in
     the training rows, and no test row has one of them; of several such columns the coarsest counts."""

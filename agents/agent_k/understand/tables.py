@@ -108,9 +108,9 @@ _QUOTED = re.compile(r"""(?<![^,;\t|\r\n\ufeff])"[^"]*(?:""[^"]*)*(?:"(?![^,;\t|
 
 
 def detect_separator(name: str, head: str) -> str:
-    """The separator of a table that begins with the text `head`: one of MARKS that all lines have equally often.
+    """The separator of a table that begins with the text `head`: a mark that all lines have equally often.
 
-    Of several it is the comma, else the most frequent. Where no mark is as frequent in all lines: the tab in .tsv
+    Of several marks it is the comma, else the most frequent. Where no mark is as frequent in all lines: the tab in .tsv
     files, else the comma, or another mark where the first line has no comma."""
     lines = [line for line in re.split(r"[\r\n]+", _QUOTED.sub("", head)) if line.strip()]
     header = lines[0] if lines else ""

@@ -1,4 +1,4 @@
-"""Tell the task, and what a submission holds, from the targets' values, the sample submission and the metric."""
+"""Tell the task and the output from the targets' values, the sample submission and the metric."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ FEW_CLASSES = 10  # the same where no metric is known
 def read_task(
     train: pd.DataFrame, sample: pd.DataFrame, columns: TargetColumns, hints: Hints
 ) -> tuple[TaskKind, Output]:
-    """The task and the output. Raises UserError for targets that fit no task, or not the settled one."""
+    """The task, and what a submission holds.
+
+    Raises UserError for targets that fit no task, or not the settled one."""
     metric = hints.metric
     own = hints.fixed.get("task")
     task = _check_task(own, train, columns) if own else _guess_task(train, columns, metric)
@@ -140,7 +142,7 @@ def _find_no_flag(column: pd.Series[str]) -> str | None:
 
 
 def count_classes_per_cell(sample: pd.DataFrame, outputs: tuple[str, ...], classes: tuple[str, ...], said: int) -> int:
-    """How many classes, with blanks between them, a cell of the submission holds: as many as the sample's cells.
+    """How many classes a cell of the submission holds, with blanks between them: as many as the sample's.
 
     `said` is the number that the pages give; it counts where the sample's cells are empty."""
     cells = distinct_values(sample[outputs[0]])

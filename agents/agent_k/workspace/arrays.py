@@ -39,7 +39,7 @@ class CompetitionData:
 
     @cached_property
     def y(self) -> Array:
-        """The true values, as `scoring.truth.encode_targets` gives them; rows without one are only predicted."""
+        """The true values (see `encode_targets`); rows without one are only predicted."""
         return encode_targets(self.setup, self.targets)
 
     @cached_property
@@ -64,7 +64,7 @@ class CompetitionData:
         raise UserError(f"{self.workspace}/maps has no test input map: set the competition up again")
 
     def inputs(self, modality: str) -> pd.DataFrame:
-        """The columns of a modality without `id`: train rows, then test rows; no columns where there is no map."""
+        """The columns of a modality, train rows then test rows; no columns where there is no map."""
         import pandas as pd
 
         halves = []

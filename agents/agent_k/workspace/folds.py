@@ -23,7 +23,7 @@ def make_folds(
     groups: pd.Series[Any] | None = None,
     order: npt.NDArray[Any] | None = None,
 ) -> pd.DataFrame:
-    """A table of `id` and `fold` (0 … k-1) for each row of the target map, the same for the same seed.
+    """Assign a fold (0 … k-1) to each id of the target map, the same for the same seed.
 
     Classes, or sets of labels, are dealt to the folds in turn, so that folds differ by at most one row in size and in
     each class; a class of one row is unknown to the model that predicts it. For a regression, rows are sorted by value,

@@ -23,9 +23,10 @@ OTHER = "id (column)"  # the name of an input column that is called id but is no
 
 
 def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
-    """Write all maps that hold something, setup.json last. Training rows without any finite target are left out.
+    """Write all maps that hold something, setup.json last.
 
-    Where training rows share an id, all get new ids and the old ones are returned: rows of one id belong in one fold.
+    Training rows without any finite target are left out. Where training rows share an id, all get new ids and the old
+    ones are returned: rows of one id belong in one fold.
     """
     train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
     train = clean_targets(train, setup.targets)

@@ -71,7 +71,7 @@ def match_class(column: str, classes: tuple[str, ...]) -> str:
 
 
 def spell_like_sample(classes: tuple[str, ...], shown: list[str]) -> list[str]:
-    """Spell the classes as the cells `shown` of the sample: `1.0` becomes `1`, or `1` becomes `True`."""
+    """Spell the classes like the cells `shown` of the sample: `1.0` may become `1`, or `1` `True`."""
     words = set(shown)
     if words <= set(classes):
         return list(classes)
