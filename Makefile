@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file's tests run on one of two workers, the longest files first (tests/conftest.py).
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
+# A file's tests run on one of two workers, the longest files first (tests/conftest.py). Compiled modules are kept, as
+# tests start many processes.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test test-all lint test-vllm
