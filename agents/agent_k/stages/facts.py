@@ -19,7 +19,8 @@ from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.stages.views import PLURAL, facts_line
-from agentkd.agents.agent_k.understand.setup_from_files import can_score, guess_setup
+from agentkd.agents.agent_k.understand.metric_choice import can_score
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
 from agentkd.agents.agent_k.understand.tables import read_columns, read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.build import build_maps
