@@ -16,7 +16,7 @@ from agentkd.distill.resolve import resolve_stages
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from tests.support.students import packaged_student, weights
+from tests.support.students import little_student, weights
 from tests.support.traces import several_paths, write_run
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -26,13 +26,8 @@ EXAMPLE = Example(
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packaged_student(tmp_path_factory.mktemp("student"), layers=2, width=32, seed=0)
-
-
-@pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packaged_student(tmp_path_factory.mktemp("teacher"), layers=3, width=32, seed=1, spread=0.2)
+    return little_student(tmp_path_factory.mktemp("teacher"), layers=3, seed=1, spread=0.2)
 
 
 @pytest.fixture(scope="module")
