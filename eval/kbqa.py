@@ -1,7 +1,7 @@
-"""Agents and students on held-out questions: answers, scores with intervals, and paired differences.
+"""Evaluate agents and students on held-out questions: answers, scores with intervals, and paired differences.
 
-Every system (an agent with a teacher, or a student in its form) answers into a run directory of its own
-under `--out`, so that answers are made once, resumed, and only read afterwards.
+Every system (an agent with a teacher, or a student in its form) answers into a run directory of its own under `--out`.
+So answers are made once, can be resumed, and are only read afterwards.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SERVED = ("http:", "https:", "vllm:", "openai:", "local")
 
 @dataclass(frozen=True)
 class System:
-    """Something that answers questions. `identity` tells two students apart that have the same path."""
+    """A system that answers questions; `identity` tells apart two students of one path."""
 
     name: str
     agent: str
@@ -102,7 +102,10 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
 
 
 def write_results_in_cards(entries: Sequence[System], report: Mapping[str, Any], seed: int) -> None:
-    """The rows of each student that `distill` made go into its card. A card that cannot be written costs no results."""
+    """Write the rows of each student that `distill` made into its model card.
+
+    A card that cannot be written costs no results.
+    """
     names: dict[Path, list[str]] = {}
     for system in entries:
         if system.agent in AGENTS.values() and (folder := find_student_folder(system.model)) is not None:
@@ -115,8 +118,10 @@ def write_results_in_cards(entries: Sequence[System], report: Mapping[str, Any],
 
 
 def list_systems(config: EvalConfig) -> list[System]:
-    """The cross product of agents and teachers, then each model in the form in which it was taught. A model that was
-    not taught, such as the student before training, takes the form of the first one that was."""
+    """List the systems to evaluate: agents times teachers, then each model in the form in which it was taught.
+
+    A model that was not taught, such as the student before training, takes the form of the first one that was.
+    """
     found = []
     for agent in split_list(config.agent):
         if agent in MODEL_FREE:
@@ -141,17 +146,18 @@ def list_systems(config: EvalConfig) -> list[System]:
 
 
 def read_taught_form(model: str) -> str:
-    """The form in which a student's own config.yaml says that it was taught; empty for a model without one."""
+    """Return the form that a student was taught in, from its config.yaml; empty for a model without one."""
     folder = find_student_folder(model)
-    return str(read_config(folder).get("form", "one-call")) if folder else ""  # before there were forms it was that
+    return str(read_config(folder).get("form", "one-call")) if folder else ""  # configs without the field
 
 
 def split_list(text: str) -> list[str]:
-    """A comma-separated list."""
+    """Split a comma-separated list."""
     return [word for part in text.split(",") if (word := part.strip())]
 
 
 def choose_matchers(text: str) -> list[str]:
+    """Split a list of matchers. Raises UserError for an unknown one."""
     names = split_list(text)
     unknown = [name for name in names if name not in MATCHERS]
     if unknown or not names:
@@ -160,7 +166,7 @@ def choose_matchers(text: str) -> list[str]:
 
 
 def answer_questions(world: TaskWorld, system: System, questions: Sequence[Question], out: Path) -> dict[str, Trace]:
-    """The system's traces by question id, read from its directory, made first where they are missing."""
+    """Return a system's traces by question id, from its run directory; missing ones are made first."""
     shared = {name: getattr(world.config, name) for name in GenerateConfig.model_fields}
     shared |= {"agent": system.agent, "teacher": system.model, "samples": 1, "out": str(out / system.folder)}
     config = GenerateConfig.model_validate(shared)
@@ -199,7 +205,7 @@ def build_report(
     matchers: Sequence[str],
     baseline: str | None,
 ) -> dict[str, Any]:
-    """Rows and paired differences. A question without an answer on disk counts as missed."""
+    """Return rows of scores and paired differences; a question without an answer on disk counts as missed."""
     config = world.config
     gold = world.task.gold(str(config.split))
     asked = [question for question in questions if question.id in gold]
@@ -253,7 +259,7 @@ GROUPS = 12  # kinds at most: some tasks have a type for each relation path
 def score_groups(
     name: str, matcher: str, asked: Sequence[Question], by_id: Mapping[str, Trace], gold: Mapping[str, Gold]
 ) -> list[dict[str, Any]]:
-    """One system's Hit and F1 by hops and by type of question, where the task tells them apart."""
+    """Return one system's scores by hops and by type of question, where the task has several of them."""
     found = []
     for kind in ("hops", "type"):
         members: dict[Any, list[Question]] = {}
@@ -272,6 +278,7 @@ def score_groups(
 
 
 def score_answers(matcher: str, trace: Trace | None, gold: Gold) -> Scores | None:
+    """Score one trace with a matcher; None where the matcher skips the question."""
     if trace is None:
         return MISSED
     parses = [parse.model_dump() for parse in gold.parses]
@@ -279,13 +286,13 @@ def score_answers(matcher: str, trace: Trace | None, gold: Gold) -> Scores | Non
 
 
 def average_costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
-    """Calls, tokens and seconds a question. Seconds are the model's own, waiting in its queue included."""
+    """Return calls, tokens and seconds per question; seconds are the model's, waiting in its queue included."""
     usage = Usage.total(trace.usage for trace in traces)
     return {"calls": usage.calls / asked, "tokens": usage.tokens / asked, "seconds": usage.seconds / asked}
 
 
 def percent_in_kb(traces: Sequence[Trace]) -> float | None:
-    """The percentage of paths that a student wrote and the knowledge base holds; None for who writes none."""
+    """Return the percentage of written paths that the knowledge base holds; None where no paths are written."""
     known = [in_kb for trace in traces if (in_kb := Proof.of(trace).in_kb) is not None]
     return 100.0 * sum(known) / len(known) if known else None
 
@@ -293,7 +300,7 @@ def percent_in_kb(traces: Sequence[Trace]) -> float | None:
 def compare_with_baseline(
     f1: Mapping[tuple[str, str], Sequence[float]], names: Sequence[str], matchers: Sequence[str], baseline: str | None
 ) -> list[dict[str, Any]]:
-    """Each system minus the baseline, F1 points on the same questions, with its 95 % interval."""
+    """Return the F1 difference of each system and the baseline on the same questions, with 95 % intervals."""
     if baseline is None or baseline.rstrip("/") not in names:
         if baseline is not None:
             raise UserError(f"--baseline {baseline} is none of the rows: {', '.join(names)}")

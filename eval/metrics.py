@@ -42,7 +42,7 @@ measure, unlike an empty prediction, whose precision it calls 1."""
 
 
 class PredictionRow(TypedDict):
-    """A line of a predictions file: the RoG family's format, answers one a line in `prediction`."""
+    """A line of a predictions file in the RoG family's format: one answer per line in `prediction`."""
 
     id: str
     question: str
@@ -169,7 +169,7 @@ MATCHERS: dict[str, Matcher] = {
 
 
 def aggregate(scores: Iterable[Scores]) -> dict[str, float]:
-    """The mean of each score over the questions (macro average), in percent."""
+    """Return the mean of each score over the questions (macro average), in percent."""
     table = np.array([astuple(one) for one in scores], dtype=np.float64)
     if not table.size:
         raise UserError("no scores to average (0 questions): give at least one answered question")
@@ -179,10 +179,10 @@ def aggregate(scores: Iterable[Scores]) -> dict[str, float]:
 def score_predictions(
     rows: Iterable[PredictionRow], matcher: str, parses: Mapping[str, Sequence[Parse]] | None = None
 ) -> dict[str, Scores]:
-    """Question id -> scores, in the order of the rows; the questions that the matcher skips are left out.
+    """Return scores by question id, in the order of the rows, without the questions that the matcher skips.
 
-    `parses` (id -> the question's WebQSP parses) is for `webqsp_official` alone. Which questions it skips depends on
-    the gold only, so the results of two systems on the same questions can be paired.
+    `parses` (the WebQSP parses by question id) is for `webqsp_official` alone. Which questions it skips depends on the
+    gold only, so the results of two systems on the same questions can be paired.
     """
     if matcher not in MATCHERS:
         raise UserError(f"unknown matcher {matcher!r}: choose one of {', '.join(MATCHERS)}")
@@ -198,10 +198,10 @@ def score_predictions(
 
 
 def read_predictions(path: str | Path) -> list[PredictionRow]:
-    """The rows of a JSONL file of `{id, question, prediction, ground_truth}`; blank lines and other keys are ignored.
+    """Read a JSONL file of `{id, question, prediction, ground_truth}`; blank lines and other keys are ignored.
 
     A `prediction` may also be a list, for instance of several samples: its distinct answers, the most frequent first
-    (ties in order), one a line, as in RoG's `extract_topk_prediction`. Errors: `UserError` with file and line.
+    (ties in order), one per line, as in RoG's `extract_topk_prediction`. Raises UserError with file and line.
     """
     rows: list[PredictionRow] = []
     line_of_id: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The evaluation's table on the terminal."""
+"""Print the table of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COLUMNS = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
 
 
 def print_evaluation(report: dict[str, Any]) -> None:
-    """Print rows and paired differences to stdout. Scores are percent; calls, tokens, seconds are a question."""
+    """Print rows and paired differences; scores in percent, calls, tokens and seconds per question."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 140
@@ -54,4 +54,5 @@ def print_evaluation(report: dict[str, Any]) -> None:
 
 
 def format_cell(value: float | None, digits: int = 1) -> str:
+    """Format a figure; a dash for none."""
     return "–" if value is None else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""The page of a Kaggle run: the stages and their tests, the candidates, what was sent, and the whole trace."""
+"""Page of a Kaggle run: stages and their tests, candidates, submissions, and the whole trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentkd.trace import Step, Trace, Usage
 
 
 def render_competition(config: Mapping[str, Any], metrics: Mapping[str, Any], trace: Trace) -> str:
-    """The page's HTML. `metrics` are those of `agentkd.agents.agent_k.stages.finish.run_metrics`."""
+    """Render a Kaggle run; `metrics` are those of `agentkd.agents.agent_k.stages.finish.run_metrics`."""
     way = "lower is better" if metrics["lower_is_better"] else "higher is better"
     sent = metrics["submissions"]
     public = next((one["public"] for one in reversed(sent) if one["public"] is not None), None)
@@ -42,13 +42,14 @@ def render_competition(config: Mapping[str, Any], metrics: Mapping[str, Any], tr
 
 
 def count_failed(metrics: Mapping[str, Any]) -> int:
+    """Count the candidates that failed."""
     return sum("error" in item for item in metrics["candidates"].values())
 
 
 def summarise_stages(
     steps: Sequence[Step], accepted: Mapping[str, str], sent_back: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """Each stage with its tries: how many tests passed and failed, who made what was accepted, what it was told."""
+    """Return each stage with its passed and failed tests, the author of what was accepted, and the last reason."""
     rows: dict[str, dict[str, Any]] = {}
     for step in steps:
         name = step.kind.partition(".")[0]
@@ -63,7 +64,7 @@ def summarise_stages(
 
 
 def sort_candidates(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The candidates, best first, failed ones last; with its weight in the blend."""
+    """Return the candidates with their weights in the blend, best first, failed ones last."""
     weights = metrics["blend"].get("weights", {})
     sign = 1 if metrics["lower_is_better"] else -1
     items = [{"name": name, "weight": weights.get(name), **item} for name, item in metrics["candidates"].items()]

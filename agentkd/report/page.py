@@ -1,4 +1,4 @@
-"""From records to a page: pure functions that return HTML.
+"""Pages of runs, evaluations and students: pure functions from records to HTML.
 
 Questions, answers and evidence come from models and knowledge bases and are not trusted: the template escapes all of
 them, and the page forbids scripts and requests. Figures are inline SVG in percent of their width, so that type keeps
@@ -42,7 +42,7 @@ def render_generation(
     *,
     unfinished: bool = False,
 ) -> str:
-    """A run of agents. `usage` is the total; `reasons` counts why traces are not verified."""
+    """Render a run of agents; `usage` is the total, `reasons` counts why traces are not verified."""
     count = int(metrics["traces"])
     facts = [
         ("verified", format_percent(metrics["verified"], count), f"{metrics['verified']} of {count} traces"),
@@ -88,7 +88,7 @@ def render_evaluation(
     gold: Mapping[str, Sequence[str]] | None,
     note: str = "",
 ) -> str:
-    """An evaluation: `answers` by system and question id; without `gold` (`note` says why) nothing is marked."""
+    """Render an evaluation; `answers` by system and question id. Without `gold` (`note` says why) nothing is marked."""
     order = {name: place for place, name in enumerate(dict.fromkeys(row["matcher"] for row in report["rows"]))}
     rows = sorted(report["rows"], key=lambda row: (row["matcher"] != "strict", order[row["matcher"]]))
     cells = [
@@ -124,7 +124,7 @@ def render_evaluation(
 
 
 def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source: Mapping[str, Any]) -> str:
-    """A student: what it learned, how the loss fell, and where its data came from (`source`: config, metrics)."""
+    """Render a student: what it learnt, its loss, and where its data came from (`source`: config and metrics)."""
     losses = [float(value) for value in metrics.get("losses") or []]
     origin, counts = source.get("config") or {}, source.get("metrics") or {}
     lineage = [
@@ -163,8 +163,10 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
 
 
 def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
-    """How many traces passed each rung or a higher one. The rung `gold` is left out where there is no gold; rungs of
-    another ladder are counted as they are."""
+    """Count the traces that passed each rung or a higher one.
+
+    The rung `gold` is left out where there is no gold; rungs of another ladder are counted as they are.
+    """
     names = list(LADDER)
     if verified and "gold" not in rungs:
         names.remove("gold")
@@ -177,7 +179,7 @@ def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dic
 
 
 def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """An agent's steps in KD-CoT's form, as labelled lines; what has another form is shown as it came."""
+    """Describe an agent's steps as labelled lines in KD-CoT's form; a step of another form is shown as it is."""
     found, turn = [], 0
     for step in steps:
         value = parse_json(step.output)
@@ -204,7 +206,7 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
 def mark_answers(
     key: str, answers: Mapping[str, Mapping[str, Trace]], gold: Mapping[str, Sequence[str]] | None
 ) -> list[dict[str, Any]]:
-    """Each system's answers to one question with its strict F1 as a word: right, partly, wrong."""
+    """Return each system's answers to one question, marked right, partly or wrong by strict F1."""
     found = []
     for name, by_id in answers.items():
         given = by_id[key].answers if key in by_id else ()
@@ -221,7 +223,10 @@ def strict_line_f1(given: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def draw_curve(losses: Sequence[float]) -> dict[str, Any] | None:
-    """Points of a loss curve in percent of its box, y downwards, with ticks; long ones become means of equal parts."""
+    """Return the points of a loss curve in percent of its box, y downwards, with ticks.
+
+    Long curves are averaged over equal parts.
+    """
     if not losses:
         return None
     size = math.ceil(len(losses) / POINTS)
@@ -239,7 +244,7 @@ def draw_curve(losses: Sequence[float]) -> dict[str, Any] | None:
 
 
 def round_up(value: float) -> float:
-    """The smallest of 1, 2, 5 · 10^k that is not below the value."""
+    """Return the smallest of 1, 2, 5 · 10^k that is not below the value."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
@@ -247,6 +252,7 @@ def round_up(value: float) -> float:
 
 
 def parse_json(text: str) -> Any:
+    """Parse JSON; None for any other text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -254,20 +260,23 @@ def parse_json(text: str) -> Any:
 
 
 def join_few(items: Sequence[str]) -> str:
+    """Join the first items, and say how many more there are."""
     more = len(items) - ITEMS
     return "; ".join(shorten(item) for item in items[:ITEMS]) + (f" … and {more} more" if more > 0 else "")
 
 
 def shorten(text: str) -> str:
+    """Cut a text off after LETTERS characters."""
     return text if len(text) <= LETTERS else text[:LETTERS] + " …"
 
 
 def list_settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the config as names and texts."""
     return [(name, NOTHING if value in (None, "") else str(value)) for name, value in config.items()]
 
 
 def format_number(value: float | None, digits: int = 0) -> str:
-    """A figure with thin spaces between thousands."""
+    """Format a number with thin spaces between thousands."""
     return NOTHING if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
 

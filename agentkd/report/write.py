@@ -1,4 +1,4 @@
-"""report.html: one self-contained page for a run, an evaluation or a student. Reading and writing; `page` draws."""
+"""Write report.html, one self-contained page, for a run, an evaluation or a student; `page` renders it."""
 
 from __future__ import annotations
 
@@ -107,8 +107,11 @@ def _evaluation(path: Path, gold: Gold | None) -> str:
 
 
 def _folders(path: Path) -> dict[str, Path]:
-    """The folder of each system's answers by the system's name. Of two (the weights behind a name have changed) the
-    one that was opened last, which rewrites its config.yaml."""
+    """Return the folder of each system's answers by the system's name.
+
+    Of two folders of one name (the weights behind it have changed) the one that was opened last counts; opening
+    rewrites its config.yaml.
+    """
     from agentkd.config import slug
 
     found = {}
@@ -122,7 +125,7 @@ def _folders(path: Path) -> dict[str, Path]:
 
 
 def _gold(config: Mapping[str, Any]) -> tuple[Gold | None, str]:
-    """Gold answers of the questions that were asked, read from the task again, or None and why there are none."""
+    """Read the gold answers of the asked questions from the task again; None and the reason where that fails."""
     from agentkd.tasks.load import load_task
     from agentkd.trace import content_hash
 
@@ -138,7 +141,7 @@ def _gold(config: Mapping[str, Any]) -> tuple[Gold | None, str]:
 
 
 def _source(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config and metrics of the run that a student learned from; empty where it is no longer at hand."""
+    """Return config and metrics of the run that a student learnt from; empty where it is no longer at hand."""
     traces = Path(str(config.get("traces")))
     for folder in (traces, path.parent.parent / traces):  # as from the working directory, or beside `students/`
         if (folder / "config.yaml").exists():

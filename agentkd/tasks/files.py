@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 
 def read_jsonl(file: Path) -> Iterator[tuple[str, Record]]:
-    """("file:line", object) for each line of a JSONL file; blank lines are passed over."""
+    """Yield ("file:line", object) for each line of a JSONL file, without blank lines."""
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -45,7 +45,7 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _names(row: Record, where: str, *keys: str) -> tuple[str, ...] | None:
-    """The first of the fields that is there, as names: a string or number is one name, a list several."""
+    """Return the first field that is there, as names: a string or number is one name, a list several."""
     for key in keys:
         if (value := row.get(key)) is None:
             continue
@@ -82,7 +82,7 @@ def parse_row(row: Record, where: str, default_id: str, default_split: str = "al
 
 
 def _parses(parses: Any) -> tuple[Parse, ...]:
-    """WebQSP's annotations as its official evaluation reads them."""
+    """Read WebQSP's annotations as its official evaluation does."""
     result = []
     for parse in parses or ():
         comment, answers = parse.get("AnnotatorComment") or {}, parse.get("Answers") or ()
@@ -97,13 +97,13 @@ def _parses(parses: Any) -> tuple[Parse, ...]:
 
 
 def read_file(file: Path, split: str, prefix: str) -> list[Row]:
-    """All rows of a JSONL file as one split, whatever their own `split` field says."""
+    """Read a JSONL file as one split, whatever the `split` fields of its rows."""
     rows = (parse_row(row, where, f"{prefix}-{where.rsplit(':', 1)[1]}") for where, row in read_jsonl(file))
     return [row._replace(split=split) for row in rows]
 
 
 def read_own(file: Path) -> dict[str, list[Row]]:
-    """The rows of a user's file by their `split` field (`all` where they have none)."""
+    """Read a user's file by the rows' `split` field (`all` where they have none)."""
     splits: dict[str, list[Row]] = {}
     for where, fields in read_jsonl(file):
         row = parse_row(fields, where, f"{file.stem}-{where.rsplit(':', 1)[1]}")
@@ -112,7 +112,7 @@ def read_own(file: Path) -> dict[str, list[Row]]:
 
 
 def read_fbmini(file: Path, split: str) -> list[Row]:
-    """WebQSP and CWQ over fbmini. The training questions name their topic by Freebase id and by key alone."""
+    """Read WebQSP or CWQ over fbmini; training questions name their topic by Freebase id and key alone."""
     table = file.parent / "mid2name.json"
     names: dict[str, str] = json.loads(table.read_text("utf-8")) if table.is_file() else {}
     rows = []
@@ -134,7 +134,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def find_metaqa(folder: Path, hops: Iterable[int]) -> dict[str, dict[int, tuple[Path, Path | None]]]:
-    """Split -> hops -> (questions, types or None); the questions may lie in a `vanilla` folder as the authors' do."""
+    """Return (questions, types or None) by split and hops; questions may be in a `vanilla` folder, as the authors'."""
     found: dict[str, dict[int, tuple[Path, Path | None]]] = {}
     for split in ("train", "dev", "test"):
         for hop in hops:
@@ -147,7 +147,7 @@ def find_metaqa(folder: Path, hops: Iterable[int]) -> dict[str, dict[int, tuple[
 
 
 def read_metaqa(files: dict[int, tuple[Path, Path | None]], split: str) -> list[Row]:
-    """`question with [topic]<TAB>answer|answer` lines by hops; line n of the second file is the type of question n."""
+    """Read `question with [topic]<TAB>answer|answer` lines by hops; line n of the second file types question n."""
     return [row for hops, (file, types) in files.items() for row in _read_metaqa(file, types, hops, split)]
 
 
@@ -206,7 +206,7 @@ def read_pathquestion(files: dict[int, Path], split: str) -> list[Row]:
 
 
 def merge_kb_files(files: Iterable[Path]) -> Path:
-    """One knowledge-base file with the distinct lines of several, made once in the agentkd home."""
+    """Return one knowledge-base file with the distinct lines of several, made once in the agentkd home."""
     texts = [file.read_text(encoding="utf-8") for file in files]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     target = agentkd_home() / "tasks" / f"kb-{digest[:16]}.tsv"

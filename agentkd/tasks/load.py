@@ -47,12 +47,12 @@ _LICENCES = {
 
 
 def find_licence(name: str) -> str:
-    """The licence of a task's data, by the task's name."""
+    """Return the licence of a task's data by the task's name."""
     return _LICENCES.get(re.sub(r"-[123]hop$", "", name), OWN_DATA)
 
 
 def load_task(name: str, *, data: Path | str | None = None, kb: Path | str | None = None) -> Task:
-    """The task of a name, or of a path to the user's own JSONL file (which needs `kb`).
+    """Open the task of a name, or of a path to the user's own JSONL file (which needs `kb`).
 
     `data` is the folder of the task's files, or a parent of it; `kb` replaces the task's knowledge base. For the user's
     own questions `kb` may be a SPARQL endpoint's address, or `wikidata`.
@@ -81,7 +81,7 @@ def load_task(name: str, *, data: Path | str | None = None, kb: Path | str | Non
 
 
 def _locate(data: Path, marker: str, *subfolders: str) -> Path | None:
-    """The folder that holds `marker` (a glob): `data` itself or one of its usual subfolders."""
+    """Return the folder that holds `marker` (a glob): `data` itself or one of its usual subfolders."""
     folders = (data / subfolder for subfolder in ("", *subfolders))
     return next((folder for folder in folders if any(folder.glob(marker))), None)
 
@@ -129,7 +129,7 @@ def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
 
 
 def _unseen(read: Callable[[], list[Row]], trained: Path) -> list[Row]:
-    """The questions that share neither text nor id root with WebQSP's training questions."""
+    """Return the questions that share neither text nor id root with WebQSP's training questions."""
     rows = read()
     known = find_overlaps([row.question for row in read_fbmini(trained, "train")], [row.question for row in rows]).test
     return [row for row in rows if row.question.id not in known]

@@ -17,10 +17,10 @@ from agentkd.tasks.files import Record, parse_row, read_jsonl
 
 
 def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
-    """(knowledge base, question file by split) of RoG's version of WebQSP or CWQ, written once.
+    """Return the knowledge base and the question files by split of RoG's version of WebQSP or CWQ, written once.
 
-    Rows are {id, question, answer[], q_entity[], graph[[head, relation, tail]]}; the knowledge base is the union
-    of all graphs. From `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.
+    Rows are {id, question, answer[], q_entity[], graph[[head, relation, tail]]}; the knowledge base is the union of all
+    graphs. They come from `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.
     """
     if data is not None:
         files = sorted(f for f in data.rglob("*") if f.suffix in (".jsonl", ".parquet") and _split_of(f))
@@ -45,7 +45,7 @@ def _split_of(file: Path) -> str | None:
 
 
 def _rog_files(files: Iterable[Path]) -> Iterator[tuple[str, str, Record]]:
-    """(split, where, row) of local files."""
+    """Yield (split, where, row) of local files."""
     for file in files:
         split = _split_of(file) or "all"
         if file.suffix == ".jsonl":
@@ -85,7 +85,7 @@ def _rog_hub(repository: str) -> Iterator[tuple[str, str, Record]]:
 
 
 def _write_rog(folder: Path, rows: Iterable[tuple[str, str, Record]]) -> None:
-    """Split the rows into kb.tsv and one question file a split; the folder appears only when all is written."""
+    """Write kb.tsv and one question file per split; the folder appears only when all is written."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))

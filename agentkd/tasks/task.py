@@ -25,10 +25,11 @@ OWN_DATA = "the user's own data"
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Where a task's questions and its knowledge base come from.
+    """The sources of a task's questions and of its knowledge base.
 
-    `read` gives the rows of each split, `files` are what their hashes are of. The knowledge base is a file, with a file
-    of aliases or without, or `endpoint`: a SPARQL address with its dialect."""
+    `read` gives the rows of each split, `files` are what is hashed. The knowledge base is a file, with aliases or
+    without, or `endpoint`: a SPARQL address with its dialect.
+    """
 
     read: Mapping[str, Callable[[], list[Row]]]
     files: Mapping[str, tuple[Path, ...]]
@@ -52,12 +53,12 @@ class Task:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that exist here, in the order train, dev, validation, test, then others."""
+        """The existing splits, in the order train, dev, validation, test, then others."""
         rank = {split: place for place, split in enumerate(SPLITS)}
         return tuple(sorted(self.source.read, key=lambda split: (rank.get(split, len(rank)), split)))
 
     def default_split(self, purpose: Literal["generate", "eval"]) -> str:
-        """`train` to generate traces; `test`, else `dev`, to evaluate; a file without splits is used whole."""
+        """Return `train` to generate traces, `test` or else `dev` to evaluate; `all` for a file without splits."""
         wanted = ("train", "all") if purpose == "generate" else ("test", "dev", "validation", "all")
         for split in wanted:
             if split in self.source.read:
@@ -82,15 +83,15 @@ class Task:
         return self._rows[split]
 
     def questions(self, split: str) -> list[Question]:
-        """The questions of a split in file order. Topics that the KB knows under another name are renamed to it."""
+        """Return the questions of a split in file order; topics have the names of the knowledge base."""
         return [row.question for row in self._items(split)]
 
     def gold(self, split: str) -> dict[str, Gold]:
-        """Gold by question id. For `generate` after a trace is closed, and for `eval`; for nobody else."""
+        """Return gold by question id: for `generate` after a trace is closed and for `eval`, for nothing else."""
         return {row.question.id: row.gold for row in self._items(split) if row.gold is not None}
 
     def pick(self, split: str, limit: int | None = None, seed: int = 0) -> list[Question]:
-        """A fixed subset: the first `limit` of a seeded shuffle, so a larger limit contains the smaller one."""
+        """Return the first `limit` questions of a seeded shuffle, so that a larger limit contains a smaller one."""
         if limit is not None and limit < 1:
             raise UserError(f"limit {limit} asks for no question; give a positive number or leave it out")
         questions = self.questions(split)
@@ -98,13 +99,13 @@ class Task:
         return questions[:limit]
 
     def unresolved(self, split: str) -> dict[str, tuple[str, ...]]:
-        """Question id -> its topic entities that the knowledge base does not hold (the questions are kept)."""
+        """Return, by question id, the topic entities that the knowledge base lacks; the questions are kept."""
         kb = self.knowledge_base()
         missing = ((q.id, tuple(topic for topic in q.topic_entities if topic not in kb)) for q in self.questions(split))
         return {name: topics for name, topics in missing if topics}
 
     def knowledge_base(self) -> Graph:
-        """The task's knowledge base, loaded once."""
+        """Return the task's knowledge base, loaded once."""
         return self._knowledge_base
 
     @cached_property
@@ -116,7 +117,7 @@ class Task:
         return KnowledgeBase.load(self.kb_path, aliases=self.aliases_path)
 
     def hashes(self, split: str | None = None) -> dict[str, str]:
-        """SHA-256 by file name of the KB, the aliases and the question files (of one split, or of all)."""
+        """Return the SHA-256 by file name of the KB, the aliases and the question files (of one split, or of all)."""
         chosen = [split] if split is not None else list(self.source.files)
         files = [file for file in (self.kb_path, self.aliases_path) if file is not None]
         files += [file for name in chosen for file in self.source.files.get(name, ())]

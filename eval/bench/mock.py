@@ -1,14 +1,14 @@
 """A loopback server of the OpenAI protocol for benchmarks: seeded latencies and faults, in a process of its own.
 
-Latency and answer are functions of the seed and the request's last message, faults of the seed, the request and how
-often it came before. So every client meets the same world, in whatever order it sends, and a run and its resumed twin
-get the same answers. The server keeps a log of all requests and their outcomes, which is what the benches measure by:
-its clock is the same for every client, whatever that client counts as its own start.
+Latency and answer are functions of the seed and the request's last message; faults depend on the seed, the request and
+how often it came before. So every client meets the same world, in whatever order it sends, and a run and its resumed
+twin get the same answers. The server logs all requests and their outcomes. The benches measure by this log: its clock
+is the same for every client, whatever a client counts as its own start.
 
     python -m agentkd.eval.bench.mock '{"seed": 0, "latency": "lognormal"}'
 
-prints its port and that of its log (which never refuses), and lives until its standard input is closed,
-so that it cannot outlive the bench.
+prints its port and that of its log (which never refuses), and lives until its standard input is closed, so that it
+cannot outlive the bench.
 """
 
 from __future__ import annotations
@@ -43,8 +43,11 @@ OK, CUT = "ok", "cut"  # outcomes beside the faults; cut: the client was gone be
 
 @dataclass(frozen=True)
 class MockWorld:
-    """What a server does. `mean` is the mean latency in seconds, `fault_rate` the share of tries that fail, and for
-    `refusing` seconds nobody listens after the fault `refused`."""
+    """The behaviour of a mock server: a function of its seed.
+
+    `mean` is the mean latency in seconds, `fault_rate` the share of tries that fail. After the fault `refused` nobody
+    listens for `refusing` seconds.
+    """
 
     seed: int = 0
     latency: str = "zero"
@@ -53,20 +56,20 @@ class MockWorld:
     refusing: float = 0.1
 
     def seconds(self, text: str) -> float:
-        """The latency of an answer to `text`: 0, or lognormal with mean `mean` and sigma SIGMA."""
+        """Return the latency of an answer to `text`: 0, or lognormal with mean `mean` and sigma SIGMA."""
         if self.latency == "zero":
             return 0.0
         normal = NormalDist().inv_cdf(uniform(self.seed, "latency", text))
         return exp(log(self.mean) - SIGMA**2 / 2 + SIGMA * normal)
 
     def fault(self, key: str, tries: int) -> str | None:
-        """The fault that try number `tries` (from 0) of a request meets, if any."""
+        """Return the fault that try number `tries` (from 0) of a request meets, if any."""
         if tries >= FAULTY_TRIES or uniform(self.seed, "fault", key, tries) >= self.fault_rate:
             return None
         return FAULTS[int(uniform(self.seed, "which", key, tries) * len(FAULTS))]
 
     def answer(self, request: dict[str, Any]) -> str:
-        """A value that the request's schema allows, else a line of text."""
+        """Return a value that the request's schema allows, else a line of text."""
         schema = request.get("response_format", {}).get("json_schema", {}).get("schema")
         text = last_text(request)
         return json.dumps(self.value(schema, text)) if schema else f"The answer to '{text[-40:]}' is: nothing"
@@ -80,14 +83,17 @@ class MockWorld:
 
 
 def uniform(*parts: object) -> float:
-    """A number in (0, 1) that depends on the parts alone."""
+    """Return a number in (0, 1) that depends on the parts alone."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return (int.from_bytes(digest) + 0.5) / 2**64
 
 
 def last_text(request: dict[str, Any]) -> str:
-    """The last message of a chat, or the prompt. Some clients send a message's content as a list of parts, and
-    curator's first request has no message at all: it is after the rate limits in the headers."""
+    """Return the last message of a chat, or the prompt.
+
+    Some clients send a message's content as a list of parts. curator's first request has no message at all: it asks for
+    the rate limits in the headers.
+    """
     content = request["prompt"] if "prompt" in request else (request["messages"] or [{"content": ""}])[-1]["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
@@ -97,15 +103,18 @@ def text_key(text: str) -> str:
 
 
 def request_key(request: dict[str, Any]) -> str:
-    """What makes two requests the same: the answer to one serves the other."""
+    """Return a key that is equal for requests that one answer serves."""
     asked = {name: request.get(name) for name in ("messages", "prompt", "seed", "n", "response_format")}
     return text_key(json.dumps(asked, sort_keys=True))
 
 
 @dataclass
 class LogEntry:
-    """One request: `text` and `key` are hashes of its last message and of all of it, `epoch` counts the marks set
-    before it, `came` and `left` are seconds since the server's start, `outcome` is OK, CUT or a fault."""
+    """One request in the server's log.
+
+    `text` and `key` are hashes of its last message and of the whole request, `epoch` counts the marks set before it,
+    `came` and `left` are seconds since the server's start, `outcome` is OK, CUT or a fault.
+    """
 
     text: str
     key: str
@@ -116,7 +125,7 @@ class LogEntry:
 
 
 class Server:
-    """The handlers and the log."""
+    """The server's handlers and its log."""
 
     def __init__(self, world: MockWorld) -> None:
         self.world, self.start, self.epoch = world, time.monotonic(), 0
@@ -133,7 +142,7 @@ class Server:
         return web.ServerRunner(web.Server(self.handle, handler_cancellation=True))
 
     async def start_up(self) -> tuple[int, int]:
-        """The ports for clients and for the bench."""
+        """Return the ports for clients and for the bench."""
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
         control = self.runner.addresses[0][1]
@@ -147,7 +156,7 @@ class Server:
         await self.site.start()
 
     async def refuse(self) -> None:
-        """Listen to nobody for a moment, from now on; connections that stand stay."""
+        """Refuse new connections for a moment; open ones stay."""
         if self.refusing is None or self.refusing.done():
             assert self.site is not None
             self.refusing = asyncio.create_task(self.listen(after=self.world.refusing))
@@ -221,7 +230,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Mock:
-    """A running server, seen from the bench."""
+    """A running server, as the bench sees it."""
 
     root: str
     control: str
@@ -239,7 +248,7 @@ class Mock:
             return json.load(response)
 
     def log(self, texts: Sequence[str] | None = None) -> list[LogEntry]:
-        """All requests so far, or only those for the given texts (some clients send a request of their own first)."""
+        """Return all requests so far, or only those for the given texts (some clients send one of their own first)."""
         keys = None if texts is None else {text_key(text) for text in texts}
         return [LogEntry(**row) for row in self.get("log") if keys is None or row["text"] in keys]
 
@@ -260,9 +269,10 @@ class Mock:
 
 @contextmanager
 def mock_server(world: MockWorld) -> Iterator[Mock]:
-    """A mock server in a process of its own, gone with the context or with this process.
+    """Context manager: a mock server in a process of its own, which ends with the context or with this process.
 
-    Raises WorldError when it does not come up."""
+    Raises WorldError when it does not come up.
+    """
     argv = [sys.executable, "-m", "agentkd.eval.bench.mock", json.dumps(asdict(world))]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None

@@ -1,10 +1,10 @@
-"""`agentkd bench agent`: what a round of KD-CoT costs beside the model, on a server that answers at once.
+"""`agentkd bench agent`: CPU time of a KD-CoT round apart from the model, on a server that answers at once.
 
-One question at a time on the zero-latency mock, so that all of this process's CPU time belongs to that question. The
-clock is read where LangGraph calls a node and where a node calls the client; what lies between those is LangGraph's,
-the nodes' own, or the client's. CPU milliseconds a round (a round is one plan, and the read that follows it), the
-median over the repeats: unlike the wall clock they do not grow with what else the machine does. The wall clock stands
-beside them; the client's holds the mock's answering.
+One question at a time is answered on the zero-latency mock, so that all of this process's CPU time belongs to it. The
+clock is read where LangGraph calls a node and where a node calls the client: the time between is LangGraph's, the
+nodes' own, or the client's. Figures are CPU milliseconds per round (one plan, and the read that follows it), the median
+over the repeats; they do not grow with what else the machine does. Wall times are listed too; the client's includes the
+mock's answering.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WARM_UP = 5  # questions, so that no import and no template is compiled on the c
 
 
 class PartClock:
-    """CPU and wall seconds by part. A part's time excludes that of the parts it calls."""
+    """CPU and wall seconds by part; a part's time excludes that of the parts it calls."""
 
     def __init__(self) -> None:
         self.cpu: dict[str, float] = defaultdict(float)
@@ -50,7 +50,7 @@ class PartClock:
         self.cpu_then, self.wall_then = time.process_time(), time.perf_counter()
 
     def enter(self, part: str) -> str:
-        """Begin to count for `part`; returns the part that was counted for before."""
+        """Begin to count for `part`, and return the part counted for before."""
         cpu, wall = time.process_time(), time.perf_counter()
         self.cpu[self.part] += cpu - self.cpu_then
         self.wall[self.part] += wall - self.wall_then
@@ -72,7 +72,7 @@ class PartClock:
 
 
 class TimedKDCoT(KDCoT):
-    """KD-CoT whose nodes tell a clock when they run."""
+    """KD-CoT whose nodes report to a clock."""
 
     def __init__(self, context: AgentContext, clock: PartClock) -> None:
         for name in NODES:
@@ -81,7 +81,7 @@ class TimedKDCoT(KDCoT):
 
 
 def bench_agent(*, questions: int, repeats: int, seed: int, out: Path | None) -> dict[str, Any]:
-    """Milliseconds by part, from `repeats` passes over the same geo questions, each with fresh caches."""
+    """Return milliseconds by part, from `repeats` passes over the same geo questions, each with fresh caches."""
     passes = []
     for repeat in range(repeats):
         with mock_server(MockWorld(seed)) as mock, tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,7 @@ def bench_agent(*, questions: int, repeats: int, seed: int, out: Path | None) ->
 
 
 async def run_pass(url: str, folder: Path, count: int, seed: int) -> PartClock:
-    """All questions, one after the other, after a warm-up on others; its clock."""
+    """Answer all questions one after the other, after a warm-up on others, and return the clock."""
     world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
     questions = world.task.pick("train", count + WARM_UP, seed)
     teacher = Teacher(Endpoint((url,), MODEL), cache=Cache(folder / "cache"))
@@ -149,7 +149,7 @@ async def solve_all(agent: KDCoT, questions: Sequence[Question]) -> None:
 
 
 def print_agent(report: dict[str, Any]) -> None:
-    """A table on stdout."""
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,10 +1,10 @@
 """`agentkd bench client`: our client, raw aiohttp, the OpenAI SDK, curator and distilabel on the same loopback server.
 
-Each run is a process of its own with a mock server of its own (mock.py) and an empty folder for caches. Runs are
-interleaved, every client once a pair, so that the machine's noise hits all of them; the order turns from pair to pair.
-`seconds` go from the first request's arrival at the server to its last answer, by the server's clock, so that nobody's
-start-up counts; start-up (process start to first request) and the rest (last answer to exit) stand beside it.
-`ratio` is seconds over raw aiohttp's in the same pair: median, lowest and highest over the pairs.
+Each run is a process with its own mock server (mock.py) and an empty folder for caches. Runs are interleaved, every
+client once per pair, so that the machine's noise hits all of them; the order rotates from pair to pair. `seconds` go
+from the first request's arrival at the server to its last answer, by the server's clock, so that start-up does not
+count; start-up (process start to first request) and the rest (last answer to exit) are listed apart. `ratio` is
+seconds over raw aiohttp's in the same pair: median, lowest and highest over the pairs.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ SCRIPTS = Path(__file__).parent / "peers"
 
 @dataclass(frozen=True)
 class Client:
-    """A client of the comparison. `packages` are what pip installs into its environment; none: it lives in ours.
+    """A client of the comparison.
 
-    `cache` is false for a client that gets no folder, which is ours without its cache."""
+    `packages` are what pip installs into its environment; without any it runs in ours. `cache` is false for a client
+    that gets no folder, which is ours without its cache.
+    """
 
     name: str
     script: str
@@ -48,7 +50,7 @@ class Client:
 
     @property
     def venv(self) -> Path:
-        """Looked for where the command runs, like `.venv-vllm`."""
+        """The environment, in the working directory like `.venv-vllm`."""
         return Path(f".venv-peer-{self.name}").absolute()
 
     @property
@@ -57,12 +59,12 @@ class Client:
 
     @property
     def missing(self) -> str:
-        """Why it cannot run, and how it could; empty if it can."""
+        """Why the client cannot run, with the remedy; empty if it can."""
         stamp = self.venv / "installed"
         return "" if not self.packages or stamp.exists() else f"no {self.venv.name}: add --install-peers"
 
     def install(self) -> None:
-        """Raises WorldError when pip fails."""
+        """Install the packages. Raises WorldError when pip fails."""
         say(f"installing {', '.join(self.packages)} into {self.venv.name} (some minutes)")
         commands = (
             [sys.executable, "-m", "venv", str(self.venv)],
@@ -89,7 +91,7 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Load:
-    """What each client has to do. Pair k has the seed `seed` + k."""
+    """The work of each client; pair k has the seed `seed` + k."""
 
     requests: int
     in_flight: int
@@ -156,7 +158,7 @@ def make_prompts(requests: int, seed: int) -> list[str]:
 
 
 def measure_client(client: Client, requests: int, in_flight: int, world: MockWorld) -> ClientRun:
-    """One run against a fresh server. Raises WorldError when the client fails or leaves prompts unanswered."""
+    """Run a client once against a fresh server. Raises WorldError when it fails or leaves prompts unanswered."""
     texts = make_prompts(requests, world.seed)
     with mock_server(world) as mock, tempfile.TemporaryDirectory() as folder:
         job = {
@@ -177,8 +179,11 @@ def measure_client(client: Client, requests: int, in_flight: int, world: MockWor
 
 
 def run_script(argv: Sequence[str], job: str, name: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of a script. It leads a process group, because distilabel starts processes that
-    would outlive it. Raises WorldError when it takes longer than LIMIT."""
+    """Run a script and return its exit code, output and errors.
+
+    It leads a process group, because distilabel starts processes that would outlive it. Raises WorldError when it takes
+    longer than LIMIT.
+    """
     process = subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -194,7 +199,7 @@ def run_script(argv: Sequence[str], job: str, name: str) -> tuple[int, str, str]
 
 
 def read_result(client: Client, code: int, output: str, error: str) -> dict[str, Any]:
-    """The last line that a script prints."""
+    """Parse the last line that a script prints. Raises WorldError when the script failed."""
     try:
         if code == 0:
             said: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
@@ -206,7 +211,7 @@ def read_result(client: Client, code: int, output: str, error: str) -> dict[str,
 
 
 def read_log(mock: Mock, texts: Sequence[str], start: float, wall: float, cpu: float, version: str) -> ClientRun:
-    """What the server saw of a run that began at `start` (monotonic seconds) and took `wall`."""
+    """Return the run that the server's log shows; it began at `start` (monotonic seconds) and took `wall`."""
     log = mock.log(texts)
     first, last = min(entry.came for entry in log), max(entry.left for entry in log if entry.outcome == OK)
     began = start - mock.get("count")["start"]
@@ -215,13 +220,13 @@ def read_log(mock: Mock, texts: Sequence[str], start: float, wall: float, cpu: f
 
 
 def children_cpu_seconds() -> float:
-    """CPU seconds of all children that have ended."""
+    """Return the CPU seconds of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def summarise_client(client: Client, runs: dict[str, list[ClientRun]], requests: int) -> dict[str, Any]:
-    """Medians over the pairs, and the spread of what the bars are about."""
+    """Return a client's medians over the pairs, and the spread of its ratios."""
     if client.name not in runs:
         return {"name": client.name, "missing": client.missing}
     mine = runs[client.name]
@@ -243,7 +248,7 @@ def summarise_client(client: Client, runs: dict[str, list[ClientRun]], requests:
 
 
 def print_client(report: dict[str, Any]) -> None:
-    """A table on stdout."""
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -281,7 +286,7 @@ def print_client(report: dict[str, Any]) -> None:
 
 
 def write_results(report: dict[str, Any], out: Path) -> None:
-    """client-LATENCY.json and client-LATENCY.png in `out`."""
+    """Write client-LATENCY.json and client-LATENCY.png into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"client-{report['latency']}.json"
     write_atomically(path, json.dumps(report, indent=1) + "\n")
@@ -290,8 +295,10 @@ def write_results(report: dict[str, Any], out: Path) -> None:
 
 
 def plot_ratios(report: dict[str, Any], path: Path) -> None:
-    """Each client's ratio to raw aiohttp: a bar for the median, a dot for every pair. The axis is logarithmic, because
-    the clients lie an order of magnitude apart."""
+    """Plot each client's ratio to raw aiohttp: a bar for the median, a dot for every pair.
+
+    The axis is logarithmic, because the clients are an order of magnitude apart.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:

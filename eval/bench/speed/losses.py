@@ -1,8 +1,8 @@
-"""`agentkd bench losses`: the chunked divergence against the dense one and TRL's, in time, memory and value.
+"""`agentkd bench losses`: time, memory and value of the chunked divergence against the dense one and TRL's.
 
 Generalised JSD (beta 0.5) between two heads over the same vocabulary, forward and backward, on a CPU. Every run is a
-new process: peak memory is what it took beyond its inputs, read from the kernel. The order turns from round to round,
-and the ratios are those within a round.
+new process. Peak memory is that beyond its inputs, read from the kernel. The order rotates from round to round; ratios
+are those within a round.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROWS = 257  # every so many rows of the head's gradient are compared
 def bench_losses(
     *, tokens: int, vocabulary: int, width: int, rounds: int, seed: int, out: Path | None
 ) -> dict[str, Any]:
-    """Rows for each implementation, with the ratio to dense in the same round. Raises UserError without torch, trl."""
+    """Measure each implementation, with ratios to dense in the same round. Raises UserError without torch, trl."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in IMPLEMENTATIONS}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
@@ -62,7 +62,10 @@ def bench_losses(
 
 
 def compare_with_dense(folder: Path, name: str, dense: dict[str, Any], ours: dict[str, Any]) -> dict[str, float]:
-    """The relative error of the value, and the largest error of a gradient over the largest entry of that gradient."""
+    """Return the relative error of the value, and the largest error of a gradient.
+
+    The latter is over the largest entry of that gradient.
+    """
     import torch
 
     errors = []
@@ -87,7 +90,7 @@ def summarise_runs(name: str, runs: list[dict[str, Any]], dense: list[dict[str, 
 
 
 def print_losses(report: dict[str, Any]) -> None:
-    """A table on stdout."""
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -110,7 +113,7 @@ def print_losses(report: dict[str, Any]) -> None:
 
 
 def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int, folder: Path) -> dict[str, float]:
-    """One forward and backward pass in this process; the gradients go to NAME.pt."""
+    """Measure one forward and backward pass in this process; the gradients go to NAME.pt."""
     import torch
 
     from agentkd.distill import losses
@@ -158,7 +161,7 @@ def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int,
 
 
 def read_memory_kib(field: str) -> int:
-    """KiB, from the kernel's record of this process."""
+    """Return a field of the kernel's record of this process, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
 

@@ -1,8 +1,8 @@
-"""`agentkd bench server`: our client's tokens a second against a raw aiohttp client's, on the same real server.
+"""`agentkd bench server`: our client's tokens per second against a raw aiohttp client's, on the same real server.
 
 The requests are KD-CoT's own on questions of geo: a shared system prompt and worked example, then what differs, with
-a JSON schema. They are cut into blocks by question, no block is sent twice and the two clients take turns, so that the
-server's prefix cache favours neither; one block warms all three up. `ratio` is our completion tokens a second over
+a JSON schema. They are cut into blocks by question. No block is sent twice and the two clients take turns, so that the
+server's prefix cache favours neither; one block warms up all three. `ratio` is our completion tokens per second over
 the raw client's of the same pair: median, lowest and highest over the pairs.
 """
 
@@ -41,14 +41,14 @@ TIMEOUT = 600.0  # seconds for one answer
 
 @dataclass(frozen=True)
 class Request:
-    """What an agent asked."""
+    """A request of an agent."""
 
     messages: tuple[Message, ...]
     max_tokens: int
     schema: dict[str, Any] | None
 
     def body(self, model: str) -> dict[str, Any]:
-        """The same request that our client sends."""
+        """Return the request as our client sends it."""
         body: dict[str, Any] = {
             "model": model,
             "messages": [message.model_dump() for message in self.messages],
@@ -63,8 +63,10 @@ class Request:
 
 
 class Recorder:
-    """Stands where a model would: answers by seed, and keeps what it was asked, each request once: our client would
-    answer the second one from its cache."""
+    """A stand-in for a model that answers by seed and keeps what it is asked.
+
+    Each request is kept once: our client would answer a second one from its cache.
+    """
 
     name = MODEL
     weighs = False
@@ -98,8 +100,10 @@ class Recorder:
 
 
 async def make_blocks(count: int, size: int, seed: int) -> list[list[Request]]:
-    """`count` blocks of `size` requests; those of one question stand in one block. Raises UserError where geo has too
-    few questions."""
+    """Return `count` blocks of `size` requests; those of one question are in one block.
+
+    Raises UserError where geo has too few questions.
+    """
     world = TaskWorld.load(GenerateConfig(retriever="bm25", agent="kd-cot", seed=seed))
     questions = iter(world.task.pick("train", None, seed))
     recorder = Recorder(seed)
@@ -127,12 +131,12 @@ class BlockRun:
 
     @property
     def rate(self) -> float:
-        """Completion tokens a second."""
+        """Completion tokens per second."""
         return self.completion / self.seconds
 
 
 async def send_with_agentkd(url: str, model: str, block: Sequence[Request], in_flight: int, folder: Path) -> BlockRun:
-    """Our client as `generate` uses it, with a fresh cache on disk."""
+    """Send a block with our client as `generate` uses it, with a fresh cache on disk."""
     teacher = Teacher(Endpoint((url,), model), cache=Cache(folder), options=TeacherOptions(timeout=TIMEOUT))
 
     async def one(request: Request) -> Reply:
@@ -152,7 +156,7 @@ async def send_with_agentkd(url: str, model: str, block: Sequence[Request], in_f
 
 
 async def send_with_aiohttp(url: str, model: str, block: Sequence[Request], in_flight: int) -> BlockRun:
-    """aiohttp with a fixed number of workers, and nothing else."""
+    """Send a block with aiohttp: a fixed number of workers, and nothing else."""
     waiting = iter(block)
     counts: list[dict[str, int]] = []
 
@@ -175,7 +179,7 @@ async def send_with_aiohttp(url: str, model: str, block: Sequence[Request], in_f
 def bench_server(
     *, teacher: str, requests: int, in_flight: int, pairs: int, seed: int, vllm_args: str, out: Path | None
 ) -> dict[str, Any]:
-    """All pairs, after a warm-up. Raises UserError for a teacher that is no server, WorldError when it fails."""
+    """Run all pairs after a warm-up. Raises UserError for a teacher that is no server, WorldError when it fails."""
     return asyncio.run(bench_pairs(teacher, requests, in_flight, pairs, seed, vllm_args, out))
 
 
@@ -224,7 +228,7 @@ async def bench_pairs(
 
 
 def summarise_client(name: str, measured: Sequence[BlockRun]) -> dict[str, Any]:
-    """Medians over the blocks of a client."""
+    """Return medians over the blocks of a client."""
     return {
         "name": name,
         "tokens_per_second": statistics.median(one.rate for one in measured),
@@ -236,7 +240,7 @@ def summarise_client(name: str, measured: Sequence[BlockRun]) -> dict[str, Any]:
 
 
 def print_server(report: dict[str, Any]) -> None:
-    """A table on stdout."""
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,8 +1,8 @@
-"""`agentkd bench students A,B`: how fast students answer, beside the first of them, for one question at a time.
+"""`agentkd bench students A,B`: how fast students answer one question at a time, compared with the first of them.
 
 Two kinds of work, interleaved over the students in each round, on the questions of the packaged task: the exact weights
-of PATHS relation paths, by question (what `eval --constrain kb` asks for), and at most WRITTEN greedily written
-tokens, by token, since students end their answers at different lengths.
+of PATHS relation paths, per question (as `eval --constrain kb` needs them), and up to WRITTEN greedily written tokens,
+per token, since students end their answers at different lengths.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNIT = {"weigh": "question", "write": "token"}
 
 
 def bench_students(students: str, *, questions: int, rounds: int, seed: int, out: Path | None) -> dict[str, Any]:
-    """Seconds by student and work (median over rounds), and each round's ratio to the first student."""
+    """Return seconds by student and work (median over rounds), and ratios to the first student by round."""
     names = [name.strip() for name in students.split(",")]
     task = load_task("geo")
     asked = [question.question for question in task.pick("test", questions, seed)]
@@ -51,7 +51,7 @@ def bench_students(students: str, *, questions: int, rounds: int, seed: int, out
 
 
 def summarise_ratios(own: Sequence[float], first: Sequence[float]) -> dict[str, float]:
-    """Each round's ratio to the first student: median, lowest, highest."""
+    """Return median, lowest and highest of each round's ratio to the first student."""
     values = [a / b for a, b in zip(own, first, strict=True)]
     return {"median": round(statistics.median(values), 3), "low": round(min(values), 3), "high": round(max(values), 3)}
 
@@ -59,7 +59,10 @@ def summarise_ratios(own: Sequence[float], first: Sequence[float]) -> dict[str, 
 async def measure_students(
     names: Sequence[str], asked: Sequence[str], paths: Sequence[tuple[str, ...]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Seconds a question (weigh) or a token (write) of each round, by student; a round before them warms up."""
+    """Return the seconds per question (weigh) or per token (write) of each round, by student.
+
+    A round before them warms up.
+    """
     models = {name: InProcessModel(name, name=name, cache=None) for name in names}
     servers = [asyncio.create_task(model.serve()) for model in models.values()]
     found: dict[str, dict[str, list[float]]] = {work: {name: [] for name in names} for work in ("weigh", "write")}
@@ -84,6 +87,7 @@ async def measure_students(
 
 
 def print_students(report: dict[str, Any]) -> None:
+    """Print a line per work and student."""
     for work, ratios in report["ratio"].items():
         for name, ratio in ratios.items():
             took = report["seconds"][work][name]

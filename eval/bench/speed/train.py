@@ -1,10 +1,10 @@
-"""`agentkd bench train`: training tokens a second of `agentkd distill` beside plain TRL, and what each method costs.
+"""`agentkd bench train`: training tokens per second of `agentkd distill` and plain TRL, and the cost of each method.
 
 All train the same student on the same rows, made here from questions of geo (no teacher is needed: the agent is
-`top-path`), with the same batch, dtype, learning rate and number of steps. Every run is a new process; each name runs
-once in a round, the order turns from round to round, and ratios are those within a round.
+`top-path`), with the same batch, dtype, learning rate and number of steps. Every run is a new process. Each name runs
+once per round, the order rotates from round to round, and ratios are those within a round.
 
-- `trl`: SFTTrainer with its own sampler, without checkpoints, and without activation checkpointing, which is TRL's
+- `trl`: SFTTrainer with its own sampler, without checkpoints and without activation checkpointing, which is TRL's
   default and which distill leaves out
 - `sft` and the others: `distill` as the command line calls it
 """
@@ -43,15 +43,17 @@ MEASURED = "sft", "logits", "on-policy"  # those that the traces made here can t
 
 
 def method_options(name: str, student: str) -> dict[str, Any]:
-    """What `distill` is told for a method. Its teacher is the student itself: the pass costs what that of a model of
-    the student's size does, whatever it says."""
+    """Return the options that `distill` gets for a method.
+
+    A teacher is the student itself: its pass costs as much as that of any model of the student's size.
+    """
     return {"teacher": student, "rollout_tokens": 16} if METHODS[name].needs_teacher else {}
 
 
 def bench_train(
     *, student: str, methods: str, steps: int, batch: int, rounds: int, seed: int, out: Path | None
 ) -> dict[str, Any]:
-    """Rows for plain TRL, sft and the given methods. Raises UserError for an unknown method and without torch, trl."""
+    """Measure plain TRL, sft and the given methods. Raises UserError for an unknown method and without torch, trl."""
     names = list(dict.fromkeys([TRL, "sft", *filter(None, methods.split(","))]))
     if unknown := [name for name in names[1:] if name not in MEASURED]:
         raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(MEASURED)}")
@@ -98,7 +100,7 @@ def bench_train(
 
 
 def make_traces(folder: Path, wanted: int) -> Path:
-    """A run with `wanted` verified traces or more. Raises UserError where geo has too few questions."""
+    """Make a run with `wanted` verified traces or more. Raises UserError where geo has too few questions."""
     limit = 3 * wanted + 20  # the first path of BM25 is right for every second question
     generate(GenerateConfig(task="geo", agent="top-path", retriever="bm25", limit=limit, out=str(folder)))
     if (verified := len(load_dataset(folder, FORM).examples)) < wanted:
@@ -107,7 +109,7 @@ def make_traces(folder: Path, wanted: int) -> Path:
 
 
 def make_tiny_student(folder: Path) -> Path:
-    """A student of two random layers with the packaged tokenizer, to try the bench itself."""
+    """Make a student of two random layers with the packaged tokenizer, to try the bench itself."""
     try:
         from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
     except ImportError as error:
@@ -120,8 +122,10 @@ def make_tiny_student(folder: Path) -> Path:
 
 
 def summarise_runs(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians, and ratios within a round: of tokens a second to plain TRL's, of seconds to sft's. `stage_seconds` are
-    those of the whole command after the imports: loading, a teacher's pass, training, writing."""
+    """Return medians, and ratios within a round: of tokens per second to plain TRL's, of seconds to sft's.
+
+    `stage_seconds` are those of the whole command after the imports: loading, a teacher's pass, training, writing.
+    """
     runs = found[name]
     row: dict[str, Any] = {"name": name}
     for unit in ("tokens_per_second", "seconds", "stage_seconds", "peak_mib"):
@@ -138,7 +142,7 @@ def summarise_runs(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[st
 
 
 def print_train(report: dict[str, Any]) -> None:
-    """A table on stdout."""
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -164,7 +168,7 @@ def print_train(report: dict[str, Any]) -> None:
 def measure_training(
     name: str, student: str, traces: Path, steps: int, batch: int, seed: int, out: Path
 ) -> dict[str, float]:
-    """One epoch of `steps` steps in this process: tokens without padding, seconds, and the process's peak memory."""
+    """Train one epoch of `steps` steps in this process, and return tokens without padding, seconds and peak memory."""
     values = {"student": student, "traces": str(traces), "batch": batch, "limit": steps * batch, "seed": seed}
     config = DistillConfig(**{**values, "form": FORM, "out": str(out), "epochs": (1.0,), "lr": (LR,)})
     start = time.monotonic()
@@ -183,7 +187,7 @@ def measure_training(
 
 
 def train_with_trl(config: DistillConfig) -> dict[str, Any]:
-    """SFTTrainer on the same rows, as its documentation shows it."""
+    """Train with SFTTrainer on the same rows, as its documentation shows it."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer

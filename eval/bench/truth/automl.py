@@ -1,14 +1,14 @@
-"""`agentkd bench automl`: our solver line beside AutoGluon and FLAML, with the same clock, cores and seeds.
+"""`agentkd bench automl`: Agent K without a model against AutoGluon and FLAML, with the same clock, cores and seeds.
 
-Ours is what Agent K does without a model: set-up read off the files, portfolio, blend, submission; `agentkd-local` is
-the same with the packaged 135M model as its teacher, and is not ranked. The clock is wall time, and holds everything
-for ours; for the peers it is the limit that they are given (`seconds` says what each took in all). Everybody chooses by
-cross-validation on the training rows; the test rows are scored once a row of the table, and every look is logged. Ranks
-are by the score on all test rows, and again by that on the private half. The peers run in an environment of their own,
-because they pin other versions.
+Ours is Agent K without a model: set-up from the files, portfolio, blend, submission. `agentkd-local` is the same with
+the packaged 135M model as its teacher, and is not ranked. The clock is wall time; for ours it covers everything, for
+the peers it is the limit that they are given (`seconds` is the whole time of each). Everybody chooses by
+cross-validation on the training rows; the test rows are scored once per row of the table, and every look is logged.
+Ranks are by the score on all test rows, and again by that on the private half. The peers run in an environment of their
+own, because they pin other versions.
 
-What the peers get: the table as it is. Images as one column a pixel, a text as one column (AutoGluon makes n-grams of
-it, FLAML a category). The logarithm of the target where the metric is RMSLE, which they do not have.
+The peers get the table as it is. Images are one column per pixel, a text is one column (AutoGluon makes n-grams of it,
+FLAML a category). Where the metric is RMSLE, which they lack, the target is its logarithm.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LOGARITHMIC = ("rmsle", "msle")
 
 @dataclass(frozen=True)
 class Budget:
-    """What each run gets: seconds of wall time, and cores."""
+    """Wall time in seconds, and cores, of each run."""
 
     seconds: float
     threads: int
@@ -140,7 +140,7 @@ def run_system(competition: Path, system: str, budget: Budget, seed: int, python
 
 
 def prepare_workspace(competition: Path, workspace: Path) -> CompetitionData:
-    """The set-up without a model, as the agent makes it, with the inputs that a peer's table is made of."""
+    """Set up a workspace without a model, as the agent does, with the inputs that a peer's table is made of."""
     source = local_source(competition)
     setup = guess_setup(source.data, source.text, source.metric, {}).setup
     write_maps(setup, source.data, workspace)
@@ -190,7 +190,7 @@ def run_peer(competition: Path, system: str, folder: Path, budget: Budget, seed:
 
 
 def write_table(data: CompetitionData, folder: Path) -> dict[str, Any]:
-    """The peers' job without clock and seed: train.csv with the target, test.csv without it."""
+    """Write train.csv with the target and test.csv without it, and return the peers' job without clock and seed."""
     setup = data.setup
     frame = pd.concat([data.inputs("tab"), data.inputs("txt")], axis=1)
     if setup.img:
@@ -220,7 +220,7 @@ def write_table(data: CompetitionData, folder: Path) -> dict[str, Any]:
 
 
 def read_predictions(data: CompetitionData, file: Path) -> pd.DataFrame:
-    """A peer's predictions as a prediction file."""
+    """Read a peer's predictions as a prediction file."""
     found = pd.read_csv(file)
     out = pd.DataFrame({"id": data.test_ids})
     if data.setup.task == "regression":
@@ -234,8 +234,11 @@ def read_predictions(data: CompetitionData, file: Path) -> pd.DataFrame:
 
 
 def rank_systems(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[str, int], float]]:
-    """Rank of each of the RANKED by a score (`overall`: all test rows, `private`: that half) in each (competition,
-    seed) that all of them have a row for; ties share a rank, a row without a valid score is last."""
+    """Rank the RANKED systems by a score (`overall`: all test rows, `private`: that half).
+
+    Ranks are by (competition, seed) for which all of them have a row; ties share a rank, a row without a valid score is
+    last.
+    """
     systems = [name for name in RANKED if any(row["system"] == name for row in rows)]
     found: dict[str, dict[tuple[str, int], float]] = {system: {} for system in systems}
     rows = [row for row in rows if row["system"] in systems]
@@ -260,7 +263,7 @@ def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
 
 
 def rank_differences(rows: list[dict[str, Any]], by: str) -> dict[str, list[float]]:
-    """agentkd's rank less each peer's: mean and 95 % interval (low, high) over the competitions, seeds averaged."""
+    """Return agentkd's rank minus each peer's: mean and 95 % interval over the competitions, seeds averaged."""
     found = rank_systems(rows, by)
     mine = found.pop(RANKED[0], {})
     names = sorted({name for name, _ in mine})
@@ -275,7 +278,7 @@ def rank_differences(rows: list[dict[str, Any]], by: str) -> dict[str, list[floa
 
 
 def describe_row(row: dict[str, Any]) -> str:
-    """A row for the terminal."""
+    """Describe a row for the terminal."""
     if row["overall"] is None:
         return f"{row['competition']} {row['system']} seed {row['seed']}: {row.get('error') or row.get('invalid')}"
     place = "" if row["percentile"] is None else f", percentile {row['percentile']:.1f}"
@@ -286,7 +289,7 @@ def describe_row(row: dict[str, Any]) -> str:
 
 
 def print_automl(report: dict[str, Any]) -> None:
-    """All rows, then the mean ranks."""
+    """Print all rows, then the mean ranks."""
     for row in report["rows"]:
         say(describe_row(row))
     for system, rank in sorted(report.get("mean_rank", {}).items(), key=lambda item: item[1]):

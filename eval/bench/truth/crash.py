@@ -1,10 +1,10 @@
-"""`agentkd bench crash`: kill -9 at seeded moments of a run whose server fails in every way, and count what is lost.
+"""`agentkd bench crash`: kill -9 at seeded moments of a run on a faulty server, and count what is lost.
 
-The same `agentkd generate` command runs first undisturbed, on a server without faults, then on one with all of them
-(429, 500, garbage, hang, reset, refused) and is killed again and again; each time the same command goes on. The
-servers give the same answers (mock.py), so that in the end the two stores must hold the same traces. The second
-server's log says which requests were sent again: one that a fault had answered had to be, any other was a waste, and
-no more may be wasted at a kill than were in flight, which is one for each question in flight.
+The same `agentkd generate` command runs first undisturbed, on a server without faults. Then it runs on one with all
+faults (429, 500, garbage, hang, reset, refused), is killed again and again, and is started again each time. The servers
+give the same answers (mock.py), so in the end the two stores must hold the same traces. The second server's log shows
+which requests were sent again. After a fault that was necessary; any other was a waste, and no more may be wasted per
+kill than were in flight, which is one for each question in flight.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ ENDS = 5  # commands that may end with samples to retry, before the run counts a
 
 
 def bench_crash(*, questions: int, kills: int, in_flight: int, seed: int, out: Path | None) -> dict[str, Any]:
-    """Both runs, the counts, and the checks. With `out` the runs stay there, beside crash.json.
+    """Run undisturbed and killed, compare, and return counts and checks.
 
-    Raises WorldError when a command fails by itself, or the run ends before the last kill."""
+    With `out` both runs stay there, beside crash.json. Raises WorldError when a command fails by itself, or the run
+    ends before the last kill.
+    """
     if out is not None and out.exists() and any(out.iterdir()):
         raise WorldError(f"{out} is not empty: the runs must start from nothing, choose another --out")
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +84,7 @@ def bench_crash(*, questions: int, kills: int, in_flight: int, seed: int, out: P
 
 
 def generate_command(mock: Mock, out: Path, questions: int, in_flight: int) -> list[str]:
-    """What a user would type."""
+    """Return the command that a user would type."""
     options = ["--teacher", mock.spec, "--retriever", "bm25", "--concurrency", str(in_flight), "--out", str(out)]
     task = ["--task", "geo", "--limit", str(questions)]
     return [sys.executable, "-m", "agentkd", "generate", *task, *options, f"timeout={TIMEOUT}", "token_timeout=0"]
@@ -94,8 +96,10 @@ def start_command(argv: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def run_until_complete(argv: Sequence[str]) -> int:
-    """Run a command until it says that the run is complete; how often that took. A sample that met too many faults is
-    left for the next time (exit 3)."""
+    """Run a command until it says that the run is complete, and return how often that took.
+
+    A sample that met too many faults is left for the next time (exit 3).
+    """
     for count in range(1, ENDS + 1):
         process = start_command(argv)
         _, error = process.communicate()
@@ -135,8 +139,11 @@ def last_line(text: str) -> str:
 
 
 def count_sends(log: Sequence[LogEntry], *, kills: int) -> dict[str, Any]:
-    """What the server's log says. A request without a fault that came again later was wasted, and counts for the kill
-    that ended its epoch; what is wasted after the last kill has no excuse."""
+    """Count requests, faults and wasted sends in the server's log.
+
+    A request without a fault that came again later was wasted, and counts for the kill that ended its epoch; what is
+    wasted after the last kill has no excuse.
+    """
     wasted: Counter[int] = Counter()
     last: dict[str, LogEntry] = {}
     for entry in log:
@@ -157,7 +164,7 @@ def count_sends(log: Sequence[LogEntry], *, kills: int) -> dict[str, Any]:
 
 
 def run_checks(report: dict[str, Any], calm: Path, killed: Path) -> list[dict[str, Any]]:
-    """What must hold: each with the number found and the most that is allowed."""
+    """Return the checks that must hold, each with the number found and the most that is allowed."""
     before, after = list(read_traces(calm)), list(read_traces(killed))
     wanted = {trace_key(trace): trace.hash for trace in before}
     found = Counter(trace_key(trace) for trace in after)
@@ -184,7 +191,7 @@ def make_check(name: str, found: int, allowed: int) -> dict[str, Any]:
 
 
 def print_crash(report: dict[str, Any]) -> None:
-    """A table on stdout."""
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -206,6 +213,6 @@ def print_crash(report: dict[str, Any]) -> None:
 
 
 def require_passed(report: dict[str, Any]) -> None:
-    """Raises WorldError when a check has failed."""
+    """Raise WorldError where a check has failed."""
     if failed := [item["name"] for item in report["checks"] if not item["ok"]]:
         raise WorldError(f"{len(failed)} of {len(report['checks'])} checks failed: {', '.join(failed)}")

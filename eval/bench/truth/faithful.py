@@ -1,8 +1,8 @@
-"""`agentkd bench faithful`: does the independent checker tell a true chain from a corrupted one?
+"""`agentkd bench faithful`: how well the independent checker tells true chains from corrupted ones.
 
 For each proven trace one correct answer is picked, and the facts next to it are corrupted in one of three ways: another
-relation, another entity, the other direction. A checker that is worth its name finds a chain in the true facts and
-none in the corrupted ones.
+relation, another entity, the other direction. A good checker finds a chain in the true facts and none in the corrupted
+ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = ("relation", "entity", "direction")
 
 
 def bench_faithful(traces: Path, *, corruptions: int, seed: int) -> dict[str, Any]:
-    """Corrupt the verified traces of a run until there are so many corruptions; rates in percent by kind."""
+    """Corrupt the verified traces of a run, `corruptions` times at most, and return rates in percent by kind."""
     source = read_config(traces)
     config = GenerateConfig.model_validate({k: v for k, v in source.items() if k in GenerateConfig.model_fields})
     task = load_task(config.task, data=config.data, kb=config.kb)
@@ -49,7 +49,7 @@ def bench_faithful(traces: Path, *, corruptions: int, seed: int) -> dict[str, An
 def corrupt(
     raw: RawKB, traces: Iterable[Trace], *, corruptions: int, seed: int
 ) -> tuple[list[bool], dict[str, list[bool]]]:
-    """Whether each true chain is found, and by kind whether each corrupted one is rejected."""
+    """Return whether each true chain is found, and by kind whether each corrupted one is rejected."""
     rng = random.Random(seed)
     relations = sorted({fact[1] for fact in raw.triples})
     entities = sorted({fact[0] for fact in raw.triples})
@@ -82,6 +82,7 @@ def corrupt(
 
 
 def print_faithful(report: dict[str, Any]) -> None:
+    """Print the rates."""
     print(
         f"{report['good']} true chains of {report['traces']}: {report['good_rejected']:.1f} % rejected\n"
         f"{report['corrupted']} corrupted ones: {report['rejected']:.1f} % rejected ("

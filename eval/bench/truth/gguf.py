@@ -1,13 +1,13 @@
-"""`agentkd bench gguf`: does llama.cpp say of an exported student what transformers says of the student?
+"""`agentkd bench gguf`: an exported student in llama.cpp against the same student in transformers.
 
 The student is exported anew and served as `--teacher local:FILE.gguf` serves it. Positions are teacher-forced: a
 grammar of token ids lets llama.cpp write nothing but the text, and it reports, before any sampling, its likeliest token
-and the log-probability of the text's own. Three kinds of text: geo's questions, `traces` (the one-call prompt in the
-student's chat template, with the path and answers that are to follow) and `prose` (this package's docstrings).
+and the log-probability of the text's own token. Three kinds of text: geo's questions, `traces` (the one-call prompt in
+the student's chat template, followed by path and answers) and `prose` (this package's docstrings).
 
-Tokenizers are compared on strings of seven kinds, special tokens among them. Not among them: characters of which a
-byte has no token (six control characters of SmolLM2; both sides drop them, but tokenizers merges what was around them
-and llama.cpp does not), and digits beyond the basic plane, of which llama.cpp does not know those of Unicode 16.
+Tokenizers are compared on strings of seven kinds, special tokens among them. Left out are characters with a byte that
+has no token (six control characters of SmolLM2; both sides drop them, but tokenizers merges what was around them and
+llama.cpp does not), and digits beyond the basic plane, of which llama.cpp does not know those of Unicode 16.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Passage(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """At one position: the likeliest token, and the log-probability of the text's own."""
+    """At one position: the likeliest token, and the log-probability of the text's own token."""
 
     top: int
     log_p: float
@@ -67,7 +67,7 @@ class Prediction(NamedTuple):
 def bench_gguf(
     student: str, *, dtype: str, positions: int, strings: int, seed: int, out: Path | None
 ) -> dict[str, Any]:
-    """Rows by kind of text and over all, strings by kind, and whether each bar is met."""
+    """Return rows by kind of text and over all, strings by kind, and whether each bar is met."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         exported = export(student, dtype=dtype, out=Path(folder) / f"model-{dtype}.gguf")
@@ -101,7 +101,7 @@ def bench_gguf(
 async def compare_engines(
     student: str, folder: Path, name: str, positions: int, strings: int, seed: int
 ) -> dict[str, Any]:
-    """Both sides over the same token ids and the same strings."""
+    """Compare both engines on the same token ids and the same strings."""
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -159,7 +159,7 @@ async def compare_engines(
 def summarise_kinds(
     passages: Sequence[Passage], ours: Sequence[list[Prediction]], theirs: Sequence[list[Prediction]]
 ) -> list[dict[str, Any]]:
-    """Agreement in percent, and |Δ log p| in nats, of each kind of text and, at last, of all."""
+    """Return agreement in percent and |Δ log p| in nats, by kind of text and over all."""
     pairs: dict[str, list[tuple[Prediction, Prediction]]] = {}
     for passage, one, other in zip(passages, ours, theirs, strict=True):
         pairs.setdefault(passage.kind, []).extend(zip(one, other, strict=True))
@@ -216,7 +216,7 @@ async def post_json(session: aiohttp.ClientSession, url: str, body: dict[str, An
 
 
 async def choose_passages(tokenizer: Any, positions: int, seed: int) -> list[Passage]:
-    """Passages with so many forced positions at least, a third of each kind; seeded, the last one cut."""
+    """Return seeded passages with at least `positions` forced positions, a third of each kind; the last one is cut."""
     sources = [question_passages(tokenizer, seed), prose_passages(tokenizer, seed)]
     if tokenizer.chat_template is not None:
         sources.append(await trace_passages(tokenizer, positions, seed))
@@ -232,7 +232,7 @@ async def choose_passages(tokenizer: Any, positions: int, seed: int) -> list[Pas
 
 
 def question_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
-    """Ten questions of geo a passage."""
+    """Yield passages of ten questions of geo each."""
     from agentkd.tasks.load import load_task
 
     asked = [question.question for question in load_task("geo").pick("train", None, seed)]
@@ -242,7 +242,7 @@ def question_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
 
 
 def prose_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
-    """The docstrings of this package that are long enough, shuffled."""
+    """Yield the docstrings of this package that are long enough, shuffled."""
     found = []
     for path in sorted(Path(agentkd.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -255,8 +255,10 @@ def prose_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
 
 
 async def trace_passages(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]:
-    """Examples as `distill` makes them; the first path stands for the proven one. The end token ends llama.cpp's
-    answer and cannot be forced."""
+    """Return examples as `distill` makes them, with the first path in place of the proven one.
+
+    The end token ends llama.cpp's answer and cannot be forced.
+    """
     from agentkd.agents.one_call import prompt_messages, write_target
     from agentkd.agents.survey import survey_step
     from agentkd.config import GenerateConfig
@@ -281,7 +283,7 @@ async def trace_passages(tokenizer: Any, positions: int, seed: int) -> Iterator[
 
 
 def make_strings(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, str]]:
-    """So many distinct strings with their kinds, by seed."""
+    """Yield `count` distinct seeded strings with their kinds."""
     from agentkd.tasks.load import load_task
 
     draw = random.Random(seed)
@@ -344,14 +346,16 @@ def make_strings(tokenizer: Any, count: int, seed: int) -> Iterator[tuple[str, s
 
 @cache
 def assigned_characters(low: int, high: int) -> list[str]:
-    """The assigned characters of a range, without those that the module's docstring leaves out. Behind 0x33480 there
-    are but variation selectors and tags."""
+    """Return the assigned characters of a range, without those that the module's docstring leaves out.
+
+    Beyond 0x33480 there are only variation selectors and tags.
+    """
     known = ((chr(point), unicodedata.category(chr(point))) for point in range(low, high))
     return [char for char, kind in known if kind[0] != "C" and not (kind[0] == "N" and char > "\uffff")]
 
 
 def print_gguf(report: dict[str, Any]) -> None:
-    """Two tables on stdout."""
+    """Print two tables."""
     from rich.console import Console
     from rich.table import Table
 
@@ -378,6 +382,6 @@ def print_gguf(report: dict[str, Any]) -> None:
 
 
 def require_passed(report: dict[str, Any]) -> None:
-    """Raises WorldError when a bar is missed."""
+    """Raise WorldError where a bar is missed."""
     if failed := [f"{item['name']} is {item['found']:.4g}" for item in report["checks"] if not item["ok"]]:
         raise WorldError(f"{len(failed)} of {len(report['checks'])} bars missed: {', '.join(failed)}", retry=False)

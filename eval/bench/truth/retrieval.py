@@ -1,8 +1,8 @@
 """`agentkd bench retrieval`: how often retrievers find the answer, and how fast, on a task's questions.
 
-Paths: the strict F1 of the first path executed, the best of the first 5 and 12, and the median time of a warm query
-(every label has a vector by then). Passages: an answer stands in one of the first k (Hit@k), and the share of the
-answers that do (Recall@k), by KD-CoT's rule (a substring, without case and accents), which is generous to short ones.
+Paths: the strict F1 of the first path, the best of the first 5 and 12, and the median time of a warm query (every label
+has a vector by then). Passages: whether an answer is in one of the first k (Hit@k), and the share of the answers that
+are (Recall@k), by KD-CoT's rule (a substring, without case and accents), which is generous to short answers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def bench_retrieval(
     limit: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Rows for each retriever, and each one's paired difference from the first."""
+    """Return rows of each retriever, and its paired difference from the first."""
     task = load_task(task_name, data=data, kb=kb)
     split = split or task.default_split("eval")
     base, gold = require_in_memory(task.knowledge_base(), "bench retrieval"), task.gold(split)
@@ -89,7 +89,7 @@ def score_paths(
     retriever: PathRetriever,
     hops: int,
 ) -> tuple[dict[str, Any], list[float]]:
-    """Scores in percent, milliseconds a warm query; and each question's F1 of the first path."""
+    """Return scores in percent and milliseconds per warm query; and each question's F1 of the first path."""
     f1: list[list[float]] = []
     with Progress(f"paths {Path(name).name}", total=len(questions), unit="with an answer") as progress:
         for question in questions:
@@ -123,7 +123,7 @@ def score_passages(
     answers: dict[str, tuple[str, ...]],
     search: Callable[[str, Sequence[str]], list[str]],
 ) -> dict[str, Any]:
-    """Hit and Recall in percent at each depth."""
+    """Return Hit and Recall in percent at each depth."""
     hits: dict[int, list[float]] = {k: [] for k in DEPTHS}
     recalls: dict[int, list[float]] = {k: [] for k in DEPTHS}
     with Progress(f"passages {name}", total=len(questions), unit="with an answer") as progress:
@@ -148,7 +148,7 @@ def fold_accents(text: str) -> str:
 
 
 def print_retrieval(report: dict[str, Any]) -> None:
-    """Two tables on stdout."""
+    """Print two tables."""
     from rich.console import Console
     from rich.table import Table
 
