@@ -20,7 +20,7 @@ from agentkd.errors import UserError  # noqa: E402
 N, TEST = 60, 20
 
 
-def sniffed(folder: Path, y: Any, sample: Any, text: str, *, test: Any = None, train: Any = None, **fixed: str) -> Any:
+def guessed(folder: Path, y: Any, sample: Any, text: str, *, test: Any = None, train: Any = None, **fixed: str) -> Any:
     """Of a competition with the target columns `y`, the sample's columns `sample`, and more of train and test."""
     folder.mkdir()
     pd.DataFrame({"id": range(N), "a": np.arange(N) % 7} | y | (train or {})).to_csv(folder / "train.csv", index=False)
@@ -61,21 +61,21 @@ def test_the_positive_class(
     words: tuple[str, str], column: str, text: str, positive: str, sure: bool, tmp_path: Path
 ) -> None:
     sample = {column: 0.5 if "AUC" in text else words[0]}
-    found = sniffed(tmp_path / "data", {"y": two(*words)}, sample, text)
+    found = guessed(tmp_path / "data", {"y": two(*words)}, sample, text)
     assert found.setup.classes[-1] == positive
     assert bool(found.doubts) != sure
     if not sure:
         other = found.setup.classes[0]
         assert f"set positive={other}" in found.doubts[0]
-        settled = sniffed(tmp_path / "again", {"y": two(*words)}, sample, text, positive=other)
+        settled = guessed(tmp_path / "again", {"y": two(*words)}, sample, text, positive=other)
         assert settled.setup.classes[-1] == other and not settled.doubts
 
 
 def test_a_positive_class_that_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="positive=c is no class of 'y': choose of a, b"):
-        sniffed(tmp_path / "data", {"y": two("a", "b")}, {"y": 0.5}, "AUC", positive="c")
+        guessed(tmp_path / "data", {"y": two("a", "b")}, {"y": 0.5}, "AUC", positive="c")
     with pytest.raises(UserError, match="positive=a chooses of two classes"):
-        sniffed(tmp_path / "more", {"y": ["a", "b", "c"] * 20}, {"y": "a"}, "accuracy", positive="a")
+        guessed(tmp_path / "more", {"y": ["a", "b", "c"] * 20}, {"y": "a"}, "accuracy", positive="a")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_order_of_classes_whose_distances_count(
     words: list[str], text: str, order: list[str] | None, tmp_path: Path
 ) -> None:
     y = {"y": [words[place % len(words)] for place in range(N)]}
-    found: SetupGuess = sniffed(tmp_path / "data", y, {"y": words[0]}, f"Quadratic weighted kappa. {text}")
+    found: SetupGuess = guessed(tmp_path / "data", y, {"y": words[0]}, f"Quadratic weighted kappa. {text}")
     assert list(found.setup.classes) == (order or words)
     assert bool(found.doubts) == (order is None)
     assert class_numbers(found.setup).tolist() == list(range(len(words)))
@@ -99,19 +99,19 @@ def test_the_order_of_classes_whose_distances_count(
 
 def test_targets_without_a_value(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="column 'y' of the training table has no known value"):
-        sniffed(tmp_path / "data", {"y": "-"}, {"y": "a"}, "accuracy", task="multiclass")
+        guessed(tmp_path / "data", {"y": "-"}, {"y": "a"}, "accuracy", task="multiclass")
 
 
 def test_classes_that_a_gap_has_made_decimal(tmp_path: Path) -> None:
     y = {"y": [f"{place % 3}.0" for place in range(N)]}
-    found = sniffed(tmp_path / "data", y, {"0": 0.3, "1": 0.3, "2": 0.4}, "multi-class log loss")
+    found = guessed(tmp_path / "data", y, {"0": 0.3, "1": 0.3, "2": 0.4}, "multi-class log loss")
     assert found.setup.task == "multiclass" and found.setup.classes == ("0.0", "1.0", "2.0")
 
 
 def test_classes_in_columns_of_their_own_are_scored_by_row(tmp_path: Path) -> None:
     columns = {name: [int(place % 3 == number) for place in range(N)] for number, name in enumerate("xyz")}
     sample = dict.fromkeys("xyz", 0.3)
-    found = sniffed(tmp_path / "data", columns, sample, "the multi-class logarithmic loss")
+    found = guessed(tmp_path / "data", columns, sample, "the multi-class logarithmic loss")
     assert found.setup.task == "multilabel" and found.setup.metric == "multiclass_logloss"
     truth = pd.DataFrame({"id": ["1", "2"], "x": ["1", "0"], "y": ["0", "1"], "z": ["0", "0"]})
     given = pd.DataFrame({"id": ["1", "2"], "x": [0.5, 0.4], "y": [0.5, 0.4], "z": [1.0, 0.0]})
@@ -119,23 +119,23 @@ def test_classes_in_columns_of_their_own_are_scored_by_row(tmp_path: Path) -> No
     with pytest.raises(UserError, match="several classes, or none: set metric=logloss"):
         score(found.setup, truth.assign(z="1"), given)
     both = {"x": [1] * N, "y": two("0", "1"), "z": [0] * N}
-    assert sniffed(tmp_path / "sets", both, sample, "the multi-class logarithmic loss").setup.metric == "logloss"
+    assert guessed(tmp_path / "sets", both, sample, "the multi-class logarithmic loss").setup.metric == "logloss"
 
 
 def test_columns_without_a_value_in_the_test_rows(tmp_path: Path) -> None:
     y = {"y": two("0", "1")}
     more = {"train": {"gone": range(N)}, "test": {"gone": "NA"}}
-    found = sniffed(tmp_path / "data", y, {"prediction": 0.5}, "ROC AUC", **more)
+    found = guessed(tmp_path / "data", y, {"prediction": 0.5}, "ROC AUC", **more)
     assert found.setup.tab == ("a",) and found.setup.targets == ("y",)
     assert found.doubts == ["column 'gone' has no value in the test rows, so it is no input"]
-    held = sniffed(tmp_path / "more", y, {"prediction": 0.5}, "ROC AUC", test={"y": ""})
+    held = guessed(tmp_path / "more", y, {"prediction": 0.5}, "ROC AUC", test={"y": ""})
     assert held.setup.targets == ("y",) and not held.doubts
 
 
 def test_probabilities_for_a_balanced_log_loss_are_as_of_equal_classes(tmp_path: Path) -> None:
     """A model that knows nothing but the shares of the classes is right to say that each is as likely."""
     y = np.array([0] * 45 + [1] * 15)
-    setup = sniffed(tmp_path / "data", {"y": y}, {"y": 0.5}, "the balanced log loss").setup
+    setup = guessed(tmp_path / "data", {"y": y}, {"y": 0.5}, "the balanced log loss").setup
     plain = setup.model_copy(update={"metric": "logloss"})
     parts = [(Problem(y, 2), np.array([[0.75, 0.25], [0.5, 0.5]]))]
     assert join_predictions(setup, parts) == pytest.approx(np.array([[0.5, 0.5], [0.25, 0.75]]))

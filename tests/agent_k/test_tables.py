@@ -36,7 +36,7 @@ def folder(path: Path, tables: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-def named(path: Path, tables: dict[str, Any]) -> FileRoles:
+def find_roles(path: Path, tables: dict[str, Any]) -> FileRoles:
     return find_file_roles(DataFiles(folder(path, tables)))
 
 
@@ -84,14 +84,14 @@ def test_letters_that_begin_a_hash_are_no_class(tmp_path: Path) -> None:
 def test_a_list_of_the_classes_is_no_training_table(tmp_path: Path) -> None:
     images(tmp_path / "data", {"train": ["cat.1", "cat.2", "dog.1", "dog.2"], "test": ["1", "2"]})
     kinds = {"id": ["7", "8"], "label": ["cat", "dog"]}
-    assert named(tmp_path / "data", {"kinds.csv": kinds, "sample.csv": {"id": ["1", "2"], "label": ""}}).train == Path(
-        "train"
-    )
+    assert find_roles(
+        tmp_path / "data", {"kinds.csv": kinds, "sample.csv": {"id": ["1", "2"], "label": ""}}
+    ).train == Path("train")
 
 
 def test_the_training_table_is_the_one_most_like_the_test_table(tmp_path: Path) -> None:
     tables = {"train_features.csv": INPUTS, "train_target.csv": only(TRAIN, "id", "y"), "test_features.csv": TEST}
-    found = named(tmp_path / "data", tables | {"sample_submission.csv": SAMPLE})
+    found = find_roles(tmp_path / "data", tables | {"sample_submission.csv": SAMPLE})
     assert names(found) == ("train_features.csv", "test_features.csv", "sample_submission.csv")
     train = read_table(tmp_path / "data" / found.train, text=True)
     assert find_labels_table(DataFiles(tmp_path / "data"), found, train, "id", ["y"]) == "train_target.csv"
@@ -153,9 +153,9 @@ def test_zips_that_are_no_table(tmp_path: Path) -> None:
 def test_a_test_table_by_its_ids(tmp_path: Path) -> None:
     tables = {"train.csv": TRAIN, "holdout.csv": TEST, "sample_submission.csv": SAMPLE}
     more = {"benchmark.csv": SAMPLE | {"more": 1}, "other.csv": INPUTS, "ids.csv": only(TEST, "id")}
-    assert named(tmp_path / "data", tables | more).test == Path("holdout.csv")
+    assert find_roles(tmp_path / "data", tables | more).test == Path("holdout.csv")
     called = {"row": TEST["id"]} | only(TEST, "a", "b")
-    assert named(tmp_path / "called", tables | {"holdout.csv": called}).test == Path("holdout.csv")
+    assert find_roles(tmp_path / "called", tables | {"holdout.csv": called}).test == Path("holdout.csv")
     (tmp_path / "data" / "holdout.csv").unlink()
     (tmp_path / "data" / "notes.json").write_text('{"a": [1], "b": [1, 2]}')
     assert find_file_roles(DataFiles(tmp_path / "data")).test is None
@@ -208,19 +208,19 @@ def test_a_comma_in_the_header_of_a_semicolon_file(tmp_path: Path) -> None:
 )
 def test_the_sample_submission_by_its_name(sample: str, others: list[str], tmp_path: Path) -> None:
     tables = dict.fromkeys([sample, *others], SAMPLE) | only(USUAL, "train.csv", "test.csv")
-    assert named(tmp_path / "data", tables).sample == Path(sample)
+    assert find_roles(tmp_path / "data", tables).sample == Path(sample)
 
 
 def test_training_tables_that_are_not_used_are_said(tmp_path: Path) -> None:
     rest = only(USUAL, "test.csv", "sample_submission.csv")
-    found = named(tmp_path / "years", {"train_2016.csv": TRAIN, "train_2017.csv": TRAIN} | rest)
+    found = find_roles(tmp_path / "years", {"train_2016.csv": TRAIN, "train_2017.csv": TRAIN} | rest)
     assert found.train == Path("train_2016.csv") and len(found.notes) == 1
     assert all(word in found.notes[0] for word in ("train_2016.csv is used", "train_2017.csv", "one train.csv"))
     assert guess_setup(tmp_path / "years", "RMSE", "", {}).doubts == list(found.notes)
-    found = named(tmp_path / "small", USUAL | {"train_small.csv": TRAIN})
+    found = find_roles(tmp_path / "small", USUAL | {"train_small.csv": TRAIN})
     assert found.train == Path("train.csv") and "train_small.csv" in found.notes[0]
     packed(folder(tmp_path / "copy", USUAL) / "train.zip", "train.csv")
-    assert named(tmp_path / "copy", {"train_labels.csv": only(TRAIN, "id", "y")}).notes == ()
+    assert find_roles(tmp_path / "copy", {"train_labels.csv": only(TRAIN, "id", "y")}).notes == ()
 
 
 def test_points_between_thousands_and_a_decimal_comma(tmp_path: Path) -> None:

@@ -14,20 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_VALUE = 1e30  # larger numbers overflow in the single precision of trees, or when cubed
-MISSING = {
-    "na",
-    "n/a",
-    "nan",
-    "null",
-    "none",
-    "<na>",
-    "inf",
-    "-inf",
-    "?",
-    "-",
-    "--",
-    ".",
-}  # among numbers, in lower case
+MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf", "?", "-", "--", "."}  # in lower case
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
 MOST_CLASS_VALUES = 10  # so few values such as 5%, which repeat, are classes
 TEXT_WORDS = 6  # mean words per cell from which on a column is text
