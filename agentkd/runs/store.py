@@ -61,9 +61,8 @@ class RunDirectory:
             for name in _SHARDS:
                 if (shard := self.path / f"{name}-0.jsonl").exists():
                     self.repaired += repair_shard(shard)
-                    self.done |= {
-                        (row["id"], row["sample"]) for row in read_records(shard) if not row.get("retry", False)
-                    }  # fmt: skip
+                    settled = (row for row in read_records(shard) if not row.get("retry", False))
+                    self.done |= {(row["id"], row["sample"]) for row in settled}
             self._distrust_manifest()
         except OSError as error:
             self._release()

@@ -75,12 +75,15 @@ class Budget:
 
     def settle(self, cost: Cost, paid: Cost) -> None:
         """Settle a request that has ended and has cost `paid`."""
-        self.hold()
+        self._land()
         self.reserved = Cost(self.reserved.tokens - cost.tokens, self.reserved.usd - cost.usd)
         self.spent = Cost(self.spent.tokens + paid.tokens, self.spent.usd + paid.usd)
 
-    def hold(self) -> None:
-        """End the flight of a request that is put off; its cost stays reserved."""
+    def put_off(self) -> None:
+        """Put a request off: it is no longer in flight, and its cost stays reserved."""
+        self._land()
+
+    def _land(self) -> None:
         self.in_flight -= 1
         self._wake()
 

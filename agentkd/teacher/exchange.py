@@ -98,7 +98,7 @@ class Exchange:
         try:
             reply = await self.wire.post(path, data, key=key, seconds=seconds, read=read)
         except AwaitsBatch:
-            self.budget.hold()
+            self.budget.put_off()
             raise
         except CancelledInFlight:  # the server may bill an unread answer: count the upper estimate, on disk too
             self.budget.settle(cost, cost)

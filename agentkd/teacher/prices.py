@@ -55,7 +55,7 @@ def read_price_table(path: Path) -> dict[str, Price]:
         raise UserError(f"no price table at {path}: {form}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{path}: {first['loc'][0] if first['loc'] else first['input']!r}: {first['msg'].lower()}; "
-                        f"{form}") from None  # fmt: skip
+        where = first["loc"][0] if first["loc"] else first["input"]
+        raise UserError(f"{path}: {where!r}: {first['msg'].lower()}; {form}") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no price table: {form}") from None

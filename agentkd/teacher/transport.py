@@ -220,8 +220,10 @@ class Transport:
         except (ValueError, KeyError, TypeError):
             served = None
         if served is None:
-            return WorldError(f"{address.url} answers {status} to /models: is it an OpenAI-compatible server "
-                              f"(the URL usually ends in /v1)?")  # fmt: skip
+            return WorldError(
+                f"{address.url} answers {status} to /models: is it an OpenAI-compatible server "
+                f"(the URL usually ends in /v1)?"
+            )
         if served and model not in served:
             raise UserError(f"{address.url} does not serve '{model}': it serves {', '.join(served[:8])}")
         return None

@@ -65,7 +65,7 @@ def test_what_is_put_off_stays_reserved() -> None:
         limit = budget(max_tokens=100)
         limit.expect(Cost(30, 0.0))
         await limit.reserve(Cost(60, 0.0))
-        limit.hold()
+        limit.put_off()
         with pytest.raises(TokenLimit, match="0 tokens used and the next request may take 20, --max-tokens is 100"):
             await limit.reserve(Cost(20, 0.0))
 
