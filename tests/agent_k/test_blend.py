@@ -11,7 +11,8 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
-from agentkd.agents.agent_k.scoring.blend import Blend, best_blend, hill_climb  # noqa: E402
+from agentkd.agents.agent_k.scoring.blend import Blend, best_blend  # noqa: E402
+from agentkd.agents.agent_k.scoring.blenders import hill_climb  # noqa: E402
 from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
 from agentkd.agents.agent_k.scoring.predictions import decide_labels  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402

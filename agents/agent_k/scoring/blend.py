@@ -1,15 +1,12 @@
-"""Blend candidates by hill climbing or stacking, and choose between them by nested cross-validation.
+"""Choose the best blend of candidates by nested cross-validation.
 
-Hill climbing is ensemble selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of
-models"), bagged over random halves of the candidates as in its section 2.3. A blend of a fold is fitted on the other
-folds' out-of-fold rows, so that its score is as honest as a single candidate's.
+A fold's blend is fitted on the other folds' out-of-fold rows, so that its score is as honest as a single candidate's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.scoring.blenders import (
+    Blender,
+    from_log_scale,
+    list_blenders,
+    to_log_scale,
+    uses_log_scale,
+    weighted_sum,
+)
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide
-from agentkd.agents.agent_k.scoring.sampling import sample_rows
 from agentkd.agents.agent_k.scoring.scorer import Scorer
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
 from agentkd.errors import UserError
@@ -28,11 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
-Apply = Callable[[Array], Array]
-"""predictions of all candidates (C, N, K) -> (N, K)"""
-STEPS = 30
-BAGS = 10
-ROWS = 5000  # to fit a climb or a stack on: more would change the third digit of a weight
 BOOTSTRAP_ROWS = 50_000  # at most, per sample
 SURE = 0.75  # share of bootstrap samples that must agree before a difference counts
 
@@ -70,12 +69,12 @@ def best_blend(
     scorer, smooth = Scorer(setup, truth, name), Scorer(setup, truth, proper_metric(setup, name))
     names = list(candidates)
     ids, test_ids = truth["id"], next(iter(candidates.values()))[1]["id"]
-    log = _logarithmic(name)
-    oof = np.stack([_bend(align_predictions(setup, candidates[n][0], ids), log) for n in names])
-    test = np.stack([_bend(align_predictions(setup, candidates[n][1], test_ids), log) for n in names])
+    log = uses_log_scale(name)
+    oof = np.stack([to_log_scale(align_predictions(setup, candidates[n][0], ids), log) for n in names])
+    test = np.stack([to_log_scale(align_predictions(setup, candidates[n][1], test_ids), log) for n in names])
     fold = folds.set_index(folds["id"].astype(str))["fold"].reindex(ids.astype(str)).to_numpy()
 
-    def fit_nested(way: _Blender) -> Array:
+    def fit_nested(way: Blender) -> Array:
         out = np.zeros(oof.shape[1:])
         for number in np.unique(fold):
             held, rest = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
@@ -83,28 +82,30 @@ def best_blend(
             out[held] = apply(oof[:, held])
         return out
 
-    singles = [scorer(_unbend(oof[i], log)) for i in range(len(names))]
+    singles = [scorer(from_log_scale(oof[i], log)) for i in range(len(names))]
     order = sorted(range(len(names)), key=lambda i: singles[i] if scorer.metric.lower_is_better else -singles[i])
     best = order[0]
     tried: dict[str, Array] = {"single": oof[best]}
-    ways = _list_blenders(setup, scorer, smooth, log) if len(names) > 1 else {}
+    ways = list_blenders(setup, scorer, smooth, log) if len(names) > 1 else {}
     for kind, way in ways.items():
         with contextlib.suppress(UserError, ValueError):  # not possible on some fold's rows
             tried[kind] = fit_nested(way)
-    scores = {kind: scorer(_unbend(values, log)) for kind, values in tried.items()}
-    kind = _choose(scorer, smooth, {k: _unbend(v, log) for k, v in tried.items()}, scores)
+    scores = {kind: scorer(from_log_scale(values, log)) for kind, values in tried.items()}
+    kind = _choose(scorer, smooth, {k: from_log_scale(v, log) for k, v in tried.items()}, scores)
     alone = np.eye(len(names))[best]
     try:
-        apply, weights = ways[kind](oof, np.arange(len(ids)), seed) if kind != "single" else (_weighted(alone), alone)
+        apply, weights = (
+            ways[kind](oof, np.arange(len(ids)), seed) if kind != "single" else (weighted_sum(alone), alone)
+        )
     except (UserError, ValueError):
-        kind, apply, weights = "single", _weighted(alone), alone
-    final = _unbend(tried[kind], log)
+        kind, apply, weights = "single", weighted_sum(alone), alone
+    final = from_log_scale(tried[kind], log)
     thresholds, value = _tune_if_better(setup, scorer, final, fold, scores[kind])
     return Blend(
         kind=kind,
         weights={n: float(w) for n, w in zip(names, weights, strict=True) if w > 0} if weights is not None else {},
         oof=_frame(setup, ids, final),
-        test=_frame(setup, test_ids, _unbend(apply(test), log)),
+        test=_frame(setup, test_ids, from_log_scale(apply(test), log)),
         score=value,
         thresholds=thresholds,
         scores=dict(zip(names, singles, strict=True)) | scores,
@@ -116,111 +117,6 @@ def proper_metric(setup: Setup, metric: str = "") -> str:
     if setup.task == "regression":
         return metric if metric in METRICS and METRICS[metric].needs == "value" else "rmse"
     return metric if metric == "balanced_logloss" else "logloss"
-
-
-# --- blenders ---------------------------------------------------------------------------------------------------------
-
-_Blender = Callable[[Array, Array, int], tuple[Apply, Array | None]]
-"""(oof (C, N, K), rows to fit on, seed) -> how to apply it, and its weights"""
-
-
-def _list_blenders(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> dict[str, _Blender]:
-    ways: dict[str, _Blender] = {"climb": lambda oof, rows, seed: _climb(scorer, oof, rows, seed, log)}
-    if smooth.metric.name != scorer.metric.name:
-        ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
-    ways["average"] = lambda oof, rows, seed: (_weighted(w := np.full(len(oof), 1 / len(oof))), w)
-    if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, _sample(scorer, rows, seed)), None)
-    return ways
-
-
-def _sample(scorer: Scorer, rows: Array, seed: int) -> Array:
-    return sample_rows(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
-
-
-def _weighted(weights: Array) -> Apply:
-    return lambda predictions: np.tensordot(weights, predictions, axes=1)
-
-
-def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
-    """Fit weights by bagged ensemble selection."""
-    random = np.random.default_rng(seed)
-    rows = _sample(scorer, rows, seed)
-    values, here, lower = oof[:, rows], scorer.on_rows(rows), scorer.metric.lower_is_better
-    count = len(oof)
-    weights = np.zeros(count)
-    for _ in range(BAGS if count > 3 else 1):
-        pool = np.sort(random.choice(count, max(2, (count + 1) // 2), replace=False)) if count > 3 else np.arange(count)
-        weights[pool] += hill_climb(values[pool], lambda p: here(_unbend(p, log)), lower)
-    weights /= weights.sum()
-    return _weighted(weights), weights
-
-
-def hill_climb(
-    predictions: Array, evaluate: Callable[[Array], float], lower_is_better: bool, steps: int = STEPS
-) -> Array:
-    """Weights `(C,)` that sum to one, by greedy selection from predictions `(C, N, K)`.
-
-    Each step adds the candidate with which the mean scores best; the weights after the best step are returned."""
-    sign = 1.0 if lower_is_better else -1.0
-    picks = np.zeros(len(predictions))
-    total = np.zeros(predictions.shape[1:])
-    best, found = np.inf, picks
-    since = 0
-    for step in range(1, steps + 1):
-        scores = [sign * evaluate((total + p) / step) for p in predictions]
-        place = int(np.argmin(scores))
-        picks[place] += 1
-        total = total + predictions[place]
-        since += 1
-        if scores[place] < best - 1e-12:
-            best, found, since = scores[place], picks.copy(), 0
-        if since >= 8:
-            break
-    return found / found.sum()
-
-
-def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
-    """Fit a logistic regression on all candidates' log probabilities, or a ridge regression on their values."""
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-
-    if setup.task == "regression":
-        log = _logarithmic(setup.metric)
-        fits = []
-        for column in range(truth.shape[1]):
-            y = np.log1p(truth[:, column]) if log else truth[:, column]
-            kept = rows[np.isfinite(y[rows])]
-            x = oof[:, kept, column].T
-            middle, scale = float(y[kept].mean()), float(y[kept].std()) or 1.0
-            model = RidgeCV(alphas=np.logspace(-2, 3, 11)).fit((x - middle) / scale, (y[kept] - middle) / scale)
-            fits.append((model, middle, scale))
-        return lambda p: np.column_stack(
-            [m.predict((p[:, :, c].T - middle) / scale) * scale + middle for c, (m, middle, scale) in enumerate(fits)]
-        )
-
-    def features(p: Array) -> Array:
-        logs = np.log(np.clip(p, 1e-4, 1))
-        if logs.shape[2] == 2:
-            logs = logs[:, :, 1:] - logs[:, :, :1]
-        return np.hstack(list(logs))
-
-    kept = rows[truth[rows] >= 0]
-    x, y = features(oof[:, kept]), truth[kept]
-    scale = x.std(axis=0).mean() or 1.0
-    with warnings.catch_warnings():  # about convergence: the nested score tells its worth
-        warnings.simplefilter("ignore")
-        weight = "balanced" if setup.metric == "balanced_logloss" else None
-        model = LogisticRegression(C=0.05, max_iter=200, class_weight=weight).fit(x / scale, y)
-
-    def apply(p: Array) -> Array:
-        out = np.zeros((p.shape[1], p.shape[2]))
-        out[:, model.classes_] = model.predict_proba(features(p) / scale)
-        return out
-
-    return apply
-
-
-# --- the choice -------------------------------------------------------------------------------------------------------
 
 
 def _choose(scorer: Scorer, smooth: Scorer, tried: dict[str, Array], scores: dict[str, float]) -> str:
@@ -270,18 +166,6 @@ def _as_decided(setup: Setup, values: Array, thresholds: tuple[float, ...]) -> A
     """Decisions as probabilities 0 and 1, so that rows decided by different thresholds can be scored together."""
     decided = decide(setup, values, thresholds)
     return decided.astype(np.float64) if decided.ndim == 2 else np.eye(values.shape[1])[decided]
-
-
-def _logarithmic(metric: str) -> bool:
-    return metric in ("rmsle", "msle")
-
-
-def _bend(values: Array, log: bool) -> Array:
-    return np.log1p(np.maximum(values, 0)) if log else values
-
-
-def _unbend(values: Array, log: bool) -> Array:
-    return np.expm1(values) if log else values
 
 
 def _frame(setup: Setup, ids: pd.Series[Any], values: Array) -> pd.DataFrame:
