@@ -37,7 +37,7 @@ def strict_key(name: str) -> str:
 
 
 def split_prediction(text: str) -> list[str]:
-    """Return the answers in a model's output: one per line, stripped, without blank lines; in order, with repeats."""
+    """Return the answers in a model's output, one per line, stripped; blank lines are dropped, repeats stay."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 

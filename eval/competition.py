@@ -84,13 +84,16 @@ def read_facts(competition: Path) -> dict[str, Any]:
 
 
 def grade_submission(competition: Path, facts: dict[str, Any], submission: Path) -> Grade:
-    """Grade a file without logging it. Raises Invalid for a faulty submission, UserError for a faulty competition."""
+    """Grade a file without logging it.
+
+    Raises Invalid for a faulty submission, UserError for a faulty competition.
+    """
     solution = read_table(competition / "private" / "solution.csv")
     sample = read_table(competition / "public" / "sample_submission.csv")
     name = facts["id"]
     given = read_submission(submission, name, list(sample.columns), list(solution[name]))
     given = given.set_index(name).loc[list(solution[name])].reset_index()
-    score = rows_scorer(facts, sample, solution, given)
+    score = make_rows_scorer(facts, sample, solution, given)
     usage = solution[USAGE] if USAGE in solution.columns else ["Private"] * len(solution)
     scores: dict[str, float | None] = {}
     try:
@@ -118,14 +121,14 @@ def grade_submission(competition: Path, facts: dict[str, Any], submission: Path)
     )
 
 
-def rows_scorer(
+def make_rows_scorer(
     facts: dict[str, Any], sample: pd.DataFrame, solution: pd.DataFrame, given: pd.DataFrame
 ) -> Callable[[list[int]], float]:
     """Return the function that scores some rows. All three frames are text; `given` has the solution's rows.
 
     Raises Invalid for a submission that cannot be read; the function raises UserError."""
     if facts["metric"] == MAP_AT_K:
-        return ranks_scorer(facts, sample, solution, given)
+        return make_ranks_scorer(facts, sample, solution, given)
     form = find_form(facts, METRICS[facts["metric"]], sample, solution, given)
     try:
         predicted = read_predictions(form, given)
@@ -134,10 +137,13 @@ def rows_scorer(
     return lambda rows: score_rows(form, solution.iloc[rows], predicted[rows])
 
 
-def ranks_scorer(
+def make_ranks_scorer(
     facts: dict[str, Any], sample: pd.DataFrame, solution: pd.DataFrame, given: pd.DataFrame
 ) -> Callable[[list[int]], float]:
-    """Return MAP@k of some rows: each cell holds up to k classes, one is true. k is the most that the sample has."""
+    """Return the function that scores some rows by MAP@k.
+
+    Each cell holds up to k classes, of which one is true; k is the largest number that a cell of the sample has.
+    """
     output = next(column for column in sample.columns if column != facts["id"])
     answer = next(column for column in solution.columns if column not in (facts["id"], USAGE))
     k = max(len(cell.split()) for cell in sample[output])

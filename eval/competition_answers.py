@@ -143,7 +143,7 @@ def find_codes(classes: Sequence[str], labels: pd.Series[Any]) -> Array:
     return np.array([codes[label] for label in labels], dtype=np.int64)
 
 
-def class_values(classes: Sequence[str]) -> Array:
+def number_classes(classes: Sequence[str]) -> Array:
     """Return the classes as numbers, or their places where one of them is no number."""
     numbers = [read_number(name) for name in classes]
     return np.array(range(len(classes)) if None in numbers else numbers, dtype=np.float64)
@@ -187,7 +187,7 @@ def score_rows(form: Form, solution: pd.DataFrame, predicted: Array) -> float:
 def score_classes(form: Form, truth: Array, predicted: Array) -> float:
     """Score one class per row. Quadratic kappa compares the classes' numbers, not their places."""
     if form.metric.name == "qwk":
-        values = class_values(form.classes)
+        values = number_classes(form.classes)
         truth, predicted = values[truth], values[predicted]
     return form.metric.function(truth, predicted)
 

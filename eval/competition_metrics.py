@@ -103,7 +103,7 @@ def averaged_f1(average: Literal["macro", "micro", "weighted"]) -> Function:
     return function
 
 
-def share(part: Array, whole: Array, empty: float) -> Array:
+def divide(part: Array, whole: Array, empty: float) -> Array:
     """Divide cell by cell; `empty` where the whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.full(len(whole), empty), where=whole > 0))
 
@@ -111,15 +111,18 @@ def share(part: Array, whole: Array, empty: float) -> Array:
 def f1_samples(truth: Array, guess: Array) -> float:
     """F1 of the label sets, averaged over the rows; 0 where both sets are empty."""
     both = np.logical_and(truth, guess).sum(axis=1)
-    return float(share(2 * both, truth.sum(axis=1) + guess.sum(axis=1), empty=0.0).mean())
+    return float(divide(2 * both, truth.sum(axis=1) + guess.sum(axis=1), empty=0.0).mean())
 
 
 def jaccard(truth: Array, guess: Array) -> float:
-    """Jaccard index of the positive class; multilabel: averaged over the rows, 1 where both label sets are empty."""
+    """Jaccard index of the positive class.
+
+    Multilabel: averaged over the rows, 1 where both label sets are empty.
+    """
     if truth.ndim == 1:
         return of_positive("jaccard_score")(truth, guess)
     both, either = np.logical_and(truth, guess).sum(axis=1), np.logical_or(truth, guess).sum(axis=1)
-    return float(share(both, either, empty=1.0).mean())
+    return float(divide(both, either, empty=1.0).mean())
 
 
 def hamming(truth: Array, guess: Array) -> float:
@@ -135,7 +138,10 @@ def kappa(truth: Array, guess: Array) -> float:
 
 
 def quadratic_kappa(truth: Array, guess: Array) -> float:
-    """Quadratic weighted kappa of numbers, which need not be equally spaced; 1 where both sides hold one number."""
+    """Quadratic weighted kappa of numbers, which need not be equally spaced.
+
+    1 where both sides hold one and the same number.
+    """
     a, rows = np.unique(truth, return_counts=True)
     b, columns = np.unique(guess, return_counts=True)
     by_chance = rows @ np.subtract.outer(a, b) ** 2 @ columns / len(truth)
@@ -179,7 +185,10 @@ def balanced_logloss(truth: Array, probability: Array) -> float:
 
 
 def auc(truth: Array, probability: Array) -> float:
-    """Area under the ROC curve; multilabel: mean over the labels; multiclass: mean of each class against the rest."""
+    """Area under the ROC curve.
+
+    Multilabel: mean over the labels; multiclass: mean over the classes, each against the rest.
+    """
     one = sklearn_metric("roc_auc_score")
     if truth.ndim == 2:
         return mean_over_columns(one, truth, probability)
@@ -201,7 +210,10 @@ def average_precision(truth: Array, probability: Array) -> float:
 
 
 def brier(truth: Array, probability: Array) -> float:
-    """Brier score: of the positive class; multilabel: over all cells; multiclass: summed over the classes (1950)."""
+    """Brier score of the positive class.
+
+    Multilabel: over all cells; multiclass: summed over the classes (Brier 1950).
+    """
     if truth.ndim == 1 and probability.shape[1] != 2:
         squares = (probability - one_hot(truth, probability.shape[1])) ** 2
         return float(squares.sum() / len(truth))
@@ -239,7 +251,7 @@ def rmspe(truth: Array, value: Array) -> float:
 def smape(truth: Array, value: Array) -> float:
     """Symmetric mean absolute percentage error, 0 to 200; 0 where both values are zero."""
     size = np.abs(truth) + np.abs(value)
-    return float(200 * share(np.abs(truth - value), size, empty=0.0).mean())
+    return float(200 * divide(np.abs(truth - value), size, empty=0.0).mean())
 
 
 def r2(truth: Array, value: Array) -> float:
@@ -266,9 +278,10 @@ def rank_correlation(truth: Array, value: Array) -> float:
 
 
 def normalised_gini(truth: Array, value: Array) -> float:
-    """Gini of the truth in the order of the predictions over that in its own order; ties stay in the rows' order.
+    """Normalised Gini coefficient: that of the truth in the order of the predictions, over that in its own order.
 
-    The k-th of N rows (from 0) adds its true value to N - k of the cumulated sums."""
+    Ties stay in the order of the rows. The k-th of N rows (from 0) adds its true value to N - k of the cumulated sums.
+    """
     if truth.sum() == 0 or np.ptp(truth) == 0:
         raise UserError(f"gini is undefined for {truth.size} equal true values: score on more rows")
     weights = np.arange(truth.size, 0, -1)
@@ -280,7 +293,7 @@ def normalised_gini(truth: Array, value: Array) -> float:
     return area(value) / area(truth)
 
 
-def root(function: Function) -> Function:
+def take_root(function: Function) -> Function:
     """Return the square root of a metric."""
     return lambda truth, value: float(np.sqrt(function(truth, value)))
 
@@ -327,9 +340,9 @@ def list_metrics() -> list[Metric]:
         probability("brier", LABELLED, brier, lower_is_better=True),
         probability("gini", BINARY, class_gini),
         value("normalized_gini", normalised_gini, lower_is_better=False),
-        value("rmse", root(mse)),
-        value("mean_columnwise_rmse", root(mse)),
-        value("rmsle", root(msle)),
+        value("rmse", take_root(mse)),
+        value("mean_columnwise_rmse", take_root(mse)),
+        value("rmsle", take_root(msle)),
         value("msle", msle),
         value("mse", mse),
         value("mae", sklearn_metric("mean_absolute_error")),

@@ -23,10 +23,10 @@ def read_board(path: Path) -> list[float]:
 
 def percentile(value: float, board: list[float], lower_is_better: bool) -> float:
     """Return 100 - 100 times the share of teams that are strictly better (arXiv:2411.03562, appendix)."""
-    return 100 - 100 * teams_ahead(value, board, lower_is_better) / len(board)
+    return 100 - 100 * count_teams_ahead(value, board, lower_is_better) / len(board)
 
 
-def teams_ahead(value: float, board: list[float], lower_is_better: bool) -> int:
+def count_teams_ahead(value: float, board: list[float], lower_is_better: bool) -> int:
     """Count the teams that are strictly better, with the score rounded to five digits, as a board shows it."""
     shown = round(value, 5)
     return sum(1 for other in board if (other < shown if lower_is_better else other > shown))
@@ -34,7 +34,7 @@ def teams_ahead(value: float, board: list[float], lower_is_better: bool) -> int:
 
 def medal_by_rank(value: float, board: list[float], lower_is_better: bool) -> Medal | None:
     """Return the medal of a score by its rank among the teams."""
-    rank, teams = teams_ahead(value, board, lower_is_better) + 1, len(board)
+    rank, teams = count_teams_ahead(value, board, lower_is_better) + 1, len(board)
     for name, last in medal_ranks(teams).items():
         if rank <= last:
             return name

@@ -1,4 +1,4 @@
-"""The knowledge base and the ways to find relation paths and passages around a topic."""
+"""The knowledge base, and the search for relation paths and passages in it. May import models, matching and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def default_retriever() -> str:
 
 
 def make_retriever(name: str, kb: Graph) -> PathRetriever:
-    """The retriever of a name over a knowledge base; packages are imported, and models loaded, only when needed."""
+    """Make the retriever of a name over a knowledge base.
+
+    Packages are imported, and models loaded, only when needed. Raises UserError for an unknown name.
+    """
     if name == "bm25":
         from agentkd.retrievers.bm25 import BM25Paths
 

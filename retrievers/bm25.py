@@ -16,7 +16,7 @@ import numpy as np
 
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.retrievers.passages import MAX_WORDS, passage_triples, write_passages
+from agentkd.retrievers.passages import MAX_WORDS, list_passage_triples, write_passages
 from agentkd.retrievers.path_retriever import Candidate, Scores, count_named_hops, mask_topics, top_candidates
 from agentkd.retrievers.relation_path import Triple
 
@@ -32,7 +32,10 @@ _STOPWORDS = frozenset(
 
 
 def split_words(text: str) -> list[str]:
-    """Return lower-case words without stop words; plurals and verb endings are cut ("countries" meets "country")."""
+    """Return lower-case words without stop words.
+
+    Plurals and verb endings are cut ("countries" meets "country").
+    """
     return [_stem(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOPWORDS]
 
 
@@ -122,4 +125,4 @@ class BM25Passages:
     def triples(self, entity: str, text: str) -> list[Triple]:
         """The triples behind a passage that `search` returned."""
         part = self._parts.get((entity, text))
-        return [] if part is None else passage_triples(self.kb, entity, self.max_words, part)
+        return [] if part is None else list_passage_triples(self.kb, entity, self.max_words, part)

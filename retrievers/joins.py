@@ -35,9 +35,10 @@ class Conjunction(NamedTuple):
 def find_endpoints(
     kb: Graph, starts: Sequence[str], path: RelationPath, joins: Sequence[Join], constraint: Constraint | None = None
 ) -> list[str]:
-    """Execute a derivation: intersect the joins, or take the starts; follow the path; keep what meets the constraint.
+    """Execute a derivation: where the joins meet, or else the starts; from there the path; the constraint.
 
-    Empty for neither joins nor path."""
+    Empty for neither joins nor path.
+    """
     if joins:
         met = [kb.follow([topic], way) for topic, way in joins]
         starts = [name for name in met[0] if all(name in others for others in map(set, met[1:]))]

@@ -27,7 +27,7 @@ from agentkd.matching import strict_key
 from agentkd.retrievers import kb_index
 from agentkd.retrievers.kb_index import Ints
 from agentkd.retrievers.relation_path import RelationPath, Step, Triple, label_steps
-from agentkd.retrievers.walk import edge_ranges, search_paths, trace_triples, walk_frontiers
+from agentkd.retrievers.walk import find_edge_ranges, search_paths, trace_triples, walk_frontiers
 
 MAX_NODES = 500
 RECENT = 64  # topics and queries whose results are kept: questions in flight ask about theirs again and again
@@ -130,7 +130,7 @@ class KnowledgeBase:
         start, end = self._ids.get(head), self._ids.get(tail)
         if start is None or end is None or relation not in self._relation_ids:
             return False
-        low, high = edge_ranges(self._index, np.array([start]), 2 * self._relation_ids[relation])
+        low, high = find_edge_ranges(self._index, np.array([start]), 2 * self._relation_ids[relation])
         return bool((self._index.edge_target[low[0] : high[0]] == end).any())
 
     def is_cvt(self, entity: str) -> bool:

@@ -29,7 +29,7 @@ def write_passages(kb: KnowledgeBase, max_words: int = MAX_WORDS) -> Iterator[tu
             yield entity, join_facts(facts)
 
 
-def passage_triples(kb: KnowledgeBase, entity: str, max_words: int = MAX_WORDS, part: int = 0) -> list[Triple]:
+def list_passage_triples(kb: KnowledgeBase, entity: str, max_words: int = MAX_WORDS, part: int = 0) -> list[Triple]:
     """Return the distinct triples behind `write_passage` of the same arguments."""
     parts = group_facts(kb, entity, max_words)
     facts = parts[part] if part < len(parts) else []

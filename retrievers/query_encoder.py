@@ -17,7 +17,10 @@ import numpy.typing as npt
 
 @contextlib.contextmanager
 def use_one_thread() -> Iterator[None]:
-    """Context manager: torch uses one thread. On busy cores the threads of a small operation wait for each other."""
+    """Context manager: torch uses one thread.
+
+    On busy cores the threads of a small operation wait for each other.
+    """
     import torch
 
     threads = torch.get_num_threads()

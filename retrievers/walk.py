@@ -26,7 +26,7 @@ def expand_ranges(low: Ints, high: Ints) -> Ints:
     return np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum(), dtype=np.int64)
 
 
-def edge_ranges(index: Index, nodes: Ints, step: int) -> tuple[Ints, Ints]:
+def find_edge_ranges(index: Index, nodes: Ints, step: int) -> tuple[Ints, Ints]:
     """Return the range [low, high) of the edges of a step out of each node."""
     key = nodes * (2 * len(index.relations)) + step
     return np.searchsorted(index.edge_key, key, "left"), np.searchsorted(index.edge_key, key, "right")
@@ -36,7 +36,7 @@ def walk_frontiers(index: Index, start: Ints, steps: Sequence[int]) -> list[Ints
     """Return the nodes reached after 0, 1, … steps; fewer than steps + 1 lists where the walk breaks off."""
     frontiers = [start]
     for hop, step in enumerate(steps, start=1):
-        reached = np.unique(index.edge_target[expand_ranges(*edge_ranges(index, frontiers[-1], step))])
+        reached = np.unique(index.edge_target[expand_ranges(*find_edge_ranges(index, frontiers[-1], step))])
         frontiers.append(np.setdiff1d(reached, start, assume_unique=True) if hop > 1 else reached)
         if not frontiers[-1].size:
             break
@@ -44,11 +44,11 @@ def walk_frontiers(index: Index, start: Ints, steps: Sequence[int]) -> list[Ints
 
 
 def trace_triples(index: Index, frontiers: Sequence[Ints], steps: Sequence[int], ends: Ints) -> list[int]:
-    """Return the triples that lie on a walk along the frontiers to one of the ends, hop by hop, without repeats."""
+    """Return the triples on a walk along the frontiers to one of the ends, hop by hop, without repeats."""
     hops: list[Ints] = []
     wanted = ends
     for nodes, step in zip(frontiers[-2::-1], steps[::-1], strict=True):
-        low, high = edge_ranges(index, nodes, step)
+        low, high = find_edge_ranges(index, nodes, step)
         edges = expand_ranges(low, high)
         source = np.repeat(nodes, high - low)
         kept = np.isin(index.edge_target[edges], wanted)

@@ -88,7 +88,10 @@ def render_evaluation(
     gold: Mapping[str, Sequence[str]] | None,
     note: str = "",
 ) -> str:
-    """Render an evaluation; `answers` by system and question id. Without `gold` (`note` says why) nothing is marked."""
+    """Render an evaluation; `answers` are by system and question id.
+
+    Without `gold` nothing is marked; `note` says why.
+    """
     order = {name: place for place, name in enumerate(dict.fromkeys(row["matcher"] for row in report["rows"]))}
     rows = sorted(report["rows"], key=lambda row: (row["matcher"] != "strict", order[row["matcher"]]))
     cells = [
@@ -281,11 +284,13 @@ def format_number(value: float | None, digits: int = 0) -> str:
 
 
 def format_percent(part: float, whole: float) -> str:
+    """Format a share as a percentage; a dash for nothing."""
     return f"{100 * part / whole:.1f} %" if whole else NOTHING
 
 
 @cache
-def environment() -> jinja2.Environment:
+def make_environment() -> jinja2.Environment:
+    """Make the environment of the templates, with their filters."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -298,4 +303,5 @@ def environment() -> jinja2.Environment:
 
 
 def render(**values: Any) -> str:
-    return environment().get_template("page.html.jinja").render(shown=ITEMS, **values)
+    """Render the template of a page."""
+    return make_environment().get_template("page.html.jinja").render(shown=ITEMS, **values)

@@ -14,7 +14,7 @@ from agentkd.trace import Trace
 
 
 def make_evaluation_check(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
-    """Return the test whether a trace's question, by text or by root of its id, is in another split of its task.
+    """Return the test whether a trace's question is in another split of its task, by text or by root of its id.
 
     `source` is the config of the trace's run. Where the task's files are gone, a line says so, and nothing is left out.
     """

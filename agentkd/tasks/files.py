@@ -134,7 +134,10 @@ def _lines(file: Path) -> list[str]:
 
 
 def find_metaqa(folder: Path, hops: Iterable[int]) -> dict[str, dict[int, tuple[Path, Path | None]]]:
-    """Return (questions, types or None) by split and hops; questions may be in a `vanilla` folder, as the authors'."""
+    """Return (questions, types or None) by split and hops.
+
+    The questions may be in a `vanilla` folder, as the authors' are.
+    """
     found: dict[str, dict[int, tuple[Path, Path | None]]] = {}
     for split in ("train", "dev", "test"):
         for hop in hops:

@@ -18,12 +18,15 @@ class Overlap(NamedTuple):
 
 
 def id_root(question_id: str) -> str:
-    """Return the id that an id derives from: CWQ's `WebQTest-832_c33450…` is composed from WebQSP's `WebQTest-832`."""
+    """Return the id that an id derives from.
+
+    CWQ's `WebQTest-832_c33450…` is composed from WebQSP's `WebQTest-832`.
+    """
     return re.sub(r"_[0-9a-f]{16,}$", "", question_id)
 
 
 def find_overlaps(train: Iterable[Question], test: Iterable[Question]) -> Overlap:
-    """Find the questions of each set that share their normalised text or the root of their id with the other set."""
+    """Find the questions of each set that share their normalised text or id root with the other set."""
     train, test = list(train), list(test)
 
     def shared(questions: list[Question], others: list[Question]) -> frozenset[str]:

@@ -17,7 +17,7 @@ from agentkd.tasks.files import Record, parse_row, read_jsonl
 
 
 def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
-    """Return the knowledge base and the question files by split of RoG's version of WebQSP or CWQ, written once.
+    """Return the knowledge base and the question files by split of RoG's WebQSP or CWQ, written once.
 
     Rows are {id, question, answer[], q_entity[], graph[[head, relation, tail]]}; the knowledge base is the union of all
     graphs. They come from `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.

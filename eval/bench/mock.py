@@ -99,6 +99,7 @@ def last_text(request: dict[str, Any]) -> str:
 
 
 def text_key(text: str) -> str:
+    """Return a hash of a text."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -20,7 +20,7 @@ from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
 from agentkd.agents.agent_k.scoring import metrics as solver  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
-from agentkd.eval.competition import rows_scorer  # noqa: E402
+from agentkd.eval.competition import make_rows_scorer  # noqa: E402
 from agentkd.eval.competition_metrics import MAP_AT_K, METRICS  # noqa: E402
 
 CASES = [(name, task) for name, metric in METRICS.items() for task in metric.tasks]
@@ -71,7 +71,7 @@ def compare(setup: Setup, solution: Any, sent: Any, predicted: Any) -> None:
     truth, predicted = solution.rename(columns={"key": "id"}), predicted.assign(id=sent["key"])
     alike = [row for row, word in enumerate(truth[setup.targets[0]]) if word == truth[setup.targets[0]][0]]
     for rows in (list(range(len(sent))), list(range(0, len(sent), 2)), alike):
-        mine, why = outcome(lambda rows=rows: rows_scorer(facts, sample, solution, sent)(rows))
+        mine, why = outcome(lambda rows=rows: make_rows_scorer(facts, sample, solution, sent)(rows))
         theirs, because = outcome(lambda rows=rows: score(setup, truth.iloc[rows], predicted.iloc[rows]))
         assert why == because
         assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-11)
@@ -153,5 +153,5 @@ def test_map_at_k_is_the_solvers(seed: int) -> None:
     ids = [str(row) for row in range(n)]
     facts = {"id": "key", "metric": MAP_AT_K, "task": "multiclass"}
     sent = table(ids, {"y": cells})
-    mine = rows_scorer(facts, sent, table(ids, {"y": names[codes]}), sent)(list(range(n)))
+    mine = make_rows_scorer(facts, sent, table(ids, {"y": names[codes]}), sent)(list(range(n)))
     assert mine == pytest.approx(solver.map_at(codes, p, k))

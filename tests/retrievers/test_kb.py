@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentkd.errors import UserError
 from agentkd.retrievers.kb import KnowledgeBase
-from agentkd.retrievers.passages import passage_triples, write_passage, write_passages
+from agentkd.retrievers.passages import list_passage_triples, write_passage, write_passages
 from tests.support.paths import KBQA_DATA
 
 needs_data = pytest.mark.skipif(not KBQA_DATA.is_dir(), reason=f"no data at {KBQA_DATA}; set AGENTKD_DATA")
@@ -273,12 +273,12 @@ def test_passages_inline_unnamed_nodes_and_break_at_the_word_limit(family: Knowl
         "Ann people person parent Eve . Ann people person marriage people marriage spouse Dan . "
         "Ann people person marriage people marriage year 1999 ."
     )
-    assert passage_triples(family, "Ann") == [FAMILY[0], FAMILY[3], FAMILY[4], FAMILY[5]]
+    assert list_passage_triples(family, "Ann") == [FAMILY[0], FAMILY[3], FAMILY[4], FAMILY[5]]
     assert write_passage(family, "Ann", 7) == "Ann people person parent Eve ."
-    assert passage_triples(family, "Ann", 7, 1) == [FAMILY[3], FAMILY[4]]
+    assert list_passage_triples(family, "Ann", 7, 1) == [FAMILY[3], FAMILY[4]]
     assert (
         write_passage(family, "Rome") == ""
-        and passage_triples(family, "Rome") == []
+        and list_passage_triples(family, "Rome") == []
         and write_passage(family, "Ann", 7, 9) == ""
     )
     assert [entity for entity, _ in write_passages(family, 7)] == ["Ann"] * 3 + ["Eve", "Bob", "Cid"]

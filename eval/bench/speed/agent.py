@@ -144,6 +144,7 @@ async def run_pass(url: str, folder: Path, count: int, seed: int) -> PartClock:
 
 
 async def solve_all(agent: KDCoT, questions: Sequence[Question]) -> None:
+    """Answer the questions one after the other."""
     for question in questions:
         await agent.solve(question, 0)
 

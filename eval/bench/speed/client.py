@@ -154,6 +154,7 @@ def bench_client(load: Load, *, pairs: int, peers: str, install: bool, out: Path
 
 
 def make_prompts(requests: int, seed: int) -> list[str]:
+    """Make the distinct prompts of a seed."""
     return [f"Question {number} of seed {seed}: which capital lies on this river?" for number in range(requests)]
 
 

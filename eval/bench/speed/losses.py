@@ -75,6 +75,7 @@ def compare_with_dense(folder: Path, name: str, dense: dict[str, Any], ours: dic
 
 
 def summarise_runs(name: str, runs: list[dict[str, Any]], dense: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return medians, ratios to dense in the same round, and the largest errors."""
     row: dict[str, Any] = {"name": name}
     for unit in ("seconds", "peak_mib"):
         ratios = [one[unit] / other[unit] for one, other in zip(runs, dense, strict=True)]

@@ -186,6 +186,7 @@ def bench_server(
 async def bench_pairs(
     spec: str, requests: int, in_flight: int, pairs: int, seed: int, vllm_args: str, out: Path | None
 ) -> dict[str, Any]:
+    """Send the blocks in turn, and return the report."""
     warm, *work = await make_blocks(1 + 2 * pairs, requests, seed)
     done: dict[str, list[BlockRun]] = {"agentkd": [], "aiohttp": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -100,11 +100,13 @@ def bench_automl(
 
 
 def read_results(file: Path) -> dict[str, Any]:
+    """Read the rows that are there."""
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"rows": []}
     return found
 
 
 def run_system(competition: Path, system: str, budget: Budget, seed: int, python: str, out: Path) -> dict[str, Any]:
+    """Run one system on one competition, grade its submission, and return the row."""
     folder = (out / "work" / f"{competition.name}-{system}-{seed}-{budget.seconds:.0f}").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -149,6 +151,7 @@ def prepare_workspace(competition: Path, workspace: Path) -> CompetitionData:
 
 
 def run_agentkd(competition: Path, teacher: str, folder: Path, budget: Budget, seed: int) -> dict[str, Any]:
+    """Run Agent K and copy its submission."""
     from agentkd.agents.agent_k.run import run
     from agentkd.config import KaggleConfig
 
@@ -169,6 +172,7 @@ def run_agentkd(competition: Path, teacher: str, folder: Path, budget: Budget, s
 
 
 def run_peer(competition: Path, system: str, folder: Path, budget: Budget, seed: int, python: str) -> dict[str, Any]:
+    """Run a peer's script in its own environment, and write its submission."""
     data = prepare_workspace(competition, folder)
     setup = data.setup
     job = write_table(data, folder) | {"seconds": budget.seconds, "threads": budget.threads, "seed": seed}
@@ -257,6 +261,7 @@ def rank_systems(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[st
 
 
 def mean_ranks(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
+    """Return the mean rank of each system."""
     return {
         name: round(float(np.mean(list(each.values()))), 3) for name, each in rank_systems(rows, by).items() if each
     }

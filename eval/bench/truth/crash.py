@@ -91,6 +91,7 @@ def generate_command(mock: Mock, out: Path, questions: int, in_flight: int) -> l
 
 
 def start_command(argv: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a command, offline."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -135,6 +136,7 @@ def kill_at_answer(mock: Mock, argv: Sequence[str], moment: int, pause: float) -
 
 
 def last_line(text: str) -> str:
+    """Return the last line of a text, cut."""
     return (text.strip().splitlines() or ["no message"])[-1][:200]
 
 
@@ -183,10 +185,12 @@ def run_checks(report: dict[str, Any], calm: Path, killed: Path) -> list[dict[st
 
 
 def trace_key(trace: Trace) -> tuple[str, int]:
+    """Return the id and sample of a trace."""
     return trace.id, trace.sample
 
 
 def make_check(name: str, found: int, allowed: int) -> dict[str, Any]:
+    """Return a check; it holds where no more is found than allowed."""
     return {"name": name, "found": found, "allowed": allowed, "ok": found <= allowed}
 
 

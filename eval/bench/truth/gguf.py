@@ -173,6 +173,7 @@ def summarise_kinds(
 
 
 def predict_with_transformers(model: Any, passage: Passage) -> list[Prediction]:
+    """Predict the forced positions of a passage with transformers."""
     import torch
 
     with torch.inference_mode():
@@ -183,6 +184,7 @@ def predict_with_transformers(model: Any, passage: Passage) -> list[Prediction]:
 
 
 async def predict_with_llama(session: aiohttp.ClientSession, root: str, passage: Passage) -> list[Prediction]:
+    """Predict the forced positions of a passage with llama.cpp. Raises WorldError where it writes other tokens."""
     forced = passage.ids[passage.start :]
     body = {
         "prompt": passage.ids[: passage.start],
@@ -200,11 +202,13 @@ async def predict_with_llama(session: aiohttp.ClientSession, root: str, passage:
 
 
 async def tokenise_with_llama(session: aiohttp.ClientSession, root: str, text: str) -> list[int]:
+    """Tokenise a text with llama.cpp."""
     body = {"content": text, "add_special": False, "parse_special": True}
     return list((await post_json(session, f"{root}/tokenize", body))["tokens"])
 
 
 async def post_json(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Post JSON and return the answer. Raises WorldError."""
     try:
         async with session.post(url, json=body) as reply:
             if reply.status != 200:

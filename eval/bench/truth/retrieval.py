@@ -128,8 +128,8 @@ def score_passages(
     recalls: dict[int, list[float]] = {k: [] for k in DEPTHS}
     with Progress(f"passages {name}", total=len(questions), unit="with an answer") as progress:
         for question in questions:
-            texts = [fold_accents(text) for text in search(question.question, question.topic_entities)]
-            wanted = [key for answer in answers[question.id] if (key := fold_accents(answer))]
+            texts = [normalise_text(text) for text in search(question.question, question.topic_entities)]
+            wanted = [key for answer in answers[question.id] if (key := normalise_text(answer))]
             places = [
                 next((n for n, text in enumerate(texts) if key in text), len(texts) + DEPTHS[-1]) for key in wanted
             ]
@@ -143,7 +143,8 @@ def score_passages(
     return row | {f"recall@{k}": statistics.fmean(recalls[k]) for k in DEPTHS}
 
 
-def fold_accents(text: str) -> str:
+def normalise_text(text: str) -> str:
+    """Return a text in lower case, with accents as separate characters."""
     return unicodedata.normalize("NFD", text).lower().strip()
 
 
