@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from agentkd.eval.bench.mock import LogEntry, Mock
 from agentkd.eval.bench.truth import crash
 from agentkd.eval.bench.truth.crash import count_sends, generate_command, require_passed, run_checks
 from agentkd.trace import Trace, Verdict
+from tests.support.warm import KBQA, warm
 
 
 def entry(key: str, epoch: int, outcome: str) -> LogEntry:
@@ -36,6 +38,7 @@ def write(folder: Path, traces: list[Trace]) -> Path:
 def test_a_faulty_run_is_killed_and_ends_as_the_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(crash, "start_command", warm(*KBQA).popen)
     monkeypatch.setattr(crash, "LATENCY", 0.02)
     monkeypatch.setattr(crash, "TIMEOUT", 1.0)
     options = ["--questions", "8", "--kills", "1", "--in-flight", "4", "--out", str(tmp_path / "out"), "--json"]
@@ -94,3 +97,10 @@ def test_the_command_is_what_a_user_types(tmp_path: Path) -> None:
     argv = generate_command(Mock("http://127.0.0.1:1", ""), tmp_path, 9, 3)
     assert argv[1:4] == ["-m", "agentkd", "generate"] and argv[argv.index("--limit") + 1] == "9"
     assert argv[argv.index("--teacher") + 1] == "http://127.0.0.1:1/v1#mock-1"
+
+
+def test_a_command_is_started_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    code = "import os, sys; print('heard by nobody'); sys.exit(os.environ['HF_HUB_OFFLINE'])"
+    with crash.start_command([sys.executable, "-c", code]) as process:
+        assert process.communicate() == (None, "1\n") and process.returncode == 1
