@@ -57,7 +57,7 @@ class GenerateConfig(StageConfig):
         None, description="a TSV of head, relation, tail; a SPARQL URL; or wikidata [default: the task's own]"
     )
     split: str | None = Field(None, description="split of the task [default: generate: train; eval: test, else dev]")
-    limit: int | None = Field(None, ge=1, description="a seeded subset of so many questions [default: all]")
+    limit: int | None = Field(None, ge=1, description="a seeded subset of this many questions [default: all]")
     agent: str = Field("kd-cot", description="{agents}")
     teacher: str | None = Field(
         None,
@@ -73,7 +73,7 @@ class GenerateConfig(StageConfig):
         None, ge=1, description="relation paths that a model chooses from [default: 5; path-writer: 12]"
     )
     hops: int | None = Field(None, ge=1, description="longest relation path in KB edges [default: by the task]")
-    rounds: int = Field(4, ge=1, description="most rounds of KD-CoT per question")
+    rounds: int = Field(4, ge=1, description="KD-CoT: at most this many rounds per question")
     demos: str | None = Field(
         None, description="run directories whose verified traces are the worked examples [default: packaged ones]"
     )
@@ -100,10 +100,12 @@ class GenerateConfig(StageConfig):
     )
     concurrency: int | None = Field(None, ge=1, description="questions in flight [default: 4 local, 32 served]")
     max_tokens: int | None = Field(
-        None, ge=1, description="stop before the run has used so many prompt and completion tokens [default: no limit]"
+        None,
+        ge=1,
+        description="stop before the run has used this many prompt and completion tokens [default: no limit]",
     )
     max_usd: float | None = Field(
-        None, gt=0, description="stop before the run has cost so many US dollars [default: no limit]"
+        None, gt=0, description="stop before the run has cost this many US dollars [default: no limit]"
     )
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one response")
@@ -132,10 +134,10 @@ class DistillConfig(StageConfig):
         "path", description="what the student reads and writes: path, one-call or dialogue"
     )
     control: Literal["unverified", "shuffled"] | None = Field(
-        None, description="control: train on unverified or on shuffled traces"
+        None, description="unverified or shuffled: train on such traces, as a control"
     )
     layers: int | None = Field(
-        None, ge=1, description="keep so many of the student's layers, evenly spaced [default: all]"
+        None, ge=1, description="keep this many of the student's layers, evenly spaced [default: all]"
     )
     teacher: str | None = Field(
         None, description="model that a method learns from; for multi-teacher several, comma-separated"
@@ -163,7 +165,7 @@ class DistillConfig(StageConfig):
     nll: float = Field(0.5, ge=0, le=1, description="logits, preference: weight of the trace's own tokens")
     dpo_beta: float = Field(0.1, gt=0, description="preference: how closely the student stays to its start")
     rejected: int = Field(2, ge=1, description="preference: refused paths compared with each verified one")
-    rollout_tokens: int = Field(64, ge=1, description="on-policy: most tokens per rollout")
+    rollout_tokens: int = Field(64, ge=1, description="on-policy: at most this many tokens per rollout")
     rollout_temperature: float = Field(1.0, gt=0, description="on-policy: sampling temperature of the rollouts")
     epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
     lr: PerStage = Field(
@@ -177,8 +179,10 @@ class DistillConfig(StageConfig):
     lora: int | None = Field(
         None, ge=1, description="train adapters of this rank and merge them into the weights [default: all weights]"
     )
-    limit: int | None = Field(None, ge=1, description="most traces, those of rare targets first [default: all]")
-    rationalised: bool = Field(True, description="also learn from traces that gold has hinted")
+    limit: int | None = Field(None, ge=1, description="use at most this many traces, rare targets first [default: all]")
+    rationalised: bool = Field(
+        True, description="also learn from traces whose path the gold answer chose (generate --rationalise)"
+    )
     max_length: int | None = Field(
         None, ge=1, description="tokens; longer examples are left out and counted [default: the student's context]"
     )
@@ -262,13 +266,13 @@ class KaggleConfig(StageConfig):
     )
     max_hours: float = Field(1.0, gt=0, description="hours of work, over all resumes")
     max_usd: float | None = Field(
-        None, gt=0, description="stop asking the model before it has cost so many US dollars [default: no limit]"
+        None, gt=0, description="stop asking the model before it has cost this many US dollars [default: no limit]"
     )
     max_tokens: int | None = Field(
-        None, ge=1, description="stop asking the model before it has used so many tokens [default: no limit]"
+        None, ge=1, description="stop asking the model before it has used this many tokens [default: no limit]"
     )
-    max_submissions: int = Field(1, ge=0, description="most files that the run may send")
-    candidates: int | None = Field(None, ge=1, description="most solutions to try [default: as time allows]")
+    max_submissions: int = Field(1, ge=0, description="send at most this many files")
+    candidates: int | None = Field(None, ge=1, description="try at most this many solutions [default: as time allows]")
     sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = Field(
         "auto", description="isolation of model-written code: auto, bubblewrap, landlock or none"
     )
