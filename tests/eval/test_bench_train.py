@@ -18,6 +18,7 @@ pytestmark = pytest.mark.xdist_group("torch")
 pytest.importorskip("trl")
 
 
+@pytest.mark.whole
 def test_every_method_trains_the_same_tokens_and_steps(tmp_path: Path) -> None:
     student, traces = train.make_tiny_student(tmp_path / "tiny"), train.make_traces(tmp_path / "traces", 4)
     names = [train.TRL, *train.MEASURED]
