@@ -1,6 +1,7 @@
 """Questions through an agent and a model into a run directory; shared by `generate` and `eval`.
 
-Gold is joined here and nowhere earlier: after an agent has handed over its draft and the verifier has judged it.
+Gold is joined here, after the verifier has judged an agent's draft. The one agent that sees it earlier is the
+`Rationaliser` of `rationalise=true`, whose traces are marked `rationalised`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The cheapest check comes first, and a verdict names the highest rung that was pa
     chain      facts of the KB lead from the topic entity to every answer
     complete   the answers are the full endpoint set of that chain
     judge      (`judge=true`) a model, shown only question and facts, says that they mean what was asked
-    gold       (where gold exists; joined by `answering` after the trace is closed) an answer is a strict hit
+    gold       (where gold exists; `answering` joins it after the draft is judged) an answer is a strict hit
 
 Only `join_gold` sees a gold answer, and it gets a closed draft.
 """

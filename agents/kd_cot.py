@@ -123,7 +123,7 @@ class KDCoT:
         """Ask the model for thought and action. Finish is a choice only after something is proven.
 
         A small model, whose reader completes a pattern, is not asked: its first action can only be to ask the whole
-        question, and its thoughts did not improve answers (docs/log.md)."""
+        question, and its thoughts do not help (docs/log.md)."""
         if self.context.settings.reader == "complete":
             plan = {"thought": "", "action": ACTIONS[1], "input": state["question"]}
             return {

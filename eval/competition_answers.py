@@ -1,4 +1,4 @@
-"""What a solution and a submission say, as the arrays that a metric compares.
+"""Solutions and submissions as the arrays that a metric compares.
 
 Everything is text until here. A class is known by its name; a number stands for the class of that number, however it
 is written (1, 1.0 and True are one class).

@@ -1,7 +1,7 @@
-"""Is an answer really in the knowledge base? A checker that shares no code with what made the trace.
+"""Checker of whether an answer is in the knowledge base; it shares only the spelling rule (`matching`) with agents.
 
-It reads the raw KB file itself and imports neither the retrievers nor the verifier, so a bug there cannot vouch for
-itself. Only the spelling rule of `agentkd.matching` is common. The figure is the *faithful ratio* of GCR
+It reads the raw KB file itself and imports neither the retrievers nor the verifier, so that a bug there cannot vouch
+for itself. The figure is the *faithful ratio* of GCR
 (arXiv 2410.13080, figure 5): of the correct answers, how many have a path in the KB.
 
 What a found chain proves: each of its triples stands in the raw file, in the direction it was cited (either one where

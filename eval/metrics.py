@@ -136,7 +136,7 @@ def tog_em(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()
     """The "exact match" of ToG, PoG and GoG: the output equals, contains or is contained in any gold name.
 
     Source: `eval/utils.py` of GasolSun36/ToG: both sides lower-case and without spaces; nothing else is removed. It
-    is one yes or no a question, published as Hits@1 and as EM, so `hit`, `hits1` and `em` are all that. An output of
+    is one yes or no per question, published as Hits@1 and as EM, so `hit`, `hits1` and `em` are all that. An output of
     several lines is compared whole, as there; an empty one, which the source calls right, is wrong (as in its ports).
 
     Ours, for the table: recall is the share of gold names that the output matches, precision the share of its lines

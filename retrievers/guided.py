@@ -18,7 +18,7 @@ from agentkd.retrievers.path_retriever import PathRetriever
 from agentkd.retrievers.relation_path import Triple
 
 PATHS = 20
-FACTS = 100  # of a path that are looked up: a hub's facts are spread over as many passages
+FACTS = 100  # at most this many facts per path are looked up, since each may be in another passage
 
 
 class GuidedPassages:

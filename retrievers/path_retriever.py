@@ -1,4 +1,4 @@
-"""What every path retriever needs: its protocol, its candidates, the masking of topics and the count of hops."""
+"""The parts that all path retrievers share: protocol, candidates, the masking of topics and the count of hops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One flat config a stage: default < recipe < option < key=value."""
+"""One flat config per stage: default < recipe < option < key=value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute a stage's needs of memory and disk from config.json and the lengths of the very rows.
+"""Compute a stage's needs of memory and disk from config.json and the lengths of the stage's own rows.
 
 Every run checks its needs before it starts; `distill --plan` prints them.
 """
@@ -20,7 +20,7 @@ from agentkd.machine import memory_needs
 from agentkd.machine.hardware import GB, read_memory
 from agentkd.runs.progress import say
 
-SURE = 1.15  # a need this much above what is free is refused: the arithmetic is not exact (docs/distill.md)
+SURE = 1.15  # refuse a need above this multiple of the free memory: the arithmetic is not exact (docs/distill.md)
 SECOND = "the next beside it"
 
 

@@ -2,8 +2,8 @@
 
 As in KD-CoT (arXiv 2308.13259, section 3.2) the positives come from verified reasoning, and the negatives are paths
 that the retriever ranked high and that were refused; KD-CoT ranks passages, this ranks relation paths. The target is a
-distribution over a question's paths, weighted by the square of their reward (strict F1, joined after a trace was
-closed), and learned with a KL divergence over the list. Some untried paths around the same topic are added as easy
+distribution over a question's paths, weighted by the square of their reward (strict F1, joined after a draft was
+judged), and learned with a KL divergence over the list. Some untried paths around the same topic are added as easy
 negatives, so that the encoder does not forget the rest.
 
 A round is `agentkd generate --agent top-path --samples 8` and `agentkd feedback`; the next round generates with

@@ -17,10 +17,10 @@ from agentkd.serving.llama import LOCAL_CONTEXT, LOCAL_SLOTS
 USABLE = 0.9  # share of the memory: as much as vLLM takes of a GPU, and room for the rest of the machine
 SERVED, SERVED_TOKENS = 32, 1024  # requests in flight of a served teacher, and tokens per request
 BATCH_TOKENS = 4 * 512  # a batch of `distill`: 4 examples of 512 tokens
-Q4_BYTES = 0.73  # per parameter of a 4-bit GGUF; the packaged one has 0.731, larger models a little less
+Q4_BYTES = 0.73  # per parameter of a 4-bit GGUF
 LLAMA_BYTES = 0.1e9  # the process and its buffers
 VLLM_BYTES = 1.5e9  # the process, its CUDA context or threads, and activations
-TRAIN_BYTES = 0.8e9  # torch, transformers, trl and their buffers, as measured
+TRAIN_BYTES = 0.8e9  # torch, transformers, trl and their buffers
 TILE = 4096, 32_768  # tokens and vocabulary entries of the logits that TRL's head has in memory at a time
 TILE_COPIES = 10  # of it, which torch makes on a CPU: logits, probabilities, gradient and temporaries
 TILE_COPIES_GPU = 2  # one Triton kernel writes the gradient over the logits

@@ -16,8 +16,8 @@ from typing import Any
 
 from agentkd.runs.disk import disk_error, sync_folder, write_atomically
 
-# A power cut may take the lines of this time, and those of the fsync in progress. An fsync per line would be some fifty
-# times slower (docs/serving.md).
+# A power cut may take the lines of this time, and those of the fsync in progress. An fsync per line would be much
+# slower (docs/serving.md).
 SYNC_SECONDS = 0.05
 
 

@@ -1,4 +1,4 @@
-"""Runs code that nobody has read, and reads the files that it leaves.
+"""Runs untrusted code, and reads the files that it leaves.
 
 May import errors; must run without third-party packages.
 

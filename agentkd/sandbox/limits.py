@@ -40,9 +40,9 @@ class StartedRun:
 
 
 def resource_limits(limits: Limits) -> dict[int, int]:
-    """The kernel's own limits (RLIMIT_*) for each process: they hold between two looks of `UsageWatch`.
+    """The kernel's own limits (RLIMIT_*) for each process; they apply between two measurements of `UsageWatch`.
 
-    They cover the size of a file, and open files: the memory of a socket or a pipe is not seen by any look."""
+    They cover the size of a file, and open files: no measurement sees the memory of a socket or a pipe."""
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: limits.disk_mb << 20,

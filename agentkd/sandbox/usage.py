@@ -20,8 +20,8 @@ _PROC = Path("/proc")
 _LINUX = (_PROC / "self" / "statm").exists()
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MB = 1 << 20
-_SECONDS = 0.1  # between two looks, more where a look is costly
-_DEEPEST = 64  # nested folders; the path of a deeper one could not be opened any more
+_SECONDS = 0.1  # between two measurements, more where one is costly
+_DEEPEST = 64  # nested folders; deeper paths cannot be opened
 _ENTRY = 4096  # bytes that a file or folder counts at least: empty ones fill a disk's table too
 
 

@@ -47,7 +47,7 @@ def make_parameters(arguments: argparse.Namespace) -> Any:
     params.cache_ram_mib = 1024  # prefixes of finished requests; the default of 8 GiB is a laptop's whole memory
     params.use_jinja = True  # the model's own chat template
 
-    # Not set: ubatch, flash attention and the type of the KV cache bring nothing here (docs/log.md).
+    # ubatch, flash attention and the type of the KV cache keep their defaults (docs/log.md).
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = count_cores()
 
     # The OpenAI protocol's defaults, which vLLM has too: sample from the whole distribution unless the request says
@@ -70,8 +70,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     # OpenMP threads spin at every barrier. When another process wants a core, the spinning thread keeps it from the
-    # thread that has the work. A short spin is as fast on idle cores, and many times faster beside busy neighbours
-    # (docs/log.md). libgomp reads this when xllamacpp loads it.
+    # thread that has the work. A short spin costs nothing on idle cores and avoids that (docs/log.md). libgomp reads
+    # this when xllamacpp loads it.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
     import xllamacpp

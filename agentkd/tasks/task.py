@@ -87,7 +87,9 @@ class Task:
         return [row.question for row in self._items(split)]
 
     def gold(self, split: str) -> dict[str, Gold]:
-        """Return gold by question id: for `generate` after a trace is closed and for `eval`, for nothing else."""
+        """Return gold by question id, for `eval`, and for `generate` after a draft is judged.
+
+        The one exception is `rationalise=true`, whose agent sees gold and whose traces say so."""
         return {row.question.id: row.gold for row in self._items(split) if row.gold is not None}
 
     def pick(self, split: str, limit: int | None = None, seed: int = 0) -> list[Question]:

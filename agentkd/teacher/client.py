@@ -27,7 +27,8 @@ THOUGHT_TOKENS = 4096  # room for thoughts besides the answer; they count as com
 
 UNCONSTRAINED = (400, 404, 415, 422)
 """Statuses with which servers refuse a JSON schema that they cannot hold an answer to; their words differ."""
-TOLD = "Answer with nothing but JSON that fits this JSON schema: "  # what such a server's model reads instead
+TOLD = "Answer with nothing but JSON that fits this JSON schema: "
+"""The instruction in place of a schema, for servers that answer with a status of UNCONSTRAINED."""
 
 
 class Teacher:

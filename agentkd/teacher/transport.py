@@ -1,6 +1,6 @@
 """Sends JSON over HTTP to servers that speak the OpenAI protocol, and retries.
 
-Raw aiohttp, since the openai package spends ten times as long on a request (docs/teachers.md has the figures). A
+Raw aiohttp is used because the openai package spends far longer on a request (docs/teachers.md has the figures). A
 request that may succeed later is sent again, to another address where there is one, with exponential pauses, full
 jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015) and the server's Retry-After.
 """
@@ -56,7 +56,7 @@ class CancelledInFlight(asyncio.CancelledError):
 class TrackedBody(aiohttp.BytesPayload):
     """A request's body that records whether it was sent, which needs a connection.
 
-    aiohttp's tracing could record it too, but slows a request by a tenth."""
+    aiohttp's tracing could record it too, but slows each request."""
 
     sent = False
 

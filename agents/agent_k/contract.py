@@ -49,7 +49,7 @@ class Setup(Frozen):
     classes: tuple[str, ...] = ()  # binary, multiclass: the target's values as strings, sorted; binary: positive last
     output: Output  # what the submission holds: labels, probabilities, or values
     top: int = 1  # classes in a cell of the submission, the likeliest first
-    metric: str  # a name in scoring.METRICS, or "code": workspace/metric.py
+    metric: str  # a name in `METRICS` of scoring/metrics.py, or "code": workspace/metric.py
     lower_is_better: bool
     tab: tuple[str, ...] = ()  # tabular input columns
     txt: tuple[str, ...] = ()  # text input columns

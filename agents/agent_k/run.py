@@ -95,9 +95,9 @@ def run(config: KaggleConfig) -> dict[str, Any]:
 
 
 def asks_for_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
-    """Whether a finished run, with `done` as its metrics, is asked for more.
+    """Whether the command asks a finished run, with `done` as its metrics, to continue.
 
-    More is more time, more candidates, other facts, a first submission, or the score of one."""
+    It asks for more time, more candidates, other facts, a first submission, or the score of one."""
     more_time = config.max_hours > done["max_hours"] * (1 + MORE)
     more_candidates = (config.candidates or 10**9) > (done["limit"] or 10**9)
     open_ends = [one for one in done["submissions"] if one["ref"] is None or one["status"] == "PENDING"]

@@ -34,7 +34,7 @@ from agentkd.errors import WorldError
 
 MODEL = "mock-1"
 LATENCIES = ("zero", "lognormal")
-SIGMA = 1.2  # of the logarithm: the tail of reasoning models' answers (research: the slowest of 64 takes 2.5 s)
+SIGMA = 1.2  # of the logarithm: a long tail, as reasoning models' answers have
 FAULTS = ("429", "500", "garbage", "hang", "reset", "refused")
 FAULTY_TRIES = 3  # a request's first tries may fail, later ones never do: a client that retries gets through
 GONE = 30.0  # seconds in which a server learns that its client was killed

@@ -1,5 +1,6 @@
-"""`--method preference`: what is proven is preferred to what the world has refused (DPO, arXiv 2305.18290, equation 7).
+"""`--method preference`: the student learns to prefer verified paths to refused ones (DPO).
 
+The loss is equation 7 of arXiv 2305.18290.
 The pairs come from the traces: the same question, its verified target, and a path that was followed and led to no right
 answer. The negative log-likelihood of the verified target is added (weight `nll`), or its own likelihood may fall while
 the refused one falls faster (Pang et al., arXiv 2404.19733, section 2). Training loop and loss are TRL's DPOTrainer;

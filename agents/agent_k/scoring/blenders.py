@@ -22,7 +22,7 @@ Apply = Callable[[Array], Array]
 """predictions of all candidates (C, N, K) -> (N, K)"""
 STEPS = 30
 BAGS = 10
-ROWS = 5000  # to fit a climb or a stack on: more would change the third digit of a weight
+ROWS = 5000  # to fit a climb or a stack on: more would hardly change the weights
 Blender = Callable[[Array, Array, int], tuple[Apply, Array | None]]
 """(oof (C, N, K), rows to fit on, seed) -> how to apply it, and its weights"""
 

@@ -125,7 +125,7 @@ def train_folds(
     task: FoldTask, params: dict[str, Any], seed: int, budget: TimeBudget, some: slice | None = None
 ) -> TrainedFolds:
     """Train a model per fold within the budget; only `some` folds for a trial of the parameters."""
-    import lightgbm  # not at the top: it takes 1.5 s, and not every worker needs it
+    import lightgbm  # not at the top: it loads slowly, and not every worker needs it
 
     data, problem, workers = task.data, task.problem, task.run.workers
     folds = list(zip(iterate_folds(data, problem), task.inputs, strict=True))[some or slice(None)]

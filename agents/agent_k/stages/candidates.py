@@ -1,6 +1,6 @@
 """Run candidates in the sandbox, check them, and score them by out-of-fold predictions.
 
-What they print counts for nothing. The best one with a valid file is always in submission.csv."""
+Their printed output is ignored. The best one with a valid file is always in submission.csv."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 DRAFT_SECONDS = 40.0  # for the first candidate: a valid file within a minute, whatever comes later
 SOLVERS = "agentkd.agents.agent_k.solvers"
 GRACE = 5.0  # seconds, and a quarter of its budget: a solver that keeps to its budget may still be writing
-LATE = 0.85  # share of the longest run that a solver is told: one that is stopped for being late leaves nothing
+LATE = 0.85  # share of its time limit that a solver is told to use: one that is stopped leaves nothing
 
 
 def plan_candidates(bench: Workbench) -> list[CandidateSpec]:
@@ -163,7 +163,8 @@ async def keep_best(
 ) -> tuple[Best | None, Failure | None]:
     """Return the best so far, this candidate included, and why its file is not valid.
 
-    If it is better and its file valid, submission.csv is replaced. `thresholds` are those of scoring.labels."""
+    If it is better and its file valid, submission.csv is replaced. `thresholds` are as
+    `scoring.predictions.decide_labels` takes them."""
     bench = run.bench
     if isinstance(result, Failed) or not is_better(bench.setup, result.score, best.score if best else None):
         return best, None

@@ -54,7 +54,7 @@ async def run_first(run: StageRun, then: str) -> Command[str]:
     if results and accepted and accepted.form == state.get("format_code", ""):
         return run.go_to(then, candidates=dump_results(results))
     waiting = dict(results) or {"constant": await make_constant(run)}
-    best: Best | None = None  # the score or the form of the earlier one may be of the past
+    best: Best | None = None  # the earlier best may have another score basis or form
     for name, result in waiting.items():
         best, failure = await keep_best(run, name, result, best)
         if failure and run.may_go_back("format"):

@@ -1,1 +1,1 @@
-"""What the files and pages of a competition mean: roles, columns, task, split. May import contract and scoring."""
+"""The meaning of a competition's files and pages: roles, columns, task, split. May import contract and scoring."""

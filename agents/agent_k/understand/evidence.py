@@ -1,4 +1,4 @@
-"""Records of what is known about a target: its columns, and what the pages and the user say."""
+"""Records of the evidence on a target: its columns, and the hints of the pages and the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TargetColumns:
 
 @dataclass(frozen=True)
 class Hints:
-    """What the pages, the host and the user say about a competition."""
+    """The pages of a competition, the host's metric and the facts that the user has settled."""
 
     text: str  # the pages
     host_metric: str  # the host's own name of the metric, or ""

@@ -1,3 +1,3 @@
-"""What a solver is given and what it leaves: files, maps, folds, checks, the submission file. May import contract,
+"""The inputs and outputs of solvers: files, maps, folds, checks, the submission file. May import contract,
 scoring and understand.
 """

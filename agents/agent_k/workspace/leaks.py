@@ -13,9 +13,9 @@ SAMPLE_ROWS = 20_000  # enough to find a leak in
 
 
 def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> list[str]:
-    """List the columns that equal a target, or of whose few values each goes with one target value.
+    """List the columns that equal a target, or whose few values each occur with one target value only.
 
-    A column of values that all differ is none of them. A gap counts as a value."""
+    Columns of distinct values are skipped. A gap counts as a value."""
     import numpy as np
 
     found = []

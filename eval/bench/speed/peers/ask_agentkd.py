@@ -1,5 +1,4 @@
-"""Ours as `agentkd generate` uses it: the teacher's client over the engine, a fresh cache on disk unless `folder` is
-null."""
+"""agentkd's client as `generate` uses it: over the engine, with a fresh cache on disk unless `folder` is null."""
 
 from __future__ import annotations
 
