@@ -1,3 +1,3 @@
-"""agentkd: verified agent traces, distilled into small open models."""
+"""agentkd: verified agent traces, distilled into small open models. May import: see docs/architecture.md."""
 
 __version__ = "0.1.0"

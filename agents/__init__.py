@@ -1,4 +1,7 @@
-"""Agents: a question in, a draft with evidence out; none sees gold. May import verify, tasks, teacher and lower."""
+"""Agents: a question in, a draft with evidence out. None sees gold but the `Rationaliser` of `rationalise=true`.
+
+May import: tasks, retrievers, prompts, teacher.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Evaluation: scores of answers, the checker of faithfulness, the grader of competitions. May import all but cli."""
+"""Evaluation: scores of answers, the checker of faithfulness, the grader of competitions.
+
+May import: everything but bench and cli.
+"""

@@ -1,4 +1,4 @@
-"""Prompts are Jinja files in this folder; no prompt text lives in Python."""
+"""Prompts are Jinja files in this folder; no prompt text lives in Python. May import: no other room."""
 
 from __future__ import annotations
 

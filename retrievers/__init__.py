@@ -1,4 +1,4 @@
-"""The knowledge base, and the search for relation paths and passages in it. May import models, matching and errors."""
+"""The knowledge base, and the search for relation paths and passages in it. May import: no other room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agentkd.retrievers.graph import Graph
     from agentkd.retrievers.path_retriever import PathRetriever
 
-RETRIEVERS = ("bm25", "dense", "hybrid")
+NAMES = ("bm25", "dense", "hybrid")
 
 
 def default_retriever() -> str:
@@ -43,5 +43,5 @@ def make_retriever(name: str, kb: Graph) -> PathRetriever:
 
         return DensePaths(kb, Path(name))
     raise UserError(
-        f"unknown retriever {name!r}; choose one of: {', '.join(RETRIEVERS)}, or a folder made by `agentkd feedback`"
+        f"unknown retriever {name!r}; choose one of: {', '.join(NAMES)}, or a folder made by `agentkd feedback`"
     )

@@ -1,4 +1,4 @@
-"""The house: rooms that can be read, imports that go upward only, and four folders shipped inside the package.
+"""The house: rooms that can be read, imports that go to lower floors only, and four folders shipped inside the package.
 
 `LAYERS` is the one table of what may import what. docs/architecture.md shows the rooms and floors to a reader.
 """
@@ -119,7 +119,7 @@ def test_every_module_says_what_it_is_for() -> None:
     assert not silent
 
 
-def test_imports_go_upward_only() -> None:
+def test_imports_go_to_lower_floors_only() -> None:
     broken = [
         f"{module or 'agentkd'} → {other}, line {line}"
         for module, others in imports().items()
@@ -156,6 +156,14 @@ def room_lines() -> dict[str, str]:
 def test_every_folder_has_its_line() -> None:
     folders = {f"{path.parent.relative_to(ROOT)}/" for path in SHIPPED} | {"scripts/", "tests/"}
     assert set(room_lines()) == folders | {"recipes/", "docs/"}
+
+
+def test_docstrings_of_rooms_repeat_what_they_may_import() -> None:
+    rooms = {path.parent: path for path in SHIPPED if path.name == "__init__.py"}
+    for folder, path in rooms.items():
+        allowed = room_lines()[f"{folder.relative_to(ROOT)}/"].replace("–", "no other room")
+        says = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split())
+        assert folder == ROOT / "agentkd" or f"May import: {allowed}." in says, path
 
 
 def test_rooms_import_what_their_line_says() -> None:

@@ -1,1 +1,1 @@
-"""The command line: parse, call, print. May import everything; nothing imports it."""
+"""The command line: parse, call, print. May import: everything; nothing imports it."""

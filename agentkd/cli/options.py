@@ -15,24 +15,33 @@ import typer
 from agentkd.cli.help import OUTPUT, agent_names, complete_from
 
 TASK, MODEL, LIMITS = "Task", "Model", "Limits"
-TASKS = ("geo", "webqsp", "cwq", "metaqa", "pathquestion")
-RETRIEVERS = ("bm25", "dense", "hybrid")
+
+
+def task_names() -> list[str]:
+    from agentkd.tasks import NAMES
+
+    return list(NAMES)
+
+
+def retriever_names() -> list[str]:
+    from agentkd.retrievers import NAMES
+
+    return list(NAMES)
+
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="any field of the config")]
 Recipe = Annotated[
     Path | None,
     typer.Option(help="a flat YAML file of options; the command line wins", rich_help_panel=OUTPUT),
 ]
-Task = Annotated[str | None, typer.Option(autocompletion=complete_from(lambda: list(TASKS)), rich_help_panel=TASK)]
+Task = Annotated[str | None, typer.Option(autocompletion=complete_from(task_names), rich_help_panel=TASK)]
 Data = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
 Kb = Annotated[str | None, typer.Option("--kb", rich_help_panel=TASK)]
 Split = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
 Limit = Annotated[int | None, typer.Option(rich_help_panel=TASK)]
 Agent = Annotated[str | None, typer.Option(autocompletion=complete_from(agent_names), rich_help_panel=MODEL)]
 Teacher = Annotated[str | None, typer.Option(rich_help_panel=MODEL)]
-Retriever = Annotated[
-    str | None, typer.Option(autocompletion=complete_from(lambda: list(RETRIEVERS)), rich_help_panel=MODEL)
-]
+Retriever = Annotated[str | None, typer.Option(autocompletion=complete_from(retriever_names), rich_help_panel=MODEL)]
 VllmArgs = Annotated[str | None, typer.Option(rich_help_panel=MODEL)]
 Concurrency = Annotated[int | None, typer.Option(rich_help_panel=LIMITS)]
 MaxTokens = Annotated[int | None, typer.Option(rich_help_panel=LIMITS)]

@@ -1,1 +1,1 @@
-"""Distillation: verified traces into a student. May import everything but eval and the command line."""
+"""Distillation: verified traces into a student. May import: everything but eval and cli."""

@@ -1,4 +1,4 @@
 """The hardware of this computer, the models that fit into its memory, and the cost of a run.
 
-May import runs, models, serving, teacher, retrievers and sandbox.
+May import: runs, serving, teacher, retrievers, sandbox.
 """

@@ -1,1 +1,1 @@
-"""report.html: one self-contained page from a run directory. May import runs, tasks, matching, trace and errors."""
+"""report.html: one self-contained page from a run directory. May import: runs, tasks."""

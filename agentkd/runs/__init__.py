@@ -1,4 +1,4 @@
 """Run directories: append-only records, the engine that fills them, and progress for the user.
 
-May import config, trace and errors.
+May import: no other room.
 """

@@ -1,1 +1,1 @@
-"""Model servers: start, await and stop llama.cpp or vLLM. May import runs, models, config and errors."""
+"""Model servers: start, await and stop llama.cpp or vLLM. May import: runs."""

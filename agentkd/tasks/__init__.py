@@ -1,1 +1,3 @@
-"""Questions with their gold answers kept apart. May import retrievers (the knowledge base), matching and runs."""
+"""Questions with their gold answers kept apart. May import: retrievers, runs."""
+
+NAMES = ("geo", "webqsp", "cwq", "metaqa", "pathquestion")

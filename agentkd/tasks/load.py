@@ -16,6 +16,7 @@ from typing import Any
 
 from agentkd.errors import UserError
 from agentkd.retrievers.sparql import WIKIDATA
+from agentkd.tasks import NAMES
 from agentkd.tasks.files import (
     find_metaqa,
     merge_kb_files,
@@ -30,7 +31,6 @@ from agentkd.tasks.question import Row
 from agentkd.tasks.rog import prepare_rog
 from agentkd.tasks.task import OWN_DATA, SPLITS, Task, TaskSource
 
-NAMES = ("geo", "webqsp", "cwq", "metaqa", "pathquestion")
 PACKAGE = Path(__file__).parents[1] / "data"
 MAX_HOPS = {"geo": 3, "webqsp": 2, "cwq": 2, "metaqa": 3, "pathquestion": 3}
 _FBMINI_NOTE = (

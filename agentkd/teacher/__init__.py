@@ -1,4 +1,1 @@
-"""Language models that answer: the OpenAI client, its cache, budget and prices.
-
-May import runs, models and serving.
-"""
+"""Language models that answer: the OpenAI client, its cache, budget and prices. May import: runs, serving."""

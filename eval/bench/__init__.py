@@ -1,1 +1,1 @@
-"""Benchmarks, one file per `agentkd bench NAME`: speed/ and truth/. May import everything but cli."""
+"""Benchmarks, one file per `agentkd bench NAME`: speed/ and truth/; the mock server. May import: runs."""

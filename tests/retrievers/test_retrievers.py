@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agentkd.errors import UserError, WorldError
 from agentkd.matching import strict_set
-from agentkd.retrievers import RETRIEVERS, default_retriever, dense, make_retriever
+from agentkd.retrievers import NAMES, default_retriever, dense, make_retriever
 from agentkd.retrievers.bm25 import K1, B, BM25Passages, BM25Paths, score_texts, split_words
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.path_retriever import PathRetriever, count_named_hops, mask_topics
@@ -217,7 +217,7 @@ def test_unknown_and_missing(kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_default_follows_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_retriever() in RETRIEVERS
+    assert default_retriever() in NAMES
     installed = {"faiss", "sentence_transformers"}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in installed else None)
     assert default_retriever() == "hybrid"

@@ -1,3 +1,4 @@
-"""Training data: traces as examples, examples as token ids, and a teacher's scores of these. May import agents, runs,
-models, and what is below it in distill (resolve, student).
+"""Training data: traces as examples, examples as token ids, and a teacher's scores of these.
+
+May import: distill, agents, teacher, tasks, runs.
 """

@@ -1,3 +1,4 @@
-"""Training methods: one file per method, with its inputs, its teacher signal and loss, and its trainer. May import
-distill.data and what is below it.
+"""Training methods: a file per method with its inputs, loss and trainer, and the parts that methods share.
+
+May import: data, distill, teacher, runs.
 """

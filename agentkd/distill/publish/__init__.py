@@ -1,1 +1,1 @@
-"""Publishing a student: the model card, the hub, GGUF files. May import distill.data and what is below it."""
+"""Publishing a student: the model card, the hub, GGUF files. May import: data, distill, tasks, runs, prompts."""

@@ -1,1 +1,1 @@
-"""Where a competition comes from and where a submission goes: Kaggle or a folder. May import teacher and below."""
+"""Sources of competitions and targets of submissions: Kaggle or a folder. May import: agent_k, runs, teacher."""

@@ -1,1 +1,1 @@
-"""The score of predictions under a competition's metric, and decisions that raise it. May import contract alone."""
+"""The score of predictions under a competition's metric, and decisions that raise it. May import: agent_k."""

@@ -1,3 +1,4 @@
-"""Solvers: a spec in, out-of-fold and test predictions out (`python -m agentkd.agents.agent_k.solvers spec.json`). May
-import contract, scoring, understand and workspace.
+"""Solvers: a spec in, out-of-fold and test predictions out (`python -m agentkd.agents.agent_k.solvers spec.json`).
+
+May import: agent_k, workspace, understand, scoring, retrievers.
 """

@@ -1,1 +1,1 @@
-"""The stages of a run, from set-up to submission. May import every room of Agent K but graph and run."""
+"""The stages of a run, from set-up to submission. May import: every room of Agent K; teacher, sandbox, runs."""

@@ -1,1 +1,1 @@
-"""The meaning of a competition's files and pages: roles, columns, task, split. May import contract and scoring."""
+"""The meaning of a competition's files and pages: roles, columns, task, split. May import: agent_k, scoring."""

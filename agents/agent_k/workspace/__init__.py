@@ -1,3 +1,4 @@
-"""The inputs and outputs of solvers: files, maps, folds, checks, the submission file. May import contract,
-scoring and understand.
+"""The inputs and outputs of solvers: files, maps, folds, checks, the submission file.
+
+May import: agent_k, scoring, understand, runs.
 """

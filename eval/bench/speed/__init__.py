@@ -1,1 +1,1 @@
-"""How fast: each beside its peer in the same run, with interleaved rounds. May import everything but cli."""
+"""How fast: each beside its peer in the same run, with interleaved rounds. May import: everything but cli."""

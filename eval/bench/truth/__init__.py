@@ -1,1 +1,1 @@
-"""How right: scores beside peers, and checks that must hold. May import everything but cli."""
+"""How right: scores beside peers, and checks that must hold. May import: everything but cli."""

@@ -1,5 +1,7 @@
 """One script per AutoML system, run with the interpreter of the peers' own environment.
 
+May import: nothing of agentkd.
+
 A script reads one JSON object from standard input (the job that `automl.write_table` describes), writes its
-predictions to `out`, and prints {"cv": ..., "model": ...} as its last line. It imports nothing of agentkd.
+predictions to `out`, and prints {"cv": ..., "model": ...} as its last line.
 """
