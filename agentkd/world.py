@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents import make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import JudgedAgent
-from agentkd.agents.memory import Memory, examples_from_traces, packaged_examples
+from agentkd.agents.worked_examples import Memory, examples_from_traces, packaged_examples
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from agentkd.agents.memory import Memory, MemorySearch
 from agentkd.agents.path_search import PathSearch
+from agentkd.agents.worked_examples import Memory, MemorySearch
 from agentkd.retrievers.graph import Graph
 from agentkd.trace import Draft, Message
 

@@ -1,7 +1,7 @@
 """The best relation path, executed, without a model: the control that every agent has to beat.
 
 Sample k follows the path of rank k, so `--samples` explores the ranking. The retriever learns from what the knowledge
-base and gold say about each path (`agentkd/distill/retriever.py`).
+base and gold say about each path (`agentkd/distill/feedback.py`).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Encoder:
     """Unit vectors of labels and queries; labels are cached."""
 
     def __init__(self, kb: Graph, folder: Path | None = None) -> None:
-        """Take a trained encoder from `folder` (`agentkd/distill/retriever.py`); without it, all-MiniLM-L6-v2."""
+        """Take a trained encoder from `folder` (`agentkd/distill/feedback.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
         self._sentence_transformers = _import("sentence_transformers")
         self.folder = folder

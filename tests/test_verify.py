@@ -151,8 +151,8 @@ def test_gold_is_not_in_the_room() -> None:
     from dataclasses import fields
 
     from agentkd.agents.base import AgentContext, ReadingSettings
-    from agentkd.agents.memory import MemorySearch
     from agentkd.agents.path_search import PathSearch
+    from agentkd.agents.worked_examples import MemorySearch
     from agentkd.tasks.question import Question
 
     parts = (AgentContext, ReadingSettings, PathSearch, MemorySearch)

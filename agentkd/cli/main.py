@@ -128,7 +128,7 @@ def feedback(
 ) -> None:
     """Train the dense retriever on what traces say about relation paths."""
     from agentkd.config import FeedbackConfig, load_config
-    from agentkd.distill.retriever import train_retriever as run
+    from agentkd.distill.feedback import train_retriever as run
 
     options = given(locals(), FeedbackConfig.model_fields)
     config = load_config(FeedbackConfig, recipe=recipe, options=options, overrides=overrides or [])

@@ -12,7 +12,7 @@ from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
 
 if TYPE_CHECKING:
-    from agentkd.distill.lessons.signal import TeacherSignal
+    from agentkd.distill.lessons.teacher_signal import TeacherSignal
 
 
 def make_teacher_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal | None:

@@ -24,8 +24,8 @@ from agentkd.runs.progress import Say
 from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher
-from agentkd.teacher.exchange import AwaitsBatch
 from agentkd.teacher.options import Endpoint, TeacherOptions
+from agentkd.teacher.paid_requests import AwaitsBatch
 from agentkd.teacher.prices import BATCH_SHARE, Price
 from agentkd.teacher.reply import read_reply
 
@@ -162,7 +162,7 @@ async def open_batch(
     unaddressed = replace(endpoint, urls=(), price=price)
     teacher = Teacher(unaddressed, cache=cache, options=options, wire=desk, say=say)
     for body in bodies:  # they may be billed at any moment
-        teacher.exchange.budget.expect(teacher.exchange.estimate(body, len(json.dumps(body))))
+        teacher.requests.budget.expect(teacher.requests.estimate(body, len(json.dumps(body))))
     try:
         yield teacher
     finally:

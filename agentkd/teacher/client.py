@@ -1,6 +1,6 @@
 """The client of the OpenAI protocol: every call to a served language model goes through `Teacher`.
 
-It writes requests in the form that the model and its server accept; `exchange.py` gets each one answered once.
+It writes requests in the form that the model and its server accept; `paid_requests.py` gets each one answered once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import COMPLETE_TOKENS, Reply
-from agentkd.teacher.exchange import Exchange, Wire
 from agentkd.teacher.options import DEFAULTS, Endpoint, TeacherOptions
+from agentkd.teacher.paid_requests import PaidRequests, Wire
 from agentkd.teacher.reply import match_choice, read_string, strip_fence
 from agentkd.teacher.transport import Refused, Transport
 from agentkd.trace import Message, Usage
@@ -47,7 +47,7 @@ class Teacher:
     ) -> None:
         self.endpoint, self.say = endpoint, say
         self.name = endpoint.name
-        self.exchange = Exchange(endpoint, cache=cache, options=options, wire=wire or Transport(endpoint.urls))
+        self.requests = PaidRequests(endpoint, cache=cache, options=options, wire=wire or Transport(endpoint.urls))
         self._thinks = False  # it was seen to spend the room of an answer on thoughts
         self._constrains: dict[str, bool] = {}  # by kind of schema, once known
 
@@ -55,7 +55,7 @@ class Teacher:
         """First contact: a server answers and serves the model. Returns the complaints of other addresses.
 
         Raises UserError or WorldError with the remedy."""
-        return await self.exchange.wire.check(self.endpoint.model)
+        return await self.requests.wire.check(self.endpoint.model)
 
     async def chat(
         self,
@@ -100,7 +100,7 @@ class Teacher:
 
     async def _chat(self, request: dict[str, Any], schema: dict[str, Any] | None) -> Reply:
         if schema is None:
-            return await self.exchange.ask(CHAT, request)
+            return await self.requests.ask(CHAT, request)
         kind = str(schema.get("type", "choice"))  # OpenAI's own servers hold answers to objects alone
         reply = await self._constrained(CHAT, *schema_requests(request, schema), kind)
         # some servers only pretend to constrain
@@ -108,7 +108,7 @@ class Teacher:
 
     def _is_cached(self, request: dict[str, Any], schema: dict[str, Any] | None) -> bool:
         forms = (request,) if schema is None else schema_requests(request, schema)
-        return any(self.exchange.is_cached(CHAT, form) for form in forms)
+        return any(self.requests.is_cached(CHAT, form) for form in forms)
 
     async def complete(
         self, prompt: str, *, choices: Sequence[str], n: int = 1, temperature: float = 0.0, sample: int = 0
@@ -142,7 +142,7 @@ class Teacher:
             }
             reply = await self._constrained(COMPLETIONS, held, loose, "completion")
         else:
-            reply = await self.exchange.ask(COMPLETIONS, loose)
+            reply = await self.requests.ask(COMPLETIONS, loose)
         texts = (match_choice(text, choices) if choices else read_string(text) for text in reply.texts)
         return reply.model_copy(update={"texts": tuple(texts)})
 
@@ -153,18 +153,18 @@ class Teacher:
         resumed run is not refused again."""
         holds = self._constrains.get(kind)
         if not holds:
-            is_cached = self.exchange.is_cached
+            is_cached = self.requests.is_cached
             holds = is_cached(path, held) or (holds is None and not is_cached(path, loose))
         if holds:
             try:
-                reply = await self.exchange.ask(path, held)
+                reply = await self.requests.ask(path, held)
             except Refused as error:
                 if error.status not in UNCONSTRAINED:
                     raise
             else:
                 self._constrains.setdefault(kind, True)
                 return reply
-        reply = await self.exchange.ask(path, loose)  # refused for another reason, it raises that again
+        reply = await self.requests.ask(path, loose)  # refused for another reason, it raises that again
         if self._constrains.get(kind) is not False:
             self._constrains[kind] = False
             self.say(f"{self.name}: the server takes no JSON schema ({kind}); from now on it is asked without one")
@@ -172,11 +172,11 @@ class Teacher:
 
     def stop(self) -> None:
         """Send nothing more: requests in flight may end, later ones raise PutOff."""
-        self.exchange.wire.stop()
+        self.requests.wire.stop()
 
     async def close(self) -> None:
         """Close connections and cache."""
-        await self.exchange.close()
+        await self.requests.close()
 
 
 def schema_requests(request: dict[str, Any], schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,7 @@ import pytest
 from agentkd.agents import make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import JudgedAgent
-from agentkd.agents.memory import Example, Memory
+from agentkd.agents.worked_examples import Example, Memory
 from agentkd.prompts import render
 from agentkd.proof import Proof
 from agentkd.retrievers.bm25 import BM25Passages, BM25Paths

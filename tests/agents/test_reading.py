@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkd.agents.memory import Example, Memory
 from agentkd.agents.option import Option
 from agentkd.agents.reading import beliefs, decide
+from agentkd.agents.worked_examples import Example, Memory
 from agentkd.matching import strict_f1
 
 logits = st.floats(-30, 30)

@@ -20,7 +20,7 @@ from agentkd.distill.data.tokens import target_tokens, tokenise  # noqa: E402
 from agentkd.distill.lessons import cross_tokenizer as module  # noqa: E402
 from agentkd.distill.lessons import uld  # noqa: E402
 from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
-from agentkd.distill.lessons.signal import LossOptions  # noqa: E402
+from agentkd.distill.lessons.teacher_signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from tests.support.students import CHAT, student_with, teacher_config  # noqa: E402

@@ -75,7 +75,7 @@ def test_openais_reasoning_models_are_asked_as_they_want(identity: str, thinks: 
         teacher = Teacher(Endpoint((url,), MODEL, identity=identity), cache=None)
         try:
             await teacher.chat(HELLO, max_tokens=8)
-            return teacher.exchange.estimate(server.requests[0], 0).tokens
+            return teacher.requests.estimate(server.requests[0], 0).tokens
         finally:
             await teacher.close()
 
@@ -317,8 +317,8 @@ def test_a_request_that_is_cut_on_its_way_costs_the_most(tmp_path: Path) -> None
     async def work(teacher: Teacher) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
-        assert teacher.exchange.budget.spent.tokens > 8 and teacher.exchange.budget.reserved.tokens == 0
-        assert teacher.exchange.budget.spent.usd > 0.016
+        assert teacher.requests.budget.spent.tokens > 8 and teacher.requests.budget.reserved.tokens == 0
+        assert teacher.requests.budget.spent.usd > 0.016
 
     cache = Cache(tmp_path)
     with mock_server(faults=[HANG]) as server:
@@ -338,7 +338,7 @@ def test_a_request_that_is_cut_before_it_was_sent_costs_nothing() -> None:
         try:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(teacher.chat(HELLO, max_tokens=8), 0.2)
-            assert teacher.exchange.budget.spent.tokens == teacher.exchange.budget.reserved.tokens == 0
+            assert teacher.requests.budget.spent.tokens == teacher.requests.budget.reserved.tokens == 0
         finally:
             await teacher.close()
 
@@ -369,7 +369,7 @@ def test_a_request_may_take_longer_the_more_it_asks_for() -> None:
     seen: list[float] = []
 
     async def work(teacher: Teacher) -> None:
-        wire = teacher.exchange.wire
+        wire = teacher.requests.wire
 
         async def post(path: str, data: bytes, *, key: str, seconds: float, read: Any) -> Any:
             seen.append(seconds)

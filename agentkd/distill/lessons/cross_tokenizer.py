@@ -33,7 +33,7 @@ from agentkd.distill.data.forms import Example
 from agentkd.distill.data.teacher_scores import Scores, hash_vocabulary, load_scores
 from agentkd.distill.data.tokens import IGNORED, Row, TrainingData, pad_rows, target_tokens
 from agentkd.distill.lessons.alignment import Span, align_spans, match_tokens, place_spans, token_bytes, token_ends
-from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
+from agentkd.distill.lessons.teacher_signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
 from agentkd.distill.lessons.uld import HYBRID, PLAIN, SILENT, token_loss
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError

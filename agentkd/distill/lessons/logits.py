@@ -17,7 +17,7 @@ from torch import Tensor
 from agentkd.distill import losses
 from agentkd.distill.data.teacher_scores import load_scores
 from agentkd.distill.data.tokens import TrainingData, pad_rows
-from agentkd.distill.lessons.signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
+from agentkd.distill.lessons.teacher_signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
 from agentkd.distill.resolve import Stage
 
 TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -22,7 +22,7 @@ from torch import Tensor
 from agentkd.distill.data.teacher_scores import Scores, load_scores
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.lessons.logits import TopKCollator, batch_loss
-from agentkd.distill.lessons.signal import TeacherSignal, read_loss_options
+from agentkd.distill.lessons.teacher_signal import TeacherSignal, read_loss_options
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 from agentkd.runs.progress import say

@@ -14,7 +14,7 @@ from agentkd.distill.data.forms import Example
 from agentkd.distill.data.teacher_scores import load_teacher
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
 from agentkd.distill.health import with_health_checks
-from agentkd.distill.lessons.signal import TeacherSignal
+from agentkd.distill.lessons.teacher_signal import TeacherSignal
 from agentkd.distill.resolve import Stage
 
 

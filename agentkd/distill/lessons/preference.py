@@ -15,7 +15,7 @@ from typing import Any
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData, tokenise
 from agentkd.distill.health import with_health_checks
-from agentkd.distill.lessons.signal import TeacherSignal
+from agentkd.distill.lessons.teacher_signal import TeacherSignal
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.tokens import Inputs, Row, TrainingData
 from agentkd.distill.health import with_health_checks
-from agentkd.distill.lessons.signal import TeacherSignal, with_batch_loss
+from agentkd.distill.lessons.teacher_signal import TeacherSignal, with_batch_loss
 from agentkd.distill.resolve import Stage
 
 

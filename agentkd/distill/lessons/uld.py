@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agentkd.distill import losses
-from agentkd.distill.lessons.signal import LossOptions, Terms
+from agentkd.distill.lessons.teacher_signal import LossOptions, Terms
 
 SILENT, PLAIN, HYBRID = 0, 1, 2  # the teacher's score of a token: none, ranks, or ids and ranks
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.understand.cells import distinct_values
-from agentkd.agents.agent_k.understand.evidence import Hints, TargetColumns
+from agentkd.agents.agent_k.understand.target_hints import Hints, TargetColumns
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:

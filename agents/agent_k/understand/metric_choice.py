@@ -8,7 +8,7 @@ from typing import Any
 from agentkd.agents.agent_k.contract import Output, TaskKind
 from agentkd.agents.agent_k.scoring.metric_names import find_top_k, find_unknown_metric
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.understand.evidence import Hints
+from agentkd.agents.agent_k.understand.target_hints import Hints
 from agentkd.errors import UserError
 
 DEFAULTS: dict[tuple[TaskKind, Output], str] = {

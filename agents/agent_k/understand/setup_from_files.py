@@ -18,7 +18,6 @@ from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.understand.cells import clean_targets, is_text
 from agentkd.agents.agent_k.understand.classes import read_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
-from agentkd.agents.agent_k.understand.evidence import Hints
 from agentkd.agents.agent_k.understand.file_roles import find_labels_table
 from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN, match_images
 from agentkd.agents.agent_k.understand.main_tables import read_main_tables
@@ -30,6 +29,7 @@ from agentkd.agents.agent_k.understand.target_columns import (
     list_empty_columns,
     settled_targets,
 )
+from agentkd.agents.agent_k.understand.target_hints import Hints
 from agentkd.agents.agent_k.understand.task_kind import count_classes_per_cell, read_task
 from agentkd.errors import UserError
 

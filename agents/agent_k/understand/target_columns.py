@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.understand.cells import distinct_values, is_gap
 from agentkd.agents.agent_k.understand.classes import each_names_one
-from agentkd.agents.agent_k.understand.evidence import TargetColumns
+from agentkd.agents.agent_k.understand.target_hints import TargetColumns
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.contract import Output, TaskKind
 from agentkd.agents.agent_k.scoring.metrics import Metric
 from agentkd.agents.agent_k.understand.cells import FLAGS, distinct_values, non_empty
-from agentkd.agents.agent_k.understand.evidence import Hints, TargetColumns
+from agentkd.agents.agent_k.understand.target_hints import Hints, TargetColumns
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ class AwaitsBatch(PutOff):
     """The answer comes with a batch; until then its cost stays reserved."""
 
 
-class Exchange:
+class PaidRequests:
     """Answers requests to one endpoint from the cache, from an equal request in flight, or over the wire."""
 
     def __init__(self, endpoint: Endpoint, *, cache: Cache | None, options: TeacherOptions, wire: Wire) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentkd.config import FeedbackConfig, GenerateConfig
-from agentkd.distill.retriever import LOWEST, PathRewards, collect_rewards, make_table, train_retriever
+from agentkd.distill.feedback import LOWEST, PathRewards, collect_rewards, make_table, train_retriever
 from agentkd.errors import UserError
 from agentkd.generate import generate
 from agentkd.retrievers import make_retriever
