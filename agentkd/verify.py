@@ -8,7 +8,7 @@ The cheapest check comes first, and a verdict names the highest rung that was pa
     judge      (`judge=true`) a model, shown only question and facts, says that they mean what was asked
     gold       (where gold exists; `answering` joins it after the draft is judged) an answer is a strict hit
 
-Only `join_gold` sees a gold answer, and it gets a closed draft.
+Of these checks only `join_gold` sees a gold answer, after the draft is closed.
 """
 
 from __future__ import annotations

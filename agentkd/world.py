@@ -36,7 +36,7 @@ TRUST_IN_STUDENT = 3.0  # nats that the vote of a student which was taught to wr
 
 @dataclass(frozen=True)
 class TaskWorld:
-    """Everything that the agents of a command share. Gold is in the task and is never handed to an agent."""
+    """Everything that the agents of a command share. Gold is in the task; the agents made here get none."""
 
     task: Task
     kb: Graph

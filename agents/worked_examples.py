@@ -1,7 +1,7 @@
 """Worked examples for the reader, from verified traces of similar questions.
 
-KD-CoT (arXiv 2308.13259, section 3.3) shows the most similar finished question; a path is a short line, so several
-fit. Of a question's verified traces the one with the highest reward is taken.
+KD-CoT (arXiv 2308.13259, section 3.3) shows the most similar finished question. A path is one short line, so a prompt
+has room for several examples. Each question gives its verified trace of the highest reward.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agentkd.trace import Trace
 if TYPE_CHECKING:
     from agentkd.retrievers.dense import Encoder, Vectors
 
-SHARPNESS = 20.0  # nats per unit of cosine: examples unlike the question have no say
+SHARPNESS = 20.0  # nats per unit of cosine: examples unlike the question get no weight
 
 
 class Example(NamedTuple):

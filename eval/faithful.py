@@ -1,13 +1,13 @@
 """Checker of whether an answer is in the knowledge base; it shares only the spelling rule (`matching`) with agents.
 
 It reads the raw KB file itself and imports neither the retrievers nor the verifier, so that a bug there cannot vouch
-for itself. The figure is the *faithful ratio* of GCR
-(arXiv 2410.13080, figure 5): of the correct answers, how many have a path in the KB.
+for itself. The figure is the *faithful ratio* of GCR (arXiv 2410.13080, figure 5): the share of correct answers that
+have a path in the KB.
 
-What a found chain proves: each of its triples stands in the raw file, in the direction it was cited (either one where
-the file says the direction is unknown), and they join one of the question's topics to the answer.
+A found chain proves that each of its triples is in the raw file, in the direction it was cited (either one where the
+file says the direction is unknown), and that they join one of the question's topics to the answer.
 
-What it does not prove: that the chain means what the question asks (a path through a hub such as a gender or a
+It does not prove that the chain means what the question asks (a path through a hub such as a gender or a
 country joins nearly anything), that the walk follows the relations' directions, that the set of answers is complete,
 that the model used the chain, or that two things of one name are one thing (a KB without ids merges them).
 """

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 
 
 def fenced(value: Any) -> Any:
-    """A value that cannot open or close the <kb> or <page> that stands around what the world says."""
+    """A value that cannot open or close the <kb> or <page> that fences untrusted text."""
     return re.sub(r"<(?=\s*/?\s*(?:kb|page)\b)", "(", value, flags=re.IGNORECASE) if isinstance(value, str) else value
 
 

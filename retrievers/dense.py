@@ -1,6 +1,6 @@
 """Dense retrieval: the labels of relation paths ranked by a sentence encoder (all-MiniLM-L6-v2), searched with FAISS.
 
-Encoding is what costs time (a hub has thousands of paths), so
+Most time goes into encoding (a hub has thousands of paths), so
 
 - paths are first ranked by the sum of their steps' vectors, and only the first 64 are encoded as a whole;
 - every label is encoded once: vectors are kept in memory and in one SQLite file per knowledge base and model, under

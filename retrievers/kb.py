@@ -56,7 +56,7 @@ class KnowledgeBase:
         """Read a file of triples: tab-separated, or MetaQA's `head|relation|tail`; `.gz` too.
 
         Further columns are provenance; `;undirected` in the fourth says that the direction is unknown, and such
-        a triple is matched both ways. `aliases` is a TSV of an entity and another name for it a line (either
+        a triple is matched both ways. `aliases` is a TSV with an entity and another name for it per line (either
         order: the side that the knowledge base holds is the entity). Raises UserError with file and line.
         """
         file = Path(path)

@@ -1,6 +1,6 @@
 """Encode one query with a sentence-transformers model, fast on a CPU.
 
-Reading the weights and the Python around many small operations are what takes time there. So the weights are kept in
+Most time there goes into reading the weights and into Python around many small operations. So the weights are kept in
 half precision and the transformer is traced. Where either is impossible, the model runs as it is.
 """
 

@@ -74,7 +74,7 @@ class Level(NamedTuple):
 def search_paths(index: Index, start: Ints, max_hops: int, max_nodes: int) -> list[tuple[Steps, int]]:
     """Return all paths of 1 to `max_hops` steps out of the start nodes, with their number of named endpoints.
 
-    What is left out is told in `KnowledgeBase.relation_paths`."""
+    `KnowledgeBase.relation_paths` tells which paths are left out."""
     none = np.full(1, -1, dtype=np.int64)
     level = Level([()], none, none, np.zeros(len(start), dtype=np.int64), start)
     before: Level | None = None

@@ -22,8 +22,8 @@ LLAMA_BYTES = 0.1e9  # the process and its buffers
 VLLM_BYTES = 1.5e9  # the process, its CUDA context or threads, and activations
 TRAIN_BYTES = 0.8e9  # torch, transformers, trl and their buffers
 TILE = 4096, 32_768  # tokens and vocabulary entries of the logits that TRL's head has in memory at a time
-TILE_COPIES = 10  # of it, which torch makes on a CPU: logits, probabilities, gradient and temporaries
-TILE_COPIES_GPU = 2  # one Triton kernel writes the gradient over the logits
+TILE_COPIES = 10  # copies of a tile that torch makes on a CPU: logits, probabilities, gradient and temporaries
+TILE_COPIES_GPU = 2  # on a GPU one Triton kernel writes the gradient over the logits
 
 
 class ModelSizes(NamedTuple):

@@ -75,7 +75,7 @@ def restrict(read: Sequence[str], write: Sequence[str], devices: Sequence[str]) 
             for path in paths:
                 _allow(ruleset, path, allowed & known)
         libc = ctypes.CDLL(None, use_errno=True)
-        for capability in range(64):  # of root; others have none to drop. They are gone when the code is started
+        for capability in range(64):  # root's, which are gone once the code is started; other users have none
             libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
         libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
         _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))

@@ -175,7 +175,7 @@ class UsageWatch:
         return "memory", f"{used // _MB} MB of memory, at most {self._limits.memory_mb} are allowed"
 
     def disk_exceeded(self, processes: Sequence[int] = ()) -> tuple[StopReason, str] | None:
-        """The same for the disk alone. After the run there are no processes."""
+        """The exceeded limit of the disk alone, for after the run, when there are no processes."""
         try:
             grown = sum(map(measure_folder, self._folders)) + _unlinked(processes, self._devices) - self._before
         except Unmeasurable as error:

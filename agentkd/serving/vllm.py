@@ -33,7 +33,7 @@ def make_vllm_server(model: str, *, args: Sequence[str], options: ServerOptions)
     environment["PYTHONSAFEPATH"] = "1"  # a folder called eval/ or prompts/ here must not shadow vLLM's modules
     if cpu:
         environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; the default of 4 is much for a laptop
-        # Binding threads to cores costs half the speed in a container that sees fewer cores than the machine has.
+        # Threads are not bound to cores: in a container that sees fewer cores than the machine has, that is slow.
         environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         dtype = "bfloat16" if has_bf16() else "float32"
         # `vllm serve` looks for a distribution called vllm, which vllm-cpu is not. Eager: compiling takes minutes here.

@@ -1,4 +1,4 @@
-"""One server's address: how it is reached, its requests in flight, and its rest after a failure."""
+"""One server's address: its proxy, its requests in flight, and its rest after a failure."""
 
 from __future__ import annotations
 

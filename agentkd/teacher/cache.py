@@ -1,8 +1,8 @@
 """Responses on disk, by content address: no answer is paid for twice.
 
 Each process appends to a shard of its own, one response per line. After `kill -9` all earlier lines are safe with the
-kernel, and at most the last line is torn. A torn line is ignored. Lines are not confirmed by the disk one by one, which
-would cost hundreds of times as much (docs/log.md). The index in memory holds places, not contents.
+kernel, and at most the last line is torn. A torn line is ignored. Lines are not synced to
+the disk one by one, which would be far slower (docs/log.md). The index in memory holds places, not contents.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ REASONING = re.compile(r"openai:(?:o\d|gpt-5)")
 THOUGHT_TOKENS = 4096  # room for thoughts besides the answer; they count as completion
 
 UNCONSTRAINED = (400, 404, 415, 422)
-"""Statuses with which servers refuse a JSON schema that they cannot hold an answer to; their words differ."""
+"""Statuses with which servers refuse a JSON schema that they cannot enforce; their words differ."""
 TOLD = "Answer with nothing but JSON that fits this JSON schema: "
 """The instruction in place of a schema, for servers that answer with a status of UNCONSTRAINED."""
 
@@ -48,7 +48,7 @@ class Teacher:
         self.endpoint, self.say = endpoint, say
         self.name = endpoint.name
         self.requests = PaidRequests(endpoint, cache=cache, options=options, wire=wire or Transport(endpoint.urls))
-        self._thinks = False  # it was seen to spend the room of an answer on thoughts
+        self._thinks = False  # the model was seen to spend an answer's tokens on thoughts
         self._constrains: dict[str, bool] = {}  # by kind of schema, once known
 
     async def check(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Gets requests answered: each is paid for once, and all stay within the run's limits.
+"""Requests that are paid for once, and stay within the run's limits on tokens and money.
 
 An answer comes from the cache on disk (also after `kill -9`), from an equal request that is in flight, or from the
 server. `transport.py` sends, `cache.py` keeps, `budget.py` limits.
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Wire(Protocol):
-    """What carries requests: a `Transport`, or a `BatchFolder`."""
+    """The carrier of requests: a `Transport`, or a `BatchFolder`."""
 
     def admit(self, key: str) -> None: ...
 
@@ -110,7 +110,9 @@ class PaidRequests:
             self.budget.settle(cost, Cost(0, 0.0))
             raise
         usage = reply.usage
-        paid = Cost(usage.tokens, usage.usd) if usage.tokens else cost  # a server that counts nothing costs the most
+        paid = (
+            Cost(usage.tokens, usage.usd) if usage.tokens else cost
+        )  # where no usage is reported, the estimate counts
         self.budget.settle(cost, paid)
         self.budget.learn(len(data), count_messages(request), usage.prompt_tokens)
         if self.cache is not None:

@@ -20,7 +20,7 @@ STAGES = (
     "fetch", "draft", "understand", "modalities", "maps", "metric", "format", "baseline", "solve", "ensemble",
     "validate", "submit", "credit", "report",
 )  # fmt: skip
-CODE_PARTS = ("features", "solution")  # what the model writes while solving, in the solvers' time
+CODE_PARTS = ("features", "solution")  # the parts that the model writes while solving, in the solvers' time
 
 
 @dataclass(frozen=True)

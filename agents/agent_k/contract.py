@@ -2,7 +2,7 @@
 
 A workspace is a folder of the run:
 
-    data/                            what a competitor downloads, read-only
+    data/                            the files that a competitor downloads, read-only
     maps/setup.json                  the Setup
     maps/train_tab_input_map.csv     `id` and the tabular columns; likewise test_tab_input_map.csv
     maps/train_txt_input_map.csv     `id` and the text columns
@@ -10,7 +10,7 @@ A workspace is a folder of the run:
     maps/train_target_map.csv        `id` and the target columns, spelt as in the training table
     maps/folds.csv                   `id`, `fold` (0 … k-1): the same folds for every candidate
     candidates/NAME/                 spec.json, oof.csv, test.csv and log.txt of one candidate
-    code/STAGE-HASH/                 code.py of the model, and what it wrote
+    code/STAGE-HASH/                 code.py of the model, and the files that it wrote
     submissions/                     files in the sample submission's form
 
 `id` is a string everywhere (read with dtype=str: "007" stays "007"). The rows of all train maps are in one order, and
@@ -68,7 +68,7 @@ class Failure(Frozen):
 
     test: str
     stage: str  # at fault: where the run goes back to
-    message: str  # what is wrong, and what would be right
+    message: str  # the fault, and the right form
 
     @property
     def evidence(self) -> StageTest:

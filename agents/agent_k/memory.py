@@ -25,7 +25,7 @@ KEPT = 200  # entries of the working memory
 
 
 def action_kind(name: str) -> str:
-    """Which of the paper's three kinds an action belongs to. ValueError for an unknown name."""
+    """The kind, of the paper's three, that an action belongs to. ValueError for an unknown name."""
     for kind, names in (("intrinsic", INTRINSIC), ("extrinsic", EXTRINSIC), ("long-term", LONG_TERM)):
         if name in names:
             return kind

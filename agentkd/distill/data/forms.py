@@ -21,7 +21,7 @@ from agentkd.trace import Frozen, Message, Trace
 
 
 class Example(Frozen):
-    """A training example: what the student reads and what it is to write.
+    """A training example: the text that the student reads, and the target that it is to write.
 
     `prompt` is a text to continue, or a chat whose assistant turns, if there are any, are learned too. `rejected` are
     targets that were refused for this question, the most plausible first. `id` and `trace` (its hash) say where the

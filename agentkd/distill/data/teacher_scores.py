@@ -129,7 +129,7 @@ def load_teacher(teacher: Model) -> Any:
 
 
 def hash_teachers(teachers: Sequence[Model]) -> str:
-    """The hash of what may not change between a scoring pass and its resumption: weights, tokenizer, chat template."""
+    """The hash of all that must not change before a scoring pass is resumed: weights, tokenizer, chat template."""
     parts = []
     for _, folder in teachers:
         files = sorted({*folder.glob("*token*.json"), *folder.glob("*.jinja"), *folder.glob("tokenizer.model")})
@@ -138,7 +138,7 @@ def hash_teachers(teachers: Sequence[Model]) -> str:
 
 
 def hash_vocabulary(tokenizer: Any) -> str:
-    """The hash of what two tokenizers must share for their token ids to mean the same."""
+    """The hash of the properties that two tokenizers must share for their token ids to mean the same."""
     return content_hash([sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]), tokenizer.eos_token_id])
 
 

@@ -1,10 +1,10 @@
 """`--method preference`: the student learns to prefer verified paths to refused ones (DPO).
 
-The loss is equation 7 of arXiv 2305.18290.
-The pairs come from the traces: the same question, its verified target, and a path that was followed and led to no right
-answer. The negative log-likelihood of the verified target is added (weight `nll`), or its own likelihood may fall while
-the refused one falls faster (Pang et al., arXiv 2404.19733, section 2). Training loop and loss are TRL's DPOTrainer;
-the token ids are ours, so that the student is evaluated on the tokens it was trained on.
+The loss is equation 7 of arXiv 2305.18290. The pairs come from the traces: the same question, its verified target, and
+a path that was followed and led to no right answer. The negative log-likelihood of the verified target is added (weight
+`nll`), or its own likelihood may fall while the refused one falls faster (Pang et al., arXiv 2404.19733, section 2).
+Training loop and loss are TRL's DPOTrainer; the token ids are ours, so that the student is evaluated on the tokens it
+was trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a competition's files and pages come from: Kaggle, or a folder with the same files."""
+"""Sources of a competition's files and pages: Kaggle, or a folder with the same files."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class Submissions:
     def _settle_intents(self) -> None:
         """Find the outcome of intents without one: the process died, or Kaggle did not answer."""
         for one in [one for one in self._known.values() if one.ref is None]:
-            if not self._find(one, SETTLE):  # no clock tells for sure how long ago it was sent
+            if not self._find(one, SETTLE):  # the time since it was sent is not known for sure
                 self._write("refused", one.hash, why="it did not arrive")
 
     def _find(self, one: SentSubmission, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Record what a stage does, until the graph keeps it."""
+"""Record a stage's steps, usage and memory until the graph keeps them."""
 
 from __future__ import annotations
 

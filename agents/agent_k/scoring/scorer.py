@@ -78,7 +78,7 @@ class Scorer:
         return self.setup.task == "multilabel" and bool(self.known.any()) and not self.known.all()
 
     def _keep_known(self, given: Array) -> tuple[Array, Array]:
-        """The rows with a true value: the truth, and what is given for it."""
+        """The rows with a true value: the truth, and the predictions of it."""
         if not self.known.any():
             raise UserError(f"{self.metric.name} is undefined on {len(self.known)} rows without a true value")
         if self.known.all():

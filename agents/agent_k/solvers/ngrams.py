@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-COLUMNS = 2**22  # of the hash: 300,000 n-grams share a column with another one in 14 cases
+COLUMNS = 2**22  # of the hash: so many that n-grams rarely share one
 LIMIT = 40_000_000  # n-grams at once, about 1 GB; longer texts are cut off
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 

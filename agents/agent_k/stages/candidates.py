@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 DRAFT_SECONDS = 40.0  # for the first candidate: a valid file within a minute, whatever comes later
 SOLVERS = "agentkd.agents.agent_k.solvers"
-GRACE = 5.0  # seconds, and a quarter of its budget: a solver that keeps to its budget may still be writing
+GRACE = 5.0  # seconds that a solver gets beyond 1.25 times its budget, since it may still be writing
 LATE = 0.85  # share of its time limit that a solver is told to use: one that is stopped leaves nothing
 
 

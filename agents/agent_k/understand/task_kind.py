@@ -20,7 +20,7 @@ FEW_CLASSES = 10  # the same where no metric is known
 def read_task(
     train: pd.DataFrame, sample: pd.DataFrame, columns: TargetColumns, hints: Hints
 ) -> tuple[TaskKind, Output]:
-    """The task, and what a submission holds.
+    """The task, and the kind of values that a submission holds.
 
     Raises UserError for targets that fit no task, or not the settled one."""
     metric = hints.metric
@@ -110,7 +110,7 @@ def _check_class_count(train: pd.DataFrame, target: str) -> None:
 
 
 def _read_output(task: TaskKind, sample: pd.DataFrame, columns: TargetColumns, needs: str | None) -> Output:
-    """What a submission holds; `needs` is what the metric compares."""
+    """The kind of values that a submission holds; `needs` is the kind that the metric compares."""
     import pandas as pd
 
     if task == "regression":

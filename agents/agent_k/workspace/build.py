@@ -16,7 +16,7 @@ FOLDS = 5
 
 
 def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str]:
-    """Replace a workspace's maps and folds by those of a set-up; returns what was decided, one line each.
+    """Replace a workspace's maps and folds by those of a set-up; returns the decisions, one line each.
 
     Columns that give the target away are left out of the inputs, and the training rows are split into folds as the test
     rows were split off."""

@@ -1,7 +1,6 @@
 """The unit tests that a stage must pass.
 
 They are the same for every competition, and for results of the model and of agentkd's own code alike.
-
 The list follows the setup tests of Agent K (arXiv:2411.03562), and adds leaks and forms. A failure names the stage at
 fault: the run goes back to it."""
 

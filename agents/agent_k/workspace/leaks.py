@@ -9,7 +9,7 @@ from agentkd.agents.agent_k.contract import Setup
 if TYPE_CHECKING:
     import pandas as pd
 LEAK = 0.999  # share of rows whose target a column gives away
-SAMPLE_ROWS = 20_000  # enough to find a leak in
+SAMPLE_ROWS = 20_000  # enough to find a leak
 
 
 def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> list[str]:
@@ -19,7 +19,7 @@ def find_leaks(inputs: pd.DataFrame, targets: pd.DataFrame, setup: Setup) -> lis
     import numpy as np
 
     found = []
-    if len(inputs) > SAMPLE_ROWS:  # a leak of nearly all rows is one of nearly all of these
+    if len(inputs) > SAMPLE_ROWS:  # a leak in nearly all rows is one in nearly all sampled rows, too
         inputs = inputs.sample(SAMPLE_ROWS, random_state=0).sort_index()
         targets = targets.loc[inputs.index]
     target = targets[setup.targets[0]].reset_index(drop=True)

@@ -31,7 +31,7 @@ from agentkd.runs.progress import Progress, say
 from agentkd.trace import Usage
 
 FLOOR = "aiohttp"  # what the others are divided by
-LIMIT = 900.0  # seconds for one run: distilabel took 93 for 2,000 requests
+LIMIT = 900.0  # seconds for one run
 SCRIPTS = Path(__file__).parent / "peers"
 
 

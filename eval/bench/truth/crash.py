@@ -143,8 +143,8 @@ def last_line(text: str) -> str:
 def count_sends(log: Sequence[LogEntry], *, kills: int) -> dict[str, Any]:
     """Count requests, faults and wasted sends in the server's log.
 
-    A request without a fault that came again later was wasted, and counts for the kill that ended its epoch; what is
-    wasted after the last kill has no excuse.
+    A request without a fault that came again later was wasted, and counts for the kill that ended its epoch; waste
+    after the last kill has no excuse.
     """
     wasted: Counter[int] = Counter()
     last: dict[str, LogEntry] = {}

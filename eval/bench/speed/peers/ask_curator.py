@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-NO_LIMIT = 1_000_000_000  # requests and tokens a minute
+NO_LIMIT = 1_000_000_000  # requests and tokens per minute
 
 
 def ask(job: dict[str, Any]) -> int:

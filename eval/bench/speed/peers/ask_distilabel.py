@@ -1,5 +1,6 @@
-"""distilabel as its manual shows it: a pipeline of one TextGeneration. Its unit of work is the batch, so that a batch
-of `in_flight` prompts is what keeps as many requests open."""
+"""distilabel as its manual shows it: a pipeline of one TextGeneration.
+
+Its unit of work is the batch: a batch of `in_flight` prompts keeps as many requests open."""
 
 from __future__ import annotations
 
