@@ -2,7 +2,7 @@
 
     python scripts/build_demonstrations.py
 
-Thoughts and sub-questions are written by hand here; what the knowledge base offers and answers is looked up.
+Thoughts and sub-questions are written by hand here; the knowledge base's options and answers are looked up.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ class Sampler:
         return self.split == "train" or not any(kind[a] == "country" and split[a] == "train" for a in answers)
 
     def home(self, topic: str) -> str:
-        """What to spread the questions over: the topic's country, or the topic itself."""
+        """The unit that questions are spread over: the topic's country, or the topic itself."""
         return self.world.home.get(topic, topic)
 
     def question(self, name: str, topic: str, answers: list[str], template: str) -> dict | None:
@@ -238,7 +238,7 @@ class Sampler:
             pools = {t: self.pool(t, banned) for t in names}
             wordings = {t: self.wordings(templates[t]) for t in names}
             quota = round(share * SIZES[self.split])
-            # Types that mostly have several answers come twice a round, or too few questions would.
+            # Types that mostly have several answers come twice per round, or too few questions would have several.
             several = [t for t in names if 2 * sum(len(a) > 1 for _, a in pools[t]) >= max(1, len(pools[t]))]
             turns = names + several
             self.rng.shuffle(turns)

@@ -1,4 +1,4 @@
-"""The docs name what is there: commands, options, files, links, figures. test_layout.py holds architecture.md to it."""
+"""The docs name only existing commands, options, files, links and figures. test_layout.py checks architecture.md."""
 
 from __future__ import annotations
 

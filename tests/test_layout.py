@@ -130,7 +130,7 @@ def test_imports_go_to_lower_floors_only() -> None:
 
 
 def test_no_circles() -> None:
-    """Between modules, lazy imports included: what is left when all that import nothing more are taken away."""
+    """Between modules, lazy imports included: remove all that import nothing more, until none is left."""
     left = {module: {other for other in others if other != module} for module, others in imports().items()}
     while free := [module for module, others in left.items() if not others & left.keys()]:
         for module in free:

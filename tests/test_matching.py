@@ -1,4 +1,4 @@
-"""The text rules: what is deleted, what is kept, and when two names are one."""
+"""The text rules: deleted and kept characters, and names that are equal."""
 
 import string
 

@@ -1,4 +1,4 @@
-"""Model specs: what is found, what is refused, and that the packaged model is the one llama.cpp runs."""
+"""Model specs: found and refused ones, and the packaged model is the one that llama.cpp runs."""
 
 import importlib.util
 import json

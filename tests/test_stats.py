@@ -1,4 +1,4 @@
-"""Bootstrap intervals and paired differences against what theory says of them."""
+"""Bootstrap intervals and paired differences against theory."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The ladder: each rung is reached by what deserves it, and a corrupted trace is refused."""
+"""The ladder: each rung is reached by the traces that deserve it, and a corrupted trace is refused."""
 
 from __future__ import annotations
 

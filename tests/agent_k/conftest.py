@@ -1,4 +1,4 @@
-"""What the solvers of Agent K's runs are started in."""
+"""Fixtures for the processes that Agent K's solvers run in."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def sandboxed() -> None:
 
 @pytest.fixture
 def forked_solvers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a sandbox of kind `none` runs is forked from a process with pandas, scikit-learn and LightGBM."""
+    """Fork the code of a sandbox of kind `none` from a process with pandas, scikit-learn and LightGBM."""
     monkeypatch.setattr(supervised, "start", functools.partial(start_solver, warm(*KAGGLE).path))

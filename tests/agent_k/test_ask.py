@@ -1,4 +1,4 @@
-"""How Agent K asks: what is taken out of an answer, what stands in a prompt's fence, and what a slow model costs."""
+"""How Agent K asks: the parsing of answers, the fence of untrusted text in prompts, and the cost of a slow model."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_eight_positive_rows_among_many(metric: str) -> None:
 
 
 def test_noise_is_left_alone() -> None:
-    """Ten candidates of chance beside a good one: nested cross-validation must not be fooled by them."""
+    """Ten random candidates and a good one: nested cross-validation must not be fooled by them."""
     setup, truth, candidates = classification(
         "multiclass_logloss", {"good": 3.0} | {f"chance{i}": 0.0 for i in range(10)}
     )

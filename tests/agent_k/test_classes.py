@@ -1,4 +1,4 @@
-"""The order of a target's classes, and which of two is the positive one: as the files and pages say it, or a doubt."""
+"""The order of a target's classes, and the positive one of two: from the files and pages, or a doubt."""
 
 from __future__ import annotations
 

@@ -311,7 +311,7 @@ def noise(size: int) -> bytes:
 
 
 def test_a_download_that_is_cut_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
-    """Cut more often than any call is tried: what gets on is not given up."""
+    """A download that is cut more often than a call is tried is not given up while it makes progress."""
     server.boards["tiny"].files["train.csv"] = noise(8_000_000)
     whole = 1 << 30  # the client asks for all, reads the headers, and asks again for the rest
     server.cuts = [1_000_000] + [whole, 300_000] * 8

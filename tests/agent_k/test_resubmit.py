@@ -1,4 +1,4 @@
-"""A run directory met again: with other facts, another teacher, after ctrl-C, with a score still to come."""
+"""A run directory opened again: with other facts, another teacher, after ctrl-C, with a score still to come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has found is kept as plain dicts, as runs of earlier versions have kept it, and read as records."""
+"""Results are kept as plain dicts, in the form of earlier versions' runs, and read as records."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_without_a_model_and_again(tmp_path: Path, sandboxed: None, capsys: pyte
 
 
 def test_a_lone_candidate_is_cut_where_the_metric_counts_labels(tmp_path: Path, forked_solvers: None) -> None:
-    """One row of eight is odd, and none is more likely so than not: F1 is 0 at one half."""
+    """One row in eight is positive, and each has a probability below one half: at that threshold F1 is 0."""
     folder, out = make(tmp_path), tmp_path / "run"
     train = pd.read_csv(folder / "public" / "train.csv")
     random = np.random.default_rng(0)

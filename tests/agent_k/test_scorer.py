@@ -177,7 +177,7 @@ def naive_auc(t: list[int], p: list[float]) -> float:
 
 
 def naive_ap(t: list[int], p: list[float]) -> float:
-    """Sum over thresholds of precision times what recall gains."""
+    """Sum over thresholds of precision times the gain in recall."""
     total, before = 0.0, 0.0
     for cut in sorted(set(p), reverse=True):
         chosen = [y for y, a in zip(t, p, strict=True) if a >= cut]
@@ -528,7 +528,7 @@ The leaderboard closes in May. Precision medicine matters."""
     ["# a" + " " * 40_000 + "x", "<" * 200_000, "[" * 200_000, "[](" * 60_000, "\n " * 90_000, "f1 rmse of " * 12_000],
 )
 def test_a_page_of_one_endless_line(long: str) -> None:
-    """Each of these took minutes: a page that somebody else has written must not hold a run up."""
+    """Patterns may be slow on these: a page that somebody else has written must not hold a run up."""
     assert "mae" in find_metrics(f"{long}\n\nSubmissions are evaluated on MAE.")
 
 

@@ -1,4 +1,4 @@
-"""What is read off a competition's files without a model, the unit tests of stages, and the parsers of answers."""
+"""Set-up from a competition's files without a model, the unit tests of stages, and the parsers of answers."""
 
 from __future__ import annotations
 

@@ -358,7 +358,7 @@ def test_texts_with_values(tmp_path: Path) -> None:
 
 
 def test_texts_and_columns_that_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the two alone says half; a table's model sees words but dimly, a text's no columns."""
+    """Columns and texts each tell half; a table's model barely sees words, and a text's model sees no columns."""
     monkeypatch.setitem(globals(), "ROWS", 800)
     random = np.random.default_rng(0)
     rows = ROWS + TEST

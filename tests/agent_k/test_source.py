@@ -1,4 +1,4 @@
-"""What to work on: how it is named, where its files lie, and its text."""
+"""Sources of competitions: their names, their folders, and the text of their pages."""
 
 from __future__ import annotations
 

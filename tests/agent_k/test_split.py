@@ -1,4 +1,4 @@
-"""Folds that are parted as the test rows are: by groups that are all new, by time, or by chance."""
+"""Folds that are split as the test rows were: by groups that are all new, by time, or at random."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_no_groups_and_no_order(name: str, column: Any) -> None:
 
 
 def test_a_few_test_rows_are_new_by_chance() -> None:
-    """Counts of which half occur once: that five test rows have others is no wonder."""
+    """Counts of which half occur once: five test rows may well have other ones."""
     train, test = tables(count=[1000 + i if i % 2 else i % 8 for i in PLACE])
     assert detect_split(train, test.iloc[1:11:2]).groups is None
 
@@ -133,7 +133,7 @@ def test_five_groups_are_five_folds() -> None:
 
 
 def written(folder: Path, **columns: Any) -> tuple[Setup, list[str]]:
-    """A competition's maps as fetch makes them, with what is said."""
+    """Make a competition's maps as fetch does; returns the set-up and the decisions in words."""
     data = folder / "data"
     data.mkdir()
     train, test = tables(**columns)

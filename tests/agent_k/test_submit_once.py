@@ -52,7 +52,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 class World:
-    """A run directory, its files, and what was said."""
+    """A run directory, its files, and the lines that were printed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -243,7 +243,7 @@ def test_kill_9(server: Server, world: World, method: str) -> None:
 
 @pytest.mark.parametrize("torn", [b'{"kind": "sent", "ha', b"\0" * 100, b'{"kind": "sent"}\n', b"[1]\n"])
 def test_a_torn_line_is_taken_out(server: Server, world: World, torn: bytes) -> None:
-    """The line that was lost told the ref; Kaggle's list tells it again."""
+    """The lost line held the ref; Kaggle's list gives it again."""
     world.open().submit(world.file(), note="", score=None)
     journal = world.path / "submissions.jsonl"
     whole = journal.read_bytes().splitlines(keepends=True)

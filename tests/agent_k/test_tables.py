@@ -1,4 +1,4 @@
-"""Which file is which, and what its cells say: files in, names or frames out."""
+"""The roles of files, and the reading of their cells: files in, names or frames out."""
 
 from __future__ import annotations
 

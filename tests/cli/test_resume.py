@@ -1,6 +1,6 @@
 """Nothing is lost or doubled when a run is killed: processes, a loopback model, kill -9 and ctrl-C.
 
-Commands are forked from a warm process. What one is compared with, and one that ctrl-C ends, are started by Python.
+Commands are forked from a warm process. Reference runs, and runs that ctrl-C ends, are started by Python.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_a_limit_stops_the_run_and_the_same_command_with_more_goes_on(tmp_path: Path) -> None:
-    """Money is the run's: what the first command has spent counts for the second. The mock writes 3 tokens a call; a
+    """Money is the run's: what the first command has spent counts for the second. The mock writes 3 tokens per call; a
     plan may take 128, so that the reserve for one is well below the limit however long its prompt is."""
     out = tmp_path / "run"
     prices = tmp_path / "prices.yaml"

@@ -190,7 +190,7 @@ class TestFoldersThatGoAway:
         assert [trace.id for trace in read_traces(out)] == ["q0"]
 
     def test_moved(self, tmp_path: Path) -> None:
-        """What was open goes with the folder, and is not lost."""
+        """Open files move with the folder, and nothing is lost."""
         out, moved = tmp_path / "run", tmp_path / "moved"
         with open_run(out) as run:
             run.append(short_trace("q0"))
@@ -285,7 +285,7 @@ class TestClocks:
     def test_a_run_under_a_clock_that_jumps(
         self, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A day forward, a day back, at every look: what is measured is the time that passed."""
+        """The clock jumps a day forward or back at every reading: only elapsed time may be measured."""
         rng = random.Random(seed)
         start, real = time.monotonic(), time.time
         monkeypatch.setattr("time.time", lambda: real() + rng.uniform(-86_400, 86_400))
@@ -316,7 +316,7 @@ class TestClocks:
 
 
 class TestCache:
-    """A cache may lose what was half written. It never gives another answer than the one that was put."""
+    """A cache may lose half-written answers. It never gives another answer than the one that was put."""
 
     VALUES: tuple[dict[str, Any], ...] = ({"texts": ["Ä🙂"]}, {"texts": ["x" * 300]}, {"texts": []}, {"a": {"b": [1]}})
 

@@ -1,4 +1,4 @@
-"""The model card: what the hub reads of it, its lineage, and results that evaluations put into it."""
+"""The model card: its metadata for the hub, its lineage, and the results that evaluations add."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces into examples: only what is verified and readable, nothing twice, nothing cut."""
+"""Traces into examples: only verified and readable ones, nothing twice, nothing cut."""
 
 from __future__ import annotations
 

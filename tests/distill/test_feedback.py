@@ -1,4 +1,4 @@
-"""The retriever learns from what was proven: a real run, a tiny encoder, real training."""
+"""The retriever learns from proven paths: a real run, a tiny encoder, real training."""
 
 from __future__ import annotations
 

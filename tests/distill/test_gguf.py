@@ -1,4 +1,4 @@
-"""GGUF files of tiny students, run by llama.cpp: what it says, what it refuses, and a disk that is full."""
+"""GGUF files of tiny students, run by llama.cpp: its output, refused models, and a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of methods: what each names exists, and reading the table loads no torch."""
+"""The table of methods: all code that it names exists, and reading it loads no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several teachers: the mean of what is known of them, and the choice between them."""
+"""Several teachers: the mean of their known probabilities, and the choice between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preference and on-policy stages on tiny models: what they learn from, and that stages follow one another."""
+"""Preference and on-policy stages on tiny models: their training data, and stages one after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory for time: accumulated batches, checkpointed activations, adapters; and the plan that says what is needed."""
+"""Memory for time: accumulated batches, checkpointed activations, adapters; and the plan of needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def model(folder: Path) -> Any:
 def test_small_batches_accumulate_to_the_large_one(
     method: str, student: Path, teacher: Path, traces: Path, tmp_path: Path
 ) -> None:
-    """Of 9 examples of unlike lengths, 4 a step: losses are of the step's tokens, and the last step is a short one."""
+    """9 examples of unlike lengths, 4 per step: losses are of the step's tokens, and the last step is a short one."""
     values: dict[str, Any] = {"method": method, "top_k": 8}
     if method == "logits":
         values["teacher"] = str(teacher)

@@ -1,4 +1,4 @@
-"""`agentkd bench client`: every client answers all, the figures are the server's, and what is missing is said."""
+"""`agentkd bench client`: every client answers all, the figures are the server's, and missing ones are reported."""
 
 from __future__ import annotations
 

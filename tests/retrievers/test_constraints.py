@@ -1,4 +1,4 @@
-"""Constraints: what is read from a question, what the endpoints are asked, and that a verifier executes them again."""
+"""Constraints: read from a question, checked on endpoints, and executed again by a verifier."""
 
 from __future__ import annotations
 

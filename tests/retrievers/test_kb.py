@@ -1,4 +1,4 @@
-"""The knowledge base: what a file may look like, and that paths are executed as a naive reading of the rule says."""
+"""The knowledge base: the forms of its files, and paths executed as by a naive reading of the rule."""
 
 import gzip
 import itertools

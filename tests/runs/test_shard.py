@@ -1,4 +1,4 @@
-"""A shard: what was appended stays, whole, once and in order, however the file was torn in between."""
+"""A shard: appended lines stay whole, once and in order, however the file was torn in between."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_append_returned_for_survives_sigkill(acknowledged: int, tmp_path: 
 
 
 def test_lines_reach_the_disk_without_further_ado(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line waits for the next one or for the end: the thread has them synced a moment later, many with one fsync."""
+    """Lines are synced by the thread a moment later, many with one fsync; none waits for the next or the end."""
     synced, real, sizes = threading.Event(), os.fsync, []
     shard = Shard(tmp_path / "traces-0.jsonl")
 

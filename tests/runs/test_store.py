@@ -1,4 +1,4 @@
-"""The run directory: what is on disk stays, whatever happens to the writer."""
+"""The run directory: all that is on disk stays, whatever happens to the writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox: sixteen attacks, its limits, what must still work in it, and that nothing is left behind."""
+"""The sandbox: sixteen attacks, its limits, the things that must still work in it, and no remains."""
 
 from __future__ import annotations
 

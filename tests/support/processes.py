@@ -38,7 +38,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def fake_python(folder: Path, *distributions: str) -> Path:
-    """An 'interpreter' that answers only the question which distributions it has."""
+    """A stand-in for an interpreter that only lists its distributions."""
     folder.mkdir(parents=True, exist_ok=True)
     python = folder / "python"
     python.write_text(f"#!/bin/sh\necho pip {' '.join(distributions)}\n")

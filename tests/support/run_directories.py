@@ -1,4 +1,4 @@
-"""A run directory and what is written to it, where what a trace says does not matter."""
+"""A run directory and its records, for tests in which a trace's content does not matter."""
 
 from __future__ import annotations
 

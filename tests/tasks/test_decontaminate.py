@@ -1,4 +1,4 @@
-"""What an evaluation asks is not learned from: by text, by the root of an id, and only across splits."""
+"""Evaluation questions are not learned from: by text, by the root of an id, and only across splits."""
 
 from __future__ import annotations
 

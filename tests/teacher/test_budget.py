@@ -1,4 +1,4 @@
-"""Limits: what may be reserved, who waits, and who is told."""
+"""Limits: reservations, requests that wait, and requests that are refused."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from agentkd.trace import Message
 from tests.support.mock_server import HANG, MODEL, Fault, Server, mock_server
 
 HELLO = [Message(role="user", content="hello")]
-PRICE = Price(prompt=1000.0, completion=2000.0, cached=100.0)  # USD a million tokens: the mock's 7 + 3 cost 1.3 cents
+PRICE = Price(prompt=1000.0, completion=2000.0, cached=100.0)  # USD per million tokens: the mock's 7 + 3 cost 1.3 cents
 Work = Callable[[Teacher], Awaitable[Any]]
 
 

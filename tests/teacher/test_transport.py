@@ -1,4 +1,4 @@
-"""The wire: what is tried again and what is not, pauses, timeouts, several addresses, proxies."""
+"""The wire: retries, pauses, timeouts, several addresses, proxies."""
 
 from __future__ import annotations
 
