@@ -25,7 +25,7 @@ from langgraph.graph import END, START, StateGraph
 from agentkd.agents.base import AgentContext, chat_messages
 from agentkd.agents.option import Option, make_proof, match_option, prove, union_answers
 from agentkd.agents.planning import ACTIONS, compact_json, parse_plan, plan_schema, plan_turns, reading_turns
-from agentkd.agents.reading import UNION, decide
+from agentkd.agents.reading import UNION, choose_options
 from agentkd.agents.survey import survey_step
 from agentkd.prompts import render
 from agentkd.proof import Proof
@@ -165,8 +165,8 @@ class KDCoT:
         query = f"{state['question']} {state['plan']['input']}"
         if self.context.settings.reader == "complete":
             query = state["question"]
-        options = await retrieval.options(query, anchors(state), topics=not state["rounds"])
-        options = await retrieval.constrain(state["plan"]["input"], anchors(state), options)
+        options = await retrieval.options(query, find_anchors(state), topics=not state["rounds"])
+        options = await retrieval.constrain(state["plan"]["input"], find_anchors(state), options)
         return {"options": [option for option in options if option.label not in state["refused"]]}
 
     async def read(self, state: State) -> State:
@@ -179,9 +179,11 @@ class KDCoT:
         choice = None
         if votes or small:
             rank = 0 if state["rounds"] else state["sample"]
-            memory = await self.context.memory.shares(state["id"], state["question"], anchors(state)) if small else {}
-            union = UNION if small else 1
-            choice, expected = decide(options, votes, self.context.settings.trust, memory, rank=rank, union=union)
+            trust, union = self.context.settings.trust, UNION if small else 1
+            memory: dict[str, float] = {}
+            if small:
+                memory = await self.context.memory.shares(state["id"], state["question"], find_anchors(state))
+            choice, expected = choose_options(options, votes, trust, memory, rank=rank, union=union)
             step = step.model_copy(update={"reward": round(expected, 4)})
         return {"choice": choice, "steps": [*state["steps"], step], "usage": add_usage(state, usage)}
 
@@ -190,7 +192,7 @@ class KDCoT:
 
         Several paths are drawn at temperature 1, and their shares tell how sure the model is (self-consistency, Wang
         et al., ICLR 2023)."""
-        context, settings, starts = self.context, self.context.settings, anchors(state)
+        context, settings, starts = self.context, self.context.settings, find_anchors(state)
         question = state["question"]
         examples = await context.memory.examples(state["id"], question, starts)
         prompt = render("kd_cot/pattern", examples=examples, question=mask_topics(question, starts)) + " "
@@ -211,7 +213,7 @@ class KDCoT:
         messages = chat_messages(
             render("kd_cot/read_system"),
             *reading_turns(state["question"]),
-            render("kd_cot/read", question=state["plan"]["input"], topics=anchors(state), candidates=options),
+            render("kd_cot/read", question=state["plan"]["input"], topics=find_anchors(state), candidates=options),
         )
         reply = await self.context.model.chat(
             messages,
@@ -227,7 +229,7 @@ class KDCoT:
     async def verify(self, state: State) -> State:
         """Accept a choice as Answer only with evidence that leads from the anchors to all of it."""
         choice: list[Option] | None = state["choice"]
-        starts = anchors(state)
+        starts = find_anchors(state)
         if choice is None:
             return {"refused": [*state["refused"], *(option.label for option in state["options"])]}
         steps = [prove(self.context.kb, starts, option) for option in choice]
@@ -266,7 +268,7 @@ def chain_proofs(proofs: Sequence[Proof], topics: Sequence[str], repairs: int) -
     return proofs[-1].model_copy(update={"path": path, "joins": proofs[0].joins, **shared})
 
 
-def anchors(state: State) -> list[str]:
+def find_anchors(state: State) -> list[str]:
     """The entities where the next fact must start: the last proven answers, at first the topics."""
     return state["rounds"][-1]["answers"] if state["rounds"] else state["topics"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agentkd.agents.base import AgentContext
 from agentkd.agents.option import Option, make_proof, match_options, prove, union_answers
-from agentkd.agents.reading import UNION, decide
+from agentkd.agents.reading import UNION, choose_options
 from agentkd.prompts import render
 from agentkd.proof import Proof
 from agentkd.retrievers.path_retriever import mask_topics
@@ -46,7 +46,7 @@ class PathWriter:
         reply = await context.model.complete(text, choices=labels, n=votes, temperature=temperature, sample=sample)
         named = [option for text in reply.texts for option in match_options(text, options)]
         likelihood = dict(zip(labels, reply.log_p, strict=True)) if reply.log_p else None
-        chosen, expected = decide(
+        chosen, expected = choose_options(
             options, named, context.settings.trust, likelihood=likelihood, rank=sample, union=UNION
         )
         step = Step(kind="read", output="\n".join(reply.texts), reward=round(expected, 4))

@@ -26,7 +26,7 @@ LIKELIHOOD = 0.2  # weight of a student's log-likelihood: it is far too sure of 
 UNION = 3  # paths whose answers are given together, at most
 
 
-def beliefs(
+def compute_beliefs(
     options: Sequence[Option],
     votes: Sequence[Option],
     trust: float,
@@ -55,7 +55,7 @@ def beliefs(
     return [weight / sum(weights) for weight in weights]
 
 
-def decide(
+def choose_options(
     options: Sequence[Option],
     votes: Sequence[Option],
     trust: float,
@@ -70,7 +70,7 @@ def decide(
     At most `union` options are chosen. The most probable one is first; of equally good choices the smallest wins. A
     higher `rank` gives the next best single option with other answers, for samples that are to differ; past the last
     one it is the best again."""
-    chances = beliefs(options, votes, trust, memory, likelihood)
+    chances = compute_beliefs(options, votes, trust, memory, likelihood)
     answers = [strict_set(option.answers) for option in options]
 
     def expected(some: Sequence[int]) -> float:

@@ -96,7 +96,7 @@ class RawKB:
         cycled = [edge for edge in edges if {edge[0], edge[2]} & starts & ends]
         return any(edge[2] in _reachable(edges - {edge}, edge[0]) for edge in cycled)
 
-    def faithful(self, records: Iterable[Record]) -> float | None:
+    def faithful_ratio(self, records: Iterable[Record]) -> float | None:
         """The share (0..1) of all correct answers whose chain is found; `None` if there is no correct answer.
 
         A record is one question: its topics, its correct answers (`agentkd.matching.strict_hits` of the predicted

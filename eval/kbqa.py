@@ -220,7 +220,7 @@ def build_report(
         faithful = (
             None
             if raw_kb is None
-            else raw_kb.faithful(
+            else raw_kb.faithful_ratio(
                 (
                     list(Proof.of(trace).topics),
                     strict_hits(trace.answers, gold[trace.id].answers),

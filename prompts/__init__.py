@@ -14,7 +14,7 @@ import jinja2
 FOLDER = Path(__file__).parent
 
 
-def fenced(value: Any) -> Any:
+def escape_fences(value: Any) -> Any:
     """A value that cannot open or close the <kb> or <page> that fences untrusted text."""
     return re.sub(r"<(?=\s*/?\s*(?:kb|page)\b)", "(", value, flags=re.IGNORECASE) if isinstance(value, str) else value
 
@@ -28,7 +28,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,  # asking the disk for a newer file costs more than rendering
         autoescape=False,  # the output is text for a model, not HTML
-        finalize=fenced,
+        finalize=escape_fences,
     )
 
 

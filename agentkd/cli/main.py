@@ -101,7 +101,7 @@ def generate(
     from agentkd.generate import generate as run
     from agentkd.runs.progress import format_usd
 
-    options = given(locals(), GenerateConfig.model_fields)
+    options = pick_options(locals(), GenerateConfig.model_fields)
     config = load_config(GenerateConfig, recipe=recipe, options=options, overrides=overrides or [])
     result = run(config)
     if as_json:
@@ -130,7 +130,7 @@ def feedback(
     from agentkd.config import FeedbackConfig, load_config
     from agentkd.distill.feedback import train_retriever as run
 
-    options = given(locals(), FeedbackConfig.model_fields)
+    options = pick_options(locals(), FeedbackConfig.model_fields)
     config = load_config(FeedbackConfig, recipe=recipe, options=options, overrides=overrides or [])
     result = run(config)
     if as_json:
@@ -180,7 +180,7 @@ def distill(
     from agentkd.distill.plan import plan_run
     from agentkd.distill.stages import distill as run
 
-    options = given(locals(), DistillConfig.model_fields)
+    options = pick_options(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
     result = plan_run(config) if plan else run(config)
     if not processes.is_rank_0():
@@ -227,7 +227,7 @@ def evaluate(
     from agentkd.eval.kbqa import evaluate as run
     from agentkd.eval.table import print_evaluation
 
-    options = given(locals(), EvalConfig.model_fields)
+    options = pick_options(locals(), EvalConfig.model_fields)
     config = load_config(EvalConfig, recipe=recipe, options=options, overrides=overrides or [])
     result = run(config)
     if as_json:
@@ -327,17 +327,17 @@ app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
 
 
-def given(values: dict[str, Any], fields: Any) -> dict[str, Any]:
+def pick_options(values: dict[str, Any], fields: Any) -> dict[str, Any]:
     """Pick the options of a command that are fields of its config."""
     return {name: value for name, value in values.items() if name in fields}
 
 
 def main() -> None:
     """Run the command and turn errors into one line and an exit code: 2 the input, 3 the world, 130 ctrl-C."""
-    sys.exit(guarded(lambda: app(standalone_mode=False)))
+    sys.exit(run_command(lambda: app(standalone_mode=False)))
 
 
-def guarded(command: Callable[[], Any]) -> int:
+def run_command(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code; an error is printed in one line, or raised with --debug."""
     debug = "--debug" in sys.argv
     try:

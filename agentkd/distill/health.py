@@ -37,7 +37,7 @@ def with_health_checks(trainer: Any) -> Any:
         def _save_checkpoint(self, *args: Any, **options: Any) -> None:
             folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
             self.check_weights()
-            with saving(folder, self._kept()):
+            with guard_saving(folder, self._kept()):
                 super()._save_checkpoint(*args, **options)
 
         def _diverged(self, what: str) -> NoReturn:
@@ -53,7 +53,7 @@ def with_health_checks(trainer: Any) -> Any:
 
 
 @contextmanager
-def saving(path: Path, kept: str = "") -> Iterator[None]:
+def guard_saving(path: Path, kept: str = "") -> Iterator[None]:
     """Context manager around writing weights to `path`, a checkpoint folder or a file.
 
     If the disk refuses, it removes what is half written, to free the room that is missing, and raises WorldError."""

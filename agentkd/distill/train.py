@@ -9,7 +9,7 @@ from typing import Any
 from agentkd.distill import processes
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.distill.data.tokens import IGNORED, TrainingData
-from agentkd.distill.health import remove_torn_checkpoints, saving
+from agentkd.distill.health import guard_saving, remove_torn_checkpoints
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
@@ -35,7 +35,7 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     trainer.train(resume_from_checkpoint=last)
     seconds = time.monotonic() - start
     trainer.check_weights()
-    with saving(stage.out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
+    with guard_saving(stage.out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
         save_student(trainer, stage)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokens = sum(len(row["input_ids"]) for row in data.rows)

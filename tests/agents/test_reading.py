@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkd.agents.option import Option
-from agentkd.agents.reading import beliefs, decide
+from agentkd.agents.reading import choose_options, compute_beliefs
 from agentkd.agents.worked_examples import Example, Memory
 from agentkd.matching import strict_f1
 
@@ -23,7 +23,7 @@ options = st.lists(st.tuples(logits, answers), min_size=1, max_size=6).map(
 @given(options, st.integers(0, 5), st.floats(0, 20))
 def test_beliefs_are_a_distribution_and_a_vote_raises_its_option(found: list[Option], vote: int, trust: float) -> None:
     choice = found[vote % len(found)]
-    plain, voted = beliefs(found, [], trust), beliefs(found, [choice], trust)
+    plain, voted = compute_beliefs(found, [], trust), compute_beliefs(found, [choice], trust)
     assert sum(plain) == pytest.approx(1) and sum(voted) == pytest.approx(1)
     assert voted[vote % len(found)] >= plain[vote % len(found)] - 1e-12
 
@@ -31,8 +31,8 @@ def test_beliefs_are_a_distribution_and_a_vote_raises_its_option(found: list[Opt
 @given(options, st.lists(st.integers(0, 5), min_size=1, max_size=8), st.floats(0, 20))
 def test_votes_count_by_their_share(found: list[Option], drawn: list[int], trust: float) -> None:
     votes = [found[n % len(found)] for n in drawn]
-    assert beliefs(found, votes * 3, trust) == pytest.approx(beliefs(found, votes, trust))
-    plain, voted = beliefs(found, [], trust), beliefs(found, votes, trust)
+    assert compute_beliefs(found, votes * 3, trust) == pytest.approx(compute_beliefs(found, votes, trust))
+    plain, voted = compute_beliefs(found, [], trust), compute_beliefs(found, votes, trust)
     for one, before, after in zip(found, plain, voted, strict=True):
         if votes.count(one) == len(votes) and before > 0:  # unanimous: exactly `trust` nats against the others
             others = [(p, q) for p, q, other in zip(plain, voted, found, strict=True) if other is not one and p > 1e-12]
@@ -41,8 +41,8 @@ def test_votes_count_by_their_share(found: list[Option], drawn: list[int], trust
 
 @given(options)
 def test_the_decision_is_the_naive_minimum_of_risk(found: list[Option]) -> None:
-    (best,), expected = decide(found, [], 0.0, union=1)
-    chances = beliefs(found, [], 0.0)
+    (best,), expected = choose_options(found, [], 0.0, union=1)
+    chances = compute_beliefs(found, [], 0.0)
     naive = [sum(p * strict_f1(one.answers, two.answers) for p, two in zip(chances, found)) for one in found]  # noqa: B905
     assert expected == pytest.approx(max(naive)) and naive[found.index(best)] == pytest.approx(max(naive))
 
@@ -53,26 +53,26 @@ def test_agreeing_paths_outvote_a_lone_one() -> None:
         Option((("b", 1),), "b", ("y",), 0.8),
         Option((("c", 1),), "c", ("y",), 0.8),
     ]
-    assert [one.label for one in decide(found, [], 0.0, union=1)[0]] == ["b"]
-    assert [one.label for one in decide(found, [found[0]], 5.0, union=1)[0]] == ["a"], "a trusted model decides"
-    assert [one.label for one in decide(found, [], 0.0, {"a": 1.0}, union=1)[0]] == ["a"], "so does the memory"
-    ranked = [decide(found, [], 0.0, rank=rank, union=1)[0][0].answers for rank in range(4)]
+    assert [one.label for one in choose_options(found, [], 0.0, union=1)[0]] == ["b"]
+    assert [one.label for one in choose_options(found, [found[0]], 5.0, union=1)[0]] == ["a"], "a trusted model decides"
+    assert [one.label for one in choose_options(found, [], 0.0, {"a": 1.0}, union=1)[0]] == ["a"], "so does the memory"
+    ranked = [choose_options(found, [], 0.0, rank=rank, union=1)[0][0].answers for rank in range(4)]
     assert ranked == [("y",), ("x",), ("y",), ("y",)], "samples differ as long as there is another answer"
 
 
 def test_a_divided_belief_gives_both_answers() -> None:
     found = [Option((("a", 1),), "a", ("x",), 1.0), Option((("b", 1),), "b", ("y",), 0.9)]
-    both, expected = decide(found, [], 0.0)
+    both, expected = choose_options(found, [], 0.0)
     assert [one.label for one in both] == ["a", "b"] and expected == pytest.approx(2 / 3)
-    assert [one.label for one in decide(found, [found[1]], 5.0)[0]] == ["b"], "not where one is believed"
+    assert [one.label for one in choose_options(found, [found[1]], 5.0)[0]] == ["b"], "not where one is believed"
 
 
 @given(options)
 def test_a_union_never_promises_less_than_a_single_path(found: list[Option]) -> None:
-    chosen, expected = decide(found, [], 0.0)
-    assert expected >= decide(found, [], 0.0, union=1)[1] - 1e-12 and 1 <= len(chosen) <= 3
+    chosen, expected = choose_options(found, [], 0.0)
+    assert expected >= choose_options(found, [], 0.0, union=1)[1] - 1e-12 and 1 <= len(chosen) <= 3
     given_together = {answer for one in chosen for answer in one.answers}
-    chances = beliefs(found, [], 0.0)
+    chances = compute_beliefs(found, [], 0.0)
     assert expected == pytest.approx(
         sum(p * strict_f1(given_together, two.answers) for p, two in zip(chances, found, strict=True))
     )

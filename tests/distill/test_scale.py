@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentkd.cli.main import app, guarded
+from agentkd.cli.main import app, run_command
 from agentkd.distill import needs
 from agentkd.distill.data.dataset import load_training_set
 from agentkd.distill.lora import count_lora_parameters, lora_config, merge_adapters
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_refused_with_what_would(
     with pytest.raises(UserError, match=refusal):
         distill(wanted)
     words = ["--plan", "--student", str(student), "--traces", str(traces), "--out", str(tmp_path / "out")]
-    assert guarded(lambda: app(["distill", *words, "batch=9", "precision=fp32"], standalone_mode=False)) == 2
+    assert run_command(lambda: app(["distill", *words, "batch=9", "precision=fp32"], standalone_mode=False)) == 2
     said = capfd.readouterr().err
     assert "for training" in said and "error: training needs" in said and "measured" not in said
     assert not (tmp_path / "out").exists()

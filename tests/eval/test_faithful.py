@@ -138,11 +138,11 @@ def test_corrupted_chains(kb: RawKB, evidence: list[Triple], topics: list[str], 
 def test_faithful_is_the_share_of_correct_answers(kb: RawKB) -> None:
     good = (TOPICS, ["Paris", "Pierre Curie", "pierre curie"], [SPOUSE, BORN])  # the third is the second again
     bad = (TOPICS, ["Poland"], [SPOUSE])
-    assert kb.faithful([good]) == 1.0
-    assert kb.faithful([good, bad]) == pytest.approx(2 / 3)
-    assert kb.faithful([bad]) == 0.0
-    assert kb.faithful([]) is None
-    assert kb.faithful([(TOPICS, [], [SPOUSE]), (TOPICS, [" "], [SPOUSE])]) is None
+    assert kb.faithful_ratio([good]) == 1.0
+    assert kb.faithful_ratio([good, bad]) == pytest.approx(2 / 3)
+    assert kb.faithful_ratio([bad]) == 0.0
+    assert kb.faithful_ratio([]) is None
+    assert kb.faithful_ratio([(TOPICS, [], [SPOUSE]), (TOPICS, [" "], [SPOUSE])]) is None
 
 
 NODES = st.sampled_from([f"node {i}" for i in range(6)])

@@ -58,7 +58,7 @@ def test_a_conjunction_is_proven_by_both_of_its_chains() -> None:
     assert draft.answers == ("Alien",) and check_draft(KB, draft).rung == "complete"
     assert {(fact.head, fact.tail) for fact in draft.triples} == {("Alien", "Scott"), ("Alien", "Weaver")}
     cited = [(fact.head, fact.relation, fact.tail) for fact in draft.triples]
-    assert RawKB(FACTS).faithful([(["Scott", "Weaver"], ["Alien"], cited)]) == 1.0
+    assert RawKB(FACTS).faithful_ratio([(["Scott", "Weaver"], ["Alien"], cited)]) == 1.0
 
 
 def test_topics_that_share_nothing_are_followed_apart() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkd.cli.main import guarded
+from agentkd.cli.main import run_command
 from agentkd.config import EvalConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.kbqa import evaluate
@@ -167,4 +167,4 @@ def test_a_server_that_is_none_or_gone(endpoint: str, monkeypatch: pytest.Monkey
         SparqlKB("http://127.0.0.1:9/query").find("Ann")
     with pytest.raises(UserError, match=r"is it a SPARQL 1\.1 endpoint"):
         SparqlKB(endpoint.replace("/query", "/nothing")).find("Ann")
-    assert guarded(lambda: SparqlKB("http://127.0.0.1:9/query").find("Ann")) == WorldError.exit_code
+    assert run_command(lambda: SparqlKB("http://127.0.0.1:9/query").find("Ann")) == WorldError.exit_code

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkd.cli import main
-from agentkd.cli.main import app, guarded
+from agentkd.cli.main import app, run_command
 from agentkd.config import DistillConfig
 from agentkd.distill import checkpoints
 
@@ -65,5 +65,5 @@ if __name__ == "__main__":
     if os.environ.get("CHECKPOINTS"):
         checkpoints.CHECKPOINT_SECONDS = 0.0
     for line in sys.argv[1:]:
-        if code := guarded(lambda line=line: app(shlex.split(line), standalone_mode=False)):
+        if code := run_command(lambda line=line: app(shlex.split(line), standalone_mode=False)):
             sys.exit(code)

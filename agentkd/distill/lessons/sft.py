@@ -27,7 +27,7 @@ def make_trainer(
     """TRL's SFTTrainer over batches of similar length; with a signal, its loss and collator."""
     from trl import SFTConfig, SFTTrainer
 
-    kind, collator = with_health_checks(grouped_by_length(SFTTrainer)), {}
+    kind, collator = with_health_checks(with_length_groups(SFTTrainer)), {}
     if signal is not None:
         kind, collator = with_batch_loss(kind, signal.loss), {"data_collator": signal.collator}
     # Lengths were checked before, so that nothing is cut; the rows hold token ids already.
@@ -35,7 +35,7 @@ def make_trainer(
     return kind(args=SFTConfig(**arguments, **plain), **parts, **collator)
 
 
-def grouped_by_length(trainer: Any) -> Any:
+def with_length_groups(trainer: Any) -> Any:
     """The trainer class with steps of examples of similar length, which need little padding.
 
     transformers' own "group_by_length" draws from the global generator, so that a resumed run would see another order.

@@ -23,7 +23,7 @@ from agentkd.agents.agent_k.scoring.blenders import (
     weighted_sum,
 )
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide
+from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide_codes
 from agentkd.agents.agent_k.scoring.scorer import Scorer
 from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
 from agentkd.errors import UserError
@@ -164,7 +164,7 @@ def _tune_if_better(
 
 def _as_decided(setup: Setup, values: Array, thresholds: tuple[float, ...]) -> Array:
     """Decisions as probabilities 0 and 1, so that rows decided by different thresholds can be scored together."""
-    decided = decide(setup, values, thresholds)
+    decided = decide_codes(setup, values, thresholds)
     return decided.astype(np.float64) if decided.ndim == 2 else np.eye(values.shape[1])[decided]
 
 

@@ -38,7 +38,7 @@ def align_predictions(setup: Setup, predictions: pd.DataFrame, ids: pd.Series[An
     return values
 
 
-def decide(setup: Setup, predictions: Array, thresholds: Sequence[float] | None = None) -> npt.NDArray[np.int64]:
+def decide_codes(setup: Setup, predictions: Array, thresholds: Sequence[float] | None = None) -> npt.NDArray[np.int64]:
     """Decide class codes `(N,)`, or zeros and ones `(N, L)`, from probabilities; see `decide_labels`."""
     t = None if thresholds is None else np.asarray(thresholds, dtype=np.float64)
     if setup.task == "multilabel":
@@ -67,7 +67,7 @@ def decide_labels(setup: Setup, predictions: pd.DataFrame, thresholds: Sequence[
         for i, name in enumerate(setup.targets):
             out[name] = np.rint(values[:, i]).astype(np.int64)
         return out
-    decided = decide(setup, values, thresholds)
+    decided = decide_codes(setup, values, thresholds)
     if setup.task == "multilabel":
         for i, name in enumerate(setup.targets):
             out[name] = decided[:, i]

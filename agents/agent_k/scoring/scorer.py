@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.metrics import METRICS, map_at
-from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide
+from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide_codes
 from agentkd.agents.agent_k.scoring.truth import class_numbers, encode_targets, is_known
 from agentkd.errors import UserError
 
@@ -56,14 +56,14 @@ class Scorer:
                 raise UserError(f"{metric.name} is undefined on {len(truth)} rows without a true value")
             return float(np.mean([metric.function(truth[k, c], value[k, c]) for c in columns for k in [known[:, c]]]))
         if metric.needs == "label":
-            return self.score_decisions(decide(setup, predictions, thresholds))
+            return self.score_decisions(decide_codes(setup, predictions, thresholds))
         if self._has_gaps():
             return self._score_by_label(predictions)
         truth, predictions = self._keep_known(predictions)
         return map_at(truth, predictions, setup.top) if metric.name == "map@k" else metric.function(truth, predictions)
 
     def score_decisions(self, guess: Array) -> float:
-        """The score of decisions as `decide` makes them."""
+        """The score of decisions as `decide_codes` makes them."""
         if self._has_gaps():  # an unknown label counts as one that is rightly not given
             if self.metric.name == "hamming":
                 return self._score_by_label(guess)

@@ -23,7 +23,7 @@ _LEAST = 5  # thresholds tried per class
 
 
 def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[float, ...]:
-    """The best thresholds on (a sample of) `rows`, as `predictions.decide` takes them.
+    """The best thresholds on (a sample of) `rows`, as `predictions.decide_codes` takes them.
 
     Binary: the middle of the best cuts among quantiles of the positive class's probability. Multilabel and multiclass:
     coordinate descent in two rounds. QWK: the same over cuts of the expected rank."""

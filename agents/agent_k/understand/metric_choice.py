@@ -22,7 +22,7 @@ DEFAULTS: dict[tuple[TaskKind, Output], str] = {
 }
 
 
-def choose_metric(
+def pick_metric(
     names: list[str], task: TaskKind, output: Output, top: int, fixed: Mapping[str, Any], doubts: list[str]
 ) -> str:
     """The user's metric, else the first of `names` that fits, else a default and a doubt."""

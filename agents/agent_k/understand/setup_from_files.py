@@ -21,13 +21,13 @@ from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.file_roles import find_labels_table
 from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN, match_images
 from agentkd.agents.agent_k.understand.main_tables import read_main_tables
-from agentkd.agents.agent_k.understand.metric_choice import choose_metric, doubt_metric
+from agentkd.agents.agent_k.understand.metric_choice import doubt_metric, pick_metric
 from agentkd.agents.agent_k.understand.tables import read_training_table
 from agentkd.agents.agent_k.understand.target_columns import (
     find_outputs,
     find_targets,
     list_empty_columns,
-    settled_targets,
+    read_settled_targets,
 )
 from agentkd.agents.agent_k.understand.target_hints import Hints
 from agentkd.agents.agent_k.understand.task_kind import count_classes_per_cell, read_task
@@ -56,11 +56,11 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     roles, key, test = tables.roles, tables.key, tables.test
     unsure: list[str] = [*roles.notes]
     empty = list_empty_columns(test, key)
-    outputs = find_outputs(tables.sample, test, key, settled_targets(fixed))
+    outputs = find_outputs(tables.sample, test, key, read_settled_targets(fixed))
     if (data / roles.train).is_dir():  # of images that are named or sorted by their class
         fixed = {"target": LABEL_COLUMN} | dict(fixed)
     train = tables.train
-    labels = find_labels_table(files, roles, train, key, settled_targets(fixed) or outputs)
+    labels = find_labels_table(files, roles, train, key, read_settled_targets(fixed) or outputs)
     if labels:
         train = read_training_table(data, str(roles.train), labels, key, tables.called)
     columns = find_targets(train, test, empty, outputs, key, fixed)
@@ -86,7 +86,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     if task == "multilabel" and not _has_one_positive(train, targets):
         names = [name for name in names if name != "multiclass_logloss"]
     doubts: list[str] = []  # about the metric
-    metric = choose_metric(names, task, output, top, fixed, doubts)
+    metric = pick_metric(names, task, output, top, fixed, doubts)
     if not doubts and not fixed.get("metric"):
         doubts += doubt_metric(metric, names, top, hints)
     inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]

@@ -32,7 +32,7 @@ def find_outputs(sample: pd.DataFrame, test: pd.DataFrame, key: str, settled: Se
     return tuple(rest or names)
 
 
-def settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
+def read_settled_targets(fixed: Mapping[str, Any]) -> tuple[str, ...]:
     own = fixed.get("target")
     return tuple(part.strip() for part in str(own).split(",")) if own else ()
 
@@ -48,7 +48,7 @@ def find_targets(
     """The training table's target columns; a column that is `empty` in the test table may be one.
 
     Raises UserError where the target is not clear."""
-    if names := settled_targets(fixed):
+    if names := read_settled_targets(fixed):
         if absent := [name for name in names if name not in train.columns]:
             raise UserError(
                 f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"

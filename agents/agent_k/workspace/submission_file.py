@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.predictions import decide
+from agentkd.agents.agent_k.scoring.predictions import decide_codes
 from agentkd.agents.agent_k.understand.classes import names_class
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.files import save_table
@@ -35,7 +35,7 @@ def make_submission(
                 np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found
             )  # Kaggle refuses negative values
     elif setup.task == "multilabel" and setup.output == "label":
-        chosen = decide(setup, values[list(setup.targets)].to_numpy(), thresholds)
+        chosen = decide_codes(setup, values[list(setup.targets)].to_numpy(), thresholds)
         for place, column in enumerate(setup.outputs):
             no, yes = spell_like_sample(("0", "1"), list(sample[column]))
             out[column] = [yes if flag else no for flag in chosen[:, place]]
@@ -48,7 +48,7 @@ def make_submission(
         names = np.array(spell_like_sample(setup.classes, shown), dtype=object)
         out[setup.outputs[0]] = [" ".join(row) for row in names[order]]
     elif setup.output == "label":
-        chosen = decide(setup, values[list(setup.classes)].to_numpy(), thresholds)
+        chosen = decide_codes(setup, values[list(setup.classes)].to_numpy(), thresholds)
         labels = spell_like_sample(setup.classes, list(sample[setup.outputs[0]]))
         out[setup.outputs[0]] = [labels[place] for place in chosen]
     elif len(setup.outputs) == 1:  # the probability of the positive class
