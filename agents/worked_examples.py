@@ -1,4 +1,4 @@
-"""Worked examples for the reader, from verified traces of similar questions.
+"""The agents' memory: worked examples from verified traces, searched by similarity to a question.
 
 KD-CoT (arXiv 2308.13259, section 3.3) shows the most similar finished question. A path is one short line, so a prompt
 has room for several examples. Each question gives its verified trace of the highest reward.
@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
 
 class Memory:
-    """Examples with a search by similarity: by the encoder where there is one, else by BM25."""
+    """Worked examples with a search by similarity: by the encoder where there is one, else by BM25."""
 
     def __init__(self, examples: Iterable[Example], encoder: Encoder | None) -> None:
         self.examples = list(examples)
