@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests run on one of two workers, the longest files first (tests/conftest.py). Compiled modules are kept, as
 # tests start many processes.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test test-all lint test-vllm

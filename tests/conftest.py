@@ -1,7 +1,6 @@
 """For all tests: no network, no server but their own, one thread per process, and the order on two workers."""
 
 import os
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import settings
@@ -16,21 +15,18 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # r
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
-# Groups and files that take longest, which begin first: the small ones fill the gap at the end.
+# Files that take longest, which begin first: the small ones fill the gap at the end.
 LONGEST = (
-    "torch", "agent-k", "agent_k/test_solvers.py", "sandbox/test_sandbox.py", "serving/test_serving.py",
-    "cli/test_resume.py", "serving/test_serve.py", "machine/test_doctor.py",
+    "agent_k/test_run.py", "distill/test_gguf.py", "agent_k/test_solvers.py", "sandbox/test_sandbox.py",
+    "cli/test_resume.py", "agent_k/test_kill_and_resume.py", "distill/test_processes.py", "serving/test_serving.py",
+    "distill/test_health.py", "distill/test_cross_tokenizer.py", "serving/test_serve.py", "distill/test_card.py",
+    "teacher/test_teacher.py", "cli/test_cli.py", "agent_k/test_resubmit.py", "distill/test_scale.py",
+    "distill/test_feedback.py", "eval/test_bench_train.py", "machine/test_doctor.py",
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Keep a file on one worker, where its fixtures are made once. Files that share a group share imports and warm
-    processes, too."""
-    places = {}
-    for item in items:
-        mark = item.get_closest_marker("xdist_group")
-        group = mark.args[0] if mark else item.path.relative_to(config.rootpath / "tests").as_posix()
-        if mark is None:
-            item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
-    items.sort(key=places.__getitem__)  # type: ignore[attr-defined]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files; a file stays on one worker (`--dist loadfile`), where its fixtures are made once."""
+    tests = config.rootpath / "tests"
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).as_posix(), len(places)))

@@ -19,7 +19,6 @@ from tests.support.kaggle_server import board_of, kaggle_server
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
 
-pytestmark = pytest.mark.xdist_group("agent-k")
 KILLED = 137
 KILLED_RUN = "tests.support.killed_run"
 USER, WORLD = 2, 3  # exit codes

@@ -22,7 +22,6 @@ from tests.support.kaggle_server import board_of, kaggle_server
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
 
-pytestmark = pytest.mark.xdist_group("agent-k")
 INTERRUPTED = 130
 
 

@@ -29,8 +29,6 @@ from tests.support.competition_runs import (
 from tests.support.little_competition import DESCRIPTION, make
 from tests.support.scripted_expert import Script, expert, python
 
-pytestmark = pytest.mark.xdist_group("agent-k")
-
 
 def test_without_a_model_and_again(tmp_path: Path, sandboxed: None, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make(tmp_path), tmp_path / "run"

@@ -134,7 +134,6 @@ def test_a_student_is_found_behind_each_of_its_names(tmp_path: Path) -> None:
         assert find_student_folder(name) is None, name
 
 
-@pytest.mark.xdist_group("torch")
 def test_an_evaluation_ends_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
 

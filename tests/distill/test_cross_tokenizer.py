@@ -27,7 +27,6 @@ from tests.support.students import CHAT, student_with, teacher_config  # noqa: E
 from tests.support.traces import make_trace  # noqa: E402
 from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("torch")
 LONGER = "path: capital, then river\nanswers:\nWrocław\nÓbidos → Łódź\nSão Tomé"
 
 

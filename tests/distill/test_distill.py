@@ -13,8 +13,6 @@ from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from tests.support.students import sft_config, weights
 
-pytestmark = pytest.mark.xdist_group("torch")
-
 
 def test_a_student_is_whole_learns_and_is_not_trained_twice(student: Path, traces: Path, tmp_path: Path) -> None:
     out = tmp_path / "student"

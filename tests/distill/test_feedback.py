@@ -16,8 +16,6 @@ from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.runs.read import read_traces
 from agentkd.tasks.load import load_task
 
-pytestmark = pytest.mark.xdist_group("torch")
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -29,7 +29,6 @@ from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Message
 
-pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
 

@@ -21,7 +21,6 @@ from tests.support.paths import ROOT
 from tests.support.students import little_student, sft_config, weights
 from tests.support.warm import TRAIN, warm
 
-pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
 
 

@@ -16,7 +16,6 @@ from agentkd.distill.student import choose_layers, prune_layers
 from agentkd.errors import UserError
 from tests.support.students import little_student
 
-pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
 
 

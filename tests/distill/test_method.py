@@ -10,7 +10,6 @@ import pytest
 from agentkd.distill.method import METHODS, load_function
 
 
-@pytest.mark.xdist_group("torch")
 @pytest.mark.parametrize("name", METHODS)
 def test_every_function_that_a_method_names_exists(name: str) -> None:
     pytest.importorskip("torch")

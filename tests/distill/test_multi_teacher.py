@@ -20,8 +20,6 @@ from agentkd.errors import UserError  # noqa: E402
 from tests.support.students import student_with, teacher_config  # noqa: E402
 from tests.support.vocabularies import byte_level  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("torch")
-
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:

@@ -19,7 +19,6 @@ from agentkd.models import find_weights
 from tests.support.students import little_student, weights
 from tests.support.traces import several_paths, write_run
 
-pytestmark = pytest.mark.xdist_group("torch")
 EXAMPLE = Example(
     id="a", trace="t", prompt="Question: x\nPath:\n", target="capital", rejected=("river", "mayor", "border")
 )

@@ -20,7 +20,6 @@ from agentkd.machine import hardware, memory_needs
 from tests.support.students import sft_config, weights
 from tests.support.traces import make_trace, write_run
 
-pytestmark = pytest.mark.xdist_group("torch")
 torch = pytest.importorskip("torch")
 
 

@@ -17,7 +17,6 @@ from agentkd.errors import UserError
 from tests.support.students import sft_config
 from tests.support.traces import make_trace, write_run
 
-pytestmark = pytest.mark.xdist_group("torch")
 transformers = pytest.importorskip("transformers")
 
 

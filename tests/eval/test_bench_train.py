@@ -14,7 +14,6 @@ from agentkd.eval.bench.speed import train
 from agentkd.tasks.task import Task
 from tests.support.warm import TRAIN, warm
 
-pytestmark = pytest.mark.xdist_group("torch")
 pytest.importorskip("trl")
 
 

@@ -15,7 +15,6 @@ from agentkd.teacher.in_process import continuation_ids, open_in_process
 from agentkd.teacher.trie import Trie, log_likelihoods
 from tests.support.students import packaged_student
 
-pytestmark = pytest.mark.xdist_group("torch")
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=5), min_size=1, max_size=6)
 
 
