@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file's tests run on one of two workers, the longest files first (tests/conftest.py). Compiled modules are kept, as
-# tests start many processes.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+# A file's tests run on one worker, the longest files first (tests/conftest.py). There are three workers for two cores,
+# since many tests wait for servers and processes. Compiled modules are kept, as tests start many processes.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test test-all lint test-vllm

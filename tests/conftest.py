@@ -1,4 +1,4 @@
-"""For all tests: no network, no server but their own, one thread per process, and the order on two workers."""
+"""For all tests: no network, no server but their own, one thread per process, and the order of files."""
 
 import os
 

@@ -64,6 +64,7 @@ def check_whole(out: Path, count: int) -> None:
     assert manifest["shards"]["traces-0.jsonl"]["lines"] == count
 
 
+@pytest.mark.whole
 def test_five_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     rng = random.Random(0)
     out = tmp_path / "run"

@@ -30,6 +30,7 @@ def run_of(seconds: float) -> ClientRun:
     return ClientRun(seconds=seconds, start=1.0, rest=0.5, cpu=0.2, again=0, version="1")
 
 
+@pytest.mark.whole
 def test_the_command_interleaves_the_clients_and_says_which_peer_is_missing(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "agentkd", "bench", "client", "--requests", "24", "--in-flight", "4", "--pairs", "1"]
     options = ["--latency", "zero", "--peers", "openai,curator", "--out", str(tmp_path / "out"), "--json"]
