@@ -7,7 +7,7 @@ and not before, so that parsing a command stays fast.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from typer.core import TyperCommand, TyperGroup
 
@@ -117,6 +117,12 @@ def method_names() -> list[str]:
     from agentkd.distill.method import METHODS
 
     return list(METHODS)
+
+
+def form_names() -> list[str]:
+    from agentkd.config import DistillConfig
+
+    return list(get_args(DistillConfig.model_fields["form"].annotation))
 
 
 NAMES: dict[str, Callable[[], list[str]]] = {"{agents}": agent_names, "{methods}": method_names}

@@ -16,7 +16,7 @@ import typer
 
 from agentkd import __version__
 from agentkd.cli.bench import measure
-from agentkd.cli.help import OUTPUT, Index, complete_from, method_names, page
+from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.options import (
     MODEL,
@@ -54,7 +54,6 @@ app = typer.Typer(
 )
 
 STOPPED = 130  # exit code of ctrl-C
-FORMS = ("path", "one-call", "dialogue")
 
 
 @app.callback()
@@ -154,9 +153,7 @@ def distill(
     method: Annotated[
         str | None, typer.Option(autocompletion=complete_from(method_names), rich_help_panel=MODEL)
     ] = None,
-    form: Annotated[
-        str | None, typer.Option(autocompletion=complete_from(lambda: list(FORMS)), rich_help_panel=MODEL)
-    ] = None,
+    form: Annotated[str | None, typer.Option(autocompletion=complete_from(form_names), rich_help_panel=MODEL)] = None,
     teacher: Teacher = None,
     seed: Seed = None,
     plan: Annotated[

@@ -104,6 +104,7 @@ def test_facts_of_a_competition_have_a_section_of_their_own() -> None:
         ("generate --agent kd", {"kd-cot"}),
         ("eval --agent cot,ra", {"cot,rag"}),
         ("distill --method sft,on", {"sft,on-policy"}),
+        ("distill --form one", {"one-call"}),
         ("bench lo", {"losses"}),
     ],
 )
