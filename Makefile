@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint test-vllm
+.PHONY: install demo test test-all nightly lint test-vllm
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ test: $(STAMP)
 # With the tests marked `whole`.
 test-all: $(STAMP)
 	$(PYTEST) -m 'not vllm'
+
+# Fuzzing, five minutes a target, from a seed that changes every day.
+nightly: $(STAMP)
+	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 $(BIN)/pytest -q -n 2 tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,90 @@
+"""A fuzzing loop: seeded, bounded in time, with a limit of time and of memory.
+
+`AGENTKD_FUZZ_SECONDS` (20) bounds a target; `make nightly` gives each five minutes. `AGENTKD_FUZZ_SEED` (0) is the first
+round's seed, which a failure names.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+SECONDS = float(os.environ.get("AGENTKD_FUZZ_SECONDS", "20"))
+SEED = int(os.environ.get("AGENTKD_FUZZ_SEED", "0"))
+ROUND_SECONDS = 30  # for one round: longer is a hang
+MEMORY_MB = 1500
+
+
+def fuzz(one_round: Callable[[random.Random], object], *, at_least: int = 50) -> int:
+    """Call `one_round` with a new random generator until the time is over; return the number of rounds.
+
+    It runs in a forked process. Fails with the seed where a round raises, takes 30 s or more, or where the process
+    has used more than 1.5 GB, and where there were fewer than `at_least` rounds."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_rounds, args=(one_round, theirs))
+    process.start()
+    theirs.close()
+    rounds, failure = 0, ""
+    try:
+        while True:
+            rounds, failure = ours.recv()
+    except EOFError:
+        pass
+    process.join()
+    assert not failure, f"round with AGENTKD_FUZZ_SEED={SEED + rounds}:\n{failure}"
+    assert process.exitcode == 0, f"AGENTKD_FUZZ_SEED={SEED + rounds}: the process ended with {process.exitcode}"
+    assert rounds >= at_least, f"{rounds} rounds in {SECONDS:g} s: make a round smaller"
+    return rounds
+
+
+def _rounds(one_round: Callable[[random.Random], object], report: Connection) -> None:
+    def hang(*_: object) -> None:
+        raise TimeoutError(f"a round took {ROUND_SECONDS} s")
+
+    signal.signal(signal.SIGALRM, hang)
+    end, rounds = time.monotonic() + SECONDS, 0
+    while time.monotonic() < end:
+        report.send((rounds, ""))
+        signal.alarm(ROUND_SECONDS)
+        try:
+            one_round(random.Random(SEED + rounds))
+        except BaseException:
+            report.send((rounds, traceback.format_exc()))
+            return
+        signal.alarm(0)
+        rounds += 1
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        if used > MEMORY_MB:
+            report.send((rounds - 1, f"{used} MB of memory, at most {MEMORY_MB} are allowed"))
+            return
+    report.send((rounds, ""))
+
+
+def damage(random: random.Random, data: bytes) -> bytes:
+    """Return the bytes with some of them flipped, cut, doubled, swapped or replaced."""
+    made = bytearray(data)
+    for _ in range(random.randint(1, 4)):
+        at = random.randrange(len(made) + 1)
+        end = min(len(made), at + random.choice((1, 2, 16, 256)))
+        change = random.randrange(6)
+        if change == 0 and at < len(made):
+            made[at] ^= 1 << random.randrange(8)
+        elif change == 1:
+            del made[at:]
+        elif change == 2:
+            del made[at:end]
+        elif change == 3:
+            made[at:at] = made[at:end] * random.choice((1, 3, 50))
+        elif change == 4:
+            made[at:end] = random.randbytes(end - at)
+        else:
+            made[at:at] = random.choice((b"\0", b"\xff\xfe", b"\x1b[31m", b"\xed\xa0\xbd", b"\n", b'"', b"[" * 2000, b"1e999"))
+    return bytes(made)
