@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agentkd.agents import MODEL_FREE
+from agentkd.agents import MODEL_FREE, check_agent
 from agentkd.config import GenerateConfig, default_teacher
 from agentkd.errors import AgentkdError, PutOff, WorldError
 from agentkd.matching import strict_f1
-from agentkd.retrievers import default_retriever
+from agentkd.retrievers import check_retriever, default_retriever
 from agentkd.runs.engine import run_items
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
@@ -24,6 +25,8 @@ from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.budget import TokenLimit
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.client import Teacher
+from agentkd.teacher.open import check_teacher
+from agentkd.teacher.prices import read_price_table
 from agentkd.trace import Draft, Step, Trace, Verdict
 from agentkd.verify import check_draft, join_gold
 
@@ -55,6 +58,17 @@ def derive_config(config: Config, *, split: str, out: str, hops: int) -> Config:
             "out": config.out or out,
         }
     )
+
+
+def check_names(config: GenerateConfig, agents: Sequence[str], teachers: Sequence[str]) -> None:
+    """Raise UserError for a name of the config that means nothing, before a directory is made or a server started."""
+    for agent in agents:
+        check_agent(agent)
+    for teacher in teachers:
+        check_teacher(teacher)
+    check_retriever(str(config.retriever))
+    if config.prices:
+        read_price_table(Path(config.prices))
 
 
 def list_outstanding(questions: Sequence[Question], samples: int, run: RunDirectory) -> list[tuple[Question, int]]:

@@ -10,6 +10,7 @@ derived; other defaults are added by `--help` itself.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from agentkd.errors import UserError
+from agentkd.errors import UserError, did_you_mean, unknown_name
 
 
 class StageConfig(BaseModel):
@@ -79,7 +80,7 @@ class GenerateConfig(StageConfig):
     )
     examples: int = Field(6, ge=0, description="worked examples shown to the reader")
     shuffle: bool = Field(False, description="control: permute the tails of each relation of the KB")
-    reader: str | None = Field(
+    reader: Literal["complete", "choose"] | None = Field(
         None, description="complete (continue a pattern) or choose (follow an instruction) [default: by the model]"
     )
     trust: float | None = Field(None, ge=0, description="nats that the model's choice adds [default: by the model]")
@@ -186,7 +187,7 @@ class DistillConfig(StageConfig):
     max_length: int | None = Field(
         None, ge=1, description="tokens; longer examples are left out and counted [default: the student's context]"
     )
-    precision: str = Field("auto", description="auto, bf16 or fp32")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto, bf16 or fp32")
 
     @property
     def half(self) -> bool:
@@ -205,7 +206,7 @@ class FeedbackConfig(StageConfig):
     lr: float = Field(5e-5, gt=0, description="peak learning rate")
     batch: int = Field(16, ge=1, description="questions per step")
     candidates: int = Field(20, ge=2, description="paths per question")
-    precision: str = Field("auto", description="auto, bf16 or fp32")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto, bf16 or fp32")
 
 
 class EvalConfig(GenerateConfig):
@@ -310,7 +311,9 @@ def load_config(
     for word in overrides:
         key, sign, text = word.partition("=")
         if not sign:
-            raise UserError(f"'{word}' is not an option: write key=value, with one of {fields_of(kind)}")
+            near = did_you_mean(word, kind.model_fields)
+            known = "" if near else f", with one of {', '.join(kind.model_fields)}"
+            raise UserError(f"'{word}' is not an option{near or ':'} write key=value{known}")
         values[key.strip().replace("-", "_")] = yaml.safe_load(text)
     try:
         return kind.model_validate(values)
@@ -318,13 +321,10 @@ def load_config(
         first = error.errors()[0]
         name = ".".join(part for part in first["loc"] if isinstance(part, str))  # not the place in a list
         if first["type"] == "extra_forbidden":
-            raise UserError(f"unknown option '{name}': the options are {fields_of(kind)}") from None
-        raise UserError(f"option '{name}' = {first['input']!r}: {first['msg'].lower()}") from None
-
-
-def fields_of(kind: type[StageConfig]) -> str:
-    """The names of a config's fields, for an error message."""
-    return ", ".join(kind.model_fields)
+            raise unknown_name("option", name, kind.model_fields) from None
+        choices = re.findall(r"'([^']+)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+        near = did_you_mean(str(first["input"]), choices)
+        raise UserError(f"option '{name}' = {first['input']!r}{near or ':'} {first['msg'].lower()}") from None
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

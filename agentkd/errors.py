@@ -4,6 +4,11 @@
 failed (exit 3). Both carry one line that names the problem, with the value, and the remedy.
 """
 
+import difflib
+from collections.abc import Iterable
+
+LISTED = 12  # names at most, where a near one is known
+
 
 class AgentkdError(Exception):
     """Base of all errors that are shown as one line instead of a traceback."""
@@ -15,6 +20,24 @@ class UserError(AgentkdError):
     """Wrong input: an unknown task, a missing file, a malformed line."""
 
     exit_code = 2
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], more: str = "") -> UserError:
+    """Make the error for a name that is none of the known ones: the nearest, then the known ones, then `more`.
+
+    A long list is left out where a near name is found."""
+    names = list(known)
+    near = did_you_mean(name, names)
+    if near and len(names) > LISTED:
+        return UserError(f"unknown {what} '{name}'{near} --help lists all")
+    return UserError(f"unknown {what} '{name}'{near or ';'} choose one of: {', '.join(names)}{more}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean A or B?` for the known names nearest to a misspelt one, empty where none is near."""
+    by_key = {each.lower().replace("_", "-"): each for each in known}
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), by_key, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(by_key[each] for each in close)}?" if close else ""
 
 
 class WorldError(AgentkdError):

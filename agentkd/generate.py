@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.answering import close_run, collect_traces, derive_config, list_outstanding
+from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
 from agentkd.errors import UserError
 from agentkd.report.write import write_report
@@ -34,6 +34,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     task = world.task
     default_out = f"runs/{slug(task_label(config.task))}-{slug(config.agent)}"
     config = derive_config(config, split=task.default_split("generate"), out=default_out, hops=task.max_hops)
+    check_names(config, [config.agent], [str(config.teacher)])
     world = replace(world, config=config)
     out = Path(str(config.out))
     questions = task.pick(str(config.split), config.limit, config.seed)

@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agentkd.errors import UserError
+from agentkd.errors import unknown_name
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent, AgentContext
 
 NAMES = ("kd-cot", "cot", "rag", "one-call", "path-writer", "dialogue", "top-path")
 MODEL_FREE = ("top-path",)
+
+
+def check_agent(name: str) -> None:
+    """Raise UserError for a name that is no agent's."""
+    if name not in NAMES:
+        raise unknown_name("agent", name, NAMES)
 
 
 def make_agent(name: str, context: AgentContext) -> Agent:
@@ -30,6 +36,5 @@ def make_agent(name: str, context: AgentContext) -> Agent:
     agents: dict[str, Callable[[AgentContext], Agent]] = {
         agent.name: agent for agent in (KDCoT, CoT, RAG, OneCall, PathWriter, Dialogue, TopPath)
     }
-    if name not in agents:
-        raise UserError(f"unknown agent '{name}': the agents are {', '.join(NAMES)}")
+    check_agent(name)
     return agents[name](context)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents import MODEL_FREE
-from agentkd.answering import close_run, collect_traces, derive_config, list_outstanding
+from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
 from agentkd.distill.data.forms import AGENTS
 from agentkd.distill.publish.card import add_results, find_student_folder
-from agentkd.errors import UserError, WorldError
+from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
     MATCHERS,
@@ -84,6 +84,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose another --split")
     out = Path(str(config.out))
     entries = list_systems(config)
+    check_names(config, [s.agent for s in entries], [s.model for s in entries if s.served])
+    check_baseline(config.baseline, [system.name for system in entries])
     say(f"{task.name} · {config.split} · {len(questions)} questions · {', '.join(s.name for s in entries)} → {out}")
     say(
         f"retriever {config.retriever}, {config.paths or '5 (path-writer: 12)'} paths of ≤ {config.hops} hops · "
@@ -151,6 +153,12 @@ def read_taught_form(model: str) -> str:
     return str(read_config(folder).get("form", "one-call")) if folder else ""  # configs without the field
 
 
+def check_baseline(baseline: str | None, names: Sequence[str]) -> None:
+    """Raise UserError for a baseline that is none of the systems."""
+    if baseline is not None and baseline.rstrip("/") not in names:
+        raise unknown_name("baseline", baseline, names)
+
+
 def split_list(text: str) -> list[str]:
     """Split a comma-separated list."""
     return [word for part in text.split(",") if (word := part.strip())]
@@ -161,7 +169,7 @@ def choose_matchers(text: str) -> list[str]:
     names = split_list(text)
     unknown = [name for name in names if name not in MATCHERS]
     if unknown or not names:
-        raise UserError(f"unknown matcher '{', '.join(unknown)}': the matchers are {', '.join(MATCHERS)}")
+        raise unknown_name("matcher", (unknown or [text])[0], MATCHERS)
     return names
 
 
@@ -301,9 +309,7 @@ def compare_with_baseline(
     f1: Mapping[tuple[str, str], Sequence[float]], names: Sequence[str], matchers: Sequence[str], baseline: str | None
 ) -> list[dict[str, Any]]:
     """Return the F1 difference of each system and the baseline on the same questions, with 95 % intervals."""
-    if baseline is None or baseline.rstrip("/") not in names:
-        if baseline is not None:
-            raise UserError(f"--baseline {baseline} is none of the rows: {', '.join(names)}")
+    if baseline is None:
         return []
     base = baseline.rstrip("/")
     found = []

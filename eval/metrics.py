@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 
-from agentkd.errors import UserError
+from agentkd.errors import UserError, unknown_name
 from agentkd.matching import f1_of, normalize, split_prediction, strict_key, strict_precision_recall, strict_set
 
 Parse = Mapping[str, Any]  # one entry of WebQSP's "Parses": {"AnnotatorComment": {...}, "Answers": [...], ...}
@@ -185,7 +185,7 @@ def score_predictions(
     gold only, so the results of two systems on the same questions can be paired.
     """
     if matcher not in MATCHERS:
-        raise UserError(f"unknown matcher {matcher!r}: choose one of {', '.join(MATCHERS)}")
+        raise unknown_name("matcher", matcher, MATCHERS)
     scores: dict[str, Scores | None] = {}
     for row in rows:
         if row["id"] in scores:

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.errors import UserError
+from agentkd.errors import unknown_name
 
 if TYPE_CHECKING:
     from agentkd.retrievers.graph import Graph
@@ -21,11 +21,18 @@ def default_retriever() -> str:
     return "hybrid" if dense else "bm25"
 
 
+def check_retriever(name: str) -> None:
+    """Raise UserError for a name that is neither a retriever's nor a folder."""
+    if name not in NAMES and not Path(name).is_dir():
+        raise unknown_name("retriever", name, NAMES, ", or a folder made by `agentkd feedback`")
+
+
 def make_retriever(name: str, kb: Graph) -> PathRetriever:
     """Make the retriever of a name over a knowledge base.
 
     Packages are imported, and models loaded, only when needed. Raises UserError for an unknown name.
     """
+    check_retriever(name)
     if name == "bm25":
         from agentkd.retrievers.bm25 import BM25Paths
 
@@ -38,10 +45,6 @@ def make_retriever(name: str, kb: Graph) -> PathRetriever:
         from agentkd.retrievers.hybrid import HybridPaths
 
         return HybridPaths(kb)
-    if Path(name).is_dir():
-        from agentkd.retrievers.dense import DensePaths
+    from agentkd.retrievers.dense import DensePaths
 
-        return DensePaths(kb, Path(name))
-    raise UserError(
-        f"unknown retriever {name!r}; choose one of: {', '.join(NAMES)}, or a folder made by `agentkd feedback`"
-    )
+    return DensePaths(kb, Path(name))

@@ -55,9 +55,12 @@ def run(
     """
     from agentkd.agents.agent_k.run import run as start
     from agentkd.config import KaggleConfig, load_config
+    from agentkd.teacher.open import check_teacher
 
     options = {name: value for name, value in locals().items() if name in KaggleConfig.model_fields}
     config = load_config(KaggleConfig, recipe=recipe, options=options, overrides=overrides or [])
+    if config.teacher is not None:
+        check_teacher(config.teacher)
     print_result(start(config), print_run, as_json)
 
 

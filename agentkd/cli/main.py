@@ -56,17 +56,32 @@ app = typer.Typer(
 STOPPED = 130  # exit code of ctrl-C
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and stop, before a command is asked for."""
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=print_version)
+    ] = False,
 ) -> None:
     """Distil the verified reasoning of agents into small open models."""
     if debug:
         os.environ["AGENTKD_DEBUG"] = "1"
-    if version:
-        print(__version__)
-        raise typer.Exit
+
+
+@app.command("help", hidden=True)
+def show_help(
+    context: typer.Context, words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None
+) -> None:
+    """Print the page of a command, as `agentkd COMMAND --help` does."""
+    assert context.parent is not None
+    context.parent.command.main([*(words or []), "--help"], prog_name=context.parent.info_name, standalone_mode=False)
 
 
 @app.command(cls=page("GenerateConfig", "agentkd generate --task webqsp --limit 200 --samples 4"), rich_help_panel=ROAD)

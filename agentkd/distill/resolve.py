@@ -12,7 +12,7 @@ from typing import Any
 
 from agentkd.config import DistillConfig, slug, task_label
 from agentkd.distill.method import METHODS, DivergenceName, Method
-from agentkd.errors import UserError
+from agentkd.errors import UserError, unknown_name
 from agentkd.runs.progress import say
 from agentkd.runs.read import find_newest_run, is_complete, read_config
 
@@ -50,7 +50,7 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     not fit."""
     methods = config.method.split(",")
     if unknown := [method for method in methods if method not in METHODS]:
-        raise UserError(f"unknown method '{unknown[0]}': the methods are {', '.join(METHODS)}")
+        raise unknown_name("method", unknown[0], METHODS)
     traces = Path(config.traces) if config.traces else find_newest_run(Path("runs"))
     source = read_config(traces)
     if not is_complete(traces):

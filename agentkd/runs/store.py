@@ -26,6 +26,7 @@ from agentkd.trace import Trace
 
 Key = tuple[str, int]
 _SHARDS = ("traces", "failures")
+OF_QUESTIONS = ("generate", "answers")  # stages whose work is traces alone
 _REWRITTEN = ("config.yaml", "metrics.json", "manifest.json", *(f"{name}-0.jsonl" for name in _SHARDS))
 
 
@@ -33,8 +34,8 @@ class RunDirectory:
     """A run directory, opened for writing by one process at a time.
 
     `identity` holds hashes (of data, KB and prompts) that may not change in the directory, like the config outside its
-    extent. Opening raises UserError where another process writes or the identity differs, WorldError where the disk
-    refuses."""
+    extent. A run of questions without a trace is identified by nothing: it may begin anew with other values. Opening
+    raises UserError where another process writes or the identity differs, WorldError where the disk refuses."""
 
     def __init__(self, path: Path, stage: str, config: StageConfig, identity: Mapping[str, str]) -> None:
         self.path = path
@@ -123,11 +124,18 @@ class RunDirectory:
         before = read_config(self.path)
         for key, value in self.values.items():
             if key not in self.extent and strip_address(before.get(key)) != strip_address(value):
+                if before.get("stage") in OF_QUESTIONS and not self._has_traces():
+                    (self.path / "failures-0.jsonl").unlink(missing_ok=True)  # of the run that it was to be
+                    return before
                 raise UserError(
                     f"{self.path} was made with {key} = {before.get(key)!r}, not {value!r}: "
                     f"choose another --out, or remove the directory"
                 )
         return before
+
+    def _has_traces(self) -> bool:
+        """Whether a sample was ever finished here."""
+        return any(shard.stat().st_size for shard in self.path.glob("traces-*"))
 
     def append(self, trace: Trace) -> None:
         """Write a finished sample. Raises ValueError for one that is there already: no sample is stored twice."""

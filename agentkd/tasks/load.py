@@ -7,14 +7,13 @@ is named by file and line), WorldError where the hub cannot be reached.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentkd.errors import UserError
+from agentkd.errors import UserError, unknown_name
 from agentkd.retrievers.sparql import WIKIDATA
 from agentkd.tasks import NAMES
 from agentkd.tasks.files import (
@@ -75,9 +74,7 @@ def load_task(name: str, *, data: Path | str | None = None, kb: Path | str | Non
         return _freebase(name, folder, kb_path)
     if name.endswith((".jsonl", ".json")) or Path(name).is_file():
         return _own(Path(name).expanduser(), kb_path)
-    close = difflib.get_close_matches(name.lower(), NAMES, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UserError(f"unknown task {name!r}; {hint}known: {', '.join(NAMES)}, or a path to your own .jsonl with --kb")
+    raise unknown_name("task", name, NAMES, ", or a path to your own .jsonl with --kb")
 
 
 def _locate(data: Path, marker: str, *subfolders: str) -> Path | None:

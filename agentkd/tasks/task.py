@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from agentkd.errors import UserError
+from agentkd.errors import UserError, did_you_mean
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.sparql import SparqlKB
@@ -68,7 +68,8 @@ class Task:
 
     def _items(self, split: str) -> list[Row]:
         if split not in self.source.read:
-            raise UserError(f"task {self.name} has no split {split!r}; choose one of: {', '.join(self.splits)}")
+            near, have = did_you_mean(split, self.splits) or ";", ", ".join(self.splits)
+            raise UserError(f"task {self.name} has no split '{split}'{near} choose one of: {have}")
         if split not in self._rows:
             find = self.knowledge_base().find
             rows, seen = [], set[str]()

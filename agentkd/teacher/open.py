@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from agentkd.errors import UserError
-from agentkd.models import PACKAGED, find_gguf
+from agentkd.errors import UserError, did_you_mean
+from agentkd.models import PACKAGED, find_gguf, find_weights, is_hub_name
 from agentkd.runs.progress import Say
 from agentkd.serving.llama import LOCAL_CONTEXT, make_llama_server
 from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_reporter
@@ -55,7 +55,19 @@ def parse_spec(text: str) -> TeacherSpec:
         return TeacherSpec(text, "local", model)
     if kind == "vllm" and model:
         return TeacherSpec(text, "vllm", model)
-    raise UserError(f"unknown teacher '{text}': use local, vllm:MODEL, openai:MODEL or URL#MODEL")
+    near = did_you_mean(kind, get_args(Kind)[:-1])
+    raise UserError(f"unknown teacher '{text}'{near or ':'} use local, vllm:MODEL, openai:MODEL or URL#MODEL")
+
+
+def check_teacher(text: str) -> None:
+    """Raise UserError for a spec that is wrong, and where the file or directory that it names is not there."""
+    if text == NO_TEACHER:
+        return
+    spec = parse_spec(text)
+    if spec.kind == "local":
+        find_gguf(spec.model or PACKAGED)
+    if spec.kind == "vllm" and spec.model != PACKAGED and not is_hub_name(spec.model):
+        find_weights(spec.model)
 
 
 def split_specs(text: str) -> list[str]:

@@ -54,7 +54,7 @@ WRONG = [
     (["generate", "--task", "empty.jsonl", "--kb", "kb.tsv"], USER, "holds no question"),
     (["generate", "--limit", "0"], USER, "'limit' = 0"),
     (["generate", "--split", "nope"], USER, "'nope'; choose one of: train"),
-    (["generate", "--agent", "nope", "--retriever", "bm25", "--teacher", "MOCK"], USER, "the agents are kd-cot"),
+    (["generate", "--agent", "nope", "--retriever", "bm25", "--teacher", "MOCK"], USER, "unknown agent .nope."),
     (["generate", "--retriever", "nope", "--limit", "1", "--teacher", "MOCK"], USER, "'nope'"),
     (["generate", "--teacher", "nope", "--limit", "1"], USER, "unknown teacher 'nope'"),
     (["generate", "--teacher", "local:nope.gguf", "--limit", "1"], USER, "nope.gguf"),

@@ -85,8 +85,8 @@ def test_identity_is_fixed_and_extent_grows(tmp_path: Path) -> None:
 
 
 def test_a_server_may_move_but_its_model_may_not(tmp_path: Path) -> None:
-    with open_run(tmp_path, teacher="http://one:8000/v1#qwen"):
-        pass
+    with open_run(tmp_path, teacher="http://one:8000/v1#qwen") as run:
+        run.append(short_trace("q0"))
     with open_run(tmp_path, teacher="http://one:8000/v1,https://two/v1#qwen"):
         assert read_config(tmp_path)["teacher"].startswith("http://one:8000/v1,")
     for other in ("http://one:8000/v1#llama", "local", "vllm:qwen"):

@@ -122,8 +122,8 @@ def test_ids_must_be_unique(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "webqps"}, r"unknown task 'webqps'; did you mean webqsp\? known: geo, webqsp, cwq"),
-        ({"name": "zzz"}, r"unknown task 'zzz'; known: geo"),
+        ({"name": "webqps"}, r"unknown task 'webqps'; did you mean webqsp\? choose one of: geo, webqsp, cwq"),
+        ({"name": "zzz"}, r"unknown task 'zzz'; choose one of: geo"),
         ({"name": "metaqa-9hop"}, r"unknown task 'metaqa-9hop'; did you mean metaqa"),
         ({"name": "metaqa"}, r"task metaqa needs its files: give --data DIR"),
         ({"name": "pathquestion", "data": "."}, r"task pathquestion needs its files"),
@@ -152,7 +152,7 @@ def test_default_splits(tmp_path: Path) -> None:
     assert splits("").default_split("generate") == splits("").default_split("eval") == "all"
     with pytest.raises(UserError, match=r"no split 'train' here \(it has: dev\); name one with --split"):
         splits("dev").default_split("generate")
-    with pytest.raises(UserError, match="no split 'dve'; choose one of: train, dev, test"):
+    with pytest.raises(UserError, match=r"no split 'dve'; did you mean dev\? choose one of: train, dev, test"):
         full.questions("dve")
 
 

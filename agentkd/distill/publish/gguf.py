@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.config import slug
-from agentkd.errors import UserError
+from agentkd.errors import UserError, unknown_name
 from agentkd.models import find_weights, list_weight_files
 from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
@@ -51,7 +51,7 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     UserError for an architecture or a tokenizer that is not supported, WorldError if the disk refuses.
     """
     if dtype not in DTYPES:
-        raise UserError(f"unknown dtype '{dtype}': the dtypes are {', '.join(DTYPES)}")
+        raise unknown_name("dtype", dtype, DTYPES)
     folder = find_weights(student)
     try:
         import gguf
