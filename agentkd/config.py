@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from agentkd.credentials import take_secrets
 from agentkd.errors import UserError, did_you_mean, unknown_name
+
+Spec = Annotated[str | None, AfterValidator(lambda text: None if text is None else take_secrets(text))]
+"""A model, a server or several, as the user names them; the config holds it without passwords and keys."""
+INSECURE = "let keys go over plain http to servers on other machines"
 
 
 class StageConfig(BaseModel):
@@ -48,23 +53,25 @@ class GenerateConfig(StageConfig):
             "token_timeout",
             "prices",
             "batch",
+            "insecure",
             "vllm_args",
         }
     )
 
     task: str = Field("geo", description="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file of questions")
     data: str | None = Field(None, description="folder with the task's files [default: the hub; geo is packaged]")
-    kb: str | None = Field(
+    kb: Spec = Field(
         None, description="a TSV of head, relation, tail; a SPARQL URL; or wikidata [default: the task's own]"
     )
     split: str | None = Field(None, description="split of the task [default: generate: train; eval: test, else dev]")
     limit: int | None = Field(None, ge=1, description="a seeded subset of this many questions [default: all]")
     agent: str = Field("kd-cot", description="{agents}")
-    teacher: str | None = Field(
+    teacher: Spec = Field(
         None,
         description="local, vllm:MODEL, openai:MODEL, URL#MODEL or none [default: $AGENTKD_TEACHER, else vLLM where a "
         "GPU is seen, else local]",
     )
+    insecure: bool = Field(False, description=INSECURE)
     vllm_args: str = Field("", description="arguments for the vLLM server that agentkd starts")
     retriever: str | None = Field(
         None,
@@ -140,7 +147,7 @@ class DistillConfig(StageConfig):
     layers: int | None = Field(
         None, ge=1, description="keep this many of the student's layers, evenly spaced [default: all]"
     )
-    teacher: str | None = Field(
+    teacher: Spec = Field(
         None, description="model that a method learns from; for multi-teacher several, comma-separated"
     )
     teachers: Literal["mix", "route"] = Field(
@@ -214,7 +221,7 @@ class EvalConfig(GenerateConfig):
     lists; every combination gets rows."""
 
     agent: str = Field("none", description="comma-separated: {agents}, or none")
-    model: str | None = Field(None, description="students, comma-separated: a directory, hub name or URL#MODEL")
+    model: Spec = Field(None, description="students, comma-separated: a directory, hub name or URL#MODEL")
     form: Literal["path", "one-call", "dialogue"] | None = Field(
         None, description="of the students: path, one-call or dialogue [default: as they were taught]"
     )
@@ -222,7 +229,7 @@ class EvalConfig(GenerateConfig):
         None, description="score this JSONL of {id, question, prediction, ground_truth} instead"
     )
     matchers: str = Field("strict,rog", description="comma-separated: strict, rog, webqsp_official, tog_em")
-    baseline: str | None = Field(None, description="row to compare the others with, paired by question")
+    baseline: Spec = Field(None, description="row to compare the others with, paired by question")
 
 
 class KaggleConfig(StageConfig):
@@ -244,6 +251,7 @@ class KaggleConfig(StageConfig):
             "disk_mb",
             "timeout",
             "prices",
+            "insecure",
             "vllm_args",
             "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.invoke_graph)
             "threads",
@@ -256,11 +264,12 @@ class KaggleConfig(StageConfig):
     )
 
     competition: str = Field("", description="a Kaggle URL or name, or a folder with the same files")
-    teacher: str | None = Field(
+    teacher: Spec = Field(
         None,
         description="local, vllm:MODEL, openai:MODEL, URL#MODEL, or none: without a model [default: $AGENTKD_TEACHER, "
         "else vLLM where a GPU is seen, else local]",
     )
+    insecure: bool = Field(False, description=INSECURE)
     vllm_args: str = Field("", description="arguments for the vLLM server that agentkd starts")
     submit: Literal["ask", "auto", "never"] = Field(
         "ask", description="send the file to Kaggle: ask, auto or never; without a terminal, ask is never"
@@ -343,7 +352,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def default_teacher() -> str:
     """`$AGENTKD_TEACHER`, else vLLM with Qwen3-8B where an NVIDIA GPU is seen, else the embedded llama.cpp."""
     if named := os.environ.get("AGENTKD_TEACHER"):
-        return named
+        return take_secrets(named)
     return "vllm:Qwen/Qwen3-8B" if has_gpu() else "local"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentkd.matching import normalize
 from agentkd.prompts import demonstrations, render
+from agentkd.teacher.reply import load_json
 
 ACTIONS = ("Question", "Multi_Answer_Question", "Finish")
 
@@ -29,7 +30,7 @@ def parse_plan(text: str, allowed: tuple[str, ...], question: str) -> tuple[dict
     KD-CoT's text form is read as well as JSON. An unreadable plan becomes the whole question, asked for a list."""
     fallback = {"thought": "", "action": "Multi_Answer_Question", "input": question}
     try:
-        plan = json.loads(text)
+        plan = load_json(text)
     except ValueError:
         found = re.search(r"(Multi_Answer_Question|Question|Finish)\[([^\]\n]*)", text)
         plan = {"thought": text.split("\n")[0], "action": found[1], "input": found[2]} if found else None

@@ -26,7 +26,7 @@ K = "agents.agent_k"
 # Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors"),
-    ("trace", "matching", "prompts", "stats"),
+    ("trace", "matching", "prompts", "stats", "credentials"),
     ("config",),
     ("runs",),
     ("models", "sandbox"),

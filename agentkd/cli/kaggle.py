@@ -11,6 +11,7 @@ from agentkd.cli.help import OUTPUT, Index, page
 from agentkd.cli.options import (
     LIMITS,
     MODEL,
+    Insecure,
     Json,
     MaxTokens,
     MaxUsd,
@@ -45,6 +46,7 @@ def run(
     max_submissions: Annotated[int | None, typer.Option(rich_help_panel=LIMITS)] = None,
     sandbox: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     seed: Seed = None,
+    insecure: Insecure = None,
     vllm_args: VllmArgs = None,
     out: Out = None,
     as_json: Json = False,

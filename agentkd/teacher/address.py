@@ -5,25 +5,36 @@ from __future__ import annotations
 import random
 import time
 import urllib.request
-from base64 import b64encode
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
+
+from agentkd.credentials import basic_login, find_access, take_secrets
 
 FIRST_REST, LONGEST_REST = 1.0, 60.0  # seconds of rest after a failure, doubled at each further one
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Address:
-    """One server: its requests in flight, and whether it rests after a failure."""
+    """One server: what its requests carry, how many are in flight, and whether it rests after a failure.
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    `url` is printed and kept, so it holds no password. Raises UserError for a key that cannot be sent."""
+
+    def __init__(self, url: str, *, insecure: bool = False) -> None:
+        base, _, query = take_secrets(url).partition("?")
+        self.base = base.rstrip("/")
+        self.url = f"{self.base}?{query}" if query else self.base
+        self.access = find_access(self.url, insecure=insecure)
+        self.query = "&".join(part for part in (query, urlencode(self.access.query)) if part)
         self.proxy, login = find_proxy(self.url)
         secure = self.url.startswith("https:")  # then the proxy opens a tunnel; else it reads the request itself
-        self.headers = None if secure else login
+        self.headers = self.access.headers | ({} if secure else login or {})
         self.proxy_headers = login if secure else None
         self.in_flight = self.sent = self.failures = 0
         self.rest_until = 0.0
         self.probed = False
+
+    def target(self, path: str) -> str:
+        """The whole URL of a path, with the query that the user gave (Azure's `api-version`)."""
+        return f"{self.base}{path}?{self.query}" if self.query else f"{self.base}{path}"
 
     def is_ready(self, now: float) -> bool:
         """Whether it works, or its rest is over and no request is probing it yet."""
@@ -59,5 +70,4 @@ def find_proxy(url: str) -> tuple[str | None, dict[str, str] | None]:
     if login.username is None:
         return proxy, None
     bare = proxy.replace(f"{login.netloc.rpartition('@')[0]}@", "", 1)
-    pair = f"{unquote(login.username)}:{unquote(login.password or '')}"
-    return bare, {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    return bare, {"Proxy-Authorization": basic_login(f"{unquote(login.username)}:{unquote(login.password or '')}")}

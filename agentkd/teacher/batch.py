@@ -27,7 +27,8 @@ from agentkd.teacher.client import Teacher
 from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.paid_requests import AwaitsBatch
 from agentkd.teacher.prices import BATCH_SHARE, Price
-from agentkd.teacher.reply import read_reply
+from agentkd.teacher.reply import NO_RESPONSE, load_json, read_count, read_reply
+from agentkd.teacher.transport import describe_error
 
 LINES, BYTES = 50_000, 190_000_000  # per file at most: OpenAI takes 50,000 requests and 200 MB
 REQUESTS = re.compile(r"requests-(\d+)\.jsonl")
@@ -40,6 +41,8 @@ class BatchFolder:
 
     `waiting` maps the keys of requests without an answer to the files that hold them, `refused` the keys of refused
     requests to the reasons."""
+
+    notes = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -102,13 +105,13 @@ class BatchFolder:
             returned[key] += 1
             if not re.fullmatch(r"[0-9a-f]{64}", key) or key in cache:
                 continue
-            response = row["response"] or {}
-            status = int(response.get("status_code") or 0)
+            response = row["response"] if isinstance(row["response"], dict) else {}
+            status = read_count(response.get("status_code")) or 0
             try:
                 reply = read_reply(response["body"], price)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            except NO_RESPONSE:
                 if 400 <= status < 500 and status not in (408, 409, 429):
-                    self.refused[key] = f"({status}): {json.dumps(response.get('body'))[:200]}"
+                    self.refused[key] = f"({status}): {describe_error(response.get('body'))}"
                 continue
             usage = reply.usage
             cache.put(key, reply.model_dump(mode="json"), tokens=usage.tokens, usd=usage.usd)
@@ -132,7 +135,7 @@ class BatchFolder:
                     if not line.strip():
                         continue
                     try:
-                        row = json.loads(line)
+                        row = load_json(line)
                     except ValueError:
                         row = None
                     if not isinstance(row, dict):

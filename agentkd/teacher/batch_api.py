@@ -17,18 +17,20 @@ import aiohttp
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
-from agentkd.teacher.address import find_proxy
-from agentkd.teacher.transport import error_message, root_cause
+from agentkd.teacher.address import Address
+from agentkd.teacher.reply import load_json
+from agentkd.teacher.transport import AttemptFailed, error_message, read_body, root_cause
 
 TIMEOUT = 600.0  # seconds for one file of up to 200 MB
+FILE_BYTES = 500 << 20  # of an output
 OVER = ("completed", "expired", "cancelled", "failed")
 
 
 class BatchApi:
-    """The batches of one account, at `url` (…/v1)."""
+    """The batches of one account, at an address (…/v1) that has a key."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self.url, self._key = url.rstrip("/"), key
+    def __init__(self, address: Address) -> None:
+        self.address, self.url = address, address.url
 
     async def submit(self, folder: Path, say: Say) -> None:
         """Submit the request files that have no note yet. Raises WorldError where the API refuses one."""
@@ -74,28 +76,28 @@ class BatchApi:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._key}"}, timeout=timeout) as session:
+        async with aiohttp.ClientSession(headers=self.address.headers, timeout=timeout) as session:
             yield session
 
     async def _json(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> dict[str, Any]:
         raw = await self._bytes(session, method, path, **content)
         try:
-            answer = json.loads(raw)
+            answer = load_json(raw)
             return {**answer, "id": str(answer["id"])}
         except (ValueError, KeyError, TypeError):
             raise WorldError(f"{self.url}{path} answers no batch: {error_message(raw)}") from None
 
     async def _bytes(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> bytes:
-        proxy, login = find_proxy(self.url)
+        to, headers = self.address, self.address.proxy_headers
         try:
             async with session.request(
-                method, self.url + path, proxy=proxy, proxy_headers=login, **content
+                method, to.target(path), proxy=to.proxy, proxy_headers=headers, allow_redirects=False, **content
             ) as response:
-                raw = await response.read()
-                if response.status >= 300:
+                raw = await read_body(response, FILE_BYTES)
+                if response.status >= 300:  # a redirect, too: questions go to no other host
                     raise WorldError(f"{self.url}{path} answers {response.status}: {error_message(raw)}")
                 return raw
-        except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
+        except (aiohttp.ClientError, OSError, AttemptFailed) as error:  # a timeout is an OSError
             raise WorldError(f"{self.url}{path} does not answer ({root_cause(error)}): run the command again") from None
 
 

@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import ValidationError
+
 from agentkd.runs.disk import disk_error
+from agentkd.runs.progress import Say
 from agentkd.runs.shard import Shard
+from agentkd.teacher.chat import Reply
 
 HEAD = re.compile(rb'\{"key": "([0-9a-f]{64})", "tokens": (\d+), "usd": ([0-9.e+-]+), "value": (?=\{)')
+MOST_TOKENS = 10**9  # of one response
 Place = tuple[int, int, int]  # number of the shard, offset and length in bytes
 
 
 class Cache:
-    """Responses by key (64 hex digits). `tokens` and `usd` are the cost of all of them together."""
+    """Responses by key (64 hex digits). `tokens` and `usd` are the cost of all of them together.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    A stored response that cannot be read is no response: it is asked for again, which is said once."""
+
+    def __init__(self, folder: Path, say: Say = lambda line: None) -> None:
+        self.folder, self.say = folder, say
+        self._damaged = False
         self.tokens, self.usd = 0, 0.0
         self._places: dict[bytes, Place] = {}
         self._shards: list[IO[bytes]] = []
@@ -49,9 +58,26 @@ class Cache:
         line = os.pread(self._shards[number].fileno(), length, start)
         try:
             value = json.loads(line)["value"]
-        except (ValueError, KeyError, TypeError):  # damaged since it was indexed: asked for again
+        except (ValueError, KeyError, TypeError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            return value
+        self._count_damaged()
+        return None
+
+    def reply(self, key: str) -> Reply | None:
+        """The reply that was stored; None where it is unknown or damaged."""
+        value = self.get(key)
+        try:
+            return None if value is None else Reply.model_validate(value)
+        except ValidationError:
+            self._count_damaged()
             return None
-        return value if isinstance(value, dict) else None
+
+    def _count_damaged(self) -> None:
+        if not self._damaged:
+            self._damaged = True
+            self.say(f"{self.folder} has damaged answers: they are asked for again")
 
     def put(self, key: str, value: dict[str, Any], *, tokens: int = 0, usd: float = 0.0) -> None:
         """Store a response with its cost. Raises WorldError where it cannot be written whole."""
@@ -104,8 +130,17 @@ class Cache:
         number, start = len(self._shards) - 1, 0
         for line in file:
             head = HEAD.match(line)
-            if head and line.endswith(b"}}\n"):
+            if head and line.endswith(b"}}\n") and (cost := read_cost(head[2], head[3])):
                 self._places[bytes.fromhex(head[1].decode())] = (number, start, len(line))
-                self.tokens += int(head[2])
-                self.usd += float(head[3])
+                self.tokens += cost[0]
+                self.usd += cost[1]
             start += len(line)
+
+
+def read_cost(tokens: bytes, usd: bytes) -> tuple[int, float] | None:
+    """Read the cost of a response; None where it is damaged."""
+    try:
+        cost = int(tokens), float(usd)
+    except ValueError:
+        return None
+    return cost if cost[0] <= MOST_TOKENS and cost[1] >= 0 and math.isfinite(cost[1]) else None

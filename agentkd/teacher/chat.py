@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import BeforeValidator, Field
 
 from agentkd.errors import UserError
 from agentkd.trace import Frozen, Message, Usage
 
 NO_TEACHER = "none"
 COMPLETE_TOKENS = 96  # a relation path
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def replace_surrogates(text: Any) -> Any:
+    """Replace lone surrogates in a text, such as half an emoji: JSON allows them, UTF-8 does not."""
+    return SURROGATE.sub("\ufffd", text) if isinstance(text, str) and not text.isascii() else text
+
+
+Text = Annotated[str, BeforeValidator(replace_surrogates)]
 
 
 class Reply(Frozen):
@@ -20,10 +34,10 @@ class Reply(Frozen):
     thought before it answered, sent apart or in <think> at the head of its text. `log_p` holds the log-likelihood of
     each choice of `complete` in nats, where the model can tell."""
 
-    texts: tuple[str, ...]
-    finish_reason: str
+    texts: tuple[Text, ...] = Field(min_length=1)
+    finish_reason: Text
     usage: Usage
-    reasoning: str = ""
+    reasoning: Text = ""
     log_p: tuple[float, ...] = ()
 
     @property

@@ -47,7 +47,9 @@ class Teacher:
     ) -> None:
         self.endpoint, self.say = endpoint, say
         self.name = endpoint.name
-        self.requests = PaidRequests(endpoint, cache=cache, options=options, wire=wire or Transport(endpoint.urls))
+        self.requests = PaidRequests(
+            endpoint, cache=cache, options=options, wire=wire or Transport(endpoint.urls, insecure=options.insecure)
+        )
         self._thinks = False  # the model was seen to spend an answer's tokens on thoughts
         self._constrains: dict[str, bool] = {}  # by kind of schema, once known
 

@@ -105,8 +105,9 @@ class InProcessModel:
     async def _ask(self, job: _Job) -> Reply:
         """The answer to a job: from the cache, else from a batch."""
         key = content_hash([self.identity, job.prompt, job.choices, *job.settings])
-        if self.cache is not None and (hit := self.cache.get(key)) is not None:
-            return mark_cached(Reply.model_validate(hit))
+        hit = None if self.cache is None else self.cache.reply(key)
+        if hit is not None and len(hit.log_p) in (0, len(job.choices)):
+            return mark_cached(hit)
         await self._queue.put(job)
         reply = await job.done
         if self.cache is not None:

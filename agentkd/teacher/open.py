@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from agentkd.credentials import take_secrets
 from agentkd.errors import UserError, did_you_mean
 from agentkd.models import PACKAGED, find_gguf, find_weights, is_hub_name
 from agentkd.runs.progress import Say
 from agentkd.serving.llama import LOCAL_CONTEXT, make_llama_server
 from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_reporter
 from agentkd.serving.vllm import make_vllm_server
+from agentkd.teacher.address import Address
 from agentkd.teacher.batch import open_batch
 from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
@@ -41,7 +43,8 @@ class TeacherSpec:
 def parse_spec(text: str) -> TeacherSpec:
     """Parse `local[:FILE.gguf]`, `vllm:MODEL`, `openai:MODEL` or `URL[,URL]#MODEL`.
 
-    Raises UserError for anything else."""
+    Raises UserError for anything else. Passwords and keys in a URL are no part of the spec."""
+    text = take_secrets(text)
     if is_url(text):
         addresses, _, model = text.partition("#")
         urls = tuple(url.strip() for url in addresses.split(","))
@@ -50,7 +53,8 @@ def parse_spec(text: str) -> TeacherSpec:
         return TeacherSpec(text, "url", model, urls)
     kind, _, model = text.partition(":")
     if kind == "openai" and model:
-        return TeacherSpec(text, "openai", model, (os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),))
+        base = os.environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
+        return TeacherSpec(text, "openai", model, (take_secrets(base),))
     if kind == "local":
         return TeacherSpec(text, "local", model)
     if kind == "vllm" and model:
@@ -75,7 +79,7 @@ def split_specs(text: str) -> list[str]:
 
     An address without `#MODEL` belongs to the next piece: `URL,URL#MODEL` is one teacher with two addresses."""
     found, addresses = [], ""
-    for piece in (part.strip() for part in text.split(",")):
+    for piece in (part.strip() for part in take_secrets(text).split(",")):
         if is_url(piece) and "#" not in piece:
             addresses += f"{piece},"
         elif piece:
@@ -117,10 +121,11 @@ async def open_teacher(
         yield NoTeacher()
         return
     parsed = parse_spec(spec)
+    spec = parsed.text
     if options.batch is not None and parsed.kind == "local":
         raise UserError("--batch is for a teacher that others run: vllm:MODEL, openai:MODEL or URL#MODEL, not 'local'")
     server = None if options.batch is not None else make_server(parsed, run, options, say)
-    cache = Cache(run / "cache")
+    cache = Cache(run / "cache", say)
     endpoint = Endpoint(
         parsed.urls,
         parsed.model,
@@ -129,13 +134,15 @@ async def open_teacher(
         together=parsed.kind != "local",
     )
     if options.batch is not None:
-        key = os.environ.get("OPENAI_API_KEY")
-        api = BatchApi(parsed.urls[0], key) if parsed.kind == "openai" and key else None
+        address = Address(parsed.urls[0], insecure=options.insecure) if parsed.kind == "openai" else None
+        api = BatchApi(address) if address is not None and address.access.headers else None
         async with open_batch(endpoint, folder=options.batch, api=api, cache=cache, options=options, say=say) as batch:
             yield batch
     elif server is None:
         teacher = Teacher(endpoint, cache=cache, options=options, say=say)
         try:
+            for note in teacher.requests.wire.notes:
+                say(note)
             for complaint in await teacher.check():
                 say(f"{complaint}; the other addresses carry on")
             yield teacher

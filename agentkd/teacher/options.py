@@ -21,7 +21,8 @@ class TeacherOptions:
     dead server from a slow one sooner, but costs both sides more than the answer itself where thousands of short ones
     are in flight. `max_tokens` and `max_usd` limit all calls of the run together, those of earlier starts included,
     cache hits excluded. `prices` is a price table of the user's, `batch` a folder of batch files to use instead of a
-    server. `vllm_args` and `slots` (requests in flight of llama.cpp) are for a server that agentkd starts."""
+    server. With `insecure` keys may go over plain http to other machines. `vllm_args` and `slots` (requests in flight
+    of llama.cpp) are for a server that agentkd starts."""
 
     timeout: float = 600.0
     token_timeout: float = TOKEN_TIMEOUT
@@ -29,6 +30,7 @@ class TeacherOptions:
     max_usd: float | None = None
     prices: Path | None = None
     batch: Path | None = None
+    insecure: bool = False
     vllm_args: tuple[str, ...] = ()
     slots: int = LOCAL_SLOTS
 
@@ -43,6 +45,7 @@ class TeacherOptions:
             max_usd=config.max_usd,
             prices=Path(config.prices) if config.prices else None,
             batch=Path(batch) if batch else None,
+            insecure=config.insecure,
             vllm_args=tuple(shlex.split(config.vllm_args)),
             slots=slots,
         )

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from agentkd.errors import AgentkdError, PutOff
@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 
 class Wire(Protocol):
-    """The carrier of requests: a `Transport`, or a `BatchFolder`."""
+    """The carrier of requests: a `Transport`, or a `BatchFolder`. `notes` are lines for the user."""
+
+    @property
+    def notes(self) -> Sequence[str]: ...
 
     def admit(self, key: str) -> None: ...
 
@@ -63,8 +66,8 @@ class PaidRequests:
         data = json.dumps(request).encode()
         key = self._key(path, data)
         while True:
-            if self.cache is not None and (hit := self.cache.get(key)) is not None:
-                return mark_cached(Reply.model_validate(hit))
+            if self.cache is not None and (hit := self.cache.reply(key)) is not None:
+                return mark_cached(hit)
             if (shared := self._in_flight.get(key)) is None:
                 break
             outcome = await asyncio.shield(shared)

@@ -8,8 +8,6 @@ jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015) 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -21,14 +19,18 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
+from agentkd.credentials import mask_keys, mask_secrets
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.teacher.address import Address
+from agentkd.teacher.chat import replace_surrogates
+from agentkd.teacher.reply import NO_RESPONSE, NoReply, load_json
 
 RETRIES = 4
 FIRST_PAUSE = 0.5  # seconds at most, doubled at each retry
 LONGEST_WAIT = 300.0  # seconds; a server that asks for more is left alone
 CONNECT_TIMEOUT = 30.0  # seconds
 PING_TIMEOUT = 10.0  # seconds for the first contact with a server that ought to be up
+REPLY_BYTES = 16 << 20  # of one response, decompressed: the longest answers are a hundredth of it
 
 T = TypeVar("T")
 
@@ -68,10 +70,9 @@ class TrackedBody(aiohttp.BytesPayload):
 class Transport:
     """Posts to the working address with the fewest requests in flight."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self.addresses = [Address(url) for url in urls]
+    def __init__(self, urls: Sequence[str], *, insecure: bool = False) -> None:
+        self.addresses = [Address(url, insecure=insecure) for url in urls]
         self.name = ", ".join(address.url for address in self.addresses)
-        self._key = os.environ.get("OPENAI_API_KEY") or "none"
         self._open: aiohttp.ClientSession | None = None
         self._stopped = asyncio.Event()
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -84,7 +85,7 @@ class Transport:
     async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> T:
         """Send JSON to `path` and return what `read` makes of the answer's JSON.
 
-        `read` raises ValueError, KeyError, TypeError, AttributeError or IndexError for anything that is not an answer.
+        `read` raises one of NO_RESPONSE for anything that is not an answer.
         `seconds` limits one attempt; `key` names the request (only batch files use it). Raises WorldError (with
         `retry`), Refused, PutOff after `stop`, and CancelledInFlight in place of the CancelledError of a task whose
         request was sent."""
@@ -140,8 +141,10 @@ class Transport:
                     f"{status}: {error_message(raw)}", parse_retry_after(headers.get("Retry-After", ""))
                 )
             try:
-                answer = read(json.loads(raw))
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+                answer = read(load_json(raw))
+            except NoReply as error:
+                raise AttemptFailed(str(error)) from None
+            except NO_RESPONSE:
                 raise AttemptFailed(f"the answer is no completion: {error_message(raw)}") from None
         except AttemptFailed as fault:
             address.mark_failed(fault.wait)
@@ -169,7 +172,7 @@ class Transport:
         try:
             async with self._session().request(
                 method,
-                address.url + path,
+                address.target(path),
                 data=body,
                 timeout=timeout,
                 proxy=address.proxy,
@@ -177,13 +180,13 @@ class Transport:
                 proxy_headers=address.proxy_headers,
                 allow_redirects=False,  # a POST that is redirected would become a GET
             ) as response:
-                return response.status, response.headers, await response.read()
+                return response.status, response.headers, mask_keys(await read_body(response))
         except aiohttp.InvalidURL:
             raise UserError(f"{address.url} is no address: write http://HOST:PORT/v1") from None
         except TimeoutError as error:
             raise AttemptFailed(str(error) or f"no answer within {seconds:.0f} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise AttemptFailed(root_cause(error)) from None
+            raise AttemptFailed(mask_secrets(root_cause(error))) from None
 
     def _session(self) -> aiohttp.ClientSession:
         """The session of all requests, made inside the running loop.
@@ -192,10 +195,15 @@ class Transport:
         if self._open is None:
             self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-                headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", "Accept-Encoding": "gzip, deflate"},
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._open
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user on keys that are withheld."""
+        return [address.access.note for address in self.addresses if address.access.note]
 
     async def check(self, model: str) -> list[str]:
         """Check that an address answers and serves the model; return the others' complaints.
@@ -214,10 +222,10 @@ class Transport:
             address.mark_failed(0.0)
             return WorldError(f"no server at {address.url} ({fault}): start it, or use --teacher local or vllm:MODEL")
         if status == 401:
-            raise UserError(f"{address.url} refuses the key: set OPENAI_API_KEY")
+            raise UserError(f"{address.url} refuses the key: set {address.access.variable}")
         try:
-            served = [str(entry["id"]) for entry in json.loads(raw)["data"]] if status == 200 else None
-        except (ValueError, KeyError, TypeError):
+            served = [str(entry["id"]) for entry in load_json(raw)["data"]] if status == 200 else None
+        except NO_RESPONSE:
             served = None
         if served is None:
             return WorldError(
@@ -254,24 +262,41 @@ def parse_retry_after(value: str) -> float:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # nothing, or a date without a zone
+    except (ValueError, TypeError, OverflowError):  # nothing, or a date without a zone
         return 0.0
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int = REPLY_BYTES) -> bytes:
+    """Read the body of a response. Raises AttemptFailed where it is larger than `limit`, decompressed."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > limit:
+            raise AttemptFailed(f"the reply has more than {limit >> 20} MB")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def error_message(raw: bytes) -> str:
     """The message in the body of an error response, on one line."""
     try:
-        content = json.loads(raw)
-        error = content.get("error", content) if isinstance(content, dict) else content
-        text = str(error.get("message", error) if isinstance(error, dict) else error)
+        return describe_error(load_json(raw))
     except ValueError:
-        text = raw.decode(errors="replace")
-    return " ".join(text.split())[:200] or "no message"
+        return describe_error(raw[:2000].decode(errors="replace"))
+
+
+def describe_error(content: Any) -> str:
+    """The message in the content of an error response, on one line."""
+    error = content.get("error", content) if isinstance(content, dict) else content
+    try:
+        text = str(error.get("message", error) if isinstance(error, dict) else error)[:2000]
+    except RecursionError:
+        text = ""
+    return mask_secrets(" ".join(replace_surrogates(text).split()))[:200] or "no message"
 
 
 def root_cause(error: BaseException) -> str:
     """The message of an error's innermost cause, on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return " ".join(str(error).split())[:200] or type(error).__name__

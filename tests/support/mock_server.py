@@ -18,7 +18,8 @@ from typing import Any
 
 MODEL = "mock-1"
 GARBAGE, RESET, HANG = "garbage", "reset", "hang"  # faults beside HTTP status codes
-Fault = int | str | tuple[int, dict[str, str]] | dict[str, Any]  # also: a status with headers, a body to send instead
+Fault = int | str | tuple[int, dict[str, str]] | dict[str, Any] | tuple[int, dict[str, str], bytes]
+"""A fault of the kinds above, a status with headers, or with a body too, or a JSON body to send instead."""
 
 
 def answer(request: dict[str, Any]) -> str:
@@ -43,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.released = threading.Event()  # what hangs waits for it
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[tuple[str, dict[str, str]]] = []  # path and headers of each request, checks included
         self.answered: Counter[str] = Counter()
         self.reached = threading.Condition(self.lock)  # told after each answer
 
@@ -65,12 +67,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.server.headers.append((self.path, dict(self.headers)))
         self.send(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server = self.server
         with server.lock:
+            server.headers.append((self.path, dict(self.headers)))
             server.requests.append(json.loads(body))
             fault = server.faults.pop(0) if server.faults else None
         if fault == RESET:
@@ -88,7 +92,8 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             fault = (fault, {"Retry-After": "0"})
         if isinstance(fault, tuple):
-            self.send(fault[0], {"error": {"message": f"scripted {fault[0]}"}}, fault[1])
+            scripted = json.dumps({"error": {"message": f"scripted {fault[0]}"}}).encode()
+            self.send_bytes(fault[0], fault[2] if len(fault) > 2 else scripted, fault[1])
             return
         if isinstance(fault, dict):
             self.send(200, fault)

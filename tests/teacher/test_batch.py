@@ -195,6 +195,7 @@ class FakeApi(ThreadingHTTPServer):
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.fail = False
+        self.redirect = 0
 
     @property
     def url(self) -> str:
@@ -207,6 +208,12 @@ class FakeHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert self.headers["Authorization"] == "Bearer secret"
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.server.redirect:
+            self.send_response(self.server.redirect)
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/v1/other")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         server = self.server
         if self.path == "/v1/files":
             boundary = "--" + self.headers["Content-Type"].partition("boundary=")[2]
@@ -287,6 +294,14 @@ def test_a_batch_that_fails_as_a_whole_is_said(api: FakeApi, tmp_path: Path) -> 
     with pytest.raises(WorldError, match="they are submitted"):
         run(tmp_path / "run", **options)
     assert len(api.batches) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_questions_go_to_no_other_host(status: int, api: FakeApi, tmp_path: Path) -> None:
+    api.redirect = status
+    with pytest.raises(WorldError, match=f"/files answers {status}"):
+        run(tmp_path / "run", batch=str(tmp_path / "batch"), teacher="openai:gpt-4o-mini")
+    assert not list((tmp_path / "batch").glob("*.batch.json")), "it does not count as submitted"
 
 
 def test_without_a_key_openai_is_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from agentkd.teacher.client import Teacher
 from agentkd.teacher.open import find_teacher_price, open_teacher, parse_spec, split_specs
 from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.prices import Price
-from agentkd.teacher.reply import match_choice, split_thoughts
+from agentkd.teacher.reply import match_choice
+from agentkd.teacher.thoughts import split_thoughts
 from agentkd.trace import Message
 from tests.support.mock_server import HANG, MODEL, Fault, Server, mock_server
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from agentkd.teacher.reply import split_thoughts
+from agentkd.teacher.thoughts import split_thoughts
 
 BLOCK = re.compile(r"(?<![^\s:])(```+|~~~+)[^`\n]*\n(.*?)(?:\1|\Z)", re.DOTALL)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
