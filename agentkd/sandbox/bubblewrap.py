@@ -131,7 +131,9 @@ class Bubblewrap:
                 mounts += ["--ro-bind-try", path, path]
         for path in (*SETTINGS, *HARDWARE):
             mounts += ["--ro-bind-try", path, path]
-        mounts += ["--proc", "/proc", "--dev", "/dev"]
+        # All of /proc can be read only, or the machine's root could write the kernel's settings. /proc/sys is covered.
+        mounts += ["--proc", "/proc", "--tmpfs", "/proc/sys", "--remount-ro", "/proc/sys", "--remount-ro", "/proc"]
+        mounts += ["--dev", "/dev"]
         for path in list_gpu_devices():
             mounts += ["--dev-bind-try", path, path]
         for path in ("/dev/shm", "/tmp"):  # mounted before what is bound below /tmp

@@ -27,7 +27,7 @@ from agentkd.sandbox.limits import Limits
 Kind = Literal["bubblewrap", "landlock", "none"]
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # Not all of /proc: Landlock forbids to attach to processes outside, but not to read their environ, which holds keys.
-_PROC = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/sys", "/proc/driver")
+_PROC = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/driver")
 
 
 class Sandbox:
