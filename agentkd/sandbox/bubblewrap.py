@@ -16,13 +16,13 @@ import select
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from agentkd.errors import WorldError
 from agentkd.sandbox import seccomp
-from agentkd.sandbox.limits import Limits, StartedRun, resource_limits
+from agentkd.sandbox.helper import SECONDS, await_helper, helper_command, read_line
+from agentkd.sandbox.launcher import INSIDE
+from agentkd.sandbox.limits import RunPlan, StartedRun, resource_limits
+from agentkd.sandbox.unprivileged import take_back
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 SETTINGS = (
@@ -31,7 +31,6 @@ SETTINGS = (
     "/etc/localtime",
 )  # the rest of /etc tells too much about the machine
 HARDWARE = ("/sys/devices/system",)  # numbers of cores and of memory nodes, which torch and OpenMP ask for
-_SECONDS = 30.0  # for bwrap to report that it has started
 
 
 def find_binaries() -> list[str]:
@@ -56,13 +55,13 @@ class Bubblewrap:
 
     def __init__(self, binary: str) -> None:
         self.binary = binary
-        asked = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=_SECONDS)
+        asked = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=SECONDS)
         self._options = set((asked.stdout + asked.stderr).split())
 
-    def start(
-        self, argv: Sequence[str], work: Path, read: Sequence[Path], limits: Limits, env: Mapping[str, str]
-    ) -> StartedRun:
-        """Start the code once its limits are set. Raises WorldError where bwrap refuses."""
+    def start(self, plan: RunPlan) -> StartedRun:
+        """Start the code once its limits are set.
+
+        Raises WorldError where bwrap does not start, and Refused where the plan's user cannot run the code."""
         passed: list[int] = []
         ours: list[int] = []
         try:
@@ -74,31 +73,40 @@ class Bubblewrap:
             if (filter := seccomp.build_filter(sockets=True)) is not None:
                 passed.append(_file(filter))
                 options += ["--seccomp", str(passed[-1])]
-            for path, text in _accounts(work).items():
+            for path, text in _files(plan).items():
                 passed.append(_file(text.encode()))
                 options += ["--ro-bind-data", str(passed[-1]), path]
+            status = users = -1
+            if plan.user is not None:
+                status, told = os.pipe()
+                users = os.open(os.devnull, os.O_RDONLY)  # the launcher puts the user namespace in its place
+                ours.append(status)
+                passed += [told, users]
+            command = [self.binary, *self._namespaces(plan, users), *self._mounts(plan, options), *plan.argv]
+            if plan.user is not None:
+                command = self._launch(plan, command, told, users)
             process = subprocess.Popen(
-                [self.binary, *self._namespaces(), *self._mounts(work, read, limits, options), *argv],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=env,  # bwrap's own too: the code can read it in /proc/1/environ
+                env=plan.env,  # bwrap's own too: the code can read it in /proc/1/environ
                 cwd="/",
                 pass_fds=passed,
             )
             while passed:
                 os.close(passed.pop())
             try:
-                first = _first_process(process, info)
+                handed = await_helper(process, status)["handed"] if plan.user is not None else []
+                first = int(json.loads(read_line(process, info, "bubblewrap", b"}"))["child-pid"])
                 opened = os.pidfd_open(first)
             except BaseException:
                 process.kill()  # bwrap's child dies with it
                 process.wait()
                 raise
-            # Tasks are counted in the code's own user namespace, threads too; for root the kernel does not count.
-            tasks = {resource.RLIMIT_NPROC: max(1024, 16 * limits.processes)}
-            for name, value in (resource_limits(limits) | tasks).items():
-                resource.prlimit(first, name, (value, value))
+            if plan.user is None:
+                for name, value in resource_limits(plan.limits, counted=True).items():
+                    resource.prlimit(first, name, (value, value))
             os.write(block, b".")
         finally:
             for file in passed + ours:
@@ -110,19 +118,41 @@ class Bubblewrap:
             select.select([opened], [], [])  # readable once the first process, and before it all others, have ended
             os.close(opened)
             try:
-                process.wait(_SECONDS)  # bwrap then ends by itself and reaps its child
+                process.wait(SECONDS)  # bwrap then ends by itself and reaps its child
             finally:
                 process.kill()
                 process.wait()
+                take_back(handed, plan.user)
 
         root = f"/proc/{first}/root"
-        return StartedRun(process, first, (f"{root}/tmp", f"{root}/dev/shm"), end)
+        return StartedRun(process, first, (f"{root}/tmp", f"{root}/dev/shm"), end, plan.user)
 
-    def _namespaces(self) -> list[str]:
+    def _launch(self, plan: RunPlan, command: Sequence[str], told: int, users: int) -> list[str]:
+        """The command of the launcher, which runs `command` so that it is the plan's user's."""
+        return helper_command(
+            "agentkd.sandbox.launcher",
+            {
+                "argv": command,
+                "parent": os.getpid(),
+                "user": plan.user,
+                "read": [self.binary, *map(str, plan.read)],
+                "write": [*map(str, plan.write)],
+                "limits": resource_limits(plan.limits, counted=True),
+                "status": told,
+                "users": users,
+            },
+        )
+
+    def _namespaces(self, plan: RunPlan, users: int) -> list[str]:
+        shared = ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+        if plan.user is not None:  # the launcher makes the user namespace, without nested ones
+            separate = [f"--unshare-{name}" for name in ("ipc", "pid", "net", "uts", "cgroup-try")]
+            joined = ["--userns", str(users), "--sync-fd", str(users)]  # --sync-fd: the code does not inherit it
+            return [*separate, *joined, "--uid", str(INSIDE), "--gid", str(INSIDE), *shared]
         nested = ["--disable-userns"] if "--disable-userns" in self._options else []
-        return ["--unshare-all", "--unshare-user", *nested, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+        return ["--unshare-all", "--unshare-user", *nested, *shared]
 
-    def _mounts(self, work: Path, read: Sequence[Path], limits: Limits, options: Sequence[str]) -> list[str]:
+    def _mounts(self, plan: RunPlan, options: Sequence[str]) -> list[str]:
         mounts: list[str] = []
         for path in SYSTEM:
             if os.path.islink(path):  # /bin -> usr/bin
@@ -131,27 +161,26 @@ class Bubblewrap:
                 mounts += ["--ro-bind-try", path, path]
         for path in (*SETTINGS, *HARDWARE):
             mounts += ["--ro-bind-try", path, path]
-        # All of /proc can be read only, or the machine's root could write the kernel's settings. /proc/sys is covered.
-        mounts += ["--proc", "/proc", "--tmpfs", "/proc/sys", "--remount-ro", "/proc/sys", "--remount-ro", "/proc"]
-        mounts += ["--dev", "/dev"]
+        mounts += ["--proc", "/proc", "--tmpfs", "/proc/sys", "--dev", "/dev"]  # the kernel's settings are covered
         for path in list_gpu_devices():
             mounts += ["--dev-bind-try", path, path]
         for path in ("/dev/shm", "/tmp"):  # mounted before what is bound below /tmp
-            limited = ["--size", str(limits.memory_mb << 20)] if "--size" in self._options else []
+            limited = ["--size", str(plan.limits.memory_mb << 20)] if "--size" in self._options else []
             mounts += [*limited, "--tmpfs", path]
-        bound = {str(path): "--ro-bind" for path in read} | {str(work): "--bind"}
+        bound = {str(path): "--ro-bind" for path in plan.read} | {str(path): "--bind" for path in plan.write}
         for path in sorted(bound, key=lambda path: path.count("/")):  # inner paths after outer ones, so that they win
-            mounts += [bound[path], path, path]
-        # The root is a file system in memory too, without any limit.
-        sealed = ["--remount-ro", "/dev", "--remount-ro", "/", "--hostname", "sandbox", "--chdir", str(work), "--"]
-        return [*mounts, *options, *sealed]
+            mounts += [bound[path], os.path.realpath(path), path]
+        # The root is a file system in memory too, without any limit. /proc can be written by root's user id alone.
+        sealed = [part for path in ("/proc/sys", "/proc", "/dev", "/") for part in ("--remount-ro", path)]
+        return [*mounts, *options, *sealed, "--hostname", "sandbox", "--chdir", str(plan.write[0]), "--"]
 
 
-def _accounts(work: Path) -> dict[str, str]:
-    """Account files with only the code's own user."""
+def _files(plan: RunPlan) -> dict[str, str]:
+    """Files that are made for the run: accounts with only the code's own user."""
+    user, group = (os.getuid(), os.getgid()) if plan.user is None else (INSIDE, INSIDE)
     return {
-        "/etc/passwd": f"user:x:{os.getuid()}:{os.getgid()}::{work}:/bin/sh\n",
-        "/etc/group": f"user:x:{os.getgid()}:\n",
+        "/etc/passwd": f"user:x:{user}:{group}::{plan.write[0]}:/bin/sh\n",
+        "/etc/group": f"user:x:{group}:\n",
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
         "/etc/hosts": "127.0.0.1 localhost sandbox\n",
     }
@@ -162,17 +191,3 @@ def _file(content: bytes) -> int:
     os.write(file, content)
     os.lseek(file, 0, os.SEEK_SET)
     return file
-
-
-def _first_process(process: subprocess.Popen[bytes], info: int) -> int:
-    """The pid, seen from outside, of the namespace's first process; bwrap writes it to its --info-fd."""
-    written, deadline = b"", time.monotonic() + _SECONDS
-    while b"}" not in written:
-        ready, _, _ = select.select([info], [], [], max(0.0, deadline - time.monotonic()))
-        data = os.read(info, 4096) if ready else b""
-        if not data:
-            assert process.stdout is not None
-            answer = os.read(process.stdout.fileno(), 4096) if ready else b"no answer"
-            raise WorldError(f"bubblewrap cannot start: {' '.join(answer.decode('utf-8', 'replace').split())}")
-        written += data
-    return int(json.loads(written)["child-pid"])

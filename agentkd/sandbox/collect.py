@@ -46,7 +46,7 @@ def collect_outcome(
     with started.process.stdout as stdout:
         pipe, is_open = stdout.fileno(), True
         try:
-            watch = UsageWatch(started.root, limits, folders, started.mounts)
+            watch = UsageWatch(started, limits, folders)
             while started.process.poll() is None and over is None:
                 if is_open and select.select([pipe], [], [], 0.05)[0]:
                     is_open = kept.read(pipe)

@@ -1,6 +1,7 @@
 """Landlock: a process gives up all paths but the named ones, for itself and all that it starts.
 
-It needs no privileges, and takes away those of root.
+It needs no privileges. What is not a path, a connection or a signal is not its business: it leaves modes and times of
+files to their owner, and System V IPC to all.
 
 https://docs.kernel.org/userspace-api/landlock.html; constants from linux/landlock.h. Standard library only.
 """
@@ -55,9 +56,9 @@ def abi_version() -> int:
 def restrict(read: Sequence[str], write: Sequence[str], devices: Sequence[str]) -> None:
     """Restrict this process, and all that it starts, to some paths.
 
-    It keeps the paths in `read` (also to execute) and `write`, and may read and write `devices`. It loses TCP, its
-    capabilities at the next exec, and signals and abstract sockets to processes outside, as far as the kernel's version
-    goes. Paths that do not exist are skipped. Raises OSError."""
+    It keeps the paths in `read` (also to execute) and `write`, and may read and write `devices`. It loses TCP, and
+    signals and abstract sockets to processes outside, as far as the kernel's version goes. Paths that do not exist are
+    skipped. Raises OSError."""
     version = abi_version()
     known = (1 << (16 if version >= 5 else 15)) - 1 if version >= ABI else 0
     if not known:
@@ -74,10 +75,7 @@ def restrict(read: Sequence[str], write: Sequence[str], devices: Sequence[str]) 
         ):
             for path in paths:
                 _allow(ruleset, path, allowed & known)
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in range(64):  # root's, which are gone once the code is started; other users have none
-            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-        libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
         _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)

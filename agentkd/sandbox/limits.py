@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import resource
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 StopReason = Literal["", "time", "memory", "disk", "output", "processes", "stop"]  # the limit that ended a run
@@ -27,26 +28,45 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class RunPlan:
+    """A run that is to be started.
+
+    `read`: files and folders that the code can read, besides the system's. `write`: folders that it can write to; the
+    first is its work folder. `user`: the id of the user it runs as, None for our own."""
+
+    argv: Sequence[str]
+    read: Sequence[Path]
+    write: Sequence[Path]
+    env: Mapping[str, str]
+    limits: Limits
+    user: int | None = None
+
+
+@dataclass(frozen=True)
 class StartedRun:
     """A run that has been started.
 
     `process`: the process to wait for; its stdout is a pipe. `root`: the process below which all others are. `mounts`:
-    the run's file systems in memory. `end` kills all of the run's processes and returns when they are gone."""
+    the run's file systems in memory. `end` kills all of the run's processes and returns when they are gone. `user`: the
+    id of the user that they run as, None for our own."""
 
     process: subprocess.Popen[bytes]
     root: int
     mounts: Sequence[str]
     end: Callable[[], None]
+    user: int | None = None
 
 
-def resource_limits(limits: Limits) -> dict[int, int]:
+def resource_limits(limits: Limits, *, counted: bool) -> dict[int, int]:
     """The kernel's own limits (RLIMIT_*) for each process; they apply between two measurements of `UsageWatch`.
 
-    They cover the size of a file, and open files: no measurement sees the memory of a socket or a pipe."""
+    They cover the size of a file, and open files: no measurement sees the memory of a socket or a pipe. `counted`:
+    the kernel counts the tasks (processes and threads) of this run apart from those of others."""
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: limits.disk_mb << 20,
         resource.RLIMIT_NOFILE: 4096,
+        **({resource.RLIMIT_NPROC: max(1024, 16 * limits.processes)} if counted else {}),
     }
     ours = {name: resource.getrlimit(name)[1] for name in wanted}  # nobody but root may ask for more
     return {

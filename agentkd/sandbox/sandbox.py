@@ -8,12 +8,11 @@ isolates and what it does not.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +21,9 @@ from agentkd.sandbox import landlock, seccomp, supervised
 from agentkd.sandbox.bubblewrap import HARDWARE, SETTINGS, SYSTEM, Bubblewrap, find_binaries, list_gpu_devices
 from agentkd.sandbox.collect import Outcome, collect_outcome
 from agentkd.sandbox.environment import interpreter_folders, make_environment, package_folders
-from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.limits import Limits, RunPlan, StartedRun
+from agentkd.sandbox.temporary import remove_abandoned, temporary_folder
+from agentkd.sandbox.unprivileged import Refused, choose_user
 
 Kind = Literal["bubblewrap", "landlock", "none"]
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
@@ -35,9 +36,13 @@ class Sandbox:
 
     Made by `open_sandbox`; several threads may use one at once."""
 
-    def __init__(self, kind: Kind, bubblewrap: Bubblewrap | None = None) -> None:
+    def __init__(
+        self, kind: Kind, bubblewrap: Bubblewrap | None = None, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.kind = kind
         self._bubblewrap = bubblewrap
+        self._say = say
+        self._told: set[str] = set()
 
     def run(
         self,
@@ -51,7 +56,8 @@ class Sandbox:
     ) -> Outcome:
         """Run a command in the folder `work`.
 
-        It can write only there and to a private /tmp (`$TMPDIR`).
+        It can write only there and to a private /tmp (`$TMPDIR`). Where we are root, it runs as a user that nobody
+        else is; where that cannot be, it stays root, and the user is warned.
 
         `read`: files and folders that it can read, under the same paths as here. The interpreter with its packages and
         agentkd are always among them. `env`: more variables, besides the few that are set. `cancel`: stops the run when
@@ -65,26 +71,46 @@ class Sandbox:
             raise UserError(f"{work} is no folder: the code to run needs a work folder")
         if missing := [str(path) for path in read if not path.exists()]:
             raise UserError(f"the sandbox cannot show {missing[0]}: it does not exist")
+        read = [*interpreter_folders(), *read]
+        user = choose_user() if self.kind != "none" else None
         if self._bubblewrap is not None:
             variables = {**make_environment(work, Path("/tmp"), package_folders()[0].parent), **(env or {})}
-            started = self._bubblewrap.start(argv, work, [*interpreter_folders(), *read], limits, variables)
+            started = self._start(self._bubblewrap.start, RunPlan(argv, read, [work], variables, limits, user))
             return collect_outcome(started, limits, [work], cancel)
-        private = Path(os.path.realpath(tempfile.mkdtemp(prefix="agentkd-")))
-        try:
+        with temporary_folder() as private:
             for name in ("tmp", "path"):
                 (private / name).mkdir()
             # Landlock shows all names in a folder or none, so agentkd is imported from a folder that has nothing else.
             (private / "path" / "agentkd").symlink_to(package_folders()[0])
-            folders = [work, private / "tmp"]
-            variables, paths = make_environment(work, private / "tmp", private / "path"), None
-            if self.kind == "landlock":
-                variables["JOBLIB_MULTIPROCESSING"] = "0"  # without /dev/shm it would warn, and do without
-                paths = _visible_paths([*read, private / "path"], folders)
-            variables |= env or {}
-            started = supervised.start(argv, work, limits, variables, paths)
-            return collect_outcome(started, limits, folders, cancel)
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
+            plan = RunPlan(
+                argv=argv,
+                read=[*read, private / "path"],
+                write=[work, private / "tmp"],
+                env={
+                    **make_environment(work, private / "tmp", private / "path"),
+                    # without /dev/shm joblib would warn, and do without
+                    **({"JOBLIB_MULTIPROCESSING": "0"} if self.kind == "landlock" else {}),
+                    **(env or {}),
+                },
+                limits=limits,
+                user=user,
+            )
+            paths = _visible_paths(plan) if self.kind == "landlock" else None
+            started = self._start(lambda plan: supervised.start(plan, private, paths), plan)
+            return collect_outcome(started, limits, plan.write, cancel)
+
+    def _start(self, start: Callable[[RunPlan], StartedRun], plan: RunPlan) -> StartedRun:
+        """Start a run as the plan's user, or as root with a warning where that cannot be."""
+        try:
+            return start(plan)
+        except Refused as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                self._say(
+                    f"warning: code that a model writes runs as root, without privileges: {error}; "
+                    "run agentkd as another user, or let others read what it reads (chmod o+rX)"
+                )
+            return start(replace(plan, user=None))
 
 
 def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: None) -> Sandbox:
@@ -98,18 +124,19 @@ def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: N
     if kind == "none":
         say("warning: --sandbox none: code that a model writes can read and change all that you can, and the network")
         return Sandbox("none")
+    remove_abandoned()
     reasons = []
     if kind in ("auto", "bubblewrap"):
         for binary in find_binaries():
             try:
-                return _check_sandbox(Sandbox("bubblewrap", Bubblewrap(binary)))
+                return _check_sandbox(Sandbox("bubblewrap", Bubblewrap(binary), say))
             except (OSError, WorldError, subprocess.SubprocessError) as error:
                 reasons.append(f"{binary}: {error}")
         if not reasons:
             reasons.append("there is no bwrap")
     if kind in ("auto", "landlock"):
         try:
-            found = _check_sandbox(_make_landlock())
+            found = _check_sandbox(_make_landlock(say))
         except (OSError, WorldError) as error:
             reasons.append(str(error))
         else:
@@ -133,26 +160,28 @@ def _read_sysctl(name: str) -> str:
         return ""
 
 
-def _make_landlock() -> Sandbox:
+def _make_landlock(say: Callable[[str], None]) -> Sandbox:
     if (version := landlock.abi_version()) < landlock.ABI:
         raise WorldError(f"Landlock: version {version} of at least {landlock.ABI} (Linux 6.2)")
     if seccomp.build_filter(sockets=False) is None:
         raise WorldError("Landlock: the filter of system calls knows x86-64 and AArch64 only")
-    return Sandbox("landlock")
+    return Sandbox("landlock", say=say)
 
 
 def _check_sandbox(sandbox: Sandbox) -> Sandbox:
     """Return the sandbox if Python starts in it; WorldError if not."""
-    with tempfile.TemporaryDirectory(prefix="agentkd-") as work:
-        argv = [sys.executable, "-I", "-S", "-c", ""]
-        outcome = sandbox.run(argv, work=Path(work).resolve(), limits=Limits(seconds=30))
+    with temporary_folder() as work:
+        outcome = sandbox.run([sys.executable, "-I", "-S", "-c", ""], work=work, limits=Limits(seconds=30))
     if not outcome.ok:
         last = (outcome.output.strip().splitlines() or [f"exit status {outcome.code}"])[-1]
         raise WorldError(f"{sandbox.kind} does not run Python: {last}")
     return sandbox
 
 
-def _visible_paths(read: Sequence[Path], write: Sequence[Path]) -> dict[str, list[str]]:
+def _visible_paths(plan: RunPlan) -> dict[str, list[str]]:
     """The paths that Landlock leaves to the code, by kind of access."""
-    seen = [*SYSTEM, *SETTINGS, *HARDWARE, *_PROC, *map(str, interpreter_folders()), *map(str, read)]
-    return {"read": seen, "write": [*map(str, write)], "devices": [*_DEVICES, *list_gpu_devices()]}
+    return {
+        "read": [*SYSTEM, *SETTINGS, *HARDWARE, *_PROC, *map(str, plan.read)],
+        "write": [*map(str, plan.write)],
+        "devices": [*_DEVICES, *list_gpu_devices()],
+    }

@@ -6,15 +6,17 @@ Limits are watched from outside: the kernel's limits for one process do not add 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import os
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentkd.sandbox.limits import Limits, StopReason
+from agentkd.sandbox.limits import Limits, StartedRun, StopReason
 
 _PROC = Path("/proc")
 _LINUX = (_PROC / "self" / "statm").exists()
@@ -86,14 +88,32 @@ def _held_in(mounts: Sequence[str]) -> int:
     return total
 
 
+@contextlib.contextmanager
+def _reading_as(user: int | None) -> Iterator[None]:
+    """Let this thread read as that user (setfsuid) what /proc tells of its processes.
+
+    Root may do that by itself, but often not in a container (CAP_SYS_PTRACE)."""
+    if user is None:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    group, owner = libc.setfsgid(user), libc.setfsuid(user)
+    try:
+        yield
+    finally:
+        libc.setfsuid(owner)
+        libc.setfsgid(group)
+
+
 class Unmeasurable(Exception):
     """A folder was made so that its size cannot be measured."""
 
 
 def measure_folder(folder: Path) -> int:
-    """Bytes on the disk below `folder`, at least 4 KB per entry.
+    """Bytes below `folder`: of each entry its size or its blocks on the disk, whichever is more, and at least 4 KB.
 
-    Raises Unmeasurable for folders that cannot be listed or are more than 64 deep."""
+    A file with holes counts with them, as it takes that much when it is read. Raises Unmeasurable for folders that
+    cannot be listed or are more than 64 deep."""
     total, linked, waiting = 0, set(), [(str(folder), 0)]
     while waiting:
         path, depth = waiting.pop()
@@ -110,7 +130,7 @@ def measure_folder(folder: Path) -> int:
                         if (found.st_dev, found.st_ino) in linked:
                             continue
                         linked.add((found.st_dev, found.st_ino))
-                    total += max(found.st_blocks * 512, _ENTRY)
+                    total += max(_size(found), _ENTRY)
                     if stat.S_ISDIR(found.st_mode):
                         waiting.append((entry.path, depth + 1))
         except (FileNotFoundError, NotADirectoryError):
@@ -118,6 +138,10 @@ def measure_folder(folder: Path) -> int:
         except OSError as error:
             raise Unmeasurable(f"has a folder that cannot be listed ({error.strerror})") from None
     return total
+
+
+def _size(found: os.stat_result) -> int:
+    return max(found.st_blocks * 512, found.st_size if stat.S_ISREG(found.st_mode) else 0)
 
 
 def _unlinked(processes: Sequence[int], devices: set[int]) -> int:
@@ -129,7 +153,7 @@ def _unlinked(processes: Sequence[int], devices: set[int]) -> int:
             for name in os.listdir(folder):
                 found = os.stat(f"{folder}/{name}")
                 if not found.st_nlink and stat.S_ISREG(found.st_mode) and found.st_dev in devices:
-                    files[found.st_dev, found.st_ino] = found.st_blocks * 512
+                    files[found.st_dev, found.st_ino] = _size(found)
         except OSError:
             continue
     return sum(files.values())
@@ -139,10 +163,11 @@ class UsageWatch:
     """Watches what the tree of processes below `root` uses.
 
     It looks every 0.1 s or less often, so that it takes a tenth of a core at most. `folders`: those that the run may
-    write to; their present content is not counted. `mounts`: its file systems in memory."""
+    write to; their present content is not counted."""
 
-    def __init__(self, root: int, limits: Limits, folders: Sequence[Path], mounts: Sequence[str]) -> None:
-        self._root, self._limits, self._folders, self._mounts = root, limits, folders, mounts
+    def __init__(self, started: StartedRun, limits: Limits, folders: Sequence[Path]) -> None:
+        self._root, self._mounts, self._user = started.root, started.mounts, started.user
+        self._limits, self._folders = limits, folders
         self._devices = {os.stat(folder).st_dev for folder in folders}
         self._before = sum(map(measure_folder, folders))
         self._next_look = self._next_walk = 0.0
@@ -152,7 +177,8 @@ class UsageWatch:
         if now < self._next_look:
             return None
         processes = list_descendants(self._root)
-        found = self._count(processes) or self._memory(processes)
+        with _reading_as(self._user):
+            found = self._count(processes) or self._memory(processes)
         self._next_look = time.monotonic() + max(_SECONDS, 9 * (time.monotonic() - now))
         if found is None and now >= self._next_walk:
             start = time.monotonic()
@@ -177,7 +203,9 @@ class UsageWatch:
     def disk_exceeded(self, processes: Sequence[int] = ()) -> tuple[StopReason, str] | None:
         """The exceeded limit of the disk alone, for after the run, when there are no processes."""
         try:
-            grown = sum(map(measure_folder, self._folders)) + _unlinked(processes, self._devices) - self._before
+            with _reading_as(self._user):
+                unlinked = _unlinked(processes, self._devices)
+            grown = sum(map(measure_folder, self._folders)) + unlinked - self._before
         except Unmeasurable as error:
             return "disk", f"the work folder {error}"
         if grown < self._limits.disk_mb * _MB:

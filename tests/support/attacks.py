@@ -243,17 +243,23 @@ print(found.get("OPENAI_API_KEY"), found.get("KAGGLE_KEY"))
         "output",
     ),
     Attack(
-        "surviving child",  # it leaves its parent, its session, and kills who adopts it
+        "surviving child",  # it leaves its parent, its session, and kills both who would adopt it
         """
 import os, time
-boss = os.getppid()
+bosses = [os.getppid()]
+try:
+    bosses.append(int(open(f"/proc/{bosses[0]}/stat").read().split()[3]))
+except OSError:
+    pass
 if not os.fork():
     os.setsid()
     if not os.fork():
-        try:
-            os.kill(boss, 9)
-        except OSError:
-            pass
+        for number in (19, 9):
+            for boss in bosses:
+                try:
+                    os.kill(boss, number)
+                except OSError:
+                    pass
         time.sleep(0.5)
         open("survived", "w").write("x")
         os._exit(0)

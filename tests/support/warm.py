@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agentkd.sandbox import supervised
-from agentkd.sandbox.limits import Limits, StartedRun, resource_limits
+from agentkd.sandbox.limits import RunPlan, StartedRun, resource_limits
 from tests.support.paths import ROOT
 
 PIPE = subprocess.PIPE
@@ -186,12 +186,12 @@ class Forked:
         self.close()
 
 
-def start_solver(path: str, argv: Sequence[str], work: Path, limits: Limits, env: Mapping[str, str],
-                 paths: Mapping[str, Sequence[str]] | None) -> StartedRun:  # fmt: skip
+def start_solver(path: str, plan: RunPlan, private: Path, paths: Mapping[str, Sequence[str]] | None) -> StartedRun:
     """In place of `supervised.start`: what a sandbox of kind `none` runs is forked from the warm process at `path`."""
     if paths is not None:  # Landlock isolates real processes
-        return _start_supervised(argv, work, limits, env, paths)
-    process = Forked(path, argv, env=env, cwd=work, limits=resource_limits(limits), merged=True, text=False)
+        return _start_supervised(plan, private, paths)
+    kernel = resource_limits(plan.limits, counted=False)
+    process = Forked(path, plan.argv, env=plan.env, cwd=plan.write[0], limits=kernel, merged=True, text=False)
 
     def end() -> None:
         supervised.kill_descendants(process.pid)
