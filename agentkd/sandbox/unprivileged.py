@@ -90,10 +90,17 @@ def open_paths(user: int, read: Sequence[str], write: Sequence[str]) -> list[str
 
 
 def _check_access(user: int, paths: Sequence[str], wanted: int) -> None:
+    """Raise Refused, with the remedy, for the first path that is closed to that user."""
     with _acting_as(user):
-        for path in paths:
+        for path in map(os.path.realpath, paths):
+            parts = path.split("/")
+            for folder in ("/".join(parts[:count]) for count in range(2, len(parts))):
+                if not os.access(folder, os.X_OK, effective_ids=True):
+                    raise Refused(f"only root may enter {folder} (chmod o+x lets others)")
             if not os.access(path, wanted | (os.X_OK if os.path.isdir(path) else 0), effective_ids=True):
-                raise Refused(f"only root may {'write to' if wanted & os.W_OK else 'read'} {path}")
+                raise Refused(
+                    f"only root may {'write to' if wanted & os.W_OK else 'read'} {path} (chmod -R o+rX lets others)"
+                )
 
 
 @contextlib.contextmanager
