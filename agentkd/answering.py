@@ -19,7 +19,7 @@ from agentkd.retrievers import check_retriever, default_retriever
 from agentkd.runs.engine import run_items
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
-from agentkd.runs.read import is_complete, read_lines
+from agentkd.runs.read import is_complete, read_failures
 from agentkd.runs.store import RunDirectory
 from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.budget import TokenLimit
@@ -151,7 +151,7 @@ def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verd
 def close_run(run: RunDirectory, metrics: Mapping[str, Any], *, missing: int) -> None:
     """Declare the run complete, or raise WorldError with the number of samples that are left."""
     if missing:
-        errors = [row["error"] for row in read_lines(run.path, "failures") if row["retry"]]
+        errors = [row["error"] for row in read_failures(run.path) if row["retry"]]
         raise WorldError(
             f"{missing} samples of {run.path} failed, last: {errors[-1] if errors else 'unknown'}; "
             f"run the same command again to retry them"

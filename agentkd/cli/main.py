@@ -40,6 +40,7 @@ from agentkd.cli.options import (
     Teacher,
     VllmArgs,
     print_result,
+    print_text,
     say,
 )
 from agentkd.errors import AgentkdError, WorldError
@@ -256,6 +257,7 @@ def evaluate(
 @app.command(cls=page(example="agentkd report runs/geo-kd-cot"), rich_help_panel=ROAD)
 def report(
     run: Annotated[Path, typer.Argument(help="the directory of a run, an evaluation or a student")],
+    out: Annotated[Path | None, typer.Option(help="the file to write [default: RUN/report.html]")] = None,
     as_json: Json = False,
 ) -> None:
     """Write report.html, one self-contained page, into a run's directory.
@@ -264,8 +266,8 @@ def report(
     """
     from agentkd.report.write import write_report
 
-    path = write_report(run)
-    print(json.dumps({"out": str(path)}) if as_json else path)
+    path = write_report(run, out=out)
+    print_result({"out": str(path)}, lambda result: print_text(result["out"]), as_json)
 
 
 @app.command(cls=page(example="agentkd export students/geo-sft --dtype f16"), rich_help_panel=STUDENTS)

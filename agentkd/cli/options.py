@@ -64,6 +64,13 @@ def print_result(result: dict[str, Any], show: Callable[[dict[str, Any]], None],
 
 def say(text: str) -> None:
     """Print a line to stderr."""
-    from agentkd.runs.progress import say as print_line
+    from agentkd.runs.progress import say as say_line
+
+    say_line(text)
+
+
+def print_text(text: str) -> None:
+    """Print a line to stdout."""
+    from agentkd.runs.terminal import print_line
 
     print_line(text)

@@ -12,7 +12,6 @@ A round is `agentkd generate --agent top-path --samples 8` and `agentkd feedback
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -26,10 +25,11 @@ import numpy as np
 from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_label
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.errors import UserError
+from agentkd.pretrained import load_encoder
 from agentkd.proof import Proof
 from agentkd.retrievers.path_retriever import mask_topics
 from agentkd.runs.progress import say
-from agentkd.runs.read import find_newest_run, is_complete, read_config, read_lines
+from agentkd.runs.read import find_newest_run, is_complete, read_config, read_metrics, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.trace import Trace
 
@@ -110,7 +110,7 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
     with RunDirectory(out, "feedback", config, identity) as run:
         if is_complete(out):
             say(f"{out} is complete: nothing to do")
-            return {"out": str(out), **json.loads((out / "metrics.json").read_text())}
+            return {"out": str(out), **read_metrics(out)}
         hops = int(source.get("hops") or world.task.max_hops)
         table = make_table(learned, world.kb, candidates=config.candidates, hops=hops, seed=config.seed)
         metrics = train_encoder(config, table, held_out, out)
@@ -126,7 +126,7 @@ def read_rewards(folders: Sequence[Path]) -> dict[str, PathRewards]:
     questions: dict[str, PathRewards] = {}
     for folder in folders:
         is_evaluated = make_evaluation_check(read_config(folder))
-        traces = map(Trace.model_validate, read_lines(folder, "traces"))
+        traces = read_traces(folder)
         for name, item in collect_rewards(trace for trace in traces if not is_evaluated(trace)).items():
             questions.setdefault(name, item).rewards.update(item.rewards)
     return questions
@@ -155,7 +155,6 @@ def train_encoder(
         from datasets import Dataset
         from datasets.utils.logging import disable_progress_bar
         from sentence_transformers import (
-            SentenceTransformer,
             SentenceTransformerTrainer,
             SentenceTransformerTrainingArguments,
         )
@@ -171,7 +170,7 @@ def train_encoder(
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(config.seed)
-    model = SentenceTransformer(config.base or find_encoder())
+    model = load_encoder(config.base or find_encoder())
     before = top_rewards(model, held_out)
     bf16 = has_bf16() if config.precision == "auto" else config.precision == "bf16"
     trainer = SentenceTransformerTrainer(

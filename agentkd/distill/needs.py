@@ -14,10 +14,11 @@ from agentkd.config import has_gpu
 from agentkd.distill import processes
 from agentkd.distill.data.tokens import IGNORED, TrainingData
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, make_skeleton, open_config
+from agentkd.distill.student import Model, make_skeleton
 from agentkd.errors import UserError
 from agentkd.machine import memory_needs
 from agentkd.machine.hardware import GB, read_memory
+from agentkd.pretrained import load_settings
 from agentkd.runs.progress import say
 
 SURE = 1.15  # refuse a need above this multiple of the free memory: the arithmetic is not exact (docs/distill.md)
@@ -97,7 +98,7 @@ def scoring_memory(teachers: Sequence[Model], lengths: Sequence[int]) -> dict[st
     counts = [count_parameters(teacher) for teacher in teachers]
     parameters = max(counts)
     largest = teachers[counts.index(parameters)]
-    settings = open_config(largest.folder).get_text_config()
+    settings = load_settings(largest.folder).get_text_config()
     tokens = min(BATCH, len(lengths)) * max(lengths)
     layer = model_sizes(settings, parameters)._replace(layers=1)
     return {
@@ -110,7 +111,7 @@ def scoring_memory(teachers: Sequence[Model], lengths: Sequence[int]) -> dict[st
 
 def count_parameters(model: Model) -> int:
     """A model's number of parameters, without loading its weights."""
-    return sum(parameter.numel() for parameter in make_skeleton(open_config(model.folder)).parameters())
+    return sum(parameter.numel() for parameter in make_skeleton(load_settings(model.folder)).parameters())
 
 
 def available_memory() -> tuple[str, float]:

@@ -14,6 +14,7 @@ from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import Model, find_model, open_student
 from agentkd.errors import UserError
+from agentkd.pretrained import load_pretrained
 from agentkd.runs.progress import say
 
 
@@ -51,6 +52,6 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
         )
     if stage.method.same_vocabulary:
         for name, folder in teachers:
-            check_vocabularies(student.tokenizer, transformers.AutoTokenizer.from_pretrained(folder), name)
+            check_vocabularies(student.tokenizer, load_pretrained(transformers.AutoTokenizer, folder), name)
     make_inputs = load_function(stage.method.inputs)
     return TrainingData(student, tuple(teachers), examples, rows, make_inputs(stage, student.tokenizer, examples, rows))

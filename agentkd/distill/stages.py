@@ -7,7 +7,6 @@ manifest is written last, after the weights.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from agentkd.distill.resolve import Stage, resolve_run
 from agentkd.distill.student import Model
 from agentkd.distill.train import train_student
 from agentkd.runs.progress import say
-from agentkd.runs.read import is_complete
+from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
 
 
@@ -54,7 +53,7 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
     with ExitStack() as stack:
         run = RunDirectory(stage.out, "distill", stage.config, identity)
         if processes.on_rank_0(lambda: is_complete(stack.enter_context(run).path)):
-            found = processes.on_rank_0(lambda: json.loads((stage.out / "metrics.json").read_text()))
+            found = processes.on_rank_0(lambda: read_metrics(stage.out))
             say(f"{stage.out} is complete: nothing to do")
             return {"out": str(stage.out), **found}
         processes.on_rank_0(lambda: dataset.save(stage.out))

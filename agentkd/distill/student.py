@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from agentkd.distill import processes
 from agentkd.errors import UserError
 from agentkd.models import find_weights
+from agentkd.pretrained import load_pretrained, load_settings, make_model
 from agentkd.runs.progress import say
 
 
@@ -46,17 +47,14 @@ def open_student(name: str) -> Student:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
     folder = find_model(name).folder
-    settings = open_config(folder)
+    settings = load_settings(folder)
     kinds = settings.architectures or [CAUSAL.get(settings.model_type, settings.model_type)]
     if settings.is_encoder_decoder or kinds[0] not in set(CAUSAL.values()):
         raise UserError(
             f"the student {name} is a {kinds[0]}, not a causal language model: choose one whose config.json names a "
             f"…ForCausalLM"
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except Exception as error:
-        raise UserError(f"cannot read the tokenizer in {folder} ({first_line(error)}): save or copy it again") from None
+    tokenizer = load_pretrained(AutoTokenizer, folder)
     embedded = int(settings.get_text_config().vocab_size)
     if len(tokenizer) > embedded:
         raise UserError(
@@ -68,25 +66,13 @@ def open_student(name: str) -> Student:
     return Student(name, folder, settings, tokenizer)
 
 
-def open_config(folder: Path) -> Any:
-    """Read a model's config.json. Raises UserError if it cannot be read."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder)
-    except Exception as error:  # transformers passes on errors of json, huggingface_hub and its own
-        raise UserError(
-            f"cannot read {folder}/config.json ({first_line(error)}): save or copy the model again"
-        ) from None
-
-
 def make_skeleton(settings: Any, layers: int | None = None) -> Any:
     """Build the model without weights, on torch's meta device: it has sizes and takes no memory."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(settings)
+        model = make_model(AutoModelForCausalLM, settings)
     if layers:
         prune_layers(model, layers)
     return model
@@ -98,19 +84,11 @@ def load_model(student: Student, layers: int | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    remedy = "save or copy the model again"
-    try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            student.folder, dtype=torch.float32, output_loading_info=True
-        )
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(
-            f"the weights of {student.name} do not fit its config.json ({first_line(error)}): {remedy}"
-        ) from None
+    model, found = load_pretrained(AutoModelForCausalLM, student.folder, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(found["missing_keys"]):
         raise UserError(
             f"the weights of {student.name} lack {missing[0]!r}"
-            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: {remedy}"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: save or copy the model again"
         )
     if layers:
         say(f"layers {', '.join(map(str, prune_layers(model, layers)))} of {student.name}")
@@ -149,9 +127,3 @@ def prune_layers(model: Any, wanted: int) -> list[int]:
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[number] for number in kept]
     return kept
-
-
-def first_line(error: Exception) -> str:
-    """The first non-empty line of another library's error, at most 160 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:160]

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from agentkd.config import default_teacher
@@ -20,6 +19,7 @@ from agentkd.machine.memory_needs import SERVED, SERVED_TOKENS, list_fits
 from agentkd.models import PACKAGED, agentkd_home, find_gguf
 from agentkd.retrievers import default_retriever
 from agentkd.runs.progress import format_usd
+from agentkd.runs.terminal import Terminal
 from agentkd.sandbox.sandbox import open_sandbox
 from agentkd.serving.llama_server import count_cores
 from agentkd.serving.vllm import find_vllm
@@ -96,7 +96,7 @@ def nearest_existing(path: Path) -> Path:
 
 def print_diagnosis(result: dict[str, Any]) -> None:
     """Print what `diagnose` returns as tables and lines."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in result["checks"]:
         table.add_row("ok" if item["ok"] else "missing", item["name"], item["found"] or item["remedy"])

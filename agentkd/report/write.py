@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import AgentkdError, UserError
 from agentkd.runs.disk import write_atomically
-from agentkd.runs.read import is_complete, read_config, read_lines, read_traces
+from agentkd.runs.read import is_complete, read_config, read_failures, read_metrics, read_traces
 from agentkd.runs.summary import summarise_run
 
 if TYPE_CHECKING:
@@ -21,8 +20,10 @@ TRACES, QUESTIONS = 20, 30  # how many are shown in full: a page must open at on
 Gold = Mapping[str, Sequence[str]]
 
 
-def write_report(path: Path, *, metrics: Mapping[str, Any] | None = None, gold: Gold | None = None) -> Path:
-    """Write report.html into a run, evaluation or student directory, and return its path.
+def write_report(
+    path: Path, *, metrics: Mapping[str, Any] | None = None, gold: Gold | None = None, out: Path | None = None
+) -> Path:
+    """Write report.html into a run, evaluation or student directory, or to `out`, and return its path.
 
     A stage that is about to finish hands over its `metrics`, which are not on disk yet, and an evaluation its gold
     answers by question id, in the order asked; otherwise both are read. Raises UserError for any other folder."""
@@ -33,29 +34,18 @@ def write_report(path: Path, *, metrics: Mapping[str, Any] | None = None, gold: 
     if not (path / "config.yaml").exists():
         html = _evaluation(path, gold)
     elif (config := read_config(path)).get("stage") == "distill":
-        html = page.render_student(config, metrics or _metrics(path), _source(path, config))
+        html = page.render_student(config, metrics or read_metrics(path), _source(path, config))
     elif config.get("stage") in ("generate", "answers"):
         html = _generation(path, config, metrics)
     elif config.get("stage") == "kaggle":
-        html = _competition(path, config, metrics or _metrics(path))
+        html = _competition(path, config, metrics or read_metrics(path))
     else:
         raise UserError(
             f"{path} is of stage {config.get('stage')!r}: reports exist for generate, eval, distill and kaggle run"
         )
-    write_atomically(path / "report.html", html)
-    return path / "report.html"
-
-
-def _metrics(path: Path) -> dict[str, Any]:
-    try:
-        metrics = json.loads((path / "metrics.json").read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} has no metrics.json yet: finish the command that writes the directory") from None
-    except ValueError:
-        metrics = None
-    if not isinstance(metrics, dict):
-        raise UserError(f"{path}/metrics.json is damaged: run the command that wrote the directory again")
-    return metrics
+    out = out or path / "report.html"
+    write_atomically(out, html)
+    return out
 
 
 def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
@@ -73,9 +63,9 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
         unfinished = not is_complete(path)
         counted = {key[0] for key in done}
         own = config["stage"] == "generate" and not unfinished
-        metrics = _metrics(path) if own else summarise_run(path, counted, int(config["samples"]))
+        metrics = read_metrics(path) if own else summarise_run(path, counted, int(config["samples"]))
     shown = heapq.nsmallest(TRACES, read_traces(path), key=lambda trace: (trace.sample, trace.id))
-    failures = {(row["id"], row["sample"]): row for row in read_lines(path, "failures")}
+    failures = {(row["id"], row["sample"]): row for row in read_failures(path)}
     lost = [row for key, row in sorted(failures.items()) if key not in done]
     return page.render_generation(config, metrics, usage, reasons, shown, lost, unfinished=unfinished)
 
@@ -90,7 +80,7 @@ def _competition(path: Path, config: Mapping[str, Any], metrics: Mapping[str, An
 def _evaluation(path: Path, gold: Gold | None) -> str:
     from agentkd.report import page
 
-    if not (path / "metrics.json").exists() or "rows" not in (report := _metrics(path)):
+    if not (path / "metrics.json").exists() or "rows" not in (report := read_metrics(path)):
         raise UserError(f"{path} is not a run directory: it has neither config.yaml nor an evaluation's metrics.json")
     folders = _folders(path)
     names = [name for name in dict.fromkeys(row["name"] for row in report["rows"]) if name in folders]
@@ -145,6 +135,6 @@ def _source(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     traces = Path(str(config.get("traces")))
     for folder in (traces, path.parent.parent / traces):  # as from the working directory, or beside `students/`
         if (folder / "config.yaml").exists():
-            metrics = _metrics(folder) if (folder / "metrics.json").exists() else {}
+            metrics = read_metrics(folder) if (folder / "metrics.json").exists() else {}
             return {"config": read_config(folder), "metrics": metrics}
     return {}

@@ -19,11 +19,12 @@ _numbers = itertools.count()
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all.
 
-    It is written under another name and renamed: a reader sees the old file or the new one."""
-    path = path.resolve() if path.is_symlink() else path  # a link to another disk stays a link
+    It is written under another name and renamed: a reader sees the old file or the new one. A link of that name is
+    replaced by the file, and its target stays as it is: a run directory may come from anybody."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -52,9 +53,16 @@ def disk_error(path: Path, error: OSError) -> WorldError:
         remedy = "make room and run the same command again"
     elif error.errno in _RIGHTS:
         remedy = "check its rights, or choose another --out"
+    elif error.errno == errno.ELOOP:
+        remedy = "it is a link: put the file itself there, or remove it"
     else:
         remedy = "see that the directory and its disk are there, then run the same command again"
     return WorldError(f"cannot write {path}: {error.strerror or error}; {remedy}")
+
+
+def is_for_reading_only(error: OSError) -> bool:
+    """Whether an error says that a disk, a folder or a file may not be written."""
+    return error.errno in _RIGHTS
 
 
 def hash_file(path: Path) -> str:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from agentkd.runs.terminal import Terminal
 from agentkd.trace import Usage
 
-console = Console(stderr=True, highlight=False)
+console = Terminal(stderr=True)
+LONGEST = 10_000  # characters of one message; the middle of a longer one is left out
 LOG_EVERY = 15.0  # seconds between lines where stderr is not a terminal
 
 Say = Callable[[str], None]  # takes a line for the user
@@ -28,8 +29,15 @@ def format_usd(usd: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line for the user on stderr; stdout stays free for `--json`."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Print a line for the user on stderr; stdout stays free for `--json`.
+
+    Where nobody can read it any more, as the terminal was closed, the run goes on without."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} … {len(text) - LONGEST:,} characters … {text[-LONGEST // 2 :]}"
+    try:
+        console.print(text, soft_wrap=True)
+    except OSError:
+        console.quiet = True
 
 
 async def heartbeat(job: asyncio.Future[T], line: Callable[[float], str], say: Say) -> T:
@@ -58,12 +66,12 @@ class Progress:
         self.bar: Bar | None = None
         if sys.stderr.isatty():
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TaskProgressColumn(show_speed=False),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
             )
             self.bar = Bar(*columns, console=console, transient=False)
             self.task = self.bar.add_task(label, total=total, detail="")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from agentkd.errors import UserError
+from agentkd.runs.shard import parse_record
+from agentkd.runs.untrusted import CONFIG_BYTES, METRICS_BYTES, parse_json, parse_yaml, read_file_lines, read_small
 from agentkd.trace import Trace
 
 
@@ -26,14 +26,27 @@ def strip_address(value: Any) -> Any:
 def read_config(path: Path) -> dict[str, Any]:
     """Read a directory's config.yaml. Raises UserError where there is none, or where it is damaged."""
     try:
-        values = yaml.safe_load((path / "config.yaml").read_text())
+        values = parse_yaml(read_small(path / "config.yaml", CONFIG_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is not a run directory: it has no config.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except ValueError:
         values = None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UserError(f"{path}/config.yaml is damaged: remove the directory, or restore the file")
     return values
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read a directory's metrics.json. Raises UserError where there is none, or where it is damaged."""
+    try:
+        metrics = parse_json(read_small(path / "metrics.json", METRICS_BYTES))
+    except FileNotFoundError:
+        raise UserError(f"{path} has no metrics.json yet: finish the command that writes the directory") from None
+    except ValueError:
+        metrics = None
+    if not isinstance(metrics, dict):
+        raise UserError(f"{path}/metrics.json is damaged: run the command that wrote the directory again")
+    return metrics
 
 
 def is_complete(path: Path) -> bool:
@@ -58,32 +71,46 @@ def find_newest_run(root: Path, stage: str = "generate") -> Path:
 
 
 def read_traces(path: Path) -> Iterator[Trace]:
-    """Yield all traces of a run directory, shard by shard. UserError names a line that is not a trace."""
+    """Yield all traces of a run directory, shard by shard.
+
+    UserError names a line that is not a trace, or the second trace of a sample."""
+    seen: set[tuple[str, int]] = set()
     for number, row in enumerate(read_lines(path, "traces"), 1):
         try:
-            yield Trace.model_validate(row)
+            trace = Trace.model_validate(row)
         except ValidationError as error:
             first = error.errors()[0]
             what = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}"
             raise UserError(
                 f"line {number} of {path}/traces-*.jsonl is no trace ({what}): remove the line, or generate again"
             ) from None
+        if (key := (trace.id, trace.sample)) in seen:
+            raise UserError(
+                f"line {number} of {path}/traces-*.jsonl repeats sample {trace.sample} of {trace.id!r}: "
+                f"run the command that wrote the directory again, it repairs the shard"
+            )
+        seen.add(key)
+        yield trace
 
 
 def read_lines(path: Path, name: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a directory's shards, also while another process writes them.
 
-    A last line without its end is an unfinished sample and is skipped. UserError names any other line that is not
-    JSON."""
+    A last line without its end is an unfinished sample and is skipped. UserError names any other line that is not a
+    record."""
     for shard in sorted(path.glob(f"{name}-*.jsonl")):
-        with shard.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except (ValueError, RecursionError):
-                    if not line.endswith(b"\n"):
-                        return
-                    raise UserError(
-                        f"{shard}:{number} is not JSON ({line[:40]!r}…): "
-                        f"run the command that wrote the directory again, it repairs the shard"
-                    ) from None
+        for number, line in enumerate(read_file_lines(shard), 1):
+            record = parse_record(line)
+            if record is not None:
+                yield record
+            elif line.endswith(b"\n"):
+                raise UserError(
+                    f"{shard}:{number} is not JSON with an id and a sample ({line[:40]!r}…): "
+                    f"run the command that wrote the directory again, it repairs the shard"
+                )
+
+
+def read_failures(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a directory's failures: id, sample, the error, and whether the sample is tried again."""
+    for row in read_lines(path, "failures"):
+        yield {**row, "error": str(row.get("error", "unknown")), "retry": bool(row.get("retry"))}

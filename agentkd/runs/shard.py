@@ -7,14 +7,15 @@ often an event loop with 64 requests in flight, never waits for the disk.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from agentkd.errors import UserError
 from agentkd.runs.disk import disk_error, sync_folder, write_atomically
+from agentkd.runs.untrusted import parse_json, read_file_lines
 
 # A power cut may take the lines of this time, and those of the fsync in progress. An fsync per line would be much
 # slower (docs/serving.md).
@@ -30,7 +31,8 @@ class Shard:
         self._dirty, self._closing = threading.Event(), threading.Event()
         try:
             new = not path.exists()
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.open(path, flags, 0o644)
             if new:
                 sync_folder(path.parent)
         except OSError as error:
@@ -102,24 +104,41 @@ class Shard:
                 self._fsync()
 
 
-def repair_shard(path: Path) -> int:
-    """Move lines that are not records to `SHARD.torn`, and return their number.
+class Repair(NamedTuple):
+    """The numbers of lines that a repair took out: torn ones, and those that stood there a second time."""
 
-    All others stay as they are, in order. Such lines come from a write that was cut off, or from a block that a power
-    cut left as zeros."""
-    with path.open("rb") as file:
-        if all(line.endswith(b"\n") and parse_record(line) is not None for line in file):
-            return 0
+    torn: int = 0
+    doubled: int = 0
+
+
+def repair_shard(path: Path, *, once: bool = False) -> Repair:
+    """Move lines that are not records to `SHARD.torn`; all others stay as they are, in order.
+
+    Such lines come from a write that was cut off, or from a block that a power cut left as zeros. With `once`, each
+    sample may have one record: of equal lines the first stays. Raises UserError where two differ."""
+    if _is_sound(path, once):
+        return Repair()
     good: list[bytes] = []
     torn: list[bytes] = []
-    with path.open("rb") as file:
-        for line in file:
-            content = line.rstrip(b"\n")
-            body = content.strip(b"\0")  # a whole line may have zeros before or behind it
-            if parse_record(body) is None:
-                torn.append(content + b"\n")
-            else:
-                good.append(body + b"\n")
+    places: dict[tuple[str, int], int] = {}
+    doubled = 0
+    for line in read_file_lines(path):
+        content = line.rstrip(b"\n")
+        body = content.strip(b"\0")  # a whole line may have zeros before or behind it
+        record = parse_record(body)
+        if record is None:
+            torn.append(content + b"\n")
+            continue
+        place = places.setdefault((record["id"], record["sample"]), len(good)) if once else len(good)
+        if place == len(good):
+            good.append(body + b"\n")
+        elif good[place] == body + b"\n":
+            doubled += 1
+        else:
+            raise UserError(
+                f"{path} holds two different records of sample {record['sample']} of {record['id'][:80]!r}: "
+                f"remove one of the lines, or restore the file"
+            )
     if torn:
         beside = path.with_suffix(".jsonl.torn")
         try:
@@ -128,14 +147,28 @@ def repair_shard(path: Path) -> int:
         except OSError as error:
             raise disk_error(beside, error) from None
     write_atomically(path, b"".join(good))
-    return len(torn)
+    return Repair(len(torn), doubled)
+
+
+def _is_sound(path: Path, once: bool) -> bool:
+    """Whether every line is a whole record, and with `once` of another sample than those before."""
+    seen: set[tuple[str, int]] = set()
+    for line in read_file_lines(path):
+        record = parse_record(line) if line.endswith(b"\n") else None
+        if record is None:
+            return False
+        key = record["id"], record["sample"]
+        if once and key in seen:
+            return False
+        seen.add(key)
+    return True
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:
     """Parse a line as a JSON object that names its sample; None for anything else."""
     try:
-        value = json.loads(line.decode())
-    except (ValueError, RecursionError):
+        value = parse_json(line)
+    except ValueError:
         return None
     named = isinstance(value, dict) and isinstance(value.get("id"), str) and isinstance(value.get("sample"), int)
     return value if named else None
@@ -143,5 +176,4 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a repaired shard."""
-    with path.open("rb") as file:
-        yield from filter(None, map(parse_record, file))
+    yield from filter(None, map(parse_record, read_file_lines(path)))

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,19 +20,23 @@ import yaml
 
 from agentkd.config import StageConfig
 from agentkd.errors import UserError, WorldError
-from agentkd.runs.disk import disk_error, hash_file, write_atomically
+from agentkd.runs.disk import disk_error, hash_file, is_for_reading_only, write_atomically
+from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_config, strip_address
-from agentkd.runs.shard import Shard, read_records, repair_shard
+from agentkd.runs.shard import Repair, Shard, read_records, repair_shard
+from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_file_lines, read_small, refuse_links
 from agentkd.trace import Trace
 
 Key = tuple[str, int]
 _SHARDS = ("traces", "failures")
 OF_QUESTIONS = ("generate", "answers")  # stages whose work is traces alone
-_REWRITTEN = ("config.yaml", "metrics.json", "manifest.json", *(f"{name}-0.jsonl" for name in _SHARDS))
+_LEFT_OVER = re.compile(r"\.[\w.-]+\.\d+(-\d+)?")  # of `write_atomically` in a process that was killed
 
 
 class RunDirectory:
     """A run directory, opened for writing by one process at a time.
+
+    A complete one on a disk for reading only can be opened, too; writing to it then fails.
 
     `identity` holds hashes (of data, KB and prompts) that may not change in the directory, like the config outside its
     extent. A run of questions without a trace is identified by nothing: it may begin anew with other values. Opening
@@ -42,7 +47,8 @@ class RunDirectory:
         self.values: dict[str, Any] = {"stage": stage, **config.model_dump(mode="json"), **identity}
         self.extent = config.EXTENT | {"out"}
         self.done: set[Key] = set()
-        self.repaired = 0
+        self.repaired = Repair()
+        self.read_only = False
         self._shards: dict[str, Shard] = {}
         self._lock: int | None = None
 
@@ -53,15 +59,15 @@ class RunDirectory:
             raise WorldError(f"cannot make {self.path}: {error.strerror}; choose another --out") from None
         self._take_lock()
         try:
+            refuse_links(self.path)
             before = self._check_identity()
-            for name in _REWRITTEN:
-                for left_over in self.path.glob(f".{name}.*"):  # of a killed process: we hold the lock
-                    left_over.unlink(missing_ok=True)
-            if before != self.values:
-                write_atomically(self.path / "config.yaml", yaml.safe_dump(self.values, sort_keys=False))
+            if not self.read_only:
+                self._tidy()
+                if before != self.values:
+                    write_atomically(self.path / "config.yaml", yaml.safe_dump(self.values, sort_keys=False))
             for name in _SHARDS:
                 if (shard := self.path / f"{name}-0.jsonl").exists():
-                    self.repaired += repair_shard(shard)
+                    self._repair(shard, once=name == "traces")
                     settled = (row for row in read_records(shard) if not row.get("retry", False))
                     self.done |= {(row["id"], row["sample"]) for row in settled}
             self._distrust_manifest()
@@ -78,12 +84,29 @@ class RunDirectory:
     ) -> None:
         self._release()
 
+    def _tidy(self) -> None:
+        """Remove the half-written files of a killed process. The lock is held."""
+        for path in list(self.path.iterdir()):
+            if _LEFT_OVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+    def _repair(self, shard: Path, *, once: bool) -> None:
+        found = repair_shard(shard, once=once)
+        if found.torn:
+            say(f"{shard}: {found.torn} torn lines were moved to {shard.name}.torn; their samples are made again")
+        if found.doubled:
+            say(f"{shard}: {found.doubled} lines stood there twice; the first of each stays")
+        self.repaired = Repair(self.repaired.torn + found.torn, self.repaired.doubled + found.doubled)
+
     def _take_lock(self) -> None:
         path = self.path / ".lock"
         while self._lock is None:
             try:
-                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             except OSError as error:
+                if is_for_reading_only(error) and is_complete(self.path):
+                    self.read_only = True
+                    return
                 raise disk_error(path, error) from None
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when the process dies
@@ -164,7 +187,7 @@ class RunDirectory:
     def _distrust_manifest(self) -> None:
         """Remove a manifest that does not match the shards: the run is open again."""
         try:
-            manifest = json.loads((self.path / "manifest.json").read_bytes())
+            manifest = parse_json(read_small(self.path / "manifest.json", METRICS_BYTES))
         except FileNotFoundError:
             return
         except ValueError:
@@ -176,8 +199,7 @@ class RunDirectory:
         """Hash and number of lines per shard."""
         found = {}
         for shard in sorted(self.path.glob("*-0.jsonl")):
-            with shard.open("rb") as file:
-                found[shard.name] = {"sha256": hash_file(shard), "lines": sum(1 for _ in file)}
+            found[shard.name] = {"sha256": hash_file(shard), "lines": sum(1 for _ in read_file_lines(shard))}
         return found
 
     def finish(self, metrics: Mapping[str, Any]) -> None:

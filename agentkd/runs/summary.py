@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from agentkd.runs.read import read_lines, read_traces
+from agentkd.runs.read import read_failures, read_traces
 from agentkd.trace import Usage
 
 RATIONALISED_SAMPLE = 1_000_000  # the sample number of traces hinted by gold: beyond any --samples
@@ -26,7 +26,7 @@ def summarise_run(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
         "questions_with_verified": len({trace.id for trace in verified}),
         "rationalised": sum(trace.verified for trace in found if trace.sample == RATIONALISED_SAMPLE),
         "rungs": dict(Counter(trace.verdict.rung for trace in traces)),
-        "failures": sum(1 for row in read_lines(path, "failures") if row["id"] in ids and not row["retry"]),
+        "failures": sum(1 for row in read_failures(path) if row["id"] in ids and not row["retry"]),
         "calls": usage.calls / count,
         "tokens": usage.tokens / count,
         "model_seconds": usage.seconds / count,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
 from agentkd.models import find_weights
+from agentkd.pretrained import load_pretrained
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import COMPLETE_TOKENS, Reply
 from agentkd.teacher.reply import mark_cached, read_string
@@ -66,12 +67,12 @@ class InProcessModel:
         folder = find_weights(spec)
         self.name, self.cache = name, cache
         self.identity = identify_weights(folder)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self.tokenizer: Any = load_pretrained(AutoTokenizer, folder, padding_side="left")
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+        self.model: Any = load_pretrained(AutoModelForCausalLM, folder, dtype=dtype).to(device).eval()
         self._queue: asyncio.Queue[_Job] = asyncio.Queue()
 
     async def chat(

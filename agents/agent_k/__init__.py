@@ -15,6 +15,6 @@ Its rooms and files, lowest floor first; each may import the lines before its ow
     workbench, context              the run's files and its sandbox; the context of every stage
     model                           a model writes code, and the code is run
     stages                          the stages
-    graph                           their order
+    graph, checkpoints              their order; how the state between them is kept
     run                             the command
 """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import operator
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.agents.agent_k.memory import Entry
 from agentkd.agents.agent_k.results import BlendRecord

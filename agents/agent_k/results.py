@@ -5,7 +5,9 @@ The checkpointer and metrics.json keep plain dicts; stages read and write them a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.trace import Frozen

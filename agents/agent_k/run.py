@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.types import Command
 
+from agentkd.agents.agent_k.checkpoints import FILE, PlainSerializer, read_state
 from agentkd.agents.agent_k.clock import Clock
 from agentkd.agents.agent_k.competition.source import (
     Source,
@@ -34,8 +35,9 @@ from agentkd.prompts import prompts_hash
 from agentkd.runs.disk import disk_error, write_atomically
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
-from agentkd.runs.read import is_complete, strip_address
+from agentkd.runs.read import is_complete, read_metrics, strip_address
 from agentkd.runs.store import RunDirectory
+from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NO_TEACHER
@@ -80,7 +82,7 @@ def run(config: KaggleConfig) -> dict[str, Any]:
     say(describe_run(config, sandbox))
     with RunDirectory(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
         if is_complete(out):
-            done = json.loads((out / "metrics.json").read_text())
+            done = read_metrics(out)
             if not asks_for_more(config, done):
                 say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
                 return {"out": str(out), **done}
@@ -112,18 +114,20 @@ def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple
     If all is there and nothing is to be sent, Kaggle is not asked, and None is returned for it."""
     data = out / "workspace" / "data"
     data.parent.mkdir(parents=True, exist_ok=True)
+    if data.is_symlink():  # made anew: in a stranger's run directory it leads anywhere
+        data.unlink()
     where = parse_competition(config.competition)
     if isinstance(where, Path):
         source = local_source(where, say)
-        if not data.is_symlink():
-            data.symlink_to(source.data)
+        data.symlink_to(source.data)
         return source, None
     from agentkd.agents.agent_k.competition.download import is_unpacked
     from agentkd.agents.agent_k.competition.kaggle import Kaggle
 
     kept = out / "source.json"
-    if config.submit == "never" and kept.exists() and is_unpacked(data):
-        return Source(**json.loads(kept.read_text()) | {"data": data.resolve()}), None
+    if config.submit == "never" and is_unpacked(data):
+        with suppress(OSError, ValueError, TypeError):  # missing or damaged: Kaggle is asked
+            return Source(**parse_json(read_small(kept, METRICS_BYTES)) | {"data": data.resolve()}), None
     kaggle = Kaggle(say, stop)
     source = kaggle_source(kaggle, where, data, say)
     write_atomically(kept, json.dumps(asdict(source) | {"data": None}, indent=1) + "\n")
@@ -152,6 +156,7 @@ async def run_graph(
     stop: threading.Event,
 ) -> dict[str, Any]:
     """Run the graph in an open run directory, and close it."""
+    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     from agentkd.agents.agent_k.graph import build_graph
@@ -179,10 +184,11 @@ async def run_graph(
             long_term=LongTermMemory(store.path / "memory.sqlite"),
             stop=stop,
         )
-        async with AsyncSqliteSaver.from_conn_string(str(store.path / "checkpoints.sqlite")) as saver:
-            graph = build_graph(context, saver)
-            with Interrupt(model.stop), suppress(PutOff):  # once stopped, it ends in a KeyboardInterrupt
-                state = await invoke_graph(graph, context, saver)
+        connection = await stack.enter_async_context(aiosqlite.connect(store.path / FILE))
+        saver = AsyncSqliteSaver(connection, serde=PlainSerializer())
+        graph = build_graph(context, saver)
+        with Interrupt(model.stop), suppress(PutOff):  # once stopped, it ends in a KeyboardInterrupt
+            state = await invoke_graph(graph, context, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
         return close_run(store, context, state, run_metrics(context, state) | asked)
 
@@ -198,7 +204,7 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
     A finished run with time left goes on solving, another goes to its submission. If the user has settled other facts,
     the run begins anew, and only its cost and its steps stay. UserError if another model has answered in it."""
     bench = context.bench
-    before = await graph.aget_state(THREAD)
+    before = await read_state(graph, THREAD)
     config, said = bench.config, before.values.get("teacher", "")
     if said and NO_TEACHER not in (said, config.teacher) and strip_address(said) != strip_address(config.teacher):
         raise UserError(

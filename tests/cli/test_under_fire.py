@@ -21,6 +21,7 @@ import pytest
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.generate import generate
+from agentkd.report.write import write_report
 from agentkd.runs.read import is_complete, read_traces
 from agentkd.teacher.cache import Cache
 from agentkd.trace import content_hash
@@ -74,7 +75,7 @@ class TestFullDisk:
             run.append(short_trace("long" * 9999))
         filler.unlink()
         with open_run(out) as run:
-            assert len(run.done) == done and run.repaired == 0
+            assert len(run.done) == done and run.repaired == (0, 0)
             run.append(short_trace(f"q{done}"))
             run.finish({})
         assert len(list(read_traces(out))) == done + 1 and is_complete(out)
@@ -153,6 +154,21 @@ class TestFullDisk:
                 open_run(path).__enter__()
         assert [trace.id for trace in read_traces(out)] == ["q0"], "it can still be read"
 
+    def test_a_finished_run_on_a_disk_for_reading_only(self, small_disk: Path, tmp_path: Path) -> None:
+        """It is opened and found complete, and its report goes elsewhere; more is refused."""
+        config = GenerateConfig(task="geo", limit=1, agent="top-path", retriever="bm25", out=str(small_disk / "run"))
+        result = generate(config)
+        (small_disk / "run" / ".lock").unlink()  # as in a copy
+        before = {path: path.read_bytes() for path in small_disk.rglob("*") if path.is_file()}
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        assert generate(config) == result
+        with pytest.raises(WorldError, match=r"report.html: Read-only file system; .*another --out"):
+            write_report(small_disk / "run")
+        assert write_report(small_disk / "run", out=tmp_path / "page.html").read_text().strip().startswith("<!doctype")
+        with pytest.raises(WorldError, match=r"Read-only file system"):
+            generate(config.model_copy(update={"limit": 2}))
+        assert {path: path.read_bytes() for path in small_disk.rglob("*") if path.is_file()} == before
+
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_without_the_right_to_write(tmp_path: Path) -> None:
@@ -213,15 +229,16 @@ class TestFoldersThatGoAway:
             assert run.done == {("q0", 0)}
         assert link.is_symlink()
 
-    def test_a_shard_that_was_linked_out_stays_there(self, tmp_path: Path) -> None:
+    def test_a_shard_that_was_linked_out_is_read_and_not_written(self, tmp_path: Path) -> None:
         with open_run(out := tmp_path / "run") as run:
             run.append(short_trace("q0"))
         (shard := out / "traces-0.jsonl").rename(far := tmp_path / "far.jsonl")
         shard.symlink_to(far)
-        far.write_bytes(far.read_bytes() + b"torn")
-        with open_run(out) as run:
-            run.append(short_trace("q1"))
-        assert shard.is_symlink() and far.read_bytes().count(b"\n") == 2
+        before = far.read_bytes()
+        assert [trace.id for trace in read_traces(out)] == ["q0"]
+        with pytest.raises(UserError, match=r"traces-0.jsonl is a link to .*far.jsonl: .*link the whole directory"):
+            open_run(out).__enter__()
+        assert shard.is_symlink() and far.read_bytes() == before
 
     def test_a_file_in_the_way(self, tmp_path: Path) -> None:
         (tmp_path / "run").touch()

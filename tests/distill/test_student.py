@@ -60,7 +60,7 @@ BROKEN = {
     ),
     "no JSON": (written("config.json", '{"model_type": "lla'), "cannot read .*config.json .*: save or copy the model"),
     "no kind": (written("config.json", "{}"), "cannot read .*config.json .*: save or copy the model"),
-    "tokenizer": (written("tokenizer.json", "{"), "cannot read the tokenizer in .*: save or copy it again"),
+    "tokenizer": (written("tokenizer.json", "{"), "cannot read the tokenizer in .*: save or copy the model again"),
     "embedding": (changed(vocab_size=200), "a tokenizer of 258 tokens and an embedding of 200: take the"),
 }
 

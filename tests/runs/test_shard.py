@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentkd.errors import WorldError
+from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import disk_error
 from agentkd.runs.shard import SYNC_SECONDS, Shard, parse_record, read_records, repair_shard
 from tests.support.paths import ROOT
@@ -57,20 +57,46 @@ TORN = {
 def test_torn(content: bytes, left: list[int], torn: int, tmp_path: Path) -> None:
     path, beside = tmp_path / "traces-0.jsonl", tmp_path / "traces-0.jsonl.torn"
     path.write_bytes(content)
-    assert repair_shard(path) == torn
+    assert repair_shard(path) == (torn, 0)
     whole = b"".join(LINES[number] + b"\n" for number in left)
     assert path.read_bytes() == whole
     assert (beside.read_bytes().count(b"\n") if torn else beside.exists()) == torn
-    assert repair_shard(path) == 0 and path.read_bytes() == whole, "repaired once is repaired"
+    assert repair_shard(path) == (0, 0) and path.read_bytes() == whole, "repaired once is repaired"
     write(path, [line(7)])
     assert [row["id"] for row in read_records(path)] == [f"q{number}" for number in [*left, 7]]
+
+
+DOUBLED = {
+    "a line after itself": ([0, 0, 1], 1),
+    "all lines again": ([0, 1, 2, 0, 1, 2], 3),
+    "three times": ([1, 1, 1], 2),
+    "none": ([0, 1, 2], 0),
+}
+
+
+@pytest.mark.parametrize(("order", "doubled"), DOUBLED.values(), ids=DOUBLED.keys())
+@pytest.mark.parametrize("end", [b"", b"torn"], ids=["whole", "torn"])
+def test_a_line_that_stands_twice_goes(order: list[int], doubled: int, end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "traces-0.jsonl"
+    path.write_bytes(b"".join(LINES[number] + b"\n" for number in order) + end)
+    assert repair_shard(path, once=True) == (bool(end), doubled)
+    assert path.read_bytes() == b"".join(LINES[number] + b"\n" for number in dict.fromkeys(order))
+    assert repair_shard(path, once=True) == (0, 0)
+
+
+def test_two_records_of_one_sample_that_differ_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "traces-0.jsonl"
+    path.write_bytes(before := FIRST + SECOND + line(0, "another") + b"\n")
+    with pytest.raises(UserError, match=r"traces-0.jsonl holds two different records of sample 0 of 'q0': remove one"):
+        repair_shard(path, once=True)
+    assert path.read_bytes() == before and repair_shard(path) == (0, 0), "a failure may stand there twice"
 
 
 def test_a_whole_shard_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "traces-0.jsonl"
     write(path, LINES)
     before = path.stat()
-    assert repair_shard(path) == 0 and path.stat() == before
+    assert repair_shard(path) == (0, 0) and path.stat() == before
 
 
 CUT, APPEND = st.integers(0, 400), st.sampled_from(["", "Ä🙂", "\n\r\0", "x" * 50])
@@ -206,4 +232,4 @@ def test_a_line_that_cannot_be_taken_back_is_the_last(tmp_path: Path, monkeypatc
         shard.append(LINES[2])
     with pytest.raises(WorldError, match="Input/output error"):
         shard.close()
-    assert repair_shard(path) == 1 and path.read_bytes() == FIRST
+    assert repair_shard(path) == (1, 0) and path.read_bytes() == FIRST

@@ -62,13 +62,26 @@ def test_a_shard_cut_anywhere_keeps_its_whole_lines(tmp_path_factory: pytest.Tem
     beside = shard.with_suffix(".jsonl.torn")
     with open_run(path) as run:
         assert run.done == {(f"q{number}", 0) for number in range(kept)}
-        assert (beside.read_bytes() if beside.exists() else b"") == torn and run.repaired == torn.count(b"\n")
+        assert (beside.read_bytes() if beside.exists() else b"") == torn and run.repaired == (torn.count(b"\n"), 0)
         for number in range(kept, 3):
             run.append(short_trace(f"q{number}"))
     assert shard.read_bytes() == whole
     shard.write_bytes(whole + b"again")
     with open_run(path):
         assert shard.read_bytes() == whole and beside.read_bytes() == torn + b"again\n"
+
+
+def test_a_trace_that_stands_twice_is_told_and_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = filled(tmp_path, 3)
+    with open_run(tmp_path) as run:
+        run.finish({})
+    whole = shard.read_bytes()
+    shard.write_bytes(whole + whole[: whole.index(b"\n") + 1])
+    with pytest.raises(UserError, match=r"line 4 of .*traces-\*.jsonl repeats sample 0 of 'q0': .*repairs the shard"):
+        list(read_traces(tmp_path))
+    with open_run(tmp_path) as run:
+        assert run.repaired == (0, 1) and len(run.done) == 3 and is_complete(tmp_path)
+    assert shard.read_bytes() == whole and "1 lines stood there twice" in capsys.readouterr().err
 
 
 def test_identity_is_fixed_and_extent_grows(tmp_path: Path) -> None:

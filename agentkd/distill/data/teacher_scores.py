@@ -18,6 +18,7 @@ import numpy.typing as npt
 from agentkd.distill.data.tokens import IGNORED, Row, pad_rows
 from agentkd.distill.student import Model
 from agentkd.errors import UserError
+from agentkd.pretrained import load_pretrained
 from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress
 from agentkd.teacher.in_process import identify_weights
@@ -124,7 +125,7 @@ def load_teacher(teacher: Model) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(teacher.folder, dtype=torch.float32).eval()
+    model = load_pretrained(AutoModelForCausalLM, teacher.folder, dtype=torch.float32).eval()
     return model.cuda() if torch.cuda.is_available() else model
 
 

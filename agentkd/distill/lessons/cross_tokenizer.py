@@ -26,7 +26,7 @@ import numpy.typing as npt
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from agentkd.distill import losses
 from agentkd.distill.data.forms import Example
@@ -37,6 +37,7 @@ from agentkd.distill.lessons.teacher_signal import BatchLoss, LossOptions, Teach
 from agentkd.distill.lessons.uld import HYBRID, PLAIN, SILENT, token_loss
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
+from agentkd.pretrained import load_pretrained, load_settings
 from agentkd.runs.progress import say
 from agentkd.teacher.in_process import format_chat
 from agentkd.trace import Message
@@ -54,12 +55,12 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
     """
     (teacher,) = data.teachers
     tokenizer, rows, name = data.student.tokenizer, data.rows, teacher.name
-    other = AutoTokenizer.from_pretrained(teacher.folder)
+    other = load_pretrained(AutoTokenizer, teacher.folder)
     if hash_vocabulary(tokenizer) == hash_vocabulary(other):
         raise UserError(f"the teacher {name} has the student's own vocabulary: take --method logits, which tells more")
     if other.chat_template is None:
         say(f"{name} has no chat template: it reads the messages one after another, with an empty line between")
-    settings = AutoConfig.from_pretrained(teacher.folder).get_text_config()
+    settings = load_settings(teacher.folder).get_text_config()
     limit = int(settings.max_position_embeddings)
     pieces = token_bytes(tokenizer), token_bytes(other)
     theirs, aligned = align_rows(data, other, name, pieces, limit)

@@ -21,6 +21,7 @@ from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_config
+from agentkd.runs.untrusted import parse_yaml
 from agentkd.tasks.load import find_licence
 
 BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights
@@ -79,8 +80,8 @@ def find_weights_licence(student: str) -> str | None:
         return BASE_LICENCE
     try:
         _, front, _ = (Path(student) / "README.md").read_text().split("---\n", 2)
-        named = (yaml.safe_load(front) or {}).get("license")
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        named = (parse_yaml(front) or {}).get("license")
+    except (OSError, ValueError, AttributeError):
         return None
     return named if isinstance(named, str) and named != "unknown" else None
 

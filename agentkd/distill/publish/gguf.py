@@ -30,6 +30,7 @@ import numpy.typing as npt
 from agentkd.config import slug
 from agentkd.errors import UserError, unknown_name
 from agentkd.models import find_weights, list_weight_files
+from agentkd.pretrained import load_pretrained, load_settings
 from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
 
@@ -56,17 +57,17 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     try:
         import gguf
         import torch  # noqa: F401  safetensors needs it for bfloat16, which numpy lacks
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoTokenizer
     except ImportError as error:
         raise UserError(f"export needs {error.name}: pip install 'agentkd[train]'") from None
     inside = Path(student).is_dir()
     target = out or (Path(student) / f"model-{dtype}.gguf" if inside else Path(f"{slug(student)}-{dtype}.gguf"))
-    config = AutoConfig.from_pretrained(folder)
+    config = load_settings(folder)
     check_architecture(config, student)
     tensors = dict(list_tensors(folder, config, dtype))
     writer = gguf.GGUFWriter(None, "llama")
     write_metadata(writer, config, name=Path(student).resolve().name, dtype=dtype)
-    add_tokenizer(writer, AutoTokenizer.from_pretrained(folder), config.vocab_size, student)
+    add_tokenizer(writer, load_pretrained(AutoTokenizer, folder), config.vocab_size, student)
     say(f"exporting {student} → {target}")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -44,6 +44,8 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
     except ImportError as error:
         raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
     files = [path for path in sorted(student.iterdir()) if path.is_file() and is_published(path.name)]
+    if links := [path.name for path in files if path.is_symlink()]:
+        raise UserError(f"{student}/{links[0]} is a link: put the file itself there, or remove it")
     size = sum(path.stat().st_size for path in files)
     api = HfApi()
     say(f"pushing {len(files)} files, {size / 1e6:.0f} MB, to {api.endpoint}/{repo}")

@@ -128,7 +128,7 @@ class Submissions:
     def _read_line(self, question: str) -> str:
         """Read a line from the terminal so that ctrl-C ends the wait, which input() does not allow."""
         assert self.kaggle is not None
-        console.print(question, markup=False, end="")  # on stderr
+        console.print(question, end="")  # on stderr
         while not select.select([sys.stdin], [], [], 0)[0]:
             self.kaggle.pause(0.2)
         return sys.stdin.readline()

@@ -161,15 +161,16 @@ def solve_embeddings(data: CompetitionData, run: SolverRun) -> tuple[Array, Arra
 
 def _encode(texts: list[str]) -> Array:
     try:
+        import sentence_transformers  # noqa: F401
         import torch
-        from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UserError(f"kind 'embeddings' needs the package {error.name}: pip install 'agentkd[dense]'") from None
+    from agentkd.pretrained import load_encoder
     from agentkd.retrievers.dense import find_encoder
 
     torch.set_num_threads(1)
     try:
-        model = SentenceTransformer(find_encoder(), device="cpu")
+        model = load_encoder(find_encoder(), device="cpu")
     except Exception as error:  # missing files, no network: each has its own type
         raise WorldError(
             f"cannot load the sentence encoder ({str(error).splitlines()[0][:120]})", retry=False

@@ -151,10 +151,11 @@ async def solve_all(agent: KDCoT, questions: Sequence[Question]) -> None:
 
 def print_agent(report: dict[str, Any]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from agentkd.runs.terminal import Terminal
+
+    console = Terminal()
     title = (
         f"KD-CoT on the zero-latency mock · {report['questions']} questions of geo, {report['rounds']} rounds, one in "
         f"flight · {report['repeats']} passes, seed {report['seed']} · milliseconds a round"

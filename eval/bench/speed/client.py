@@ -250,10 +250,11 @@ def summarise_client(client: Client, runs: dict[str, list[ClientRun]], requests:
 
 def print_client(report: dict[str, Any]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from agentkd.runs.terminal import Terminal
+
+    console = Terminal()
     if not console.is_terminal:
         console.width = 140
     title = (

@@ -69,7 +69,9 @@ def compare_with_dense(folder: Path, name: str, dense: dict[str, Any], ours: dic
     import torch
 
     errors = []
-    for one, other in zip(*(torch.load(folder / f"{which}.pt") for which in ("dense", name)), strict=True):
+    for one, other in zip(
+        *(torch.load(folder / f"{which}.pt", weights_only=True) for which in ("dense", name)), strict=True
+    ):
         errors.append(float((one - other).abs().max() / one.abs().max()))
     return {"value_error": abs(ours["value"] - dense["value"]) / dense["value"], "gradient_error": max(errors)}
 
@@ -92,8 +94,9 @@ def summarise_runs(name: str, runs: list[dict[str, Any]], dense: list[dict[str, 
 
 def print_losses(report: dict[str, Any]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from agentkd.runs.terminal import Terminal
 
     table = Table(title=report["command"], title_justify="left", box=None, pad_edge=False)
     table.add_column("")
@@ -110,7 +113,7 @@ def print_losses(report: dict[str, Any]) -> None:
             f"{row['value_error']:.1e}",
             f"{row['gradient_error']:.1e}",
         )
-    Console(highlight=False).print(table)
+    Terminal().print(table)
 
 
 def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int, folder: Path) -> dict[str, float]:

@@ -242,10 +242,11 @@ def summarise_client(name: str, measured: Sequence[BlockRun]) -> dict[str, Any]:
 
 def print_server(report: dict[str, Any]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from agentkd.runs.terminal import Terminal
+
+    console = Terminal()
     title = (
         f"{report['model']} · {report['pairs']} pairs of {report['requests']} requests of KD-CoT, "
         f"{report['in_flight']} in flight, seed {report['seed']}"

@@ -31,6 +31,7 @@ from agentkd.errors import UserError
 from agentkd.eval.bench.speed.losses import read_memory_kib
 from agentkd.generate import generate
 from agentkd.models import find_weights
+from agentkd.pretrained import load_pretrained
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 
@@ -114,7 +115,7 @@ def make_tiny_student(folder: Path) -> Path:
         from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
     except ImportError as error:
         raise UserError(f"bench train needs {error.name}: pip install 'agentkd[train]'") from None
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
+    tokenizer = load_pretrained(AutoTokenizer, find_weights("smollm2-135m"))
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -143,8 +144,9 @@ def summarise_runs(name: str, found: dict[str, list[dict[str, Any]]]) -> dict[st
 
 def print_train(report: dict[str, Any]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from agentkd.runs.terminal import Terminal
 
     table = Table(title=report["command"], title_justify="left", box=None, pad_edge=False)
     table.add_column("")
@@ -162,7 +164,7 @@ def print_train(report: dict[str, Any]) -> None:
             f"{row['stage_seconds_to_sft']:.2f}",
             f"{row['peak_mib']:,.0f}",
         )
-    Console(highlight=False).print(table)
+    Terminal().print(table)
 
 
 def measure_training(
@@ -194,13 +196,13 @@ def train_with_trl(config: DistillConfig) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     folder = find_weights(config.student)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_pretrained(AutoTokenizer, folder)
     rows = [
         tokenise(example, tokenizer)
         for example in load_dataset(Path(str(config.traces)), FORM).limited(config.limit, config.seed).examples
     ]
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        model=load_pretrained(AutoModelForCausalLM, folder, dtype=torch.float32),
         args=SFTConfig(
             output_dir=str(config.out),
             num_train_epochs=1,

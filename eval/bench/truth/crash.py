@@ -26,7 +26,7 @@ from agentkd.errors import WorldError
 from agentkd.eval.bench.mock import CUT, FAULTS, OK, LogEntry, Mock, MockWorld, mock_server
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
-from agentkd.runs.read import read_lines, read_traces
+from agentkd.runs.read import read_lines
 from agentkd.trace import Trace, Usage
 
 LATENCY = 0.1  # seconds, the mean: a kill lands among open requests, and the run takes less than a minute
@@ -167,7 +167,8 @@ def count_sends(log: Sequence[LogEntry], *, kills: int) -> dict[str, Any]:
 
 def run_checks(report: dict[str, Any], calm: Path, killed: Path) -> list[dict[str, Any]]:
     """Return the checks that must hold, each with the number found and the most that is allowed."""
-    before, after = list(read_traces(calm)), list(read_traces(killed))
+    # line by line: `read_traces` refuses a doubled trace, which is counted here
+    before, after = ([Trace.model_validate(row) for row in read_lines(path, "traces")] for path in (calm, killed))
     wanted = {trace_key(trace): trace.hash for trace in before}
     found = Counter(trace_key(trace) for trace in after)
     unlike = sum(wanted.get(trace_key(trace)) != trace.hash for trace in after)
@@ -196,10 +197,11 @@ def make_check(name: str, found: int, allowed: int) -> dict[str, Any]:
 
 def print_crash(report: dict[str, Any]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from agentkd.runs.terminal import Terminal
+
+    console = Terminal()
     faults = ", ".join(f"{count} × {name}" for name, count in report["faults"].items())
     console.print(
         f"{report['questions']} questions, {report['in_flight']} in flight, {report['kills']} × kill -9, seed "

@@ -17,6 +17,7 @@ from agentkd.errors import UserError
 from agentkd.eval.faithful import RawKB, Triple
 from agentkd.proof import Proof
 from agentkd.runs.read import read_config, read_traces
+from agentkd.runs.terminal import print_line
 from agentkd.tasks.load import load_task
 from agentkd.trace import Trace
 
@@ -83,7 +84,7 @@ def corrupt(
 
 def print_faithful(report: dict[str, Any]) -> None:
     """Print the rates."""
-    print(
+    print_line(
         f"{report['good']} true chains of {report['traces']}: {report['good_rejected']:.1f} % rejected\n"
         f"{report['corrupted']} corrupted ones: {report['rejected']:.1f} % rejected ("
         + ", ".join(f"{kind} {report[f'rejected_{kind}']:.1f} %" for kind in KINDS)

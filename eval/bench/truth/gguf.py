@@ -35,6 +35,7 @@ from agentkd.distill.data.tokens import IGNORED, tokenise
 from agentkd.distill.publish.gguf import export
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
+from agentkd.pretrained import load_pretrained
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Progress, say
 from agentkd.serving.llama import make_llama_server
@@ -110,8 +111,8 @@ async def compare_engines(
         raise UserError(f"bench gguf needs {error.name}: pip install 'agentkd[train]'") from None
     disable_progress_bar()
     weights = find_weights(student)
-    tokenizer = AutoTokenizer.from_pretrained(weights)
-    model = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32).eval()
+    tokenizer = load_pretrained(AutoTokenizer, weights)
+    model = load_pretrained(AutoModelForCausalLM, weights, dtype=torch.float32).eval()
     passages = await choose_passages(tokenizer, positions, seed)
     with Progress("transformers", total=len(passages), unit="") as progress:
         ours = []
@@ -360,10 +361,11 @@ def assigned_characters(low: int, high: int) -> list[str]:
 
 def print_gguf(report: dict[str, Any]) -> None:
     """Print two tables."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from agentkd.runs.terminal import Terminal
+
+    console = Terminal()
     table = Table(title=report["command"], title_justify="left", box=None, pad_edge=False)
     table.add_column("text")
     for column in ("positions", "same next token, %", "mean |Δ log p|", "largest"):

@@ -150,10 +150,11 @@ def normalise_text(text: str) -> str:
 
 def print_retrieval(report: dict[str, Any]) -> None:
     """Print two tables."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from agentkd.runs.terminal import Terminal
+
+    console = Terminal()
     if not console.is_terminal:
         console.width = 140
     head = f"{report['task']} {report['split']} · {report['n']} questions · {report['triples']} triples"
