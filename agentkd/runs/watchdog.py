@@ -1,10 +1,10 @@
 """A process that watches over a command: it ends what does not end, and removes what is left behind.
 
-After ctrl-C, SIGTERM or SIGHUP a command has LIMIT_SECONDS for what is in flight. A call into C may take longer, and may
-hold Python's lock, so that no thread of the command could end it. The interpreter writes the number of every signal
-into a pipe the moment it comes; the watchdog reads the pipe, and kills the command in the end. What is on the disk
-stays whole, as with any `kill -9` (`shard.py`). The pipe's end tells the watchdog that the command is gone, however it
-ended: then it removes the command's temporary folder.
+After ctrl-C, SIGTERM or SIGHUP a command has LIMIT_SECONDS for what is in flight. A call into C may take longer, and
+may hold Python's lock, so that no thread of the command could end it. The interpreter writes the number of every
+signal into a pipe the moment it comes; the watchdog reads the pipe, and kills the command in the end. What is on the
+disk stays whole, as with any `kill -9` (`shard.py`). The pipe's end tells the watchdog that the command is gone,
+however it ended: then it removes the command's temporary folder.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ async def interrupted(times: int, seconds: float, seen: list[str]) -> None:
     with Interrupt(lambda: seen.append("stop")) as interrupt:
         for _ in range(times):
             os.kill(os.getpid(), signal.SIGINT)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.15)  # signals that come together are one
         await asyncio.sleep(seconds)
         seen.append(f"ended, {interrupt.requested}")
 
