@@ -1,6 +1,7 @@
 """The vLLM server of a model, as a `ManagedServer`, and the search for a Python that has vLLM."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -15,6 +16,16 @@ from agentkd.serving.managed import ManagedServer, ServerOptions
 TIMEOUT_SECONDS = 1800.0  # for a start, with a download
 # A small model may fill the blanks that JSON allows between tokens until its answer is cut: allow none.
 _COMPACT_JSON = ("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}')
+# Without its parser, a model that thinks is held to the JSON schema from its first token, and does not think (vLLM's
+# docs, "Reasoning Outputs"). First match by name counts; no parser for those that do not think, as it would wait for
+# the end of their thoughts before it constrains.
+_REASONING_PARSERS = (
+    (r"instruct|coder|base|embedding|reranker|guard", None),
+    (r"deepseek-r1|qwq|qwen3.*thinking", "deepseek_r1"),
+    (r"qwen3", "qwen3"),
+    (r"gpt-oss", "openai_gptoss"),
+    (r"glm-4\.[5-9]", "glm45"),
+)
 _VLLM_REMEDY = (
     "make test-vllm builds .venv-vllm here; or pip install vllm in an environment of its own, AGENTKD_VLLM=PATH"
 )
@@ -48,11 +59,24 @@ def make_vllm_server(model: str, *, args: Sequence[str], options: ServerOptions)
         ours = ["--served-model-name", model, "--host", options.host, "--port", str(port), "--max-logprobs", "128"]
         # The rounds and samples of an agent begin alike. vLLM's default, too, but some of its models change it.
         ours += ["--enable-prefix-caching"]
-        return [str(python), "-m", *start, *ours, *_COMPACT_JSON, *args]
+        parser = find_reasoning_parser(model)
+        thoughts = ["--reasoning-parser", parser] if parser else []
+        return [str(python), "-m", *start, *ours, *_COMPACT_JSON, *thoughts, *args]
 
     if options.timeout_seconds is None:
         options = replace(options, timeout_seconds=TIMEOUT_SECONDS)
     return ManagedServer(command, model=model, options=options, environment=environment)
+
+
+def find_reasoning_parser(model: str) -> str | None:
+    """Find vLLM's name for the parser that reads the thoughts of a model, by the model's family.
+
+    None for models that do not think before they answer, for unknown ones, and for what agentkd has distilled, whose
+    answers hold no thoughts."""
+    if (Path(model) / "config.yaml").is_file():  # a student's directory
+        return None
+    name = model.rstrip("/").rpartition("/")[2].lower()
+    return next((parser for pattern, parser in _REASONING_PARSERS if re.search(pattern, name)), None)
 
 
 def find_vllm() -> tuple[Path, bool]:

