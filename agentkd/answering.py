@@ -101,7 +101,8 @@ async def collect_traces(
     in_a_row = 0
     limit: TokenLimit | None = None
     stop = model.stop if isinstance(model, Teacher) else lambda: None
-    with Progress(label, total=len(missing)) as progress, Interrupt(stop) as interrupt:
+    unit = "verified" if gold else "proven"
+    with Progress(label, total=len(missing), unit=unit) as progress, Interrupt(stop) as interrupt:
         begun = takewhile(lambda item: limit is None and not interrupt.requested, missing)
         jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
         async for (question, sample), result in jobs:

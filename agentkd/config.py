@@ -191,6 +191,10 @@ class DistillConfig(StageConfig):
     rationalised: bool = Field(
         True, description="also learn from traces whose path the gold answer chose (generate --rationalise)"
     )
+    doubtful: bool = Field(
+        False,
+        description="also learn from doubtful traces, whose answers may not be what was asked",
+    )
     max_length: int | None = Field(
         None, ge=1, description="tokens; longer examples are left out and counted [default: the student's context]"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
+from agentkd.doubts.check import check_run
 from agentkd.errors import UserError
 from agentkd.report.write import write_report
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete
 from agentkd.runs.store import RunDirectory
@@ -33,7 +36,9 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     world = TaskWorld.load(config)
     task = world.task
     default_out = f"runs/{slug(task_label(config.task))}-{slug(config.agent)}"
-    config = derive_config(config, split=task.default_split("generate"), out=default_out, hops=task.max_hops)
+    config = derive_config(
+        config, split=config.split or task.default_split("generate"), out=default_out, hops=task.max_hops
+    )
     check_names(config, [config.agent], [str(config.teacher)])
     world = replace(world, config=config)
     out = Path(str(config.out))
@@ -45,12 +50,23 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
             asyncio.run(_generate(world, run, missing))
         if config.rationalise:
             asyncio.run(_rationalise(world, run, questions))
-        metrics = summarise_run(out, {question.id for question in questions}, config.samples)
+        ids = {question.id for question in questions}
+        metrics = summarise_run(out, ids, config.samples) | check_run(out, world.kb, ids, config.samples)
         metrics["usd"] = Cache(out / "cache").usd
-        if not is_complete(out):
+        if not is_complete(out) or not has_checks(out):
             write_report(out, metrics=metrics)
         close_run(run, metrics, missing=len(list_unsolved(questions, config, run)))
+        if not has_checks(out):  # complete before these figures were counted
+            write_atomically(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return {"out": str(out), **metrics}
+
+
+def has_checks(run: Path) -> bool:
+    """Whether the metrics of a run say how many of its traces nobody has checked."""
+    try:
+        return "unchecked" in json.loads((run / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def list_unsolved(

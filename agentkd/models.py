@@ -18,7 +18,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from agentkd.errors import UserError, WorldError
+from agentkd.errors import UserError, WorldError, did_you_mean
 from agentkd.pretrained import load_pretrained
 from agentkd.runs.progress import say
 
@@ -230,6 +230,14 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
+def _refuse_misspelt_folder(name: str, error: Exception) -> None:
+    """Raise UserError where a name that the hub does not give is that of a folder beside existing ones."""
+    parent = Path(name).parent
+    if parent.is_dir():
+        near = did_you_mean(name, [str(one) for one in parent.iterdir() if one.is_dir()])
+        raise UserError(f"no folder {name!r}{near or ','} and the hub does not give it either") from error
+
+
 def _download(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
@@ -243,10 +251,12 @@ def _download(name: str) -> Path:
         message = f"the hub keeps {name!r} behind its terms: accept them there and set HF_TOKEN"
         raise WorldError(message, retry=False) from error
     except RepositoryNotFoundError as error:
+        _refuse_misspelt_folder(name, error)
         raise UserError(
             f"neither a directory nor a model on the hub: {name!r}; for a private one set HF_TOKEN"
         ) from error
     except Exception as error:  # the hub client lets errors of several HTTP libraries through
+        _refuse_misspelt_folder(name, error)
         why = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
         remedy = f"give a directory or {PACKAGED}, or unset HF_HUB_OFFLINE"
         raise WorldError(f"cannot get {name!r} from the hub ({why}): {remedy}") from error

@@ -10,15 +10,13 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents import MODEL_FREE
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
-from agentkd.config import EvalConfig, GenerateConfig, default_teacher, slug, task_label
-from agentkd.distill.data.forms import AGENTS
-from agentkd.distill.publish.card import add_results, find_student_folder
+from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
+from agentkd.distill.publish.card import add_results
 from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
@@ -29,19 +27,18 @@ from agentkd.eval.metrics import (
     read_predictions,
     score_predictions,
 )
+from agentkd.eval.systems import System, check_baseline, find_untrained, inherit_task, list_systems, split_list
 from agentkd.matching import strict_hits
-from agentkd.models import find_weights
 from agentkd.proof import Proof
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.read import is_complete, read_config, read_traces
+from agentkd.runs.read import is_complete, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.untrusted import refuse_links
 from agentkd.stats import bootstrap_interval, paired_difference
-from agentkd.teacher.chat import NO_TEACHER
-from agentkd.teacher.in_process import BATCH, identify_weights, open_in_process
-from agentkd.teacher.open import open_teacher, split_specs
+from agentkd.teacher.in_process import BATCH, open_in_process
+from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Trace, Usage
 from agentkd.world import TaskWorld
@@ -49,23 +46,6 @@ from agentkd.world import TaskWorld
 if TYPE_CHECKING:
     from agentkd.tasks.question import Gold, Question
     from agentkd.teacher.chat import Chat
-
-SERVED = ("http:", "https:", "vllm:", "openai:", "local")
-
-
-@dataclass(frozen=True)
-class System:
-    """A system that answers questions; `identity` tells apart two students of one path."""
-
-    name: str
-    agent: str
-    model: str
-    served: bool
-    identity: str
-
-    @property
-    def folder(self) -> str:
-        return slug(self.name) + (f"-{self.identity[:8]}" if self.identity else "")
 
 
 def evaluate(config: EvalConfig) -> dict[str, Any]:
@@ -75,10 +55,13 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     if config.batch:
         raise UserError(f"batch={config.batch} is for generate: eval asks its teachers directly")
     matchers = choose_matchers(config.matchers)
+    config = inherit_task(config)
     world = TaskWorld.load(config)
     task = world.task
     default_out = f"runs/{slug(task_label(config.task))}-eval"
-    config = derive_config(config, split=task.default_split("eval"), out=default_out, hops=task.max_hops)
+    config = derive_config(
+        config, split=config.split or task.default_split("eval"), out=default_out, hops=task.max_hops
+    )
     world = replace(world, config=config)
     questions = task.pick(str(config.split), config.limit, config.seed)
     if not questions:
@@ -97,7 +80,11 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     if task.note:
         say(task.note)
     traces = {system.name: answer_questions(world, system, questions, out) for system in entries}
-    report = build_report(world, questions, traces, matchers, config.baseline)
+    untrained = list_untrained(entries)
+    baseline = config.baseline or next(iter(untrained.values()), None)
+    report = build_report(world, questions, traces, matchers, baseline, untrained)
+    read_by = {system.name: system.describe_reading(config, task.max_hops) for system in entries}
+    report["rows"] = [{**row, "read_by": read_by[row["name"]]} for row in report["rows"]]
     report["out"] = str(out)
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
     write_results_in_cards(entries, report, config.seed)
@@ -113,7 +100,7 @@ def write_results_in_cards(entries: Sequence[System], report: Mapping[str, Any],
     """
     names: dict[Path, list[str]] = {}
     for system in entries:
-        if system.agent in AGENTS.values() and (folder := find_student_folder(system.model)) is not None:
+        if (folder := system.student) is not None:
             names.setdefault(folder, []).append(system.name)
     for folder, some in names.items():
         try:
@@ -122,49 +109,11 @@ def write_results_in_cards(entries: Sequence[System], report: Mapping[str, Any],
             say(f"the card of {folder} does not have these results: {error}")
 
 
-def list_systems(config: EvalConfig) -> list[System]:
-    """List the systems to evaluate: agents times teachers, then each model in the form in which it was taught.
-
-    A model that was not taught, such as the student before training, takes the form of the first one that was.
-    """
-    found = []
-    for agent in split_list(config.agent):
-        if agent in MODEL_FREE:
-            found.append(System(agent, agent, NO_TEACHER, served=True, identity=""))
-            continue
-        for teacher in split_specs(config.teacher or default_teacher()):
-            if agent != "none":
-                found.append(System(f"{agent}/{teacher}", agent, teacher, served=True, identity=""))
-    models = split_specs(config.model or "")
-    taught = {model: own for model in models if (own := read_taught_form(model))}
-    default = next(iter(taught.values()), "path")
-    for model in models:
-        served = model.startswith(SERVED)
-        identity = "" if served else identify_weights(find_weights(model))
-        form: str = config.form or taught.get(model, default)
-        if config.constrain == "kb" and form != "path":
-            raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
-        found.append(System(model.rstrip("/"), AGENTS[form], model, served=served, identity=identity))
-    if not found:
-        raise UserError("nothing to evaluate: give --agent (with --teacher) or --model")
-    return found
-
-
-def read_taught_form(model: str) -> str:
-    """Return the form that a student was taught in, from its config.yaml; empty for a model without one."""
-    folder = find_student_folder(model)
-    return str(read_config(folder).get("form", "one-call")) if folder else ""  # configs without the field
-
-
-def check_baseline(baseline: str | None, names: Sequence[str]) -> None:
-    """Raise UserError for a baseline that is none of the systems."""
-    if baseline is not None and baseline.rstrip("/") not in names:
-        raise unknown_name("baseline", baseline, names)
-
-
-def split_list(text: str) -> list[str]:
-    """Split a comma-separated list."""
-    return [word for part in text.split(",") if (word := part.strip())]
+def list_untrained(entries: Sequence[System]) -> dict[str, str]:
+    """Pair each student's name with that of the model that it was before training, where both are evaluated."""
+    named = {(system.name, system.agent) for system in entries}
+    students = ((system, find_untrained(system.student)) for system in entries if system.student is not None)
+    return {one.name: before for one, before in students if (before, one.agent) in named and before != one.name}
 
 
 def choose_matchers(text: str) -> list[str]:
@@ -215,6 +164,7 @@ def build_report(
     traces: Mapping[str, Mapping[str, Trace]],
     matchers: Sequence[str],
     baseline: str | None,
+    untrained: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return rows of scores and paired differences; a question without an answer on disk counts as missed."""
     config = world.config
@@ -261,6 +211,7 @@ def build_report(
         "rows": rows,
         "groups": groups,
         "differences": compare_with_baseline(f1, list(traces), matchers, baseline),
+        "below_untrained": list_below(f1, matchers[0], untrained),
     }
 
 
@@ -324,6 +275,15 @@ def compare_with_baseline(
                     {"name": name, "minus": base, "matcher": matcher, "f1": mean, "f1_low": low, "f1_high": high}
                 )
     return found
+
+
+def list_below(
+    f1: Mapping[tuple[str, str], Sequence[float]], matcher: str, untrained: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the paired differences of the students whose F1 is below that of the untrained model."""
+    pairs = [(name, before) for name, before in untrained.items() if (before, matcher) in f1]
+    found = [item for name, before in pairs for item in compare_with_baseline(f1, [name], [matcher], before)]
+    return [item for item in found if item["f1"] < 0]
 
 
 def evaluate_predictions(config: EvalConfig) -> dict[str, Any]:

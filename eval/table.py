@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -9,20 +10,24 @@ from rich.table import Table
 from agentkd.runs.terminal import Terminal
 
 COLUMNS = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
+FEW = 5  # questions: smaller kinds share one line
 
 
 def print_evaluation(report: dict[str, Any]) -> None:
     """Print rows and paired differences; scores in percent, calls, tokens and seconds per question."""
     console = Terminal()
     if not console.is_terminal:
-        console.width = 140
+        console.width = 150
     title = f"{report['task'] or 'predictions'} {report.get('split') or ''} · {report['n']} questions"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("system", overflow="fold", min_width=16)
     table.add_column("matcher")
     for name in ("Hit", "Hits@1", "P", "R", "F1 [95 %]", "EM", "faithful", "calls", "tokens", "s"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in report["rows"]:
+    told = any(row.get("read_by") for row in report["rows"])
+    if told:
+        table.add_column("read by", no_wrap=True)
+    for row in fold_matchers(report["rows"]):
         cells = [format_cell(row[name]) for name in COLUMNS]
         cells[4] += f" [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
         table.add_row(
@@ -32,6 +37,7 @@ def print_evaluation(report: dict[str, Any]) -> None:
             format_cell(row["calls"]),
             format_cell(row["tokens"], 0),
             format_cell(row["seconds"], 2),
+            *([row["read_by"]] if told else []),
         )
     console.print(table)
     for row in report["rows"]:
@@ -40,18 +46,58 @@ def print_evaluation(report: dict[str, Any]) -> None:
                 f"{row['name']}: {format_cell(row['in_kb'])} % of the paths that it wrote are in the knowledge base"
             )
     if report.get("groups"):
-        table = Table(title=f"by kind of question, {report['groups'][0]['matcher']}", title_justify="left", box=None)
+        print_kinds(console, report["groups"])
+    for item in report["differences"]:
+        console.print(f"{format_difference(item)}: {judge_difference(item)}")
+    for item in report.get("below_untrained", []):
+        console.print(
+            f"warning: {item['name']} is below the untrained model. {format_difference(item)}. "
+            f"It may have learned wrong answers: see its card, and `agentkd review` of its traces",
+            style="bold",
+        )
+
+
+def print_kinds(console: Console, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Print the scores by kind of question; kinds of fewer than FEW questions are counted in one line."""
+    large = [row for row in groups if row["n"] >= FEW]
+    kinds = {row["group"]: row["n"] for row in groups if row["n"] < FEW}
+    if large:
+        table = Table(title=f"by kind of question, {groups[0]['matcher']}", title_justify="left", box=None)
         for name in ("system", "kind", "n", "Hit", "F1 [95 %]"):
             table.add_column(name, justify="left" if name in ("system", "kind") else "right", no_wrap=name != "system")
-        for row in report["groups"]:
+        for row in large:
             f1 = f"{format_cell(row['f1'])} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
             table.add_row(row["name"], row["group"], str(row["n"]), format_cell(row["hit"]), f1)
         console.print(table)
-    for item in report["differences"]:
-        console.print(
-            f"{item['name']} minus {item['minus']}: {item['matcher']} F1 {item['f1']:+.1f} "
-            f"[{item['f1_low']:+.1f}, {item['f1_high']:+.1f}] (paired, 95 %)"
-        )
+    if kinds:
+        console.print(f"{len(kinds)} kinds have fewer than {FEW} questions, {sum(kinds.values())} in all: metrics.json")
+
+
+def fold_matchers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join the rows of matchers that give a system the same scores."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        same = [one for one in found if {**one, "matcher": ""} == {**row, "matcher": ""}]
+        if same:
+            same[0]["matcher"] += f", {row['matcher']}"
+        else:
+            found.append(dict(row))
+    return found
+
+
+def format_difference(item: Mapping[str, Any]) -> str:
+    """A paired difference of F1 with its interval."""
+    return (
+        f"{item['name']} minus {item['minus']}: {item['matcher']} F1 {item['f1']:+.1f} "
+        f"[{item['f1_low']:+.1f}, {item['f1_high']:+.1f}] (paired, 95 %)"
+    )
+
+
+def judge_difference(item: Mapping[str, Any]) -> str:
+    """Say which of the two is better, as far as the interval tells."""
+    if item["f1_low"] <= 0 <= item["f1_high"]:
+        return "these questions do not tell which is better"
+    return f"{item['name'] if item['f1'] > 0 else item['minus']} is better"
 
 
 def format_cell(value: float | None, digits: int = 1) -> str:

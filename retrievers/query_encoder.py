@@ -87,6 +87,7 @@ def trace_transformer(transformer: Any) -> Any:
         return torch.arange(1, length + 1)[None], torch.ones(1, length, dtype=torch.long)
 
     states = States().eval()
+    transformer.loss_type = "ForCausalLM"  # tracing reads every attribute; transformers warns where it finds no loss
     try:
         with torch.inference_mode():
             trace = torch.jit.trace(states, example(7), check_trace=False)  # type: ignore[no-untyped-call]

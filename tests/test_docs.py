@@ -21,7 +21,14 @@ PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
 ARCHITECTURE = ROOT / "docs/architecture.md"
 CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, KaggleConfig)
 FIELDS = {name for config in CONFIGS for name in config.model_fields}
-FOREIGN = {"--help", "--folder", "--max-num-seqs", "--enable-prefix-caching", "--default-chat-template-kwargs"}
+FOREIGN = {
+    "--help",
+    "--folder",
+    "--max-num-seqs",
+    "--enable-prefix-caching",
+    "--default-chat-template-kwargs",
+    "--reasoning-parser",
+}
 
 
 def read(page: Path) -> str:

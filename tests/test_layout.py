@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("serving",),
     ("teacher", "retrievers"),
     ("tasks", "proof"),
+    ("doubts",),
     ("verify", "report", "machine"),
     ("agents",),
     ("world",),

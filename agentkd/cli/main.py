@@ -43,6 +43,8 @@ from agentkd.cli.options import (
     print_text,
     say,
 )
+from agentkd.cli.results import print_generation
+from agentkd.cli.review import review
 from agentkd.errors import AgentkdError, WorldError
 
 ROAD, STUDENTS, MACHINE, MORE = "The road", "Students", "This machine", "Competitions and benchmarks"
@@ -116,7 +118,6 @@ def generate(
     """
     from agentkd.config import GenerateConfig, load_config
     from agentkd.generate import generate as run
-    from agentkd.runs.progress import format_usd
 
     options = pick_options(locals(), GenerateConfig.model_fields)
     config = load_config(GenerateConfig, recipe=recipe, options=options, overrides=overrides or [])
@@ -124,14 +125,7 @@ def generate(
     if as_json:
         print(json.dumps(result))
         return
-    say(
-        f"{result['traces']} traces of {result['questions']} questions, {result['verified']} verified · "
-        f"{result['calls']:.1f} calls and {result['tokens']:.0f} tokens a trace"
-        + (f" · {format_usd(result['usd'])} in all" if result["usd"] else "")
-    )
-    if result["rationalised"]:
-        say(f"{result['rationalised']} more questions are proven with a hint from gold (flagged as rationalised)")
-    say(f"wrote {result['out']}; next: agentkd distill --traces {result['out']}")
+    print_generation(result)
 
 
 @app.command(cls=page("FeedbackConfig", "agentkd feedback --traces runs/geo-kd-cot"), rich_help_panel=STUDENTS)
@@ -209,7 +203,7 @@ def distill(
         f"({result['tokens_per_second']:.0f} tokens/s) · loss {result['loss_first']:.3f} → "
         f"{result['loss_last']:.3f} nats/token"
     )
-    say(f"wrote {result['out']}; next: agentkd eval --model {result['out']}")
+    say(f"wrote {result['out']}; next: {result['next']}")
 
 
 @app.command("eval", cls=page("EvalConfig", "agentkd eval --model students/geo-sft"), rich_help_panel=ROAD)
@@ -304,7 +298,7 @@ def push(
     if as_json:
         print(json.dumps(result))
         return
-    say(f"wrote {result['out']} ({len(result['files'])} files); next: agentkd eval --model {repo}")
+    say(f"wrote {result['out']} ({len(result['files'])} files); next: {result['next']}")
 
 
 @app.command(cls=page(example="agentkd serve smollm2-135m --port 8000 --slots 4"), rich_help_panel=MACHINE)
@@ -340,6 +334,7 @@ def doctor(
     print_result(result, print_diagnosis, as_json)
 
 
+app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
 

@@ -7,6 +7,7 @@ manifest is written last, after the weights.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.needs import check_needs
 from agentkd.distill.prepare import find_teachers, prepare_data
 from agentkd.distill.publish.card import write_card
+from agentkd.distill.publish.lineage import write_lineage
 from agentkd.distill.resolve import Stage, resolve_run
 from agentkd.distill.student import Model
 from agentkd.distill.train import train_student
@@ -38,7 +40,13 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     dataset = processes.on_rank_0(lambda: load_training_set(stages[0]))
     for stage in stages[:-1]:
         run_stage(stage, dataset)
-    return run_stage(stages[-1], dataset)
+    return {**run_stage(stages[-1], dataset), "next": next_command(stages)}
+
+
+def next_command(stages: Sequence[Stage]) -> str:
+    """The command that compares the student with the model that it was, on the task of its traces."""
+    models = dict.fromkeys([stages[0].student.rstrip("/"), str(stages[-1].out)])
+    return shlex.join(["agentkd", "eval", "--model", ",".join(models)])
 
 
 def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
@@ -81,9 +89,10 @@ def say_stage(stage: Stage, dataset: Dataset) -> None:
 
 
 def publish(stage: Stage, dataset: Dataset, run: RunDirectory, metrics: dict[str, Any]) -> None:
-    """Write card, report, metrics and, last, the manifest; then remove the checkpoints."""
+    """Write lineage, card, report, metrics and, last, the manifest; then remove the checkpoints."""
     from agentkd.report.write import write_report
 
+    write_lineage(stage.out, stage.source)
     write_card(stage, dataset, metrics)
     write_report(stage.out, metrics=metrics)
     run.finish(metrics)

@@ -12,10 +12,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
+from agentkd.doubts.check import FITS
+from agentkd.doubts.groups import Group
+from agentkd.doubts.review import describe_review
 from agentkd.matching import f1_of, split_prediction, strict_precision_recall, strict_set
 from agentkd.trace import Step, Trace, Triple, Usage
 
@@ -23,8 +26,11 @@ LADDER = {
     "endpoint": "answers end the evidence",
     "chain": "a chain leads from the topic",
     "complete": "the chain's full answer set",
+    FITS: "of the kind that was asked",
+    "judge": "the teacher agrees",
     "gold": "a gold answer is hit",
 }
+GROUPS = 40  # paths shown of a run
 ITEMS = 12  # answers or facts shown of one step
 LETTERS = 2000  # of one answer or output
 POINTS = 240  # of a loss curve
@@ -32,20 +38,27 @@ NOTHING = "\u2013"
 SCORES = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
 
 
+class RunRecords(NamedTuple):
+    """What is on record of a run of agents.
+
+    `usage` is the total, `reasons` counts why traces are not verified, `traces` are those that are shown, `review` is
+    the summary of a person's verdicts."""
+
+    usage: Usage
+    reasons: Mapping[str, int]
+    traces: Sequence[Trace]
+    failures: Sequence[Mapping[str, Any]]
+    groups: Sequence[Group] = ()
+    review: Mapping[str, Any] = {}
+
+
 def render_generation(
-    config: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    usage: Usage,
-    reasons: Mapping[str, int],
-    traces: Sequence[Trace],
-    failures: Sequence[Mapping[str, Any]],
-    *,
-    unfinished: bool = False,
+    config: Mapping[str, Any], metrics: Mapping[str, Any], records: RunRecords, *, unfinished: bool = False
 ) -> str:
-    """Render a run of agents; `usage` is the total, `reasons` counts why traces are not verified."""
-    count = int(metrics["traces"])
+    """Render a run of agents."""
+    count, usage = int(metrics["traces"]), records.usage
     facts = [
-        ("verified", format_percent(metrics["verified"], count), f"{metrics['verified']} of {count} traces"),
+        *describe_trust(metrics, count, records.review),
         (
             "questions",
             format_number(metrics["questions"]),
@@ -72,14 +85,33 @@ def render_generation(
         lead=f"split {config['split']} · agent {config['agent']} · teacher {config['teacher']}",
         facts=facts,
         rungs=count_rungs(metrics["rungs"], count, int(metrics["verified"])),
-        reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
+        reasons=sorted(records.reasons.items(), key=lambda item: (-item[1], item[0])),
+        groups=records.groups[:GROUPS],
+        more_groups=len(records.groups) - GROUPS,
+        unchecked=int(metrics.get("unchecked", 0)),
+        reviewed=describe_review(records.review) if records.review else "",
         costs=costs,
         config=list_settings(config),
-        traces=[{"trace": trace, "moves": describe_steps(trace.steps)} for trace in traces],
+        traces=[{"trace": trace, "moves": describe_steps(trace.steps)} for trace in records.traces],
         count=count,
-        failures=failures,
+        failures=records.failures,
         unfinished=unfinished,
     )
+
+
+def describe_trust(metrics: Mapping[str, Any], count: int, review: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The first figures of a run: what gold says, else what a person says; what is only proven is no percentage."""
+    unchecked, verified = int(metrics.get("unchecked", 0)), int(metrics["verified"])
+    if not unchecked:
+        return [("verified", format_percent(verified, count), f"{verified} of {count} traces")]
+    gold = verified - unchecked
+    facts = [("proven, not checked against answers", format_number(unchecked), f"of {count} traces")]
+    facts += [("verified with gold", format_number(gold), f"of {count} traces")] if gold else []
+    facts.append(("doubtful", format_number(metrics.get("doubtful", 0)), "answers may not be what was asked"))
+    if review:
+        rate = f"{review['error_rate']:.0f} %"
+        facts.append(("wrong in the review", rate, f"[{review['error_low']:.0f}, {review['error_high']:.0f}]"))
+    return facts
 
 
 def render_evaluation(
@@ -116,6 +148,8 @@ def render_evaluation(
         table=list(zip(rows, cells, strict=True)),
         plot=[row for row in rows if row["matcher"] == first],
         differences=report["differences"],
+        below_untrained=report.get("below_untrained", []),
+        told=all(row.get("read_by") for row in rows),
         task_note=report.get("note") or "",
         questions=[
             {"question": seen[key], "gold": gold[key] if gold else None, "answers": mark_answers(key, answers, gold)}
@@ -150,7 +184,7 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
         facts=[
             ("loss, last step", format_number(metrics.get("loss_last"), 3), "nats a target token"),
             ("loss, first step", format_number(metrics.get("loss_first"), 3), ""),
-            ("examples", format_number(metrics.get("examples")), f"{config.get('epochs')} epochs"),
+            ("examples", format_number(metrics.get("examples")), f"{join_numbers(config.get('epochs'))} epochs"),
             ("steps", format_number(metrics.get("steps")), f"batch {config.get('batch')}"),
             (
                 "seconds",
@@ -168,9 +202,10 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
 def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
     """Count the traces that passed each rung or a higher one.
 
-    The rung `gold` is left out where there is no gold; rungs of another ladder are counted as they are.
+    Rungs that the run has not are left out: `gold` without gold, `fits` and `judge` where nobody looked; rungs of
+    another ladder are counted as they are.
     """
-    names = list(LADDER)
+    names = [name for name in LADDER if name not in (FITS, "judge") or name in rungs]
     if verified and "gold" not in rungs:
         names.remove("gold")
     passed = {name: sum(rungs.get(above, 0) for above in names[place:]) for place, name in enumerate(names)}
@@ -195,7 +230,8 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
             turn += 1
             plan = value if isinstance(value, dict) else {"thought": step.output}
             action = f"{plan['action']}[{plan.get('input', '')}]" if "action" in plan else "none that could be read"
-            lines = [(f"Thought {turn}", str(plan.get("thought", ""))), (f"Action {turn}", action)]
+            thought = str(plan.get("thought", ""))  # a small model is not asked for one
+            lines = [*([(f"Thought {turn}", thought)] if thought.strip() else []), (f"Action {turn}", action)]
         elif step.kind == "answer":
             lines = [(f"Answer {turn}" if turn else "Answer", join_few(step.output.split("\n")))]
         else:
@@ -281,6 +317,11 @@ def list_settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 def format_number(value: float | None, digits: int = 0) -> str:
     """Format a number with thin spaces between thousands."""
     return NOTHING if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
+
+
+def join_numbers(values: Any) -> str:
+    """Write a number, or one for each stage of a training, without needless digits."""
+    return ", ".join(f"{value:g}" for value in (values if isinstance(values, list | tuple) else [values or 0]))
 
 
 def format_percent(part: float, whole: float) -> str:

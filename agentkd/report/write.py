@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.doubts.groups import read_groups
+from agentkd.doubts.review import read_summary
 from agentkd.errors import AgentkdError, UserError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import is_complete, read_config, read_failures, read_metrics, read_traces
 from agentkd.runs.summary import summarise_run
 
 if TYPE_CHECKING:
+    from agentkd.doubts.groups import Group
     from agentkd.trace import Trace
 
 TRACES, QUESTIONS = 20, 30  # how many are shown in full: a page must open at once
@@ -64,10 +67,22 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
         counted = {key[0] for key in done}
         own = config["stage"] == "generate" and not unfinished
         metrics = read_metrics(path) if own else summarise_run(path, counted, int(config["samples"]))
-    shown = heapq.nsmallest(TRACES, read_traces(path), key=lambda trace: (trace.sample, trace.id))
+    groups = read_groups(path)
+    places = spread_over(groups)
+    order = len(places)  # traces that are not proven, or were not grouped yet, come last
+    shown = heapq.nsmallest(
+        TRACES, read_traces(path), key=lambda t: (places.get((t.id, t.sample), order), t.sample, t.id)
+    )
     failures = {(row["id"], row["sample"]): row for row in read_failures(path)}
     lost = [row for key, row in sorted(failures.items()) if key not in done]
-    return page.render_generation(config, metrics, usage, reasons, shown, lost, unfinished=unfinished)
+    records = page.RunRecords(usage, reasons, shown, lost, groups, read_summary(path))
+    return page.render_generation(config, metrics, records, unfinished=unfinished)
+
+
+def spread_over(groups: Sequence[Group]) -> dict[tuple[str, int], int]:
+    """The order in which traces are shown: the first of each group, then the second of each, and so on."""
+    turns = [(turn, place, key) for place, group in enumerate(groups) for turn, key in enumerate(sorted(group.traces))]
+    return {key: number for number, (_, _, key) in enumerate(sorted(turns))}
 
 
 def _competition(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

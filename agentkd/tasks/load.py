@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentkd.errors import UserError, unknown_name
+from agentkd.errors import UserError, did_you_mean, unknown_name
 from agentkd.retrievers.sparql import WIKIDATA
 from agentkd.tasks import NAMES
 from agentkd.tasks.files import (
@@ -169,6 +169,9 @@ def _own(file: Path, kb: Path | tuple[str, str] | None) -> Task:
             f"{file}: your own questions need a knowledge base; "
             "add --kb FILE (head<TAB>relation<TAB>tail), or the URL of a SPARQL endpoint"
         )
+    if not file.is_file():
+        near = did_you_mean(file.name, [one.name for one in file.parent.glob("*.json*")])
+        raise UserError(f"{file}: no such file{near or ';'} a task of your own is a file of JSON lines (docs/tasks.md)")
     by_split = read_own(file)
     if not by_split:
         raise UserError(f"{file}: holds no question; write one JSON object a line")

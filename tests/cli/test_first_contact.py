@@ -21,6 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kb.tsv").write_text("Rome\tcapital of\tItaly\nItaly\tcontinent\tEurope\n")
     (tmp_path / "ask.jsonl").write_text('{"question": "what is Rome the capital of", "topic_entities": ["Rome"]}\n')
     (tmp_path / "run").mkdir()
+    (tmp_path / "students" / "films").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("stage: generate\ntask: geo\n")
     (tmp_path / "scores.jsonl").write_text('{"id": "1", "question": "q", "prediction": "a", "ground_truth": ["a"]}\n')
     return tmp_path
@@ -49,6 +50,8 @@ SLIPS = [
     (["generate", "--teacher", "none", "--agent", "top-path", "--retriever", "hibrid"], "hybrid"),
     ([*OWN, "--retriever", "bm-25"], "bm25"),
     (["generate", "--split", "trian"], "train"),
+    (["generate", "--task", "aks.jsonl", "--kb", "kb.tsv"], "ask.jsonl"),
+    (["eval", "--model", "students/flms", "--agent", "none"], "students/films"),
     (["generate", "vote=4"], "votes"),
     (["generate", "votes"], "votes"),
     (["generate", "until-verifed=true"], "until_verified"),

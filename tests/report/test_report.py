@@ -170,7 +170,7 @@ def test_steps_of_another_form_are_shown_as_they_came() -> None:
     odd = trace(steps=(Step(kind="plan", output="not JSON"), stage))
     metrics = {"questions": 1, "traces": 1, "verified": 1, "questions_with_verified": 1, "rungs": {"gold": 1},
                "calls": 1.0, "tokens": 1.0}  # fmt: skip
-    html = page.render_generation(CONFIG, metrics, odd.usage, {}, [odd], [])
+    html = page.render_generation(CONFIG, metrics, page.RunRecords(odd.usage, {}, [odd], []))
     text = words(html)
     assert "Thought 1 not JSON" in text and "Stage x = 1" in text and "0.9123" in text and "failed" in text
     assert EVIL not in html

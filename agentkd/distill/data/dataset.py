@@ -16,6 +16,7 @@ from typing import Any
 from agentkd.agents.survey import followed_label, trace_reward
 from agentkd.distill.data.forms import FORMS, Example
 from agentkd.distill.resolve import Stage
+from agentkd.doubts.review import make_trust_check
 from agentkd.errors import UserError
 from agentkd.matching import normalize
 from agentkd.proof import Proof
@@ -93,13 +94,15 @@ def build_dataset(
     *,
     rationalised: bool = True,
     verified: bool = True,
+    refused_by: Callable[[Trace], str] = lambda trace: "",
     held_out: Callable[[Trace], bool] = lambda trace: False,
 ) -> Dataset:
     """Build the examples of each question's best trace: verified, and of the highest reward. `verified=False` is a
     control that takes each question's first trace, proven or not.
 
-    Left out are traces that are not verified, repeats of a question's text, questions for which `held_out` is true
-    (they are in an evaluation split), and traces whose proven path is not among the surveyed ones."""
+    Left out are traces that are not verified, those that `refused_by` gives a reason against, repeats of a question's
+    text, questions for which `held_out` is true (they are in an evaluation split), and traces whose proven path is not
+    among the surveyed ones."""
     dataset = Dataset(form)
     found = list(traces)
     refused = rejected_labels(found)
@@ -111,6 +114,9 @@ def build_dataset(
             continue
         if Proof.of(trace).rationalised and not rationalised:
             dataset.left_out["rationalised"] += 1
+            continue
+        if verified and (reason := refused_by(trace)):
+            dataset.left_out[reason] += 1
             continue
         if held_out(trace):
             dataset.left_out["asked at evaluation"] += 1
@@ -153,6 +159,7 @@ def load_training_set(stage: Stage) -> Dataset:
         config.form,
         rationalised=config.rationalised,
         verified=config.control != "unverified",
+        refused_by=make_trust_check(stage.traces, doubtful=config.doubtful),
         held_out=make_evaluation_check(stage.source),
     ).limited(config.limit, config.seed)
     return dataset.shuffled(config.seed) if config.control == "shuffled" else dataset
@@ -167,5 +174,6 @@ def load_dataset(path: Path, form: str = "path", **options: Any) -> Dataset:
         raise UserError(
             f"nothing to learn from in {path}: {total} traces, {reasons}; "
             f"generate more questions (limit=…) or samples (samples=…)"
+            + (f", or look at the doubtful ones: agentkd review {path}" if "doubtful" in reasons else "")
         )
     return dataset

@@ -15,7 +15,10 @@ from typing import Any
 import yaml
 
 from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.publish.lineage import eval_command
 from agentkd.distill.resolve import Stage
+from agentkd.doubts.groups import read_groups
+from agentkd.doubts.review import describe_review, read_summary
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
@@ -44,6 +47,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         "datasets": [_DATASETS[source["task"]]] if source["task"] in _DATASETS and not source.get("data") else None,
     }
     run = stage.traces / "metrics.json"
+    review = read_summary(stage.traces)
     last = {name: metrics[name][-1] for name in ("nll", "divergence") if metrics.get(name)}
     text = render(
         "card",
@@ -51,7 +55,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         title=stage.out.resolve().name,
         config=config,
         source={"retriever": None, "hash_data": None, "hash_kb": None, "hash_prompts": None, **source},
-        counts=json.loads(run.read_text()) if run.is_file() else None,
+        counts={"unchecked": 0, "doubtful": 0, **json.loads(run.read_text())} if run.is_file() else None,
         metrics=metrics,
         terms=", ".join(f"{name} {value}" for name, value in last.items()),
         base=base,
@@ -60,6 +64,9 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         left_out=", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "nothing",
         licence=weights_licence,
         data_licence=find_licence(source["task"]),
+        review=describe_review(review) if review else "",
+        groups=[group for group in read_groups(stage.traces) if group.doubt],
+        eval_command=eval_command(source, model=str(config.out)),
         results=render_results([]),
     )
     write_atomically(stage.out / "README.md", text + "\n")

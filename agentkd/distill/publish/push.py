@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.distill.publish.card import is_student
+from agentkd.distill.publish.lineage import eval_command, read_lineage
 from agentkd.errors import UserError, WorldError
 from agentkd.models import find_weights
 from agentkd.runs.progress import say
-from agentkd.runs.read import is_complete
+from agentkd.runs.read import is_complete, read_config
 
 FILES = (
     "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
@@ -67,7 +68,14 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
             f"cannot push to {api.endpoint} ({error_text(error)}): "
             f"check the network and HF_HUB_OFFLINE, then run it again"
         ) from None
-    return {"out": f"{api.endpoint}/{repo}", "commit": done.oid, "files": [path.name for path in files], "bytes": size}
+    form = str(read_config(student).get("form", "one-call"))
+    return {
+        "out": f"{api.endpoint}/{repo}",
+        "commit": done.oid,
+        "files": [path.name for path in files],
+        "bytes": size,
+        "next": f"{eval_command(read_lineage(student), model=repo)} form={form}",
+    }
 
 
 def is_published(name: str) -> bool:
