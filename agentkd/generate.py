@@ -16,7 +16,7 @@ from agentkd.errors import UserError
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
-from agentkd.runs.read import is_complete
+from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.summary import RATIONALISED_SAMPLE, summarise_run, verified_ids
 from agentkd.serving.llama import LOCAL_SLOTS
@@ -64,8 +64,8 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
 def has_checks(run: Path) -> bool:
     """Whether the metrics of a run say how many of its traces nobody has checked."""
     try:
-        return "unchecked" in json.loads((run / "metrics.json").read_text())
-    except (OSError, ValueError):
+        return "unchecked" in read_metrics(run)
+    except (OSError, UserError):
         return False
 
 

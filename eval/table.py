@@ -57,7 +57,7 @@ def print_evaluation(report: dict[str, Any]) -> None:
         )
 
 
-def print_kinds(console: Console, groups: Sequence[Mapping[str, Any]]) -> None:
+def print_kinds(console: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
     """Print the scores by kind of question; kinds of fewer than FEW questions are counted in one line."""
     large = [row for row in groups if row["n"] >= FEW]
     kinds = {row["group"]: row["n"] for row in groups if row["n"] < FEW}

@@ -65,7 +65,8 @@ def ask_person(trace: Trace, group: Group, place: int, total: int) -> Answer | N
     answers: dict[str, Any] = {"y": "right", "n": "wrong", "s": "skip", "q": None}
     while True:
         say("  right? y: yes · n: no · s: skip · q: quit")
-        word = input().strip().lower()[:1]
-        if word in answers:
-            found: Answer | None = answers[word]
+        line = sys.stdin.readline()
+        word = line.strip().lower()[:1]
+        if word in answers or not line:  # the end of the input is a `q`
+            found: Answer | None = answers.get(word)
             return found

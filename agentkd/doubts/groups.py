@@ -23,11 +23,13 @@ from typing import Any
 
 from agentkd.doubts.asked import DATES, HOW_MANY, WHEN, WHERE, WHO, Asked, mark_topics, read_asked, read_words
 from agentkd.doubts.kinds import SAME, Kinds, cosine, known_entities
+from agentkd.errors import UserError
 from agentkd.matching import strict_set
 from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.runs.disk import write_atomically
+from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 from agentkd.trace import Frozen, Trace
 
 FILE = "groups.json"
@@ -213,7 +215,9 @@ def label_derivation(kb: Graph, derivation: Derivation) -> str:
 
 
 def write_groups(run: Path, groups: Sequence[Group]) -> None:
-    """Write the groups of a run into its directory."""
+    """Write the groups of a run into its directory, unless it has them already."""
+    if (run / FILE).exists() and read_groups(run) == list(groups):
+        return
     rows = [group.model_dump(mode="json") for group in groups]
     write_atomically(run / FILE, json.dumps({"groups": rows}, ensure_ascii=False, indent=1) + "\n")
 
@@ -221,9 +225,9 @@ def write_groups(run: Path, groups: Sequence[Group]) -> None:
 def read_groups(run: Path) -> list[Group]:
     """Read the groups of a run; none where they were not written, or not whole."""
     try:
-        content: Mapping[str, Any] = json.loads((run / FILE).read_text())
+        content: Mapping[str, Any] = parse_json(read_small(run / FILE, METRICS_BYTES))
         return [Group.model_validate(row) for row in content["groups"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, ValueError, KeyError, TypeError):
         return []
 
 

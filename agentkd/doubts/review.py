@@ -21,6 +21,7 @@ from agentkd.doubts.groups import Group, doubtful_traces, read_groups
 from agentkd.errors import UserError
 from agentkd.runs.disk import disk_error, write_atomically
 from agentkd.runs.read import read_traces
+from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_file_lines, read_small, refuse_links
 from agentkd.trace import Frozen, Trace
 
 FILE, SUMMARY = "review.jsonl", "review.json"
@@ -62,7 +63,7 @@ def read_review(run: Path, hashes: Mapping[Key, str]) -> dict[Key, Verdict]:
     A line that cannot be read is no verdict."""
     found: dict[Key, Verdict] = {}
     try:
-        lines = (run / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = list(read_file_lines(run / FILE))
     except FileNotFoundError:
         return {}
     for line in lines:
@@ -82,6 +83,7 @@ def review_run(
 
     `ask` gets the trace, its group, its place and the number of traces; it returns None to stop. Raises UserError for a
     run without proven traces in groups."""
+    refuse_links(run)
     groups = read_groups(run)
     chosen = choose_sample(groups, count, seed)
     if not chosen:
@@ -147,8 +149,8 @@ def wilson_interval(hits: int, count: int) -> tuple[float, float]:
 def read_summary(run: Path) -> dict[str, Any]:
     """Read the summary of a run's review; empty where there is none."""
     try:
-        found = json.loads((run / SUMMARY).read_text())
-    except (OSError, ValueError):
+        found = parse_json(read_small(run / SUMMARY, CONFIG_BYTES))
+    except (OSError, UserError, ValueError):
         return {}
     return found if isinstance(found, dict) and found.get("error_rate") is not None else {}
 

@@ -15,6 +15,7 @@ from typing import Any
 from agentkd.errors import UserError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_config
+from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_small
 
 FILE = "lineage.json"
 OF_TASK = ("task", "data", "kb", "retriever")  # options that say what is asked, and where answers are searched
@@ -28,9 +29,9 @@ def write_lineage(folder: Path, source: Mapping[str, Any]) -> None:
 def read_lineage(folder: Path) -> dict[str, Any]:
     """Read the config of the run that a student learned from; empty where neither the copy nor the run is there."""
     try:
-        found = json.loads((folder / FILE).read_text())
+        found = parse_json(read_small(folder / FILE, CONFIG_BYTES))
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, UserError, ValueError):
         pass
     try:
         return read_config(Path(str(read_config(folder).get("traces"))))
