@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,35 @@ from typing import Any
 import jinja2
 
 FOLDER = Path(__file__).parent
+_NO_WIDTH = ("Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn")  # categories of Unicode: controls, formats, marks on a letter
+_BLANK = "\u115f\u1160\u3164\uffa0"  # letters without a look
+_BRACKET = re.compile("[<\u2039\u2329\u276c\u276e\u27e8\u3008\ufe3f\ufe64\uff1c]")  # and what looks like it
+_FENCE = re.compile(rf"{_BRACKET.pattern}\s*[/\u2044\u2215\\]*\s*(?:kb|page)\b", re.IGNORECASE)
 
 
 def escape_fences(value: Any) -> Any:
-    """A value that cannot open or close the <kb> or <page> that fences untrusted text."""
-    return re.sub(r"<(?=\s*/?\s*(?:kb|page)\b)", "(", value, flags=re.IGNORECASE) if isinstance(value, str) else value
+    """A value that cannot open or close the <kb> or <page> that fences untrusted text.
+
+    A fence is found as a reader sees it: in full-width letters, and with signs in between that have no width. Only its
+    bracket is replaced; the rest of the text stays as it is."""
+    if not isinstance(value, str) or not _BRACKET.search(value):
+        return value
+    text, places = _as_seen(value)
+    signs = list(value)
+    for match in _FENCE.finditer(text):
+        signs[places[match.start()]] = "("
+    return "".join(signs)
+
+
+def _as_seen(text: str) -> tuple[str, list[int]]:
+    """A text in plain letters (NFKC) without signs of no width, and the place that each of its letters comes from."""
+    seen, places = [], []
+    for place, sign in enumerate(text):
+        for letter in unicodedata.normalize("NFKC", sign):
+            if letter.isspace() or (unicodedata.category(letter) not in _NO_WIDTH and letter not in _BLANK):
+                seen.append(letter)
+                places.append(place)
+    return "".join(seen), places
 
 
 @cache
