@@ -33,7 +33,7 @@ test-all: $(STAMP)
 
 # Fuzzing, five minutes a target, from a seed that changes every day.
 nightly: $(STAMP)
-	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 $(BIN)/pytest -q -n 2 tests/fuzz
+	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 $(BIN)/pytest -q -n 2 -m whole tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ May import: its rooms; teacher, report, runs, sandbox, prompts.
 
 Its rooms and files, lowest floor first; each may import the lines before its own:
 
-    contract, clock, memory         the set-up's record, the run's time, the two memories
+    contract, clock, memory, aside  the set-up's record, the run's time, the two memories; calls in a thread
+    border                          what untrusted code leaves is read and judged here
     scoring, competition, results   metrics and blends; sources of competitions; candidates with their scores
     understand                      the meaning of the files
     workspace                       maps, folds, checks: the inputs and outputs of solvers

@@ -383,6 +383,87 @@ def test_a_damaged_archive_is_fetched_anew(server: Server, tmp_path: Path) -> No
     assert (tmp_path / "data" / "train.csv").read_bytes() == FILES["train.csv"]
 
 
+def flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+def compressed(method: int, *names: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as bundle:
+        for name in names or ("train.csv",):
+            bundle.writestr(name, b"id,y\n" * 1000)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        flipped(compressed(zipfile.ZIP_DEFLATED), 50),  # zlib.error
+        flipped(compressed(zipfile.ZIP_LZMA), 60),  # LZMAError
+        flipped(compressed(zipfile.ZIP_BZIP2), 60),  # OSError without a number
+        compressed(zipfile.ZIP_STORED, "é.csv").replace("é.csv".encode(), b"\xff\xff.csv"),  # UnicodeDecodeError
+        compressed(zipfile.ZIP_STORED).replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0"),  # encrypted
+        compressed(zipfile.ZIP_STORED, "a" * 300),  # a name that no disk takes
+        compressed(zipfile.ZIP_STORED, "a", "a/b"),  # a file that is a folder
+        b"PK\5\6",
+    ],
+)  # fmt: skip
+def test_an_archive_damaged_in_whatever_way_is_fetched_anew(server: Server, tmp_path: Path, archive: bytes) -> None:
+    """Once at once: a second one in a row is an error, and the next command fetches again."""
+    good, said = server.boards["tiny"].bundle(), list[str]()
+    server.boards["tiny"].archive = archive
+    with pytest.raises(WorldError, match=r"is damaged \(.*\), twice in a row: .*fetched anew") as raised:
+        Kaggle().download("tiny", tmp_path / "data", said.append)
+    assert "\n" not in str(raised.value) and sum("it is fetched anew" in line for line in said) == 1
+    assert [path for path in tmp_path.iterdir() if "data" in path.name and path.suffix != ".part"] == []
+    server.boards["tiny"].archive = good
+    Kaggle().download("tiny", tmp_path / "data")
+    assert (tmp_path / "data" / "train.csv").read_bytes() == FILES["train.csv"]
+
+
+def bomb() -> bytes:
+    """42 times the same two kilobytes, which say that they are two gigabytes each."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for number in range(42):
+            bundle.writestr(f"{number}.csv", bytes(2_000_000))
+    size = (2_000_000).to_bytes(4, "little")
+    return content.getvalue().replace(size, (2_000_000_000).to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        (bomb(), r"unpacks to 84\.0 GB, [\d,]+ times its size: refused; if you trust it, unpack it yourself"),
+        (compressed(zipfile.ZIP_STORED, "x/" * 40 + "y"), "a name that is too long or too deep: refused"),
+        (compressed(zipfile.ZIP_STORED, "x" * 2000), "a name that is too long or too deep: refused"),
+    ],
+)
+def test_an_archive_that_would_fill_the_disk_is_refused(
+    server: Server, tmp_path: Path, archive: bytes, words: str
+) -> None:
+    server.boards["tiny"].archive = archive
+    with pytest.raises(WorldError, match=words) as raised:
+        Kaggle().download("tiny", tmp_path / "data")
+    assert not raised.value.retry and not (tmp_path / "data").exists() and (tmp_path / ".data.zip").exists()
+
+
+def test_archives_whose_files_share_their_bytes_are_damaged(tmp_path: Path) -> None:
+    archive = tmp_path / ".data.zip"
+    archive.write_bytes(compressed(zipfile.ZIP_STORED))
+    members = zipfile.ZipFile(archive).infolist() * 3
+    with pytest.raises(zipfile.BadZipFile, match="overlap"):
+        download.check_members(archive, members)
+
+
+def test_a_bomb_in_the_archive_stays_packed(server: Server, tmp_path: Path) -> None:
+    server.boards["tiny"].archive = zipped(("train.csv", b"1"), ("inner.zip", bomb()))
+    said: list[str] = []
+    Kaggle().download("tiny", tmp_path / "data", said.append)
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"train.csv", "inner.zip"}
+    assert any("inner.zip unpacks to" in line for line in said)
+
+
 def test_archives_in_the_archive(server: Server, tmp_path: Path) -> None:
     server.boards["tiny"].archive = zipped(
         ("train.csv.zip", zipped(("train.csv", b"1"), ("__MACOSX/._train.csv", b"x"))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 
+from agentkd.agents.agent_k.understand import tables  # noqa: E402
 from agentkd.agents.agent_k.understand.cells import clean_targets  # noqa: E402
 from agentkd.agents.agent_k.understand.data_files import DataFiles  # noqa: E402
 from agentkd.agents.agent_k.understand.file_roles import FileRoles, find_file_roles, find_labels_table  # noqa: E402
@@ -112,6 +114,44 @@ def test_a_broken_training_table_is_not_passed_over(tmp_path: Path) -> None:
     (data / "train.csv").write_text("")
     with pytest.raises(UserError, match=r"train\.csv is empty"):
         guess_setup(data, "", "", {})
+
+
+def bombed(path: Path, size: int) -> None:
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(size >> 20):
+            file.write(b"1\n" * (1 << 19))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("train.csv.gz", gzip.compress(b"id,y\n1,2\n" * 999)[:60] + b"\0" * 60, "cannot be read as a table"),
+        ("train.csv.gz", b"\x1f\x8b\x08\0", "cannot be read as a table"),
+        ("train.csv.zip", b"PK\3\4", "cannot be read as a table"),
+        ("train.parquet", b"PAR1" + b"\xff" * 40 + b"PAR1", "cannot be read as a table"),
+        ("train.json", b"[" * 100_000, "cannot be read as a table"),
+        ("train.json", b"5", "cannot be read as a table"),
+        ("train.csv", b"id" + b"," * 60_000, "has a line of 60,000 cells: at most 50,000 columns"),
+        ("train.csv", b"id,y\n" + b"," * 60_000, "has a line of 60,000 cells"),
+        ("train.csv", b'id,y\n1,"2\n', "cannot be read as a table"),
+        ("train.csv", b"", "is empty"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named_in_one_line(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    for text in (True, False):
+        with pytest.raises(UserError, match=words) as raised:
+            read_table(tmp_path / name, text=text)
+        assert name in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_packed_table_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "AMPLE", 1 << 20)
+    bombed(tmp_path / "train.csv.gz", 4 << 20)
+    with pytest.raises(UserError, match=r"train.csv.gz unpacks to more than .* bytes"):
+        read_table(tmp_path / "train.csv.gz", text=True)
 
 
 def packed(path: Path, *members: str, frame: Any = TRAIN, sep: str = ",") -> None:

@@ -1,1 +1,3 @@
-"""Sources of competitions and targets of submissions: Kaggle or a folder. May import: agent_k, runs, teacher."""
+"""Sources of competitions and targets of submissions: Kaggle or a folder.
+
+May import: agent_k, runs, sandbox, teacher."""

@@ -133,15 +133,23 @@ class Kaggle:
             response = api.download_data_files(_make_request("DownloadDataFiles", slug))
             download.fetch_archive(self._client, http, response, archive, say)
 
-        while True:
-            before = download.archive_size(archive)
+        for again in (True, False):
+            while True:
+                before = download.archive_size(archive)
+                try:
+                    self._call("files", slug, fetch, http=True)
+                    break
+                except WorldError as error:  # go on as long as the archive grows, however often it is cut off
+                    if not error.retry or download.archive_size(archive) <= before:
+                        raise
             try:
-                self._call("files", slug, fetch, http=True)
-                break
-            except WorldError as error:  # go on as long as the archive grows, however often it is cut off
-                if not error.retry or download.archive_size(archive) <= before:
-                    raise
-        download.unpack_archive(archive, folder, say)
+                download.unpack_archive(archive, folder, say)
+                return
+            except download.DamagedArchive as error:
+                if not again:
+                    remedy = "run the same command again, it is fetched anew; or unpack it yourself and give the folder"
+                    raise WorldError(f"{error}, twice in a row: {remedy}") from None
+                say(f"{error}: it is fetched anew")
 
     def quota(self, slug: str) -> Quota:
         request = _make_request("GetSubmissionLimits", slug)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from html.parser import HTMLParser
 
 MAX_TEXT = 60_000  # characters of a competition's text that are kept, about 15,000 tokens
+TAG = 2000  # characters of a tag
 _ORDER = ("overview", "abstract", "description", "evaluation", "metric")  # pages by how much a stage needs them
 _LEFT_OUT = ("rules", "prizes")  # long, and of no use for a solution
 
@@ -53,9 +54,22 @@ def strip_tags(text: str) -> str:
 
     Text that only looks like a tag (`<image_id>`, `a <b and c> d`) stays."""
     parser = _TagStripper()
-    parser.feed(text)
+    parser.feed(_OPEN.sub("&lt;", _drop_comments(text)))
     parser.close()
     return re.sub(r"\n{3,}", "\n\n", "".join(parser.parts))
+
+
+# A bracket that no other closes is text, since the parser would look for its end again and again, for hours where there
+# are many. So is a section of XML, which the parser does not know.
+_OPEN = re.compile(rf"<(?![^<>]{{0,{TAG}}}>)|<(?=!\[)")
+
+
+def _drop_comments(text: str) -> str:
+    kept, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start)) >= 0:
+        kept.append(text[at:start])
+        at = end + len("-->")
+    return "".join(kept) + text[at:]
 
 
 class _TagStripper(HTMLParser):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.understand.cells import is_gap
 from agentkd.agents.agent_k.understand.data_files import zip_members
 from agentkd.agents.agent_k.understand.images import list_training_images
-from agentkd.errors import UserError
+from agentkd.errors import AgentkdError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 SEEN = 100_000  # bytes that are read to detect separator and encoding
 KEPT = 200_000_000  # bytes; tables of larger files are not kept in memory
 MARKS = ",;\t|"  # separators of cells
+RATIO, AMPLE = 200, 1 << 30  # times its size that a packed table may have, beyond so many bytes
+AT_ONCE = 1 << 20  # bytes
+MOST_COLUMNS = 50_000
+WIDTHS, WIDEST = 50, 1 << 22  # lines, and bytes of each, whose cells are counted
 
 
 def read_table(path: Path, *, rows: int | None = None, text: bool = False) -> pd.DataFrame:
@@ -61,6 +66,7 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
             return _as_text(frame) if text else frame
         start = _read_start(path, SEEN)
         code = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+        _check_widths(path)
         head = start.decode(code, errors="replace")
         mark = detect_separator(f"{name} {_only_member(path)}" if name.endswith(".zip") else name, head)
         cells = (cell.strip('"') for line in head.splitlines()[1:100] for cell in line.split(mark))
@@ -74,9 +80,11 @@ def _read(path: Path, rows: int | None, text: bool) -> pd.DataFrame:
             with _open_unpacked(path) as file:
                 frame = pd.read_csv(file, encoding=code, encoding_errors="replace", **options | strings)
         return frame.apply(_use_decimal_point) if comma and text else frame
+    except AgentkdError:
+        raise
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: download it again") from None
-    except (ValueError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ImportError) as error:
+    except Exception as error:  # each format has errors of its own
         raise UserError(f"{path} cannot be read as a table ({first_error_line(error)}): download it again") from None
 
 
@@ -129,13 +137,46 @@ def detect_separator(name: str, head: str) -> str:
 
 @contextmanager
 def _open_unpacked(path: Path) -> Iterator[Any]:
-    """Open a table's bytes, unpacked."""
+    """Open a table's bytes, unpacked. UserError from RATIO times the packed bytes on, where these are many."""
+    most = max(AMPLE, RATIO * path.stat().st_size)
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as held, held.open(_only_member(path)) as file:
-            yield file
+            yield io.BufferedReader(_Bounded(file, most, path), AT_ONCE)
+    elif path.suffix.lower() == ".gz":
+        with gzip.open(path) as unpacked:
+            yield io.BufferedReader(_Bounded(unpacked, most, path), AT_ONCE)
     else:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            yield file
+        with path.open("rb") as plain:
+            yield plain
+
+
+class _Bounded(io.RawIOBase):
+    """A file of bytes that ends in an error after `most` of them."""
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, most: int, path: Path) -> None:
+        self._file, self._left, self._most, self._path = file, most, most, path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise UserError(
+                f"{self._path} unpacks to more than {self._most:,} bytes: unpack it yourself if you trust it"
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _check_widths(path: Path) -> None:
+    """Raise UserError where the first lines have more cells than a table has: pandas would take hours for them."""
+    with _open_unpacked(path) as file:
+        lines = (file.readline(WIDEST) for _ in range(WIDTHS))
+        widest = max(line.count(mark.encode()) for line in lines for mark in MARKS)
+    if widest > MOST_COLUMNS:
+        raise UserError(f"{path} has a line of {widest:,} cells: at most {MOST_COLUMNS:,} columns are read")
 
 
 def _read_start(path: Path, size: int) -> bytes:
