@@ -29,11 +29,17 @@ def read_inside(work: Path, name: str, max_bytes: int) -> bytes:
 
     Raises FileNotFoundError where nothing has that name, and UnsafeFile (one line) for an absolute name, `..`, a
     symbolic link at any component below `work`, a file with several names (a hard link may name one outside), a folder,
-    a fifo, a device, and more than `max_bytes`. `work` itself and the folders above it are trusted."""
+    a fifo, a device, and more than `max_bytes`, holes included: a sparse file is refused before it is read. The folders
+    above `work` are trusted."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise UnsafeFile(f"{name!r} is refused: write the file inside the work folder, under a plain relative name")
-    folder = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        folder = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnsafeFile(f"{name!r} cannot be read: {work.name}: {error.strerror}") from None
     try:
         for part in parts[:-1]:
             _expect(stat.S_IFDIR, folder, part, name)
@@ -52,8 +58,8 @@ def read_inside(work: Path, name: str, max_bytes: int) -> bytes:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise UnsafeFile(f"{name!r} is refused: it is no plain file with one name; write it anew, without links")
-        content = opened.read(max_bytes + 1)
-    if len(content) > max_bytes:
+        content = opened.read(max_bytes + 1) if found.st_size <= max_bytes else b""
+    if found.st_size > max_bytes or len(content) > max_bytes:
         raise UnsafeFile(f"{name!r} has {max(found.st_size, len(content)):,} bytes: at most {max_bytes:,} are read")
     return content
 

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from agentkd.agents.agent_k.model.ask import Model
     from agentkd.agents.agent_k.workbench import Workbench
 
-STAGES = (
-    "fetch", "draft", "understand", "modalities", "maps", "metric", "format", "baseline", "solve", "ensemble",
-    "validate", "submit", "credit", "report",
-)  # fmt: skip
 CODE_PARTS = ("features", "solution")  # the parts that the model writes while solving, in the solvers' time
 
 
@@ -33,6 +29,7 @@ class Context:
     model: Model
     submissions: Submissions
     long_term: LongTermMemory
+    stages: tuple[str, ...]  # in their order: the nodes of the graph
     stop: threading.Event  # set by ctrl-C: no stage begins, nothing more is sent or waited for
 
 

@@ -9,9 +9,12 @@ A workspace is a folder of the run:
     maps/train_img_input_map.csv     `id` and columns of image paths, relative to data/
     maps/train_target_map.csv        `id` and the target columns, spelt as in the training table
     maps/folds.csv                   `id`, `fold` (0 … k-1): the same folds for every candidate
-    candidates/NAME/                 spec.json, oof.csv, test.csv and log.txt of one candidate
-    code/STAGE-HASH/                 code.py of the model, and the files that it wrote
+    candidates/NAME/                 spec.json, log.txt, oof.csv and test.csv of one candidate
+    code/STAGE-HASH/                 code.py of the model, and checked results of it
     submissions/                     files in the sample submission's form
+
+Code in the sandbox writes to a folder of its own below candidates/NAME or code/STAGE-HASH (work, fold-0, …) and nowhere
+else. What lies there is read through `border`, and nothing of ours is written there while or after code runs.
 
 `id` is a string everywhere (read with dtype=str: "007" stays "007"). The rows of all train maps are in one order, and
 those of all test maps in the order of the sample submission. Only maps that hold something exist. Anything else called
@@ -24,14 +27,23 @@ predicted by a model that has not seen it, and test.csv one row per test id, bot
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
+
+from pydantic import field_validator
 
 from agentkd.trace import Frozen, StageTest
 
 TaskKind = Literal["binary", "multiclass", "multilabel", "regression"]
 Output = Literal["label", "probability", "value"]
 MODALITIES = ("tab", "txt", "img")
+MESSAGE = 1500  # characters of a failure's message: it goes into the trace and into prompts
+SHOWN_NAME = 60  # characters of a name in a message
+SHOWN = 10  # names in a message
+# Controls but for line ends and tabs, signs that are not seen or turn the line around, and halves of surrogate pairs.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 class Setup(Frozen):
@@ -68,7 +80,12 @@ class Failure(Frozen):
 
     test: str
     stage: str  # at fault: where the run goes back to
-    message: str  # the fault, and the right form
+    message: str  # the fault, and the right form; cleaned and clipped, since it may quote what code has left
+
+    @field_validator("message")
+    @classmethod
+    def _clean(cls, message: str) -> str:
+        return clip(_UNSEEN.sub("\ufffd", message), MESSAGE)
 
     @property
     def evidence(self) -> StageTest:
@@ -77,6 +94,29 @@ class Failure(Frozen):
 
 def passed_test(name: str, detail: str = "") -> StageTest:
     return StageTest(name=name, passed=True, detail=detail)
+
+
+def clip(text: str, limit: int) -> str:
+    """A text cut to its beginning and its end, about `limit` characters together."""
+    if len(text) <= limit:
+        return text
+    head = limit * 3 // 4
+    return f"{text[:head]}\n[… {len(text) - limit} characters left out …]\n{text[head - limit :]}"
+
+
+def show_name(name: object) -> str:
+    """A name that others chose (an id, a column, a class) for a message: short, and escaped where it needs it."""
+    text = str(name)
+    if len(text) <= SHOWN_NAME and text.isprintable() and text == text.strip() != "":
+        return text
+    shown = repr(text[: SHOWN_NAME + 1])
+    return shown if len(shown) <= SHOWN_NAME + 2 else f"{shown[:SHOWN_NAME]}…'"
+
+
+def list_names(names: Iterable[object]) -> str:
+    """The first of several names for a message, in their order."""
+    shown = [show_name(name) for name, _ in zip(names, range(SHOWN + 1), strict=False)]
+    return ", ".join(shown[:SHOWN]) + (" …" if len(shown) > SHOWN else "")
 
 
 def map_file(workspace: Path, split: str, modality: str) -> Path:

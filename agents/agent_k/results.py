@@ -5,15 +5,12 @@ The checkpointer and metrics.json keep plain dicts; stages read and write them a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typing_extensions import TypedDict
 
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.trace import Frozen
-
-if TYPE_CHECKING:
-    from agentkd.agents.agent_k.context import RunState
 
 CODE, MODEL = "code", "model"  # the author of what a stage accepted
 
@@ -64,7 +61,7 @@ def read_result(values: Mapping[str, Any]) -> Result:
     return Failed.model_validate(values) if "error" in values else Scored.model_validate(values)
 
 
-def read_results(state: RunState) -> dict[str, Result]:
+def read_results(state: Mapping[str, Any]) -> dict[str, Result]:
     """The candidates of a state, in the order in which they were run."""
     return {name: read_result(values) for name, values in state.get("candidates", {}).items()}
 
@@ -78,7 +75,7 @@ def dump_results(results: Mapping[str, Result]) -> dict[str, dict[str, Any]]:
     return {name: dump_result(result) for name, result in results.items()}
 
 
-def read_best(state: RunState) -> Best | None:
+def read_best(state: Mapping[str, Any]) -> Best | None:
     values = state.get("best")
     return Best.model_validate(values) if values else None
 

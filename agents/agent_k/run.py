@@ -25,7 +25,7 @@ from agentkd.agents.agent_k.competition.source import (
     parse_competition,
 )
 from agentkd.agents.agent_k.competition.submit_once import Submissions, SubmitPolicy
-from agentkd.agents.agent_k.context import STAGES, Context, RunState
+from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.model.ask import Model
 from agentkd.agents.agent_k.workbench import Workbench
@@ -159,7 +159,7 @@ async def run_graph(
     import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    from agentkd.agents.agent_k.graph import build_graph
+    from agentkd.agents.agent_k.graph import NODES, build_graph
     from agentkd.agents.agent_k.stages.finish import run_metrics
 
     clock = Clock(store.path, config.max_hours * 3600)
@@ -182,6 +182,7 @@ async def run_graph(
             model=model,
             submissions=Submissions(store.path, kaggle, source.slug, policy, say),
             long_term=LongTermMemory(store.path / "memory.sqlite"),
+            stages=tuple(NODES),
             stop=stop,
         )
         connection = await stack.enter_async_context(aiosqlite.connect(store.path / FILE))
@@ -221,7 +222,9 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
         room = bench.clock.left > MORE * bench.clock.seconds
         start = Command(goto="solve" if room else "validate")
     else:
-        bench.say(f"going on with stage {before.next[0]} of {len(STAGES)} after {bench.clock.elapsed:.0f} s of work")
+        bench.say(
+            f"going on with stage {before.next[0]} of {len(context.stages)} after {bench.clock.elapsed:.0f} s of work"
+        )
     state: RunState = await graph.ainvoke(start, THREAD, durability="sync")
     return state
 

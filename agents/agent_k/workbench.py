@@ -86,7 +86,9 @@ class Workbench:
 
         job = asyncio.get_running_loop().run_in_executor(None, run)
         try:  # shielded: only `cancel` ends the code
-            return await heartbeat(asyncio.shield(job), lambda took: self.progress_line(work.name, took), self.say)
+            return await heartbeat(
+                asyncio.shield(job), lambda took: self.progress_line(work.parent.name, took), self.say
+            )
         except asyncio.CancelledError:
             cancel.set()
             await job

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
 pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
-from agentkd.agents.agent_k.contract import Setup, map_file  # noqa: E402
+from agentkd.agents.agent_k.contract import Setup, clip, map_file  # noqa: E402
 from agentkd.agents.agent_k.memory import (  # noqa: E402
     EXTRINSIC,
     INTRINSIC,
@@ -23,7 +23,6 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
     retrieve,
 )
 from agentkd.agents.agent_k.model.answers import parse_code, parse_json  # noqa: E402
-from agentkd.agents.agent_k.model.stage_run import clip  # noqa: E402
 from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
 from agentkd.agents.agent_k.understand.cells import is_text  # noqa: E402
 from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
@@ -263,8 +262,8 @@ def test_maps_are_in_the_samples_order_and_ids_stay_strings(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "file, change, word",
     [
-        ("test_tab_input_map.csv", lambda f: f.iloc[:2], "ids differ: 101"),
-        ("test_tab_input_map.csv", lambda f: f.iloc[::-1], "order of ids"),
+        ("test_tab_input_map.csv", lambda f: f.iloc[:2], "the sample submission 3: 1 ids are missing, first 101"),
+        ("test_tab_input_map.csv", lambda f: f.iloc[::-1], "in another order: row 1 is"),
         ("train_tab_input_map.csv", lambda f: f.rename(columns={"id": "key"}), "first column"),
         ("train_tab_input_map.csv", lambda f: f[["id"]], "cells"),
         ("train_tab_input_map.csv", lambda f: f.assign(won=1), "holds the target"),

@@ -86,5 +86,7 @@ def damage(random: random.Random, data: bytes) -> bytes:
         elif change == 4:
             made[at:end] = random.randbytes(end - at)
         else:
-            made[at:at] = random.choice((b"\0", b"\xff\xfe", b"\x1b[31m", b"\xed\xa0\xbd", b"\n", b'"', b"[" * 2000, b"1e999"))
+            made[at:at] = random.choice(
+                (b"\0", b"\xff\xfe", b"\x1b[31m", b"\xed\xa0\xbd", b"\n", b'"', b"[" * 2000, b"1e999")
+            )
     return bytes(made)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentkd.agents.agent_k.context import CODE_PARTS, STAGES
-from agentkd.agents.agent_k.contract import Failure, passed_test
-from agentkd.agents.agent_k.model.answers import enum_schema, object_schema, parse_code, parse_json
+from agentkd.agents.agent_k.context import CODE_PARTS
+from agentkd.agents.agent_k.contract import Failure, clip, passed_test
+from agentkd.agents.agent_k.model.answers import MOST_CODE, enum_schema, object_schema, parse_code, parse_json
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.run_code import TrialResult
-from agentkd.agents.agent_k.model.stage_run import StageRun, clip
+from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.workspace.maps import hash_maps
+from agentkd.runs.disk import write_atomically
 from agentkd.trace import Step, Verdict
 
 TRIES = 5  # answers with code for a stage, at most
@@ -81,9 +82,12 @@ async def try_answer(run: StageRun, code: str, trial: Trial) -> tuple[Path, list
     outcome = None
     if not code:
         failures = [Failure(test="answers with code", stage=stage, message="no ```python block with a function")]
+    elif len(code) > MOST_CODE:
+        message = f"the code has {len(code):,} characters: write at most {MOST_CODE:,}"
+        failures = [Failure(test="answers with code", stage=stage, message=message)]
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "code.py").write_text(code)
+        write_atomically(folder / "code.py", code)
         with run.bench.clock.model_time():
             failures, outcome = await trial(folder)
     if failures and (cut_at := run.recorder.cut_at):
@@ -104,9 +108,9 @@ async def find_fault(run: StageRun, failed: str, error: str, failures: Sequence[
 
     The stage is the one that the unit test blames if it blames another than this one; otherwise the model chooses among
     the stages whose result it has made itself."""
-    stage = run.stage
+    stage, order = run.stage, run.context.stages
     fault = next((item.stage for item in failures if item.stage != stage), stage)
-    stages = [stage, *(name for name in STAGES[: STAGES.index(stage_of(stage))] if run.may_go_back(name))]
+    stages = [stage, *(name for name in order[: order.index(stage_of(stage))] if run.may_go_back(name))]
     schema = object_schema({"cause": {"type": "string"}, "stage": enum_schema(stages)})
     answer = await run.ask("analyse", schema=schema, failed=clip(failed, 2500), error=error, stages=stages)
     said = parse_json(answer) or {}

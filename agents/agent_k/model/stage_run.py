@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.context import CODE_PARTS, Context, RunState
-from agentkd.agents.agent_k.contract import Failure, passed_test
+from agentkd.agents.agent_k.contract import Failure, clip, passed_test
 from agentkd.agents.agent_k.memory import Entry, retrieve
 from agentkd.agents.agent_k.model.ask import LENGTHS, NoAnswer
 from agentkd.agents.agent_k.model.recorder import Recorder
@@ -121,11 +121,3 @@ def prompt_values(context: Context, state: RunState, memory: Sequence[Entry], st
         "view": clip("\n\n".join(views), VIEW),
         "notes": [*notes, *lessons],
     }
-
-
-def clip(text: str, limit: int) -> str:
-    """A text cut to its beginning and its end, about `limit` characters together."""
-    if len(text) <= limit:
-        return text
-    head = limit * 3 // 4
-    return f"{text[:head]}\n[… {len(text) - limit} characters left out …]\n{text[head - limit :]}"

@@ -9,10 +9,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.contract import MODALITIES, Failure, Setup, map_file
+from pydantic import TypeAdapter
+
+from agentkd.agents.agent_k.border import (
+    Refused,
+    bound_table,
+    judge,
+    read_left_json,
+    read_left_table,
+    refuse,
+)
+from agentkd.agents.agent_k.contract import MODALITIES, Failure, Setup, list_names, map_file
 from agentkd.agents.agent_k.model.run_code import (
     CODE_SECONDS,
     HARNESS,
@@ -20,21 +31,29 @@ from agentkd.agents.agent_k.model.run_code import (
     format_predictions,
     make_work_folder,
     measure_predictions,
-    read_output,
+    read_predictions,
     run_failures,
 )
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.arrays import rows_by_fold
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, shuffle_predictions
+from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
+from agentkd.agents.agent_k.workspace.checks import check_maps, compare_ids, shuffle_predictions
 from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.maps import read_inputs
 from agentkd.agents.agent_k.workspace.trial_predictions import random_predictions
-from agentkd.errors import UserError
+from agentkd.runs.disk import write_atomically
+from agentkd.trace import Frozen
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_COLUMNS = 2000  # of a map, unless the competition has more
 MOST_FEATURES = 300
+
+
+class Direction(Frozen):
+    """What `try_metric` has measured."""
+
+    lower_is_better: bool
 
 
 async def try_maps(bench: Workbench, folder: Path) -> TrialResult:
@@ -47,27 +66,32 @@ async def try_maps(bench: Workbench, folder: Path) -> TrialResult:
     )
     if failures := run_failures(outcome, "maps"):
         return failures, outcome
-    try:
-        setup = stage_maps(bench, folder)
-    except (UserError, ValueError, OSError) as error:
-        return [Failure(test="maps are files", stage="maps", message=str(error)[:500])], outcome
-    return check_maps(setup, bench.data, folder / "trial"), outcome
+
+    def look() -> list[Failure]:
+        return check_maps(stage_maps(bench, folder), bench.data, folder / "trial")
+
+    found = await judge("maps", "maps are files", look)
+    return found.failures if isinstance(found, Refused) else found, outcome
 
 
 def stage_maps(bench: Workbench, folder: Path) -> Setup:
     """Copy the code's maps into FOLDER/trial/maps, and return the set-up that they make.
 
-    They are read without following links."""
+    They have the accepted maps' rows, and at most MOST_COLUMNS columns or four times theirs."""
     trial = folder / "trial" / "maps"
     shutil.rmtree(trial.parent, ignore_errors=True)
     trial.mkdir(parents=True)
     inputs: dict[str, tuple[str, ...]] = {}
-    for split in ("train", "test"):
-        for name in MODALITIES:
-            file = map_file(folder / "trial", split, name)
-            if os.path.lexists(folder / "work" / file.name):
-                frame = read_output(folder / "work", file.name)
-                save_table(frame, file)
+    data = load_data(bench.workspace)
+    held = sum(len(getattr(bench.setup, name)) for name in MODALITIES)
+    for split, rows in (("train", data.n_train), ("test", len(data.test_ids))):
+        paths = {name: map_file(bench.workspace, split, name) for name in MODALITIES}
+        texts = sum(path.stat().st_size for path in paths.values() if path.exists())
+        bounds = bound_table(rows, held, MOST_COLUMNS, texts)
+        for name, path in paths.items():
+            if os.path.lexists(folder / "work" / path.name):
+                frame = read_left_table(folder / "work", path.name, bounds)
+                save_table(frame, trial / path.name)
                 inputs[name] = tuple(str(column) for column in frame.columns[1:])
     for name in ("train_target_map.csv", "folds.csv"):
         shutil.copy(bench.workspace / "maps" / name, trial / name)
@@ -90,18 +114,18 @@ async def try_metric(bench: Workbench, folder: Path, truth: pd.DataFrame, perfec
     values, outcome = await measure_predictions(
         bench, folder, truth, [perfect, shuffle_predictions(perfect, bench.seed)]
     )
-    if failures := run_failures(outcome, "metric"):
-        return failures, outcome
-    if len(values) != 2 or values[0] == values[1]:
+    if isinstance(values, Refused):
+        return values.failures, outcome
+    if values[0] == values[1]:
         message = f"perfect and shuffled predictions give {values}: a metric tells them apart"
         return [Failure(test="metric prefers the truth", stage="metric", message=message)], outcome
-    (folder / "direction.json").write_text(json.dumps({"lower_is_better": values[0] < values[1]}))
+    write_atomically(folder / "direction.json", Direction(lower_is_better=values[0] < values[1]).model_dump_json())
     return [], outcome
 
 
 def read_direction(folder: Path) -> bool:
     """Whether lower is better, as `try_metric` has measured it."""
-    return bool(json.loads((folder / "direction.json").read_text())["lower_is_better"])
+    return read_left_json(folder, "direction.json", TypeAdapter(Direction)).lower_is_better
 
 
 async def try_format(bench: Workbench, folder: Path, predictions: pd.DataFrame) -> TrialResult:
@@ -129,30 +153,35 @@ async def try_features(bench: Workbench, folder: Path) -> TrialResult:
     if failures := run_failures(outcome, "features"):
         return failures, outcome
 
-    def fail(message: str) -> TrialResult:
-        return [Failure(test="features are columns", stage="features", message=message)], outcome
+    look = partial(keep_features, work, given, folder / "kept")
+    found = await judge("features", "features are columns", look)
+    return found.failures if isinstance(found, Refused) else [], outcome
+
+
+def keep_features(work: Path, given: dict[str, pd.DataFrame], kept: Path) -> None:
+    """Check the columns that code made of the inputs `given`, and write the new ones to the folder `kept`.
+
+    Raises Refused and what the border raises."""
+
+    def check(passed: bool, message: str) -> None:
+        refuse([] if passed else [Failure(test="features are columns", stage="features", message=message)])
 
     made: dict[str, pd.DataFrame] = {}
     for split, frame in given.items():
-        try:
-            made[split] = read_output(work, f"{split}_features.csv")
-        except (UserError, OSError, ValueError) as error:
-            return fail(f"{split}_features.csv: {error}")
-        if list(made[split]["id"]) != list(frame["id"]):
-            return fail(f"the ids of {split}_features.csv are not those of the inputs")
+        file, ids = f"{split}_features.csv", list(frame["id"])
+        made[split] = read_left_table(work, file, bound_table(len(ids), len(frame.columns), MOST_FEATURES + 1))
+        check(made[split].columns[0] == "id", f"the first column of {file} is not `id`")
+        what = compare_ids(list(made[split]["id"]), "inputs", ids)
+        check(not what, f"{file} {what}")
     names = [str(name) for name in made["train"].columns[1:]]
-    if names != [str(name) for name in made["test"].columns[1:]]:
-        return fail(f"train and test have other columns: {names[:5]}, {list(made['test'].columns[1:6])}")
-    if not names or len(names) > MOST_FEATURES:
-        return fail(f"{len(names)} columns: between 1 and {MOST_FEATURES} are taken")
+    others = [str(name) for name in made["test"].columns[1:]]
+    check(names == others, f"train and test have other columns: {list_names(names)}; {list_names(others)}")
+    check(0 < len(names) <= MOST_FEATURES, f"{len(names)} columns: between 1 and {MOST_FEATURES} are taken")
     same = [name for name in names if name in given["train"].columns]
-    if len(same) == len(names):
-        return fail(f"all columns, such as {same[0]}, are inputs already: return only new ones")
-    kept = folder / "kept"
+    check(len(same) < len(names), f"all columns, such as {list_names(same[:1])}, are inputs already: return new ones")
     kept.mkdir(exist_ok=True)
     for split, frame in made.items():
         save_table(frame.drop(columns=same), kept / f"{split}_features.csv")
-    return [], outcome
 
 
 async def try_solution(bench: Workbench, folder: Path, seconds: float) -> TrialResult:
@@ -178,13 +207,11 @@ async def try_solution(bench: Workbench, folder: Path, seconds: float) -> TrialR
         outcome = await bench.run_module(HARNESS, "solution", work=work, read=image_folders(bench), seconds=seconds)
         if failures := run_failures(outcome, "solution"):
             return failures, outcome
-        try:
-            frame = read_output(work, "predictions.csv")
-        except (UserError, OSError, ValueError) as error:
-            return [Failure(test="predictions are a file", stage="solution", message=str(error)[:500])], outcome
         split = "oof" if rows is not None else "test"
-        if failures := check_predictions(frame, setup, list(asked["id"]), split):
-            return [item.model_copy(update={"stage": "solution"}) for item in failures], outcome
+        look = partial(read_predictions, work, "predictions.csv", setup, list(asked["id"]), split)
+        frame = await judge("solution", "predictions are a file", look)
+        if isinstance(frame, Refused):
+            return [item.model_copy(update={"stage": "solution"}) for item in frame.failures], outcome
         if rows is None:
             save_table(frame, folder / "test.csv")
         else:

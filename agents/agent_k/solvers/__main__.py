@@ -1,8 +1,9 @@
-"""Run one candidate: `python -m agentkd.agents.agent_k.solvers spec.json`, in the candidate's folder.
+"""Run one candidate: `python -m agentkd.agents.agent_k.solvers SPEC`, in the candidate's work folder.
 
-spec.json: {"workspace": PATH, "kind": NAME, "params": {}, "seed": 0, "threads": 2, "seconds": null, "features": null}.
-Writes oof.csv and test.csv (each complete or absent) into the spec's folder, and progress to stderr. The same spec
-gives the same files on the same machine, with any number of threads; only a time budget (`seconds`) may change them.
+SPEC is a file with {"workspace": PATH, "kind": NAME, "params": {}, "seed": 0, "threads": 2, "seconds": null,
+"features": null}. Writes oof.csv and test.csv (each complete or absent) into the current folder, and progress to
+stderr. The same spec gives the same files on the same machine, with any number of threads; only a time budget
+(`seconds`) may change them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
     """Run the spec file that is the one argument; returns the exit code."""
     try:
         path = Path(argv[0])
-        run(read_spec(path), path.resolve().parent, START)
+        run(read_spec(path), Path.cwd(), START)
     except AgentkdError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -5,13 +5,24 @@ Their printed output is ignored. The best one with a valid file is always in sub
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.contract import Failure
-from agentkd.agents.agent_k.model.run_code import format_predictions, measure_predictions, read_output, run_failures
+from agentkd.agents.agent_k.aside import call_aside
+from agentkd.agents.agent_k.border import Refused, judge, read_left
+from agentkd.agents.agent_k.contract import Failure, Setup
+from agentkd.agents.agent_k.model.run_code import (
+    bound_predictions,
+    format_predictions,
+    keep_work_folder,
+    measure_predictions,
+    read_predictions,
+    run_failures,
+)
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import (
     CODE,
@@ -28,13 +39,14 @@ from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.scoring.truth import encode_targets, is_known
 from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec, build_portfolio
 from agentkd.agents.agent_k.workbench import Workbench
-from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
-from agentkd.agents.agent_k.workspace.checks import check_predictions, check_submission
+from agentkd.agents.agent_k.workspace.arrays import Array, load_data, rows_by_fold
+from agentkd.agents.agent_k.workspace.checks import check_submission
 from agentkd.agents.agent_k.workspace.files import read_targets, save_table
 from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.agents.agent_k.workspace.submission_file import write_submission
 from agentkd.errors import UserError
 from agentkd.runs.disk import write_atomically
+from agentkd.sandbox.remove import remove_folder
 from agentkd.trace import Score, StageTest, Step, Verdict
 
 if TYPE_CHECKING:
@@ -65,7 +77,9 @@ def begin_result(run: StageRun, author: str, folder: Path, kind: str) -> Candida
 async def run_candidate(
     run: StageRun, candidate: CandidateSpec, seconds: float, features: str = ""
 ) -> tuple[str, Result]:
-    """Run a candidate, or read what an earlier run of it left; returns its name and its result."""
+    """Run a candidate, or read what an earlier run of it left; returns its name and its result.
+
+    The solver writes to a work folder of its own, which its results are copied from; the rest lies outside it."""
     bench = run.bench
     name = candidate.name + ("+features" if features else "")
     spec = {
@@ -82,18 +96,23 @@ async def run_candidate(
     begun = begin_result(run, CODE, folder, candidate.kind)
     if not has_predictions(folder):
         within = round(min(seconds, LATE * bench.longest), 1)
-        write_atomically(folder / "spec.json", json.dumps(spec | {"seconds": within}))
+        file = (folder / "spec.json").absolute()
+        write_atomically(file, json.dumps(spec | {"seconds": within}))
+        work = keep_work_folder(folder)
         read = [bench.workspace / "maps", bench.workspace / "data", *([Path(features).resolve()] if features else [])]
         outcome = await bench.run_module(
             SOLVERS,
-            "spec.json",
-            work=folder.resolve(),
-            read=[path.absolute() for path in read if path.exists()],
+            str(file),
+            work=work.absolute(),
+            read=[file, *(path.absolute() for path in read if path.exists())],
             seconds=1.25 * seconds + GRACE,
         )
-        (folder / "log.txt").write_text(outcome.output)
+        write_atomically(folder / "log.txt", outcome.output)
         if failures := run_failures(outcome, "solve"):
             return name, Failed(**begun.model_dump(), error=failures[0].message)
+        taken = await judge("solve", "predictions are files", partial(take_predictions, bench, folder, work))
+        if isinstance(taken, Refused):
+            return name, Failed(**begun.model_dump(), error=str(taken), seconds=round(time.monotonic() - start, 1))
     result = await score_folder(run, folder, begun)
     return name, result.model_copy(update={"seconds": round(time.monotonic() - start, 1)})
 
@@ -102,38 +121,65 @@ def has_predictions(folder: Path) -> bool:
     return (folder / "oof.csv").is_file() and (folder / "test.csv").is_file()
 
 
+def take_predictions(bench: Workbench, folder: Path, work: Path) -> None:
+    """Copy the predictions that a solver left in `work` to the candidate's folder, byte by byte, and remove `work`."""
+    ids = list_ids(bench)
+    for split in ("test", "oof"):  # a candidate with both is done
+        most = bound_predictions(bench.setup, ids[split]).bytes
+        write_atomically(folder / f"{split}.csv", read_left(work, f"{split}.csv", most))
+    remove_folder(work)
+
+
+def list_ids(bench: Workbench) -> dict[str, list[str]]:
+    """The ids of the rows that a candidate predicts, by its files."""
+    data = load_data(bench.workspace)
+    return {"oof": list(data.targets["id"]), "test": data.test_ids}
+
+
 async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Result:
     """Check a candidate's predictions, and score those out of fold, in all and by fold.
 
-    The result's `seconds` are 0."""
+    The result's `seconds` are 0. Raises UserError where the metric is undefined on the truth."""
 
-    def fail(error: str) -> Failed:
-        return Failed(**begun.model_dump(), error=error, seconds=0.0)
+    def fail(error: object) -> Failed:
+        return Failed(**begun.model_dump(), error=str(error), seconds=0.0)
 
     bench = run.bench
-    setup, truth = bench.setup, read_targets(bench.workspace)
-    ids = {"oof": list(truth["id"]), "test": load_data(bench.workspace).test_ids}
-    frames = {}
-    for split in ("oof", "test"):
-        try:
-            frames[split] = read_output(folder, f"{split}.csv")
-        except (UserError, OSError, ValueError) as error:
-            return fail(f"{split}.csv: {error}")
-        if failures := check_predictions(frames[split], setup, ids[split], split):
-            return fail(failures[0].message)
+    setup, truth, folds, ids = (
+        bench.setup,
+        read_targets(bench.workspace),
+        rows_by_fold(bench.workspace),
+        list_ids(bench),
+    )
+
+    def look() -> pd.DataFrame:
+        return [read_predictions(folder, f"{split}.csv", setup, ids[split], split) for split in ("test", "oof")][-1]
+
+    oof = await judge("solve", "predictions are valid", look)
+    if isinstance(oof, Refused):
+        return fail(oof)
     if code := run.state.get("metric_code"):
-        values, _ = await measure_predictions(bench, bench.workspace / "code" / code, truth, [frames["oof"]])
-        if not values:
-            return fail("the metric's code gave no number")
+        values, _ = await measure_predictions(bench, bench.workspace / "code" / code, truth, [oof])
+        if isinstance(values, Refused):
+            return fail(f"the metric's code gave no number: {values}")
         return Scored(**begun.model_dump(), score=values[0], folds=(), seconds=0.0)
-    folds: list[float | None] = []
-    for rows in rows_by_fold(bench.workspace):
+    whole, by_fold = await call_aside(partial(score_folds, setup, truth, oof, folds))
+    if not math.isfinite(whole):
+        return fail(f"{setup.metric} of these predictions is {whole}")
+    return Scored(**begun.model_dump(), score=whole, folds=by_fold, seconds=0.0)
+
+
+def score_folds(
+    setup: Setup, truth: pd.DataFrame, oof: pd.DataFrame, folds: Sequence[Array]
+) -> tuple[float, tuple[float | None, ...]]:
+    """The score of all out-of-fold predictions, and by fold, None where a fold has none. Raises UserError."""
+    found: list[float | None] = []
+    for rows in folds:
         try:
-            folds.append(round(score(setup, truth.iloc[rows], frames["oof"].iloc[rows]), 6))
+            found.append(round(score(setup, truth.iloc[rows], oof.iloc[rows]), 6))
         except UserError:  # a fold of one class has no AUC
-            folds.append(None)
-    whole = score(setup, truth, frames["oof"])
-    return Scored(**begun.model_dump(), score=whole, folds=tuple(folds), seconds=0.0)
+            found.append(None)
+    return score(setup, truth, oof), tuple(found)
 
 
 async def make_constant(run: StageRun) -> Result:
@@ -168,12 +214,18 @@ async def keep_best(
     bench = run.bench
     if isinstance(result, Failed) or not is_better(bench.setup, result.score, best.score if best else None):
         return best, None
-    test = read_output(bench.workspace / "candidates" / result.folder, "test.csv")
+    folder, ids = bench.workspace / "candidates" / result.folder, list_ids(bench)["test"]
+    test = await judge(
+        "solve", "predictions are files", partial(read_predictions, folder, "test.csv", bench.setup, ids, "test")
+    )
+    if isinstance(test, Refused):
+        bench.say(f"{name} has no valid predictions any more ({test})")
+        return best, test.failures[0]
     file = bench.workspace / "submissions" / f"{result.folder}.csv"
     if failures := await write_checked(run, test, file, thresholds):
         bench.say(f"{name} gives no valid file ({failures[0].message})")
         return best, failures[0]
-    write_atomically(bench.folder / "submission.csv", file.read_text())
+    write_atomically(bench.folder / "submission.csv", file.read_bytes())
     return Best(name=name, score=result.score, file=file.name, form=run.state.get("format_code", "")), None
 
 
@@ -187,7 +239,8 @@ async def write_checked(
         failures, _ = await format_predictions(bench, bench.workspace / "code" / code, test, file)
         return failures
     write_submission(test, bench.setup, bench.data, file, thresholds)
-    return check_submission(file, bench.setup, bench.data)
+    found = await judge("format", "submission is a file", partial(check_submission, file, bench.setup, bench.data))
+    return found.failures if isinstance(found, Refused) else found
 
 
 def note_score(run: StageRun, name: str, result: Result, results: Mapping[str, Result], best: Best | None) -> None:

@@ -4,11 +4,14 @@ A correction that contradicts the files or the pages does not pass."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langgraph.types import Command
 
+from agentkd.agents.agent_k.aside import call_aside
+from agentkd.agents.agent_k.border import Refused, judge, refuse
 from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.contract import Failure, Setup
 from agentkd.agents.agent_k.model.answers import enum_schema, object_schema, parse_json
@@ -27,11 +30,8 @@ from agentkd.agents.agent_k.workspace.build import build_maps
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric
 from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions
-from agentkd.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-
+FACTS = "facts agree with files and pages"  # a test
 CONFIRMS = 2  # answers that may correct the facts before they stay as they were read
 
 
@@ -54,9 +54,11 @@ async def understand(context: Context, state: RunState) -> Command[str]:
                 }
             )
             answer = await run.ask("choose", prompt="choose_facts", schema=schema, attempt=attempt, asked=asked)
-            wanted, failures = correct_facts(bench, setup, asked, parse_json(answer))
+            look = partial(correct_facts, bench, setup, asked, parse_json(answer))
+            corrected = await judge("understand", FACTS, look)
+            wanted, failures = (setup, corrected.failures) if isinstance(corrected, Refused) else corrected
             if not failures and wanted != setup:
-                failures = try_facts(bench, setup, wanted)
+                failures = await try_facts(bench, setup, wanted)
             run.note_test(failures)
             if not failures:
                 if wanted != setup:
@@ -93,10 +95,7 @@ def correct_facts(
     if set(setup.outputs) == set(setup.targets) and "target" in changed:
         message = f"the sample submission asks for {', '.join(setup.outputs)}, so that is the target"
         return setup, [facts_failure(message)]
-    try:
-        wanted = guess_setup(bench.data, source.text, source.metric, settled | changed).setup
-    except UserError as error:
-        return setup, [facts_failure(str(error))]
+    wanted = guess_setup(bench.data, source.text, source.metric, settled | changed).setup
     task = f"{wanted.task} task with {PLURAL[wanted.output]}"
     if mentioned and wanted.metric not in mentioned and setup.metric in mentioned and not metric:
         return setup, [facts_failure(f"the pages speak of {', '.join(mentioned)}, which scores no {task}")]
@@ -107,29 +106,30 @@ def correct_facts(
     return wanted, []
 
 
-def try_facts(bench: Workbench, setup: Setup, wanted: Setup) -> list[Failure]:
+async def try_facts(bench: Workbench, setup: Setup, wanted: Setup) -> list[Failure]:
     """Build the maps of corrected facts, and test them and the metric.
 
     If they fail, the maps of `setup` are built again."""
-    said: list[str] = []
-    try:
+
+    def build() -> list[str]:
         said = rebuild_maps(bench, wanted)
-        wanted, truth = bench.setup, read_targets(bench.workspace)
-        failures = check_maps(wanted, bench.data, bench.workspace) or check_metric(
-            lambda frame: score(wanted, truth, frame), perfect_predictions(wanted, truth), wanted, bench.seed
-        )
-    except (UserError, ValueError) as error:
-        failures = [facts_failure(str(error))]
-    if failures:
-        rebuild_maps(bench, setup)
-    else:
-        for line in said:
-            bench.say(line)
-    return failures
+        built, truth = bench.setup, read_targets(bench.workspace)
+        refuse(check_maps(built, bench.data, bench.workspace))
+        perfect = perfect_predictions(built, truth)
+        refuse(check_metric(lambda frame: score(built, truth, frame), perfect, built, bench.seed))
+        return said
+
+    said = await judge("understand", FACTS, build)
+    if isinstance(said, Refused):
+        await call_aside(lambda: rebuild_maps(bench, setup))
+        return said.failures
+    for line in said:
+        bench.say(line)
+    return []
 
 
 def facts_failure(message: str) -> Failure:
-    return Failure(test="facts agree with files and pages", stage="understand", message=message)
+    return Failure(test=FACTS, stage="understand", message=message)
 
 
 def rebuild_maps(bench: Workbench, setup: Setup) -> list[str]:
@@ -146,10 +146,12 @@ async def choose_modalities(context: Context, state: RunState) -> Command[str]:
     schema = object_schema({"tab": names, "txt": names, "img": names, "why": {"type": "string"}})
     try:
         answer = await run.ask("choose", prompt="choose_modalities", schema=schema, asked=asked)
-        wanted, failures = move_columns(setup, parse_json(answer), bench.data)
+        look = partial(move_columns, setup, parse_json(answer), bench.data)
+        moved = await judge("modalities", "modalities hold the columns", look)
+        wanted, failures = (setup, moved.failures) if isinstance(moved, Refused) else moved
         run.note_test(failures)
         if not failures and wanted != setup:
-            rebuild_maps(bench, wanted)
+            await call_aside(lambda: rebuild_maps(bench, wanted))
             author = MODEL
     except NoAnswer:
         pass

@@ -8,6 +8,7 @@ from typing import Any
 
 from langgraph.types import Command
 
+from agentkd.agents.agent_k.border import Refused, judge
 from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import MODEL, Best, Scored, first_score, gain, read_best, read_results
@@ -29,14 +30,15 @@ async def validate(context: Context, state: RunState) -> Command[str]:
     if best is None:
         raise WorldError("no candidate gave a valid file: see the log.txt of workspace/candidates; raise --max-hours")
     file = bench.workspace / "submissions" / best.file
-    failures = check_submission(file, bench.setup, bench.data)
+    found = await judge("format", "submission is a file", lambda: check_submission(file, bench.setup, bench.data))
+    failures = found.failures if isinstance(found, Refused) else found
     run.note_test(failures)
     if failures and run.may_go_back("format"):
         run.remember(failures[0].message, "format!", "error")
         return run.go_back("format")
     if failures:
         raise WorldError(f"{file.name} is not valid any more ({failures[0].message}): run the same command again")
-    write_atomically(bench.folder / "submission.csv", file.read_text())
+    write_atomically(bench.folder / "submission.csv", file.read_bytes())
     return run.go_to("submit")
 
 

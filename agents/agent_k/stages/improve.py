@@ -111,7 +111,7 @@ async def try_model_solution(run: StageRun, number: int) -> Turn:
     folder = bench.workspace / "candidates" / f"{name}-{written.folder.name}"
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("oof.csv", "test.csv"):
-        write_atomically(folder / file, (written.folder / file).read_text())
+        write_atomically(folder / file, (written.folder / file).read_bytes())
     result = await score_folder(run, folder, begin_result(run, MODEL, folder, "solution"))
     value = result.score if isinstance(result, Scored) else None
     first = first_score(results)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from langgraph.types import Command
 
+from agentkd.agents.agent_k.aside import call_aside
 from agentkd.agents.agent_k.context import Context, RunState
-from agentkd.agents.agent_k.contract import Setup, passed_test
+from agentkd.agents.agent_k.contract import Failure, Setup, passed_test
 from agentkd.agents.agent_k.model.answers import object_schema, parse_json
 from agentkd.agents.agent_k.model.ask import NoAnswer
 from agentkd.agents.agent_k.model.coding import write_code
@@ -39,12 +40,16 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     No model is asked."""
     run, bench = StageRun.begin(context, state, "fetch"), context.bench
     source = bench.source
-    found = guess_setup(source.data, source.text, source.metric, bench.config.settled())
-    said = rebuild_maps(bench, found.setup)
-    found = SetupGuess(bench.setup, [*found.doubts, *said])
+
+    def read() -> tuple[SetupGuess, list[Failure]]:
+        found = guess_setup(source.data, source.text, source.metric, bench.config.settled())
+        said = rebuild_maps(bench, found.setup)
+        found = SetupGuess(bench.setup, [*found.doubts, *said])
+        return found, check_maps(found.setup, source.data, bench.workspace)
+
+    found, failures = await call_aside(read)
     for doubt in found.doubts:
         bench.say(doubt)
-    failures = check_maps(found.setup, source.data, bench.workspace)
     if failures:
         raise UserError(f"{failures[0].message} ({failures[0].test}): mend the files, or set id=, target= or task=")
     verdict = Verdict(ok=True, rung="fetch", reason="; ".join(found.doubts))

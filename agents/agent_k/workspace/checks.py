@@ -7,11 +7,20 @@ fault: the run goes back to it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents.agent_k.contract import MODALITIES, Failure, Setup, map_file
+from agentkd.agents.agent_k.border import CELL, Bounds, Refused, bound_columns, parse_table, try_look
+from agentkd.agents.agent_k.contract import (
+    MODALITIES,
+    Failure,
+    Setup,
+    list_names,
+    map_file,
+    show_name,
+)
 from agentkd.agents.agent_k.understand.data_files import IMAGES
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.files import read_targets
@@ -22,7 +31,8 @@ from agentkd.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 10  # ids in a message
+UTF8 = 4  # bytes that a character takes at most
+MOST_VALUE = 1e150  # of a prediction: its square is finite
 
 
 def check_maps(setup: Setup, data: Path, workspace: Path) -> list[Failure]:
@@ -47,19 +57,20 @@ def _check_each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failu
         if not path.exists():
             yield Failure(test=f"{name} exists", stage="maps", message=f"{name} is missing")
             continue
-        try:
-            frame = _frame(path)
-        except (ValueError, UserError) as error:
-            yield Failure(test=f"{name} is a table", stage="maps", message=f"{name}: {error}")
+        frame = try_look("maps", f"{name} is a table", partial(_frame, path))
+        if isinstance(frame, Refused):
+            yield from frame.failures
             continue
-        doubled = [column for column in frame.columns if frame.columns.tolist().count(column) > 1]
         if "id" not in frame.columns or frame.columns[0] != "id":
             yield Failure(test=f"{name} has id", stage="maps", message=f"the first column of {name} is not `id`")
         elif frame.empty or len(frame.columns) < 2:
             yield Failure(test=f"{name} holds something", stage="maps", message=f"{name} has {frame.shape} cells")
-        elif doubled or not frame["id"].is_unique:
-            what = f"column {doubled[0]}" if doubled else f"id {frame['id'][frame['id'].duplicated()].iloc[0]}"
-            yield Failure(test=f"{name} has no doubles", stage="maps", message=f"{what} stands twice in {name}")
+        elif frame["id"].isna().any():
+            message = f"{name} has {int(frame['id'].isna().sum())} empty ids"
+            yield Failure(test=f"{name} has ids", stage="maps", message=message)
+        elif not frame["id"].is_unique:
+            doubled = show_name(frame["id"][frame["id"].duplicated()].iloc[0])
+            yield Failure(test=f"{name} has no doubles", stage="maps", message=f"id {doubled} stands twice in {name}")
         elif name.endswith("img_input_map.csv"):
             yield from _check_images(frame, data, name)
 
@@ -67,47 +78,81 @@ def _check_each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failu
 def _check_images(frame: pd.DataFrame, data: Path, name: str) -> Iterator[Failure]:
     paths = [str(cell) for cell in frame.iloc[:, 1].dropna() if str(cell)]
     root = data.resolve()
-    bad = [
-        path
-        for path in paths
-        if not path.lower().endswith(IMAGES)
-        or not (data / path).is_file()
-        or not (data / path).resolve().is_relative_to(root)
-    ]
+    bad = [path for path in paths if not _is_image(root, path)]
     if bad or not paths:
-        what = f"{len(bad)} paths are no images in data/, such as {bad[0]}" if bad else "it names no image"
+        what = f"{len(bad)} paths are no images in data/, such as {show_name(bad[0])}" if bad else "it names no image"
         yield Failure(test=f"{name} names images", stage="maps", message=f"{name}: {what}")
 
 
+def _is_image(root: Path, path: str) -> bool:
+    try:
+        place = (root / path).resolve()
+        return path.lower().endswith(IMAGES) and place.is_relative_to(root) and place.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, a link to itself
+        return False
+
+
 def _check_together(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
-    """Check that ids agree within a split and with the sample, that columns agree, and that nothing leaks."""
+    """Check that ids agree within a split and with the sample, then columns, then that nothing leaks.
+
+    Each check needs the one before it: tables of other ids are not compared any further."""
     targets = read_targets(workspace)
     sample = read_table(data / setup.sample, text=True)
-    expected = {"train": list(targets["id"]), "test": list(sample[setup.id])}
+    expected = {"train": ("target map", list(targets["id"])), "test": ("sample submission", list(sample[setup.id]))}
+    paths = {(name, split): map_file(workspace, split, name) for name in MODALITIES for split in expected}
+    frames = {place: _frame(path) for place, path in paths.items() if path.exists()}
+    found = []
+    for (name, split), frame in frames.items():
+        if what := compare_ids(list(frame["id"]), *expected[split]):
+            message = f"{paths[name, split].name} {what}"
+            found.append(Failure(test="ids agree", stage="maps", message=message))
+    yield from found or _check_columns(setup, targets, frames)
+
+
+def compare_ids(ids: Sequence[str], of: str, expected: Sequence[str]) -> str:
+    """How ids differ from the expected ones, those of the table `of`; "" where they do not."""
+    if list(ids) == list(expected):
+        return ""
+    given, wanted = set(ids), set(expected)
+    missing = [name for name in expected if name not in given]
+    strange = [name for name in ids if name not in wanted]
+    what = f"has {len(ids):,} rows, the {of} {len(expected):,}: "
+    if missing:
+        what += f"{len(missing):,} ids are missing, first {list_names(missing)}"
+    if strange:
+        what += f"{' and ' if missing else ''}{len(strange):,} ids are not among its ids, first {list_names(strange)}"
+    if missing or strange:
+        return what
+    if len(ids) != len(expected):
+        return what + "some ids stand twice"
+    place = next(place for place, (one, other) in enumerate(zip(ids, expected, strict=True)) if one != other)
+    return (
+        f"has the ids of the {of} in another order: row {place + 1} is {show_name(ids[place])}, "
+        f"not {show_name(expected[place])}"
+    )
+
+
+def _check_columns(
+    setup: Setup, targets: pd.DataFrame, frames: dict[tuple[str, str], pd.DataFrame]
+) -> Iterator[Failure]:
+    """Check the columns of maps whose ids agree."""
+    for (name, split), frame in frames.items():
+        if shared := set(setup.targets) & set(frame.columns):
+            message = f"{map_file(Path(), split, name).name} holds the target {list_names(sorted(shared))}"
+            yield Failure(test="no target among inputs", stage="maps", message=message)
     for name in MODALITIES:
-        frames = {}
-        for split in ("train", "test"):
-            path = map_file(workspace, split, name)
-            if not path.exists():
-                continue
-            frame = frames[split] = _frame(path)
-            if list(frame["id"]) != expected[split]:
-                other = sorted(set(frame["id"]) ^ set(expected[split]))[:SHOWN]
-                why = f"these ids differ: {', '.join(other)}" if other else "the order of ids differs"
-                of = "the target map" if split == "train" else "the sample submission"
-                yield Failure(test="ids agree", stage="maps", message=f"{path.name} against {of}: {why}")
-            if shared := set(setup.targets) & set(frame.columns):
-                message = f"{path.name} holds the target {', '.join(sorted(shared))}"
-                yield Failure(test="no target among inputs", stage="maps", message=message)
-        if len(frames) == 2 and list(frames["train"].columns) != list(frames["test"].columns):
-            odd = sorted(set(frames["train"].columns) ^ set(frames["test"].columns))[:SHOWN]
-            message = f"{name}: only one of them has {', '.join(odd) or 'this order'}"
+        train, test = frames.get((name, "train")), frames.get((name, "test"))
+        if train is None or test is None:
+            continue
+        if list(train.columns) != list(test.columns):
+            odd = sorted(set(train.columns) ^ set(test.columns))
+            message = f"{name}: only one of train and test has {list_names(odd) or 'this order of columns'}"
             yield Failure(test="train and test columns agree", stage="maps", message=message)
-        elif len(frames) == 2 and name == "tab" and (leaks := find_leaks(frames["train"], targets, setup)):
-            message = f"column {leaks[0]} gives the target away: leave it out"
+        elif name == "tab" and (leaks := find_leaks(train, targets, setup)):
+            message = f"column {show_name(leaks[0])} gives the target away: leave it out"
             yield Failure(test="no leak", stage="maps", message=message)
     if setup.task in ("binary", "multiclass") and (unknown := set(targets[setup.targets[0]]) - set(setup.classes)):
-        message = f"targets {', '.join(sorted(unknown)[:SHOWN])} are not among the classes"
+        message = f"targets {list_names(sorted(unknown))} are not among the classes"
         yield Failure(test="targets are classes", stage="understand", message=message)
 
 
@@ -135,29 +180,38 @@ def shuffle_predictions(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def check_submission(file: Path, setup: Setup, data: Path) -> list[Failure]:
-    """Check a file against the sample submission: columns, order, ids, cells."""
-    found = _check_submission(file, setup, data)
+    """Check a file against the sample submission: columns, order, ids, cells.
+
+    Code may have written it, so it is bounded by what the sample needs."""
+    sample = read_table(data / setup.sample, text=True)
+    bounds = bound_submission(sample, setup)
+
+    def read() -> pd.DataFrame:
+        if (size := file.stat().st_size) > bounds.bytes:
+            raise UserError(f"{file.name} has {size:,} bytes: {len(sample):,} rows take at most {bounds.bytes:,}")
+        return parse_table(file.read_bytes(), file.name, bounds, text=True)
+
+    frame = try_look("format", "submission is a table", read)
+    if isinstance(frame, Refused):
+        return frame.failures
+    found = _check_submission(frame, sample, setup)
     return [Failure(test=f"submission {test}", stage="format", message=message) for test, message in found]
 
 
-def _check_submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[str, str]]:
+def bound_submission(sample: pd.DataFrame, setup: Setup) -> Bounds:
+    """The bounds of a submission in the form of the sample."""
+    names = [str(name) for name in sample.columns]
+    widest = max(int(sample[name].str.len().max()) for name in names)
+    widest = max(widest, setup.top * max((len(name) + 1 for name in setup.classes), default=0))
+    return bound_columns(names, list(sample[setup.id]), CELL + UTF8 * widest)
+
+
+def _check_submission(frame: pd.DataFrame, sample: pd.DataFrame, setup: Setup) -> Iterator[tuple[str, str]]:
     import pandas as pd
 
-    sample = read_table(data / setup.sample, text=True)
-    try:
-        frame = read_table(file, text=True)
-    except (UserError, OSError) as error:
-        yield "is a table", str(error)
+    if what := compare_ids(list(frame[setup.id]), "sample submission", list(sample[setup.id])):
+        yield "has the sample's ids", f"it {what}"
         return
-    if list(frame.columns) != list(sample.columns):
-        yield "has the sample's columns", f"{list(frame.columns)[:SHOWN]}, not {list(sample.columns)[:SHOWN]}"
-        return
-    if len(frame) != len(sample):
-        yield "has the sample's rows", f"{len(frame)} rows, not {len(sample)}"
-        return
-    if list(frame[setup.id]) != list(sample[setup.id]):
-        odd = sorted(set(frame[setup.id]) ^ set(sample[setup.id]))[:SHOWN]
-        yield "has the sample's ids", f"ids differ: {', '.join(odd) or 'their order'}"
     cells = frame[list(setup.outputs)]
     if (empty := int((cells == "").sum().sum())) or cells.isin(["nan", "NaN", "None", "inf", "-inf"]).any().any():
         yield "has no gap", f"{empty or 'some'} cells are empty, NaN or infinite"
@@ -169,7 +223,7 @@ def _check_submission(file: Path, setup: Setup, data: Path) -> Iterator[tuple[st
         if setup.classes and (
             unknown := labels - {*setup.classes, *shown, *spell_like_sample(setup.classes, list(shown))}
         ):
-            yield "holds classes", f"{', '.join(sorted(unknown)[:SHOWN])} are no classes"
+            yield "holds classes", f"{list_names(sorted(unknown))} are no classes"
         return
     numbers = cells.apply(pd.to_numeric, errors="coerce")
     if numbers.isna().any().any():
@@ -189,10 +243,12 @@ def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: 
 
     name = f"{split} predictions"
     if list(frame.columns) != ["id", *setup.predicted]:
-        message = f"columns {list(frame.columns)[:SHOWN]}, not {['id', *setup.predicted][:SHOWN]}"
+        message = f"columns {list_names(frame.columns)}, not {list_names(['id', *setup.predicted])}"
         return [Failure(test=name, stage="solve", message=message)]
     if [str(item) for item in frame["id"]] != ids:
-        return [Failure(test=name, stage="solve", message=f"{len(frame)} rows whose ids are not the {len(ids)} asked")]
+        what = compare_ids([str(item) for item in frame["id"]], "question", ids)
+        message = f"{len(frame)} rows whose ids are not the {len(ids)} asked: it {what}"
+        return [Failure(test=name, stage="solve", message=message)]
     values = frame[list(setup.predicted)].apply(lambda column: np.asarray(column, dtype=object))
     try:
         numbers = values.to_numpy().astype(float)
@@ -200,6 +256,9 @@ def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: 
         return [Failure(test=name, stage="solve", message="some predictions are no numbers")]
     if not np.isfinite(numbers).all():
         return [Failure(test=name, stage="solve", message="some predictions are NaN or infinite")]
+    if (abs(numbers) > MOST_VALUE).any():
+        message = f"a prediction is {numbers.flat[abs(numbers).argmax()]:g}: at most {MOST_VALUE:g}"
+        return [Failure(test=name, stage="solve", message=message)]
     if setup.task != "regression" and ((numbers < -1e-9) | (numbers > 1 + 1e-9)).any():
         return [Failure(test=name, stage="solve", message="some probabilities are outside 0 … 1")]
     return []
