@@ -1,7 +1,7 @@
 """A fuzzing loop: seeded, bounded in time, with a limit of time and of memory.
 
-`AGENTKD_FUZZ_SECONDS` (20) bounds a target; `make nightly` gives each five minutes. `AGENTKD_FUZZ_SEED` (0) is the first
-round's seed, which a failure names.
+`AGENTKD_FUZZ_SECONDS` (20) bounds a target; `make nightly` gives each five minutes. `AGENTKD_FUZZ_SEED` (0) is the seed
+of the first round, which a failure names.
 """
 
 from __future__ import annotations
