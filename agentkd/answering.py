@@ -7,6 +7,7 @@ Gold is joined here, after the verifier has judged an agent's draft. The one age
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -105,36 +106,37 @@ async def collect_traces(
     with Progress(label, total=len(missing), unit=unit) as progress, Interrupt(stop) as interrupt:
         begun = takewhile(lambda item: limit is None and not interrupt.requested, missing)
         jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
-        async for (question, sample), result in jobs:
-            if isinstance(result, PutOff):
-                continue
-            if isinstance(result, AgentkdError):
-                retry = getattr(result, "retry", False)
-                run.fail((question.id, sample), str(result), retry=retry)
-                if isinstance(result, TokenLimit):
-                    limit = limit or result  # others may still finish with what they have
+        async with aclosing(jobs):  # whatever ends the loop ends what is in flight, before the model is closed
+            async for (question, sample), result in jobs:
+                if isinstance(result, PutOff):
                     continue
-                in_a_row += 1
-                if in_a_row >= GIVE_UP:
+                if isinstance(result, AgentkdError):
+                    retry = getattr(result, "retry", False)
+                    run.fail((question.id, sample), str(result), retry=retry)
+                    if isinstance(result, TokenLimit):
+                        limit = limit or result  # others may still finish with what they have
+                        continue
+                    in_a_row += 1
+                    if in_a_row >= GIVE_UP:
+                        raise result
+                    progress.count_failure()
+                    continue
+                if isinstance(result, Exception):
                     raise result
-                progress.count_failure()
-                continue
-            if isinstance(result, Exception):
-                raise result
-            in_a_row = 0
-            draft, verdict = judge_draft(world.kb, result, gold.get(question.id))
-            trace = Trace.close(
-                **{name: getattr(draft, name) for name in type(draft).model_fields},
-                id=question.id,
-                sample=sample,
-                task=world.task.name,
-                question=question.question,
-                verified=verdict.ok,
-                verdict=verdict,
-                teacher=model.name,
-            )
-            run.append(trace)
-            progress.advance(trace.usage, good=trace.verified)
+                in_a_row = 0
+                draft, verdict = judge_draft(world.kb, result, gold.get(question.id))
+                trace = Trace.close(
+                    **{name: getattr(draft, name) for name in type(draft).model_fields},
+                    id=question.id,
+                    sample=sample,
+                    task=world.task.name,
+                    question=question.question,
+                    verified=verdict.ok,
+                    verdict=verdict,
+                    teacher=model.name,
+                )
+                run.append(trace)
+                progress.advance(trace.usage, good=trace.verified)
     if limit is not None:
         raise limit
 

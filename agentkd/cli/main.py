@@ -46,6 +46,8 @@ from agentkd.cli.options import (
 from agentkd.cli.results import print_generation
 from agentkd.cli.review import review
 from agentkd.errors import AgentkdError, WorldError
+from agentkd.runs.signals import signals_like_ctrl_c, stop_code
+from agentkd.runs.watchdog import start_watchdog
 
 ROAD, STUDENTS, MACHINE, MORE = "The road", "Students", "This machine", "Competitions and benchmarks"
 
@@ -306,6 +308,9 @@ def serve(
     model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 for all")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="a further name of this machine that clients may ask for; repeatable")
+    ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="requests in flight [default: 4, or vLLM's own]")] = None,
     vllm_args: VllmArgs = None,
     as_json: Json = False,
@@ -317,7 +322,7 @@ def serve(
     def on_up(up: dict[str, Any]) -> None:
         print(json.dumps(up), flush=True) if as_json else say(format_facts(up))
 
-    run(model, host=host, port=port, slots=slots, vllm_args=vllm_args or "", on_up=on_up)
+    run(model, host=host, port=port, names=allow_host or (), slots=slots, vllm_args=vllm_args or "", on_up=on_up)
 
 
 @app.command(cls=page(example="agentkd doctor --api gpt-4o-mini"), rich_help_panel=MACHINE)
@@ -345,8 +350,16 @@ def pick_options(values: dict[str, Any], fields: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the command and turn errors into one line and an exit code: 2 the input, 3 the world, 130 ctrl-C."""
-    sys.exit(run_command(lambda: app(standalone_mode=False)))
+    """Run the command and turn errors into one line and an exit code: 2 the input, 3 the world, 130 ctrl-C.
+
+    SIGTERM (143) and SIGHUP (129) stop it as ctrl-C does. A watchdog ends what does not stop."""
+    start_watchdog()
+    try:
+        with signals_like_ctrl_c():
+            code = run_command(lambda: app(standalone_mode=False))
+    except KeyboardInterrupt:  # again, while it was being stopped
+        code = STOPPED
+    sys.exit(stop_code() if code == STOPPED else code)
 
 
 def run_command(command: Callable[[], Any]) -> int:

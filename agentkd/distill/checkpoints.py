@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
 from agentkd.trace import Usage
 
@@ -43,8 +44,10 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim, 2**31 - 1)
 
 
-def progress_callback(unit: str) -> Any:
-    """Make a transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS."""
+def progress_callback(unit: str, interrupt: Interrupt) -> Any:
+    """Make a transformers callback that shows steps, rate, ETA and loss, and saves every CHECKPOINT_SECONDS.
+
+    Once the interrupt is requested, training stops after the step under way, with a checkpoint."""
     from transformers import TrainerCallback
 
     class Report(TrainerCallback):  # type: ignore[misc]
@@ -57,6 +60,8 @@ def progress_callback(unit: str) -> Any:
             if time.monotonic() - self.saved > CHECKPOINT_SECONDS and state.global_step < state.max_steps:
                 self.saved = time.monotonic()
                 control.should_save = True
+            if interrupt.requested:
+                control.should_save = control.should_training_stop = True
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs:

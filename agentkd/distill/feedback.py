@@ -24,10 +24,12 @@ import numpy as np
 
 from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_label
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
+from agentkd.distill.health import train_until_stopped
 from agentkd.errors import UserError
 from agentkd.pretrained import load_encoder
 from agentkd.proof import Proof
 from agentkd.retrievers.path_retriever import mask_topics
+from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_metrics, read_traces
 from agentkd.runs.store import RunDirectory
@@ -173,6 +175,7 @@ def train_encoder(
     model = load_encoder(config.base or find_encoder())
     before = top_rewards(model, held_out)
     bf16 = has_bf16() if config.precision == "auto" else config.precision == "bf16"
+    interrupt = Interrupt(lambda: None)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
@@ -194,10 +197,10 @@ def train_encoder(
         ),
         train_dataset=Dataset.from_dict(table),
         loss=DistillKLDivLoss(model, similarity_fct=lambda query, path: SCALE * pairwise_cos_sim(query, path)),
-        callbacks=[progress_callback("nats/question")],
+        callbacks=[progress_callback("nats/question", interrupt)],
     )
     trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
+    result = train_until_stopped(trainer, interrupt, last_checkpoint(out / "checkpoints"))
     after = top_rewards(model, held_out)
     model.save(str(out), create_model_card=False)
     mean, low, high = paired_difference([100 * value for value in after], [100 * value for value in before])

@@ -1,4 +1,4 @@
-"""Stop a run on a NaN loss or a full disk, with a one-line error.
+"""Stop a run on a signal, a NaN loss or a full disk, with a one-line error.
 
 The last good checkpoint is kept: the same command goes on from there.
 """
@@ -8,13 +8,32 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 from agentkd.distill.checkpoints import is_whole, last_checkpoint
+from agentkd.distill.processes import world_size
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import disk_error
+from agentkd.runs.interrupt import Interrupt
+
+
+def train_until_stopped(trainer: Any, interrupt: Interrupt, checkpoint: str | None) -> Any:
+    """Train, from a checkpoint where there is one, and return transformers' result.
+
+    Ctrl-C and SIGTERM end it in a KeyboardInterrupt, after a checkpoint. Of several processes each stops at once: they
+    would wait for each other, as they do not hear of it in the same step. Raises UserError for a checkpoint that would
+    run code."""
+    try:
+        with interrupt if world_size() == 1 else nullcontext():
+            return trainer.train(resume_from_checkpoint=checkpoint)
+    except Exception as error:
+        if type(error).__name__ == "UnpicklingError":  # what torch says of a pickle that is more than tensors
+            raise UserError(
+                f"{checkpoint} holds more than tensors, so it is not read: remove it, then training begins anew"
+            ) from error
+        raise
 
 
 def with_health_checks(trainer: Any) -> Any:

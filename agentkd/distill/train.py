@@ -9,10 +9,11 @@ from typing import Any
 from agentkd.distill import processes
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.distill.data.tokens import IGNORED, TrainingData
-from agentkd.distill.health import guard_saving, remove_torn_checkpoints
+from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
+from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
 
 
@@ -21,8 +22,11 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     token), tokens and seconds."""
     checkpoints, inputs = stage.out / "checkpoints", len(data.inputs.rows)
     signal = make_teacher_signal(stage, data, stage.out / "logits")
+    interrupt = Interrupt(lambda: None)
     model = load_model(data.student, stage.config.layers)
-    trainer = make_trainer(stage, data, model, checkpoints, signal, callbacks=[progress_callback("nats/token")])
+    trainer = make_trainer(
+        stage, data, model, checkpoints, signal, callbacks=[progress_callback("nats/token", interrupt)]
+    )
     args = trainer.args
     examples_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = inputs // examples_a_step if stage.method.drops_last else -(-inputs // examples_a_step)
@@ -32,7 +36,7 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     if last:
         say(f"going on from {last}")
     start = time.monotonic()
-    trainer.train(resume_from_checkpoint=last)
+    train_until_stopped(trainer, interrupt, last)
     seconds = time.monotonic() - start
     trainer.check_weights()
     with guard_saving(stage.out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):

@@ -6,7 +6,7 @@ There are no batches: a slow item delays only itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,10 +15,11 @@ Result = TypeVar("Result")
 
 async def run_items(
     items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], concurrency: int
-) -> AsyncIterator[tuple[Item, Result | Exception]]:
+) -> AsyncGenerator[tuple[Item, Result | Exception], None]:
     """Yield (item, its result or exception) in the order of completion.
 
-    Leaving the loop early (break, ctrl-C, an error in the consumer) cancels the items in flight."""
+    Closing it early (`contextlib.aclosing`: a break or an error in the consumer does not do it) cancels the items in
+    flight."""
     waiting = iter(items)
     in_flight: dict[asyncio.Task[Result], Item] = {}
 

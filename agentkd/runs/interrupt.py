@@ -6,66 +6,17 @@ Nothing new is sent, requests in flight may end, and finished samples are stored
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from agentkd.runs.progress import say
-from agentkd.runs.watchdog import LIMIT_SECONDS, SAME_SECONDS, SIGNALS
+from agentkd.runs.signals import SAME_SECONDS, catch_signals
+from agentkd.runs.watchdog import LIMIT_SECONDS
 
 DRAIN_SECONDS = LIMIT_SECONDS - 5.0  # after the first signal, what is in flight is cancelled: the rest is for tidying
-_received = signal.SIGINT  # the last of SIGNALS that came
-
-Handler = Callable[[int, FrameType | None], Any]
-
-
-@contextmanager
-def catch_signals(handler: Handler, numbers: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
-    """Within the block `handler` gets these signals, but for those that were ignored, as `nohup` does with SIGHUP.
-
-    Outside the main thread it does nothing: signals do not arrive there."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        global _received
-        _received = signal.Signals(number)
-        handler(number, frame)
-
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        for number, old in before.items():
-            if old is not signal.SIG_IGN:
-                signal.signal(number, handle)
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, signal.SIG_DFL if old is None else old)
-
-
-@contextmanager
-def signals_like_ctrl_c() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP do what ctrl-C does at that moment."""
-    global _received
-    _received = signal.SIGINT
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        ctrl_c = signal.getsignal(signal.SIGINT)  # of Python, of asyncio.run or of an `Interrupt`
-        if not callable(ctrl_c):
-            raise KeyboardInterrupt
-        ctrl_c(number, frame)
-
-    with catch_signals(handle, (signal.SIGTERM, signal.SIGHUP)):
-        yield
-
-
-def stop_code() -> int:
-    """The exit code of a command that was stopped: 130 for ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
-    return 128 + _received
 
 
 class Interrupt:

@@ -19,10 +19,10 @@ import threading
 import time
 from contextlib import suppress
 
+from agentkd.runs.signals import SAME_SECONDS, SIGNALS
+
 LIMIT_SECONDS = 30.0  # from the first signal to the end
 AGAIN_SECONDS = 3.0  # from the second signal to the end
-SAME_SECONDS = 0.1  # signals so close together are one: a shell and its `timeout` may both pass one on
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_SECONDS = 0.5
 _owner = 0  # the process that the watchdog of this process watches; a fork has none
 

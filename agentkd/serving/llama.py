@@ -27,7 +27,7 @@ def make_llama_server(
         # -P and the file instead of -m: neither the user's folder nor ours shadows a module of the same name.
         process = Path(__file__).with_name("llama_server.py")
         argv = [sys.executable, "-P", str(process), "--model", str(gguf), "--alias", alias]
-        argv += ["--host", options.host, "--port", str(port)]
+        argv += ["--host", str(options.socket or options.host), "--port", str(port)]
         return [*argv, "--slots", str(slots), "--context", str(context)]
 
     return ManagedServer(command, model=alias, options=options)

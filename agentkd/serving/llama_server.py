@@ -37,6 +37,7 @@ def make_parameters(arguments: argparse.Namespace) -> Any:
     params.port = arguments.port
     params.cors_origins = ""  # the default lets any web page that the user has open talk to the model
     params.ui = False
+    params.endpoint_slots = False  # it shows the prompts of others
 
     # llama.cpp divides its context by the slots. One KV cache per slot, so that a long request cannot starve others.
     params.n_parallel = arguments.slots
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve one GGUF file with llama.cpp.")
     parser.add_argument("--model", required=True, help="the GGUF file")
     parser.add_argument("--alias", help="name the server answers to (default: the file's stem)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, or a path that ends in .sock")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slots", type=int, default=4, help="requests in flight")
     parser.add_argument("--context", type=int, default=4096, help="tokens a request may hold, prompt and answer")

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -43,13 +44,14 @@ _ERROR = re.compile(r"\b\w*(Error|Exception): (?!Engine core|.*See root cause)\S
 class ServerOptions:
     """Where a server listens and logs, and how long its start may take.
 
-    `log` gets its stdout and stderr. It listens on `host`, on `port` or else a free one. `on_wait(seconds, last_line)`
-    is called about once a second until it answers. `timeout_seconds` is for the start; None leaves it to the kind of
-    server."""
+    `log` gets its stdout and stderr. It listens on `host`, on `port` or else a free one, or on the Unix socket `socket`
+    alone. `on_wait(seconds, last_line)` is called about once a second until it answers. `timeout_seconds` is for the
+    start; None leaves it to the kind of server."""
 
     log: Path
     host: str = LOOPBACK
     port: int | None = None
+    socket: Path | None = None
     on_wait: OnWait | None = None
     timeout_seconds: float | None = None
 
@@ -57,9 +59,9 @@ class ServerOptions:
 class ManagedServer:
     """One server process as an async context manager: up inside the block, gone after it.
 
-    `command` takes the port and returns the argv of a server that listens there. `url` ends in /v1, `model` is the name
-    to send. Entering raises WorldError when the port is taken, the server ends or the timeout passes. One object serves
-    one block."""
+    `command` takes the port and returns the argv of a server that listens there. `url` ends in /v1, or is empty for a
+    server on a Unix socket; `model` is the name to send. Entering raises WorldError when the port is taken, the server
+    ends or the timeout passes. One object serves one block."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class ManagedServer:
     ) -> None:
         self.model = model
         self.url = ""
-        self.log, self.host, self.port = options.log, options.host, options.port
+        self.log, self.host, self.port, self.socket = options.log, options.host, options.port, options.socket
         self.on_wait = options.on_wait
         self.timeout_seconds = TIMEOUT_SECONDS if options.timeout_seconds is None else options.timeout_seconds
         self._command = command
@@ -84,7 +86,8 @@ class ManagedServer:
             if self.port is not None:
                 check_port(self.host, self.port)
             port = self.port if self.port is not None else find_free_port()
-            self.url = f"http://{bracket_ipv6(local_address(self.host))}:{port}/v1"
+            if self.socket is None:
+                self.url = f"http://{bracket_ipv6(local_address(self.host))}:{port}/v1"
             self._start(port)
             try:
                 await self._until_up(port)
@@ -149,7 +152,7 @@ class ManagedServer:
         process = self._process
         assert process is not None
         started = reported = time.monotonic()
-        while not await asyncio.to_thread(_answers, local_address(self.host), port, self.model):
+        while not await asyncio.to_thread(_answers, self.socket or (local_address(self.host), port), self.model):
             now = time.monotonic()
             seconds = now - started
             if process.poll() is not None:
@@ -214,9 +217,25 @@ def make_wait_reporter(say: Say) -> OnWait:
     return on_wait
 
 
-def _answers(host: str, port: int, model: str) -> bool:
-    """Whether the server at `host` and `port` lists `model`, so that it is ours and ready. Uses no proxy."""
-    connection = http.client.HTTPConnection(host, port, timeout=_ASK_SECONDS)
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_ASK_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(_ASK_SECONDS)
+        self.sock.connect(str(self._path))
+
+
+def _answers(where: Path | tuple[str, int], model: str) -> bool:
+    """Whether the server at a socket or an address lists `model`, so that it is ours and ready. Uses no proxy."""
+    if isinstance(where, Path):
+        connection: http.client.HTTPConnection = _SocketConnection(where)
+    else:
+        connection = http.client.HTTPConnection(*where, timeout=_ASK_SECONDS)
     try:
         connection.request("GET", "/v1/models")
         reply = connection.getresponse()

@@ -3,30 +3,41 @@
 import errno
 import socket
 
-from agentkd.errors import UserError, WorldError
+from agentkd.errors import AgentkdError, UserError, WorldError
 
 LOOPBACK = "127.0.0.1"
 
 
 def check_port(host: str, port: int) -> None:
-    """Check that this machine can listen on `host` and `port`.
+    """Check that this machine can listen on `host` and `port`. Raises as `take_port` does."""
+    take_port(host, port).close()
+
+
+def take_port(host: str, port: int) -> socket.socket:
+    """Take an address, and port 0 for a free one; nobody is answered there before `listen`.
 
     Raises UserError for a host that is not this machine's, WorldError for a port that is not free."""
+    taken: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not block it
-            probe.bind(address)
-    except PermissionError:
-        raise WorldError(f"only root may listen on port {port}: choose one above 1023 with --port") from None
+        taken = socket.socket(family, kind, protocol)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not block it
+        taken.bind(address)
+        return taken
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise WorldError(
-                f"port {port} of {host} is taken by another program: choose another with --port, 0 finds one"
-            ) from None
-        raise UserError(
-            f"cannot listen on host {host!r} ({error.strerror}): give an address of this machine, or 0.0.0.0 for all"
-        ) from None
+        if taken is not None:
+            taken.close()
+        raise _port_error(host, port, error) from None
+
+
+def _port_error(host: str, port: int, error: OSError) -> AgentkdError:
+    if isinstance(error, PermissionError):
+        return WorldError(f"only root may listen on port {port}: choose one above 1023 with --port")
+    if error.errno == errno.EADDRINUSE:
+        return WorldError(f"port {port} of {host} is taken by another program: choose another with --port, 0 finds one")
+    return UserError(
+        f"cannot listen on host {host!r} ({error.strerror}): give an address of this machine, or 0.0.0.0 for all"
+    )
 
 
 def local_address(host: str) -> str:

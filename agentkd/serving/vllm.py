@@ -56,7 +56,9 @@ def make_vllm_server(model: str, *, args: Sequence[str], options: ServerOptions)
 
     def command(port: int) -> list[str]:
         # Distillation reads 128 log-probabilities per token; the user's own arguments come last and win.
-        ours = ["--served-model-name", model, "--host", options.host, "--port", str(port), "--max-logprobs", "128"]
+        place = ["--host", options.host, "--port", str(port)]
+        place = ["--uds", str(options.socket)] if options.socket is not None else place
+        ours = ["--served-model-name", model, *place, "--max-logprobs", "128"]
         # The rounds and samples of an agent begin alike. vLLM's default, too, but some of its models change it.
         ours += ["--enable-prefix-caching"]
         parser = find_reasoning_parser(model)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from agentkd.runs.signals import SAME_SECONDS
 from agentkd.teacher.cache import Cache
 from agentkd.trace import Trace
 from tests.support.mock_server import HANG, MODEL, Server, mock_server
@@ -123,18 +124,19 @@ def wait_until(true: Callable[[], bool]) -> None:
     raise AssertionError("it never came")
 
 
-def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(number: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with mock_server(faults=[HANG] * 4) as server:
         process = start(command(server, out))
         wait_until(lambda: len(server.requests) == 4)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stderr is not None
         said = iter(process.stderr.readline, "")
         assert any("may end, for at most 30 s; ctrl-C again stops at once" in line for line in said)
         server.released.set()
         _, error = process.communicate(timeout=60)
-        assert process.returncode == 130 and "the same command goes on from there" in error
+        assert process.returncode == 128 + number and "the same command goes on from there" in error
         assert len(server.requests) == 4 == server.answered.total()
         assert len(Cache(out / "cache")) == 4, "they are paid for, so they are kept"
         assert not (out / "failures-0.jsonl").exists(), "nothing has failed"
@@ -151,6 +153,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert any("stopping" in line for line in iter(process.stderr.readline, ""))
+        time.sleep(2 * SAME_SECONDS)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=30)
         assert process.returncode == 130 and "Traceback" not in error

@@ -91,7 +91,7 @@ def test_leaving_early_cancels_what_is_in_flight(stop: str) -> None:
                 break
         except RuntimeError:
             pass
-        await jobs.aclose()  # type: ignore[attr-defined]
+        await jobs.aclose()
         assert sorted(cancelled) == [1, 2]  # here already: nothing outlives the loop
 
     asyncio.run(run())

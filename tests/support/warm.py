@@ -274,6 +274,7 @@ def _enter(request: Mapping[str, Any], files: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    tempfile.tempdir = None  # as TMPDIR says
     if path := os.environ.get(_SOLVERS):
         supervised.start = functools.partial(start_solver, path)
     kind, what, *arguments = request["argv"]
