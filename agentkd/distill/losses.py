@@ -122,16 +122,18 @@ def chunked_loss(
     hidden_ND: Tensor,
     head_VD: Tensor,
     *aligned: Tensor | Head,
+    bias: Tensor | None = None,
     chunk: int | None = None,
     whole: bool = False,
 ) -> Tensor:
     """Sum `loss(logits_RV, *aligned_R)` over N tokens, with the logits of few tokens in memory at a time.
 
-    `loss` gives one value per token [R] from the student's float32 logits. `aligned` are tensors of first dimension N
-    (labels, weights, teacher scores), of which it gets the same rows, and heads of other models, of which it gets the
-    float32 logits [R, V] of these rows. They get no gradient. Value and gradient in `hidden_ND` and `head_VD` equal
-    those of the dense computation. The gradient is computed in the forward pass, while the logits exist (the idea of
-    Liger's fused losses, arXiv 2410.10989), so that nothing of size N V is ever stored.
+    `loss` gives one value per token [R] from the student's float32 logits, which are the products with `head_VD`, plus
+    the `bias` [V]. `aligned` are tensors of first dimension N (labels, weights, teacher scores), of which it gets the
+    same rows, and heads of other models, of which it gets the float32 logits [R, V] of these rows. They get no
+    gradient. Value and gradient in `hidden_ND`, `head_VD` and `bias` equal those of the dense computation. The gradient
+    is computed in the forward pass, while the logits exist (the idea of Liger's fused losses, arXiv 2410.10989), so
+    that nothing of size N V is ever stored.
 
     Logits are made for `chunk` tokens at once, by default for as many as `LOGITS` allows, because each product with the
     head reads all of it. `loss` sees fewer rows at once (`IN_CACHE`), and their gradient overwrites their logits. With
@@ -141,7 +143,7 @@ def chunked_loss(
     if any(len(tensor) != len(hidden_ND) for tensor in first):
         raise ValueError(f"{len(hidden_ND)} tokens, but aligned tensors of {[len(t) for t in first]} rows")
     chunk = chunk or max(1, LOGITS // len(head_VD))
-    total: Tensor = _Chunked.apply(loss, chunk, whole, hidden_ND, head_VD, *aligned)  # type: ignore[no-untyped-call]
+    total: Tensor = _Chunked.apply(loss, chunk, whole, hidden_ND, head_VD, bias, *aligned)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -159,27 +161,34 @@ class _Chunked(torch.autograd.Function):
         whole: bool,
         hidden_ND: Tensor,
         head_VD: Tensor,
+        bias_V: Tensor | None,
         *aligned: Tensor | Head,
     ) -> Tensor:
-        wants_hidden, wants_head = ctx.needs_input_grad[3:5]
+        wants_hidden, wants_head, wants_bias = ctx.needs_input_grad[3:6]
+        wanted = wants_hidden or wants_head or wants_bias
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden_ND) if wants_hidden else None
         grad_head = torch.zeros_like(head_VD) if wants_head else None
+        grad_bias = torch.zeros_like(bias_V) if bias_V is not None and wants_bias else None
         for start in range(0, len(hidden_ND), chunk):
             rows = slice(start, start + chunk)
             logits = (hidden_ND[rows] @ head_VD.T).float()
+            if bias_V is not None:
+                logits += bias_V
             given = [
                 (item.hidden_NE[rows] @ item.weight_VE.T).float() if isinstance(item, Head) else item[rows]
                 for item in aligned
             ]
-            total += _in_place(loss, logits, given, wants_hidden or wants_head, whole)
+            total += _in_place(loss, logits, given, wanted, whole)
             grad_logits = logits.to(head_VD.dtype)
             if grad_hidden is not None:
                 torch.mm(grad_logits, head_VD, out=grad_hidden[rows])
             if grad_head is not None:
                 grad_head.addmm_(grad_logits.T, hidden_ND[rows])
+            if grad_bias is not None:
+                grad_bias += logits.sum(0)
             del logits, given, grad_logits  # before the next ones are made
-        ctx.made = grad_hidden, grad_head
+        ctx.made = grad_hidden, grad_head, grad_bias
         ctx.rest = len(aligned)
         return total
 
@@ -188,9 +197,9 @@ class _Chunked(torch.autograd.Function):
         (grad,) = grads
         if ctx.made is None:
             raise RuntimeError("a chunked loss goes backward once: its gradients are scaled where they stand")
-        pair = [made if made is None else made.mul_(grad) for made in ctx.made]
+        found = [made if made is None else made.mul_(grad) for made in ctx.made]
         ctx.made = None
-        return (None, None, None, *pair, *[None] * ctx.rest)
+        return (None, None, None, *found, *[None] * ctx.rest)
 
 
 def _in_place(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from itertools import compress
+from typing import Any
 
 from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
@@ -12,15 +14,24 @@ from agentkd.distill.data.teacher_scores import check_vocabularies
 from agentkd.distill.data.tokens import TrainingData, tokenise
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, find_model, open_student
+from agentkd.distill.student import Model, check_embedding, find_model, open_student
 from agentkd.errors import UserError
-from agentkd.pretrained import load_pretrained
+from agentkd.pretrained import load_settings
 from agentkd.runs.progress import say
+from agentkd.teacher.model_folder import context_length, open_tokenizer, refuse_pickles
 
 
 def find_teachers(stage: Stage) -> tuple[Model, ...]:
     """The stage's teachers with their folders."""
     return tuple(find_model(name) for name in stage.teachers)
+
+
+def open_teacher_tokenizer(teacher: Model) -> Any:
+    """A teacher's tokenizer. Raises UserError where it is unusable or does not fit the teacher's embedding."""
+    refuse_pickles(teacher.folder)
+    tokenizer = open_tokenizer(teacher.folder, teacher.name)
+    check_embedding(f"the teacher {teacher.name}", load_settings(teacher.folder), tokenizer)
+    return tokenizer
 
 
 def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
@@ -38,7 +49,7 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     student = open_student(stage.student)
-    limit = stage.config.max_length or int(student.settings.get_text_config().max_position_embeddings)
+    limit = stage.config.max_length or context_length(student.settings.get_text_config()) or sys.maxsize
     every = [tokenise(example, student.tokenizer) for example in dataset.examples]
     fits = [len(row["input_ids"]) <= limit for row in every]
     rows, examples = list(compress(every, fits)), list(compress(dataset.examples, fits))
@@ -50,8 +61,9 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
         raise UserError(
             f"--method {stage.config.method} does not run on DeepSpeed: launch it with recipes/accelerate/fsdp2.yaml"
         )
-    if stage.method.same_vocabulary:
-        for name, folder in teachers:
-            check_vocabularies(student.tokenizer, load_pretrained(transformers.AutoTokenizer, folder), name)
+    for teacher in teachers:
+        tokenizer = open_teacher_tokenizer(teacher)
+        if stage.method.same_vocabulary:
+            check_vocabularies(student.tokenizer, tokenizer, teacher.name)
     make_inputs = load_function(stage.method.inputs)
     return TrainingData(student, tuple(teachers), examples, rows, make_inputs(stage, student.tokenizer, examples, rows))

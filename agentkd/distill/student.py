@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from agentkd.distill import processes
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.pretrained import load_pretrained, load_settings, make_model
+from agentkd.pretrained import load_settings, make_model
 from agentkd.runs.progress import say
+from agentkd.teacher.model_folder import load_weights, open_tokenizer, refuse_pickles
 
 
 class Model(NamedTuple):
@@ -43,7 +44,6 @@ def find_model(name: str) -> Model:
 def open_student(name: str) -> Student:
     """Find and check a student. Raises UserError for a model that is no decoder, whose parts do not fit together, or
     whose config or tokenizer cannot be read."""
-    from transformers import AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
     folder = find_model(name).folder
@@ -54,16 +54,20 @@ def open_student(name: str) -> Student:
             f"the student {name} is a {kinds[0]}, not a causal language model: choose one whose config.json names a "
             f"…ForCausalLM"
         )
-    tokenizer = load_pretrained(AutoTokenizer, folder)
-    embedded = int(settings.get_text_config().vocab_size)
-    if len(tokenizer) > embedded:
-        raise UserError(
-            f"the student {name} has a tokenizer of {len(tokenizer):,} tokens and an embedding of {embedded:,}: "
-            f"take the tokenizer it was saved with, or resize_token_embeddings({len(tokenizer)}) and save it again"
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    refuse_pickles(folder)
+    tokenizer = open_tokenizer(folder, name)
+    check_embedding(f"the student {name}", settings, tokenizer)
     return Student(name, folder, settings, tokenizer)
+
+
+def check_embedding(who: str, settings: Any, tokenizer: Any) -> None:
+    """Raise UserError if a model has no embedding for some of its tokenizer's tokens."""
+    embedded, tokens = int(settings.get_text_config().vocab_size), max(tokenizer.get_vocab().values()) + 1
+    if tokens > embedded:
+        raise UserError(
+            f"{who} has a tokenizer of {tokens:,} tokens and an embedding of {embedded:,}: "
+            f"take the tokenizer it was saved with, or resize_token_embeddings({tokens}) and save it again"
+        )
 
 
 def make_skeleton(settings: Any, layers: int | None = None) -> Any:
@@ -79,17 +83,11 @@ def make_skeleton(settings: Any, layers: int | None = None) -> Any:
 
 
 def load_model(student: Student, layers: int | None) -> Any:
-    """Load the weights in float32, with `layers` of the layers. Raises UserError if weights and config do not agree:
-    transformers would fill what is missing with noise."""
+    """Load the weights in float32, with `layers` of the layers. Raises UserError as `load_weights` and `prune_layers`
+    do."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model, found = load_pretrained(AutoModelForCausalLM, student.folder, dtype=torch.float32, output_loading_info=True)
-    if missing := sorted(found["missing_keys"]):
-        raise UserError(
-            f"the weights of {student.name} lack {missing[0]!r}"
-            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: save or copy the model again"
-        )
+    model = load_weights(student.folder, student.name, torch.float32)
     if layers:
         say(f"layers {', '.join(map(str, prune_layers(model, layers)))} of {student.name}")
     return model

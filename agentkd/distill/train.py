@@ -15,6 +15,7 @@ from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
+from agentkd.teacher.model_folder import set_tied
 
 
 def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
@@ -77,11 +78,21 @@ def save_student(trainer: Any, stage: Stage) -> None:
         from agentkd.distill.lora import merge_adapters
 
         model, state = model.get_base_model(), merge_adapters(state)
-    if model.config.get_text_config().tie_word_embeddings:  # FSDP gathers one tied weight under two names
-        head = model.get_output_embeddings()
-        state.pop(next(f"{name}.weight" for name, module in model.named_modules() if module is head), None)
+    drop_tied_head(model, state)
     model.save_pretrained(stage.out, state_dict=state)
     trainer.processing_class.save_pretrained(stage.out)
+
+
+def drop_tied_head(model: Any, state: dict[str, Any]) -> None:
+    """Leave one of two equal embedding and output matrices in a state dict, and let the model's config say whether they
+    are one. FSDP gathers a tied weight under both names."""
+    inner, outer = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {id(module): f"{name}.weight" for name, module in model.named_modules()}
+    one, other = (state.get(names[id(module)]) for module in (inner, outer))
+    tied = one is None or other is None or (one.shape == other.shape and bool((one == other).all()))
+    if tied:
+        state.pop(names[id(outer)], None)
+    set_tied(model, tied)
 
 
 def plot_curve(history: list[dict[str, Any]], path: Path) -> None:

@@ -26,6 +26,17 @@ def replace_surrogates(text: Any) -> Any:
 Text = Annotated[str, BeforeValidator(replace_surrogates)]
 
 
+def merge_system(messages: Sequence[Message]) -> list[Message]:
+    """Put the system text at the head of the first user turn, for a model that has no system role."""
+    found = [message.content for message in messages if message.role == "system"]
+    rest = [message for message in messages if message.role != "system"]
+    first = next((place for place, message in enumerate(rest) if message.role == "user"), None)
+    if first is None:
+        return [Message(role="user", content="\n\n".join(found)), *rest] if found else rest
+    rest[first] = Message(role="user", content="\n\n".join([*found, rest[first].content]))
+    return rest
+
+
 class Reply(Frozen):
     """A model's answer.
 

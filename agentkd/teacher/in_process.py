@@ -12,16 +12,17 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
 from agentkd.models import find_weights
-from agentkd.pretrained import load_pretrained
 from agentkd.teacher.cache import Cache
-from agentkd.teacher.chat import COMPLETE_TOKENS, Reply
+from agentkd.teacher.chat import COMPLETE_TOKENS, Reply, merge_system
+from agentkd.teacher.model_folder import load_weights, open_tokenizer
 from agentkd.teacher.reply import mark_cached, read_string
-from agentkd.teacher.trie import Trie, log_likelihoods
+from agentkd.teacher.trie import Trie, Weigher
 from agentkd.trace import Message, Usage, content_hash
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class InProcessModel:
     def __init__(self, spec: str, *, name: str, cache: Cache | None) -> None:
         try:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
             from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
             raise UserError(
@@ -67,12 +67,10 @@ class InProcessModel:
         folder = find_weights(spec)
         self.name, self.cache = name, cache
         self.identity = identify_weights(folder)
-        self.tokenizer: Any = load_pretrained(AutoTokenizer, folder, padding_side="left")
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer: Any = open_tokenizer(folder, name, padding_side="left")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        self.model: Any = load_pretrained(AutoModelForCausalLM, folder, dtype=dtype).to(device).eval()
+        self.model: Any = load_weights(folder, name, dtype).to(device).eval()
         self._queue: asyncio.Queue[_Job] = asyncio.Queue()
 
     async def chat(
@@ -185,7 +183,7 @@ class InProcessModel:
             for job in batch
         ]
         with torch.inference_mode():
-            found = log_likelihoods(self.model, tries, self.tokenizer.pad_token_id)
+            found = self._weigher(tries)
         seconds = (time.monotonic() - start) / len(batch)
         replies = []
         for job, trie, log_p in zip(batch, tries, found, strict=True):
@@ -205,6 +203,10 @@ class InProcessModel:
             replies.append(Reply(texts=texts, finish_reason="stop", usage=read, log_p=known))
         return replies
 
+    @cached_property
+    def _weigher(self) -> Weigher:
+        return Weigher(self.model, self.tokenizer.pad_token_id)
+
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -220,9 +222,36 @@ def continuation_ids(tokenizer: Any, choice: str) -> list[int]:
 def format_chat(tokenizer: Any, messages: Sequence[Message]) -> str:
     """Format messages with the student's chat template, open for the assistant's answer.
 
-    Training uses the same function, so that evaluation shows the student the tokens that it was trained on."""
-    plain = [message.model_dump() for message in messages]
-    return str(tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
+    Training uses the same function, so that evaluation shows the student the tokens that it was trained on. Raises
+    UserError as `apply_template` does."""
+    return apply_template(tokenizer, messages, add_generation_prompt=True)
+
+
+def apply_template(tokenizer: Any, messages: Sequence[Message], **options: Any) -> str:
+    """Format messages with a tokenizer's chat template. The system text goes into the first user turn if the template
+    has no place for it.
+
+    Raises UserError for a tokenizer without a template, and for a template that refuses the messages."""
+    from jinja2 import TemplateError
+
+    name = tokenizer.name_or_path
+    if tokenizer.chat_template is None:
+        raise UserError(f"{name} has no chat template: choose an instruction-tuned model, or form=path")
+    systems = [message.content.strip() for message in messages if message.role == "system"]
+    reason = "leaves the system text out"
+    for version in [messages, merge_system(messages)] if systems else [messages]:
+        try:
+            plain = [message.model_dump() for message in version]
+            text = str(tokenizer.apply_chat_template(plain, tokenize=False, **options))
+        except (TemplateError, ValueError) as error:  # the latter for several templates without a default
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            continue
+        if all(system in text for system in systems):
+            return text
+    raise UserError(
+        f"the chat template of {name} refuses a prompt of roles {', '.join(message.role for message in messages)} "
+        f"({reason}): give a directory whose chat_template.jinja takes them"
+    )
 
 
 def identify_weights(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ torch = pytest.importorskip("torch")
 import numpy as np  # noqa: E402 (torch is optional)
 
 from agentkd.distill import losses  # noqa: E402
-from agentkd.distill.data import teacher_scores  # noqa: E402
 from agentkd.distill.data.forms import one_call_examples  # noqa: E402
 from agentkd.distill.data.teacher_scores import Scores  # noqa: E402
 from agentkd.distill.data.tokens import target_tokens, tokenise  # noqa: E402
@@ -23,6 +23,7 @@ from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
 from agentkd.distill.lessons.teacher_signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
+from agentkd.teacher.head import Head  # noqa: E402
 from tests.support.students import CHAT, student_with, teacher_config  # noqa: E402
 from tests.support.traces import make_trace  # noqa: E402
 from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece  # noqa: E402
@@ -51,7 +52,7 @@ class Batch:
         byte_level.chat_template = CHAT
         examples = [example, example, example.model_copy(update={"target": LONGER})]
         self.rows = [tokenise(each, byte_level) for each in examples]
-        asked = [module.teacher_row(each, sentencepiece, "t") for each in examples]
+        asked = [module.teacher_row(each, sentencepiece) for each in examples]
         self.spans = []
         for row, other, each in zip(self.rows, asked, examples, strict=True):
             found = module.align_targets(target_tokens(row), target_tokens(other), pieces(), each.target)
@@ -157,7 +158,8 @@ def test_value_and_gradient_are_the_dense_references(tmp_path: Path, k: int, res
 
     small = [tensor.detach().float().requires_grad_() for tensor in (hidden, head)]
     terms = {"nll": [], "uld": [], "divergence": []}
-    total = module.batch_loss(settings, batch.ours)(*small, batch.labels, batch.inputs, terms)
+    layer = Head(SimpleNamespace(weight=small[1], bias=None))
+    total = module.batch_loss(settings, batch.ours)(small[0], layer, batch.labels, batch.inputs, terms)
     assert len(terms["nll"]) > 1  # in chunks
     torch.testing.assert_close(total.double(), value.detach(), rtol=1e-4, atol=1e-4)
     for mine, theirs in zip(torch.autograd.grad(total, small), gradients, strict=True):
@@ -231,24 +233,11 @@ def test_what_does_not_fit_is_named(student: Path, teacher: Path, traces: Path, 
         distill(teacher_config(student, strict, traces, tmp_path / "b"))
 
 
-def test_a_teacher_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
-    from transformers import GraniteConfig, GraniteForCausalLM
-
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    for scaling in (1.0, 4.0):
-        model = GraniteForCausalLM(GraniteConfig(vocab_size=50, initializer_range=0.5, logits_scaling=scaling, **shape))
-        if scaling == 1.0:
-            teacher_scores.check_head(model.eval())
-            continue
-        with pytest.raises(UserError, match="GraniteForCausalLM caps or scales its logits"):
-            teacher_scores.check_head(model.eval())
-
-
 def test_the_end_of_an_answer_is_the_templates() -> None:
     """Gemma's tokenizer calls <eos> the end, its template ends answers with <end_of_turn>."""
     tokenizer = byte_level()
     tokenizer.chat_template = CHAT.replace("<|end|>", "<|user|>")
     example = one_call_examples(make_trace("a"))[0]
     assert example is not None
-    row = module.teacher_row(example, tokenizer, "t")
+    row = module.teacher_row(example, tokenizer)
     assert row["labels"][-1] == tokenizer.convert_tokens_to_ids("<|user|>") != tokenizer.eos_token_id

@@ -45,7 +45,8 @@ def test_scores_are_the_models_and_a_stopped_pass_goes_on(teacher: Path, tmp_pat
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float32).eval()
-    scores = teacher_scores.score_rows(model, rows(), tmp_path, 5)
+    tokens = range(258)
+    scores = teacher_scores.score_rows(model, tokens, rows(), tmp_path, 5)
     for number, row in enumerate(rows()):
         ids, log_p = scores.top_k_of(number)
         with torch.no_grad():
@@ -70,15 +71,15 @@ def test_scores_are_the_models_and_a_stopped_pass_goes_on(teacher: Path, tmp_pat
     (tmp_path / "log_p.f32").write_bytes(whole[1][:-3])  # cut within a number
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.base_model), "forward", counted)
-        teacher_scores.score_rows(model, rows(), tmp_path, 5)
-        assert calls == 1  # the first half was not asked for again
-        teacher_scores.score_rows(model, rows(), tmp_path, 5)
-        assert calls == 1
+        teacher_scores.score_rows(model, tokens, rows(), tmp_path, 5)
+        assert calls == 2  # its head was tried, and the first half was not asked for again
+        teacher_scores.score_rows(model, tokens, rows(), tmp_path, 5)
+        assert calls == 3
     assert (tmp_path / "ids.i32").read_bytes() == whole[0]
     again = np.frombuffer((tmp_path / "target.f32").read_bytes(), np.float32)  # batches differ, and so do last digits
     np.testing.assert_allclose(again, np.frombuffer(whole[2], np.float32), rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match="top_k is 0: the teacher knows"):
-        teacher_scores.score_rows(model, rows(), tmp_path / "other", 0)
+        teacher_scores.score_rows(model, tokens, rows(), tmp_path / "other", 0)
 
 
 def test_the_student_comes_nearer_to_its_teacher(student: Path, teacher: Path, traces: Path, tmp_path: Path) -> None:

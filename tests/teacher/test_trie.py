@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentkd.teacher.head import Head
 from agentkd.teacher.in_process import continuation_ids, open_in_process
 from agentkd.teacher.trie import Trie, log_likelihoods
 from tests.support.students import packaged_student
@@ -47,7 +48,7 @@ def test_the_trie_is_exact_in_any_batch(model: Any, prompt: list[int], texts: An
 
     tries = [Trie.build(prompt, texts), Trie.build([1, 2], others)]
     with torch.inference_mode():
-        found = log_likelihoods(model, tries, pad=0)
+        found = log_likelihoods(model, Head.of(model), tries, pad=0)
         assert found[0].tolist() == pytest.approx(one_by_one(model, prompt, texts), abs=1e-4)
         assert found[1].tolist() == pytest.approx(one_by_one(model, [1, 2], others), abs=1e-4)
 

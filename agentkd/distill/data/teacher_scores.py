@@ -18,10 +18,11 @@ import numpy.typing as npt
 from agentkd.distill.data.tokens import IGNORED, Row, pad_rows
 from agentkd.distill.student import Model
 from agentkd.errors import UserError
-from agentkd.pretrained import load_pretrained
 from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress
+from agentkd.teacher.head import Head
 from agentkd.teacher.in_process import identify_weights
+from agentkd.teacher.model_folder import load_weights
 from agentkd.trace import Usage, content_hash
 
 BATCH = 8  # rows per forward pass
@@ -56,15 +57,19 @@ def target_offsets(rows: Rows) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def score_rows(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
+def score_rows(model: Any, tokens: Sequence[int], rows: Rows, folder: Path, k: int) -> Scores:
     """Score all rows with a causal model, from where an earlier pass was stopped. Logits are computed at target tokens
-    only. Raises UserError for a K beyond the vocabulary."""
+    only.
+
+    `tokens` are the ids of its tokenizer. Its vocabulary may be padded to more: those others are never among the K, and
+    their probability is part of the rest. Raises UserError for a K beyond the tokens, and as `Head.of` does."""
     import torch
 
-    vocabulary = int(model.config.vocab_size)
-    if not 1 <= k <= vocabulary:
-        raise UserError(f"top_k is {k}: the teacher knows {vocabulary} tokens, choose from 1 to that")
-    model.eval()
+    if not 1 <= k <= len(tokens):
+        raise UserError(f"top_k is {k}: the teacher knows {len(tokens)} tokens, choose from 1 to that")
+    head = Head.of(model.eval())
+    padding = torch.ones(len(head.weight), dtype=torch.bool, device=head.weight.device)
+    padding[torch.tensor(tokens)] = False
     folder.mkdir(parents=True, exist_ok=True)
     starts = target_offsets(rows)
     files = {(folder / name).open("ab"): width for name, width in (("ids.i32", k), ("log_p.f32", k), ("target.f32", 1))}
@@ -79,9 +84,10 @@ def score_rows(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
                 batch = {name: value.to(model.device) for name, value in pad_rows(some, 0).items()}
                 labels = batch.pop("labels")[:, 1:]
                 learned = labels != IGNORED
-                hidden = model.base_model(**batch).last_hidden_state[:, :-1][learned]
-                log_p = model.get_output_embeddings()(hidden).float().log_softmax(-1)
-                top, own = log_p.topk(k, dim=-1), log_p.gather(-1, labels[learned][:, None])
+                hidden = head.states(model, **batch)[:, :-1][learned]
+                log_p = head.logits(hidden).log_softmax(-1)
+                own = log_p.gather(-1, labels[learned][:, None])
+                top = log_p.masked_fill_(padding, -torch.inf).topk(k, dim=-1)
                 for file, value in zip(files, (top.indices.to(torch.int32), top.values, own), strict=True):
                     file.write(value.cpu().numpy().tobytes())
                     file.flush()
@@ -93,39 +99,21 @@ def score_rows(model: Any, rows: Rows, folder: Path, k: int) -> Scores:
     return Scores(folder, rows, k)
 
 
-def check_head(model: Any) -> None:
-    """Raise UserError if logits are more than the last hidden state times the head: Gemma 2 caps them, Granite and
-    Cohere scale them, and the losses here do neither."""
-    import torch
-
-    ids = torch.arange(4, device=model.device)[None] % model.config.vocab_size
-    with torch.inference_mode():
-        ours = model.get_output_embeddings()(model.base_model(input_ids=ids).last_hidden_state).float()
-        if not torch.allclose(ours, model(input_ids=ids).logits.float(), rtol=1e-2, atol=1e-2):
-            raise UserError(
-                f"{type(model).__name__} caps or scales its logits, which the scoring pass does not know: "
-                f"take another teacher, or --method sft"
-            )
-
-
-def load_scores(teacher: Model, rows: Rows, folder: Path, k: int) -> Scores:
-    """A teacher's scores over these rows: read, continued or made. The model is not kept in memory.
-    Raises UserError as `check_head` and `score_rows` do."""
+def load_scores(teacher: Model, tokenizer: Any, rows: Rows, folder: Path, k: int) -> Scores:
+    """A teacher's scores over these rows, in the ids of its tokenizer: read, continued or made. The model is not kept
+    in memory. Raises UserError as `score_rows` does."""
     sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
-    tokens = int(target_offsets(rows)[-1])
-    if all((folder / name).is_file() and (folder / name).stat().st_size == n * tokens for name, n in sizes.items()):
+    count = int(target_offsets(rows)[-1])
+    if all((folder / name).is_file() and (folder / name).stat().st_size == n * count for name, n in sizes.items()):
         return Scores(folder, rows, k)
-    model = load_teacher(teacher)
-    check_head(model)
-    return score_rows(model, rows, folder, k)
+    return score_rows(load_teacher(teacher), sorted(tokenizer.get_vocab().values()), rows, folder, k)
 
 
 def load_teacher(teacher: Model) -> Any:
     """Load a teacher in float32, on the GPU if there is one."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = load_pretrained(AutoModelForCausalLM, teacher.folder, dtype=torch.float32).eval()
+    model = load_weights(teacher.folder, teacher.name, torch.float32).eval()
     return model.cuda() if torch.cuda.is_available() else model
 
 

@@ -24,22 +24,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoTokenizer
 
-from agentkd.distill import losses
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.teacher_scores import Scores, hash_vocabulary, load_scores
 from agentkd.distill.data.tokens import IGNORED, Row, TrainingData, pad_rows, target_tokens
 from agentkd.distill.lessons.alignment import Span, align_spans, match_tokens, place_spans, token_bytes, token_ends
-from agentkd.distill.lessons.teacher_signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
+from agentkd.distill.lessons.teacher_signal import (
+    BatchLoss,
+    LossOptions,
+    TeacherSignal,
+    Terms,
+    chunked_loss,
+    read_loss_options,
+)
 from agentkd.distill.lessons.uld import HYBRID, PLAIN, SILENT, token_loss
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
-from agentkd.pretrained import load_pretrained, load_settings
+from agentkd.pretrained import load_settings
 from agentkd.runs.progress import say
-from agentkd.teacher.in_process import format_chat
+from agentkd.teacher.head import Head
+from agentkd.teacher.in_process import apply_template, format_chat
+from agentkd.teacher.model_folder import context_length, open_tokenizer
 from agentkd.trace import Message
 
 Ids = npt.NDArray[np.int64]
@@ -55,20 +61,20 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
     """
     (teacher,) = data.teachers
     tokenizer, rows, name = data.student.tokenizer, data.rows, teacher.name
-    other = load_pretrained(AutoTokenizer, teacher.folder)
+    other = open_tokenizer(teacher.folder, name)
     if hash_vocabulary(tokenizer) == hash_vocabulary(other):
         raise UserError(f"the teacher {name} has the student's own vocabulary: take --method logits, which tells more")
     if other.chat_template is None:
         say(f"{name} has no chat template: it reads the messages one after another, with an empty line between")
-    settings = load_settings(teacher.folder).get_text_config()
-    limit = int(settings.max_position_embeddings)
+    limit = context_length(load_settings(teacher.folder).get_text_config())
     pieces = token_bytes(tokenizer), token_bytes(other)
-    theirs, aligned = align_rows(data, other, name, pieces, limit)
+    theirs, aligned = align_rows(data, other, pieces, limit)
     count = sum(map(bool, aligned))
     if not count:
+        long = "" if limit is None else f", or they are longer than its {limit} tokens"
         raise UserError(
-            f"no example can be learned from {name}: its tokenizer or the student's changes their text, or "
-            f"they are longer than its {limit} tokens; take another teacher, or --method sft"
+            f"no example can be learned from {name}: its tokenizer or the student's changes their text{long}; "
+            f"take another teacher, or --method sft"
         )
     if count < len(rows):
         say(f"{len(rows) - count} examples cannot be aligned with {name}: learned from their own tokens alone")
@@ -80,33 +86,32 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         same = match_tokens(*pieces, (set(tokenizer.all_special_ids), set(other.all_special_ids)))
         last = {asked["labels"][-1]: row["labels"][-1] for asked, row in zip(theirs, rows, strict=True)}
         last.pop(IGNORED, None)
-        ours = np.full(int(settings.vocab_size), -1)
+        ours = np.full(len(pieces[1]), -1)
         for theirs_id, our_id in (same | last).items():
-            if theirs_id < len(ours):  # a tokenizer may have more ids than its model
-                ours[theirs_id] = our_id
-    scores = load_scores(teacher, theirs, folder, stage.config.top_k)
+            ours[theirs_id] = our_id
+    scores = load_scores(teacher, other, theirs, folder, stage.config.top_k)
     facts = {"spans": len(sizes), "spans_of_one_token": single, "teacher_nll": round(-float(scores.target.mean()), 4)}
     collator = SpanCollator(scores, theirs, aligned, tokenizer.pad_token_id, ours)
     return TeacherSignal(batch_loss(read_loss_options(stage), ours), collator, facts)
 
 
 def align_rows(
-    data: TrainingData, tokenizer: Any, name: str, pieces: tuple[list[bytes], list[bytes]], limit: int
+    data: TrainingData, tokenizer: Any, pieces: tuple[list[bytes], list[bytes]], limit: int | None
 ) -> tuple[list[Row], list[list[Span]]]:
     """The teacher's row of each example, and its spans with the student's row. Where there are none, because the texts
     differ or the teacher's row is longer than `limit`, its row has no target."""
     theirs: list[Row] = []
     aligned: list[list[Span]] = []
     for example, row in zip(data.examples, data.rows, strict=True):
-        asked = teacher_row(example, tokenizer, name)
+        asked = teacher_row(example, tokenizer)
         found = align_targets(target_tokens(row), target_tokens(asked), pieces, example.target_text)
-        silent = found is None or len(asked["input_ids"]) > limit
+        silent = found is None or (limit is not None and len(asked["input_ids"]) > limit)
         theirs.append({"input_ids": asked["input_ids"][:1], "labels": [IGNORED]} if silent else asked)
         aligned.append([] if silent or found is None else found)
     return theirs, aligned
 
 
-def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
+def teacher_row(example: Example, tokenizer: Any) -> Row:
     """Tokenise an example for the teacher, as `tokenise` does for the student.
 
     Without a chat template it reads the token that begins a text, the messages and the target, with an empty line
@@ -117,14 +122,7 @@ def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
         text = prompt if isinstance(prompt, str) else "".join(f"{message.content}\n\n" for message in prompt)
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     else:
-        try:
-            text, begin = format_chat(tokenizer, example.prompt), []
-        except TemplateError as error:  # mostly for a system message
-            raise UserError(
-                f"the chat template of {name} refuses a prompt of roles "
-                f"{', '.join(message.role for message in example.prompt)} ({str(error).splitlines()[0]}): give a "
-                f"directory whose chat_template.jinja takes them, or without one, to be prompted plainly"
-            ) from None
+        text, begin = format_chat(tokenizer, example.prompt), []
         end = end_of_turn(tokenizer, example.prompt, example.target, default=end)
     given = begin + tokenizer(text, add_special_tokens=False)["input_ids"]
     target = [*tokenizer(example.target_text, add_special_tokens=False)["input_ids"], end]
@@ -133,8 +131,8 @@ def teacher_row(example: Example, tokenizer: Any, name: str) -> Row:
 
 def end_of_turn(tokenizer: Any, prompt: Sequence[Message], target: str, *, default: int) -> int:
     """The token with which the template ends an answer. It is not every tokenizer's EOS token (Gemma)."""
-    chat = [message.model_dump() for message in [*prompt, Message(role="assistant", content=target)]]
-    after = str(tokenizer.apply_chat_template(chat, tokenize=False)).rpartition(target)[2]
+    chat = [*prompt, Message(role="assistant", content=target)]
+    after = apply_template(tokenizer, chat).rpartition(target)[2]
     ids = tokenizer(after, add_special_tokens=False)["input_ids"]
     return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else default
 
@@ -227,15 +225,15 @@ def batch_loss(options: LossOptions, ours: Ids | None = None) -> BatchLoss:
     """The loss of a batch of `SpanCollator`, with the same `ours`."""
     names = ["back", *FIELDS[: 2 if ours is None else 4]]
 
-    def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
+    def loss(hidden: Tensor, head: Head, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
         shared = None
         if ours is not None:
-            shared = torch.zeros(len(head), dtype=torch.bool, device=head.device)
+            shared = torch.zeros(len(head.weight), dtype=torch.bool, device=hidden.device)
             shared[torch.from_numpy(ours[ours >= 0])] = True
         real = inputs["take"] >= 0
         take = inputs["take"].clamp_min(0)
         aligned = labels[take], real, *(inputs[name] for name in names)
         each = token_loss(options, terms, shared)
-        return losses.chunked_loss(each, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
+        return chunked_loss(each, hidden[take], head, *aligned, chunk=int(inputs["size"]), whole=True)
 
     return loss

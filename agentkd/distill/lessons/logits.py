@@ -17,15 +17,23 @@ from torch import Tensor
 from agentkd.distill import losses
 from agentkd.distill.data.teacher_scores import load_scores
 from agentkd.distill.data.tokens import TrainingData, pad_rows
-from agentkd.distill.lessons.teacher_signal import BatchLoss, LossOptions, TeacherSignal, Terms, read_loss_options
+from agentkd.distill.lessons.teacher_signal import (
+    BatchLoss,
+    LossOptions,
+    TeacherSignal,
+    Terms,
+    chunked_loss,
+    read_loss_options,
+)
 from agentkd.distill.resolve import Stage
+from agentkd.teacher.head import Head
 
 TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal:
     """Score the rows with the teacher, whose vocabulary `prepare_data` has compared, and learn its distribution."""
-    scores = load_scores(data.teachers[0], data.rows, folder, stage.config.top_k)
+    scores = load_scores(data.teachers[0], data.student.tokenizer, data.rows, folder, stage.config.top_k)
 
     def top_k(row: int) -> tuple[Tensor, Tensor]:
         ids, log_p = scores.top_k_of(row)
@@ -59,9 +67,9 @@ class TopKCollator:
 def batch_loss(options: LossOptions) -> BatchLoss:
     """The loss of a batch of `TopKCollator`."""
 
-    def loss(hidden: Tensor, head: Tensor, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
+    def loss(hidden: Tensor, head: Head, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
         aligned = labels, inputs["teacher_ids"], inputs["teacher_log_p"]
-        return losses.chunked_loss(token_loss(options, terms), hidden, head, *aligned)
+        return chunked_loss(token_loss(options, terms), hidden, head, *aligned)
 
     return loss
 

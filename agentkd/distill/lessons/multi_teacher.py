@@ -36,7 +36,7 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
         raise UserError(f"multi-teacher has teacher={config.teacher}: name two or more different models, by commas")
     weights = parse_weights(stage)
     scores = [
-        load_scores(teacher, data.rows, folder / str(number), config.top_k)
+        load_scores(teacher, data.student.tokenizer, data.rows, folder / str(number), config.top_k)
         for number, teacher in enumerate(data.teachers, start=1)
     ]
     nll = [round(-float(one.target.mean()), 4) for one in scores]

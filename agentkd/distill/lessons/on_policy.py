@@ -15,7 +15,11 @@ from agentkd.distill.data.teacher_scores import load_teacher
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
 from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.teacher_signal import TeacherSignal
+from agentkd.distill.lessons.trl_head import refuse_unknown_head
 from agentkd.distill.resolve import Stage
+from agentkd.teacher.head import Head
+
+NEVER = -100.0  # the logit of a token that the teacher does not have
 
 
 def make_inputs(stage: Stage, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row]) -> Inputs:
@@ -43,12 +47,39 @@ def make_trainer(
     # TRL's beta: 0 is forward KL, 1 is reverse KL
     beta = {"forward": 0.0, "reverse": 1.0, "jsd": stage.config.beta}[stage.divergence]
     data.student.tokenizer.padding_side = "left"
+    student, teacher = parts["model"], load_teacher(data.teachers[0])
+    for model in (student, teacher):
+        refuse_unknown_head(model, stage.config.method)
+    size = len(student.get_output_embeddings().weight)
+    fit_vocabulary(teacher, size)
+    padding = sorted(set(range(size)) - set(data.student.tokenizer.get_vocab().values()))
     settings = DistillationConfig(
         **arguments,
+        generation_kwargs={"suppress_tokens": padding} if padding else None,
         beta=beta,
         temperature=stage.config.rollout_temperature,
         max_completion_length=stage.config.rollout_tokens,
         shuffle_dataset=True,
     )
-    teacher = load_teacher(data.teachers[0])
     return with_health_checks(DistillationTrainer)(args=settings, teacher_model=teacher, **parts)
+
+
+def fit_vocabulary(teacher: Any, size: int) -> None:
+    """Give a teacher an output layer of `size` tokens, in place, where its vocabulary is padded to another number.
+
+    Rows beyond are cut off. A token that the teacher does not have gets next to no probability."""
+    import torch
+
+    head = Head.of(teacher)
+    weight, bias = head.weight.detach(), head.bias
+    if len(weight) == size:
+        return
+    layer = torch.nn.Linear(weight.shape[1], size, device=weight.device, dtype=weight.dtype)
+    kept = min(size, len(weight))
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[:kept] = weight[:kept]
+        layer.bias.fill_(NEVER / head.scale)
+        layer.bias[:kept] = 0.0 if bias is None else bias[:kept]
+    teacher.set_output_embeddings(layer)
+    teacher.config.get_text_config().vocab_size = size

@@ -16,6 +16,7 @@ from agentkd.distill.data.forms import Example
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData, tokenise
 from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.teacher_signal import TeacherSignal
+from agentkd.distill.lessons.trl_head import refuse_unknown_head
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
 
@@ -67,6 +68,7 @@ def make_trainer(
             return dataset  # it holds token ids already
 
     config = stage.config
+    refuse_unknown_head(parts["model"], config.method)
     settings = DPOConfig(
         **arguments,
         max_length=None,

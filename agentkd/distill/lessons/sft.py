@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentkd.distill.data.forms import Example
-from agentkd.distill.data.tokens import Inputs, Row, TrainingData
+from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
 from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.teacher_signal import TeacherSignal, with_batch_loss
+from agentkd.distill.lessons.trl_head import trl_knows_head
 from agentkd.distill.resolve import Stage
+from agentkd.runs.progress import say
 
 
 def make_inputs(stage: Stage, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row]) -> Inputs:
@@ -30,9 +32,33 @@ def make_trainer(
     kind, collator = with_health_checks(with_length_groups(SFTTrainer)), {}
     if signal is not None:
         kind, collator = with_batch_loss(kind, signal.loss), {"data_collator": signal.collator}
+    elif not trl_knows_head(parts["model"]):
+        say(f"TRL does not know how {type(parts['model']).__name__} makes its logits: all of them are kept in memory")
+        kind = with_own_logits(kind)
     # Lengths were checked before, so that nothing is cut; the rows hold token ids already.
     plain = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
     return kind(args=SFTConfig(**arguments, **plain), **parts, **collator)
+
+
+def with_own_logits(trainer: Any) -> Any:
+    """The trainer class with the loss of the logits that the model itself makes."""
+
+    class Trainer(trainer):  # type: ignore[misc]
+        def compute_loss(
+            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            import torch
+
+            read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            logits = model(**read, use_cache=False).logits[:, :-1].float().flatten(0, 1)
+            targets = inputs["labels"][:, 1:].flatten()
+            total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+            loss = total / ((targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
+            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes  # the count is of all processes, and DDP takes the mean
+            return (loss, None) if return_outputs else loss
+
+    return Trainer
 
 
 def with_length_groups(trainer: Any) -> Any:

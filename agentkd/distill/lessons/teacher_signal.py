@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 from agentkd.distill import losses
 from agentkd.distill.data.tokens import IGNORED
 from agentkd.distill.resolve import Stage
+from agentkd.teacher.head import Head
 
 Terms = dict[str, list[Tensor]]
-BatchLoss = Callable[[Tensor, Tensor, Tensor, dict[str, Tensor], Terms], Tensor]
-"""Gives a batch's summed loss from hidden states [N, D], head [V, D] and labels [N] of its N target tokens, and the
+BatchLoss = Callable[[Tensor, Head, Tensor, dict[str, Tensor], Terms], Tensor]
+"""Gives a batch's summed loss from hidden states [N, D], head and labels [N] of its N target tokens, and the
 collator's batch. It adds the sums of the loss's terms to the last argument."""
 
 
@@ -44,6 +46,22 @@ def read_loss_options(stage: Stage) -> LossOptions:
     return LossOptions(divergence, config.rest, config.nll)
 
 
+def chunked_loss(
+    loss: Callable[..., Tensor],
+    hidden: Tensor,
+    head: Head,
+    *aligned: Tensor,
+    chunk: int | None = None,
+    whole: bool = False,
+) -> Tensor:
+    """`losses.chunked_loss` for the logits that a model's head makes of its hidden states."""
+
+    def each(product: Tensor, *rows: Tensor) -> Tensor:
+        return loss(head.finish(product), *rows)
+
+    return losses.chunked_loss(each, hidden, head.weight, *aligned, bias=head.bias, chunk=chunk, whole=whole)
+
+
 def with_batch_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
     """The trainer class with this loss. It logs each term as a mean per target token."""
 
@@ -51,30 +69,26 @@ def with_batch_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
         def __init__(self, *args: Any, **options: Any) -> None:
             self.terms: dict[str, float] = defaultdict(float)
             super().__init__(*args, **options)
+            self.head = Head.of(self.model)
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            # Through the wrapped model's own forward, or DDP would not share gradients; of its logits the last alone.
-            states = model(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                output_hidden_states=True,
-                logits_to_keep=1,
-                use_cache=False,
-            )
+            read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            head = replace(self.head, layer=self.accelerator.unwrap_model(model).get_output_embeddings())
+            # Through the wrapped model's own forward, or DDP would not share gradients.
+            states = head.states(model, **read, use_cache=False)
             targets = inputs["labels"][:, 1:]
             learned = targets != IGNORED
-            hidden = states.hidden_states[-1][:, :-1][learned]
+            hidden = states[:, :-1][learned]
             sums: Terms = defaultdict(list)
-            head = self.accelerator.unwrap_model(model).get_output_embeddings().weight
             total = batch_loss(hidden, head, targets[learned], inputs, sums)
             for name, parts in {**sums, "tokens": [torch.tensor(float(len(hidden)))]}.items():
                 self.terms[name] += float(torch.stack(parts).sum())
             loss = total / (len(hidden) if num_items_in_batch is None else num_items_in_batch)
             if num_items_in_batch is not None and self.args.average_tokens_across_devices:
                 loss = loss * self.accelerator.num_processes  # the count is of all processes, and DDP takes the mean
-            return (loss, states) if return_outputs else loss
+            return (loss, None) if return_outputs else loss
 
         def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
             if self.terms:  # sums of this process since the last step

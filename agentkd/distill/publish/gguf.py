@@ -20,7 +20,8 @@ import errno
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ import numpy.typing as npt
 from agentkd.config import slug
 from agentkd.errors import UserError, unknown_name
 from agentkd.models import find_weights, list_weight_files
-from agentkd.pretrained import load_pretrained, load_settings
+from agentkd.pretrained import load_settings
 from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
+from agentkd.teacher.model_folder import open_tokenizer, refuse_pickles
 
 DTYPES = ("f32", "f16")
 _REMEDY = "convert it with llama.cpp's convert_hf_to_gguf.py, or serve it as --teacher vllm:DIR"
@@ -57,17 +59,18 @@ def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict
     try:
         import gguf
         import torch  # noqa: F401  safetensors needs it for bfloat16, which numpy lacks
-        from transformers import AutoTokenizer
+        import transformers  # noqa: F401
     except ImportError as error:
         raise UserError(f"export needs {error.name}: pip install 'agentkd[train]'") from None
     inside = Path(student).is_dir()
     target = out or (Path(student) / f"model-{dtype}.gguf" if inside else Path(f"{slug(student)}-{dtype}.gguf"))
     config = load_settings(folder)
     check_architecture(config, student)
+    refuse_pickles(folder)
     tensors = dict(list_tensors(folder, config, dtype))
     writer = gguf.GGUFWriter(None, "llama")
     write_metadata(writer, config, name=Path(student).resolve().name, dtype=dtype)
-    add_tokenizer(writer, load_pretrained(AutoTokenizer, folder), config.vocab_size, student)
+    add_tokenizer(writer, open_tokenizer(folder, student), config.vocab_size, student)
     say(f"exporting {student} → {target}")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -139,12 +142,11 @@ def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, P
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     files = list_weight_files(folder)
-    if any(file.suffix != ".safetensors" for file in files):
-        raise UserError(f"{folder} has {files[0].name}: load and save it with transformers, which writes safetensors")
+    tied = is_stored_tied(files)
     for file in files:
         with safe_open(file, framework="pt") as stored:
             for key in stored.keys():  # noqa: SIM118  it is no dict
-                if key == "lm_head.weight" and config.tie_word_embeddings:
+                if key == "lm_head.weight" and tied:
                     continue  # llama.cpp takes the embeddings if the file has no output matrix
                 if (name := names.get_name(key, try_suffixes=(".weight", ".bias"))) is None:
                     raise UserError(f"cannot export {folder}: no place in GGUF for its tensor {key}; {_REMEDY}")
@@ -154,6 +156,19 @@ def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, P
     if rope.get("rope_type") == "llama3":
         factors = llama3_factors(rope, head_size(config))
         yield "rope_freqs.weight", (factors.shape, lambda: factors)
+
+
+def is_stored_tied(files: Sequence[Path]) -> bool:
+    """Whether the output matrix is not stored, or equals the embedding, whatever config.json says."""
+    from safetensors import safe_open
+
+    with ExitStack() as stack:
+        opened = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
+        one, other = (
+            next((stored.get_tensor(name) for stored in opened if name in stored.keys()), None)  # noqa: SIM118
+            for name in ("model.embed_tokens.weight", "lm_head.weight")
+        )
+    return one is None or other is None or bool((one == other).all())
 
 
 def tensor_reader(file: Path, key: str, heads: int) -> Callable[[], Array]:
@@ -223,8 +238,9 @@ def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> No
     writer.add_add_bos_token(ids[0] == tokenizer.bos_token_id)
     writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
     writer.add_add_space_prefix(False)
-    if isinstance(tokenizer.chat_template, str):
-        writer.add_chat_template(tokenizer.chat_template)
+    if (template := tokenizer.chat_template) is not None:  # of several, llama.cpp takes the one named default
+        named = template if isinstance(template, str) else [{"name": k, "template": v} for k, v in template.items()]
+        writer.add_chat_template(named)
 
 
 def pre_tokenizer(rules: dict[str, Any]) -> str | None:
