@@ -75,9 +75,9 @@ def save_student(trainer: Any, stage: Stage) -> None:
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     if stage.config.lora:
-        from agentkd.distill.lora import merge_adapters
+        from agentkd.distill.lora import merge_adapters, transposed_layers
 
-        model, state = model.get_base_model(), merge_adapters(state)
+        model, state = model.get_base_model(), merge_adapters(state, transposed_layers(model))
     drop_tied_head(model, state)
     model.save_pretrained(stage.out, state_dict=state)
     trainer.processing_class.save_pretrained(stage.out)

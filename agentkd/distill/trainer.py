@@ -77,7 +77,7 @@ def make_trainer(
     if config.lora:
         from agentkd.distill.lora import lora_config
 
-        parts["peft_config"] = lora_config(config.lora)
+        parts["peft_config"] = lora_config(model, config.lora)
     trainer = load_function(stage.method.trainer)(stage, data, arguments, parts, signal)
     trainer.remove_callback(PrinterCallback)
     return trainer

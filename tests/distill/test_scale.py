@@ -73,7 +73,7 @@ def test_the_merge_is_pefts(student: Path) -> None:
 
     plain = model(student)
     expected_parameters = count_lora_parameters(plain, 5)
-    adapted = get_peft_model(plain, lora_config(5))
+    adapted = get_peft_model(plain, lora_config(plain, 5))
     assert sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad) == expected_parameters
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:

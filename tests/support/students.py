@@ -18,23 +18,30 @@ TEMPLATE = (
 CHAT = "{% for m in messages %}<|user|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"  # noqa: E501
 
 
-def little_student(folder: Path, *, layers: int = 2, width: int = 32, seed: int = 0, spread: float = 0.02) -> Path:
-    """Random layers over single bytes; `spread` is the standard deviation of the weights."""
-    import torch
+def byte_tokenizer() -> Any:
+    """A tokenizer of single bytes and two special tokens."""
     from tokenizers import Tokenizer
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     bytes_ = Tokenizer(BPE({char: number for number, char in enumerate(sorted(ByteLevel.alphabet()))}, []))
     bytes_.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=bytes_,
         eos_token="<|im_end|>",
         pad_token="<|im_end|>",
         additional_special_tokens=["<|im_start|>"],
         chat_template=TEMPLATE,
     )
+
+
+def little_student(folder: Path, *, layers: int = 2, width: int = 32, seed: int = 0, spread: float = 0.02) -> Path:
+    """Random layers over single bytes; `spread` is the standard deviation of the weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_tokenizer()
     torch.manual_seed(seed)
     shape = {"hidden_size": width, "intermediate_size": 64, "num_hidden_layers": layers, "num_attention_heads": 2}
     settings = LlamaConfig(
