@@ -1,5 +1,7 @@
-"""Random models of many families, made from their configs: heads that scale, cap, tie, add a bias or are padded; positions
-by rotation, by table, by ALiBi and by state; windows of attention."""
+"""Random models of many families, made from their configs.
+
+Their heads scale, cap, tie, add a bias or are padded. Positions come by rotation, by table, by ALiBi and by state; some
+have windows of attention."""
 
 from __future__ import annotations
 
