@@ -69,7 +69,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_wrong_input_is_named(student: Path, traces: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown method 'magic': the methods are sft"):
+    with pytest.raises(UserError, match="unknown method 'magic'; choose one of: sft"):
         distill(sft_config(student, traces, tmp_path / "a", method="magic"))
     with pytest.raises(UserError, match="all 8 examples are longer than 3 tokens: raise max_length"):
         distill(sft_config(student, traces, tmp_path / "b", max_length=3))

@@ -200,7 +200,7 @@ def test_what_llama_cpp_would_run_otherwise_is_refused(students: dict[str, Path]
     nfc = changed("nfc", "tokenizer.json", lambda c: c.update(normalizer={"type": "NFC"}))
     with pytest.raises(UserError, match=f"its tokenizer is none of those that are known here{remedy}"):
         export(nfc)
-    with pytest.raises(UserError, match="unknown dtype 'q4': the dtypes are f32, f16"):
+    with pytest.raises(UserError, match="unknown dtype 'q4'; choose one of: f32, f16"):
         export(nfc, dtype="q4")
     from safetensors.torch import load_file, save_file
 

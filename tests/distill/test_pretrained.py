@@ -26,8 +26,11 @@ transformers = pytest.importorskip("transformers")
 CODE = """
 import os
 os.mkdir({made!r})
-from transformers import LlamaConfig as EvilConfig, LlamaForCausalLM as EvilModel
+from transformers import LlamaConfig, LlamaForCausalLM as EvilModel
 from transformers import PreTrainedTokenizerFast as EvilTokenizer
+
+class EvilConfig(LlamaConfig):  # of its own, because transformers marks the class of a config that it loads
+    pass
 """
 
 
@@ -108,7 +111,7 @@ class Evil:
 def test_pickled_weights_are_one_line(stranger: Path, tmp_path: Path) -> None:
     (stranger / "model.safetensors").unlink()
     torch.save({"x": Evil(tmp_path / "made")}, stranger / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"the weights in .* are damaged.*: save or copy the model again") as refused:
+    with pytest.raises(UserError, match=r"has pickled weights .pytorch_model.bin., which are not read here: load") as refused:
         load_model(open_student(str(stranger)), None)
     assert "\n" not in str(refused.value) and not (tmp_path / "made").exists()
     torch.load(stranger / "pytorch_model.bin", weights_only=False)  # what this protects from
