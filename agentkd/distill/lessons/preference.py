@@ -72,6 +72,7 @@ def make_trainer(
     settings = DPOConfig(
         **arguments,
         max_length=None,
+        router_aux_loss_coef=0.0,
         beta=config.dpo_beta,
         loss_type=["sigmoid", "sft"] if config.nll else ["sigmoid"],
         loss_weights=[1.0, config.nll] if config.nll else None,

@@ -35,8 +35,10 @@ def make_trainer(
     elif not trl_knows_head(parts["model"]):
         say(f"TRL does not know how {type(parts['model']).__name__} makes its logits: all of them are kept in memory")
         kind = with_own_logits(kind)
-    # Lengths were checked before, so that nothing is cut; the rows hold token ids already.
-    plain = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    # Lengths were checked before, so that nothing is cut; the rows hold token ids already. The loss is that of the
+    # target tokens alone, for a mixture of experts, too.
+    plain: dict[str, Any] = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    plain |= {"router_aux_loss_coef": 0.0}
     return kind(args=SFTConfig(**arguments, **plain), **parts, **collator)
 
 

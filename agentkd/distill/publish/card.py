@@ -47,6 +47,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         "datasets": [_DATASETS[source["task"]]] if source["task"] in _DATASETS and not source.get("data") else None,
     }
     run = stage.traces / "metrics.json"
+    counts = json.loads(run.read_text()) if run.is_file() else None
     review = read_summary(stage.traces)
     last = {name: metrics[name][-1] for name in ("nll", "divergence") if metrics.get(name)}
     text = render(
@@ -55,7 +56,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         title=stage.out.resolve().name,
         config=config,
         source={"retriever": None, "hash_data": None, "hash_kb": None, "hash_prompts": None, **source},
-        counts={"unchecked": 0, "doubtful": 0, **json.loads(run.read_text())} if run.is_file() else None,
+        counts={"unchecked": 0, "doubtful": 0, **counts} if counts else None,
         metrics=metrics,
         terms=", ".join(f"{name} {value}" for name, value in last.items()),
         base=base,
