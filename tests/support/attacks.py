@@ -36,6 +36,11 @@ def call(function, *arguments):
     if result == -1:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+bosses = [os.getppid()]  # the supervisor, and the guard above it
+try:
+    bosses.append(int(open(f"/proc/{bosses[0]}/stat").read().rpartition(")")[2].split()[1]))
+except OSError:
+    bosses.append(bosses[0] - 1)
 for name, script in json.load(open("scripts.json")):
     inner, outer = os.pipe()
     if not os.fork():
@@ -233,18 +238,12 @@ libc.ptrace(17, <pid>, None, None)  # PTRACE_DETACH
     Attack(
         "surviving child",  # it leaves its parent, its session, and kills both who would adopt it
         """
-bosses = [os.getppid()]
-for _ in range(2):
-    try:
-        bosses.append(int(open(f"/proc/{bosses[-1]}/stat").read().rpartition(")")[2].split()[1]))
-    except OSError:
-        break
 if not os.fork():
     os.setsid()
     if not os.fork():
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1), os.dup2(1, 2)  # nobody waits for the end of its output
         for number in (19, 9):
-            for boss in bosses[1:]:
+            for boss in bosses:
                 try:
                     os.kill(boss, number)
                 except OSError:

@@ -120,14 +120,15 @@ outer.send(b"x")
         "crippled supervisors",  # without descriptors they can neither see nor kill what is left
         """
 import resource
-boss = os.getppid()
 if not os.fork():
     os.setsid()
     if not os.fork():
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1), os.dup2(1, 2)
-        for _ in range(2):
-            boss = int(open(f"/proc/{boss}/stat").read().rpartition(")")[2].split()[1])
-            resource.prlimit(boss, resource.RLIMIT_NOFILE, (0, 0))
+        for boss in bosses:
+            try:
+                resource.prlimit(boss, resource.RLIMIT_NOFILE, (0, 0))
+            except OSError:
+                pass
         time.sleep(0.7)
         open("crippled", "w").write("x")
     os._exit(0)
