@@ -34,8 +34,10 @@ def isolated(request: pytest.FixtureRequest) -> Sandbox:
 
 
 def python(sandbox: Sandbox, work: Path, code: str, *, read: list[Path] | None = None, **limits: float) -> Outcome:
+    """Run code; without the environment's packages (-S), which takes a third of the time, unless it imports some."""
     allowed = Limits(**{"seconds": 30, **limits})  # type: ignore[arg-type]
-    return sandbox.run([sys.executable, "-c", code], work=work, read=read or [], limits=allowed)
+    plain = [] if any(f"import {name}" in code for name in ("agentkd", "joblib", "lightgbm")) else ["-S"]
+    return sandbox.run([sys.executable, *plain, "-c", code], work=work, read=read or [], limits=allowed)
 
 
 def test_what_it_sees(tmp_path: Path, isolated: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,7 @@ def test_in_a_container_the_work_folder_is_handed_over(open_folder: Path) -> Non
     assert owners(open_folder) == {(0, 0)} and (open_folder / "moved/file").read_text() == "x"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("capabilities", [DOCKER, ""], ids=["closed to others", "without capabilities"])
 def test_a_warning_says_that_code_runs_as_root(tmp_path: Path, capabilities: str) -> None:
     tmp_path.chmod(0o700)

@@ -159,7 +159,8 @@ KEYS = [
     ),
     Attack(
         "local socket",
-        "s = socket.socket(socket.AF_UNIX); s.connect('<local>'); s.sendall(b'<secret>local')",
+        "os.chdir('<root>/outside')\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect('socket'); s.sendall(b'<secret>local')",
         arrived("local"),
     ),
     Attack("vsock", "socket.socket(40, socket.SOCK_STREAM); print('it is done')", done),

@@ -59,16 +59,18 @@ class Scene:
             (self.root / path).write_text("id\n" if "/data/" in path else SECRET)
         self.work.mkdir(parents=True)
         environment = {"OPENAI_API_KEY": SECRET, "KAGGLE_KEY": SECRET}
-        command, outside = [sys.executable, "-I", "-S", "-c", VICTIM], self.root / "outside"
-        self.victim = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, cwd=outside)
+        command = [sys.executable, "-I", "-S", "-c", VICTIM]
+        self.victim = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, cwd=self.root / "outside")
         self.sleepers = {name: subprocess.Popen(["sleep", "600"]) for name in SLEEPERS}
+        outside = os.open(self.root / "outside", os.O_RDONLY)  # the socket's own path may be too long
         self._sockets = [
             self._listen("tcp", socket.SOCK_STREAM, self._accept),
             self._listen("udp", socket.SOCK_DGRAM, self._collect),
             self._listen("dns", socket.SOCK_DGRAM, self._resolve),
             self._listen("abstract", socket.SOCK_STREAM, self._accept, f"\0agentkd-{os.getpid()}-{id(self)}"),
-            self._listen("local", socket.SOCK_STREAM, self._accept, str(self.root / "outside/socket")),
+            self._listen("local", socket.SOCK_STREAM, self._accept, f"/proc/self/fd/{outside}/socket"),
         ]
+        os.close(outside)
         self._terminal, terminal = pty.openpty()
         self.values |= {
             "root": self.root,
