@@ -76,7 +76,7 @@ class Bubblewrap:
             ours += [info, block]
             passed += [info_theirs, block_theirs]
             options = ["--info-fd", str(info_theirs), "--block-fd", str(block_theirs)]
-            if (filter := seccomp.build_filter(sockets=True)) is not None:
+            if (filter := seccomp.build_filter(namespaces=True)) is not None:
                 passed.append(_file(filter))
                 options += ["--seccomp", str(passed[-1])]
             for path, text in _files(plan).items():

@@ -63,7 +63,7 @@ def resource_limits(limits: Limits, *, counted: bool) -> dict[int, int]:
     They cover the size of a file, and open files: no measurement sees the memory of a socket or a pipe. `counted`:
     the kernel counts the tasks (processes and threads) of this run apart from those of others."""
     wanted = {
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: 1,  # byte; with 0 the kernel would still start a program that collects core dumps
         resource.RLIMIT_FSIZE: limits.disk_mb << 20,
         resource.RLIMIT_NOFILE: 4096,
         **({resource.RLIMIT_NPROC: max(1024, 16 * limits.processes)} if counted else {}),

@@ -178,7 +178,7 @@ def _read_sysctl(name: str) -> str:
 def _make_landlock(say: Callable[[str], None]) -> Sandbox:
     if (version := landlock.abi_version()) < landlock.ABI:
         raise WorldError(f"Landlock: version {version} of at least {landlock.ABI} (Linux 6.2)")
-    if seccomp.build_filter(sockets=False) is None:
+    if seccomp.build_filter(namespaces=False) is None:
         raise WorldError("Landlock: the filter of system calls knows x86-64 and AArch64 only")
     return Sandbox("landlock", say=say)
 

@@ -35,11 +35,12 @@ _LACK: _Step = (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
 _LET: _Step = (_RETURN, 0, 0, _ALLOW)
 
 
-def build_filter(*, sockets: bool) -> bytes | None:
+def build_filter(*, namespaces: bool) -> bytes | None:
     """Build the filter as an array of struct sock_filter.
 
-    Returns None on a machine whose calls are not in the tables. `sockets`: whether socket(2) works for local, IP and
-    netlink sockets, or not at all. socketpair(2) always works."""
+    Returns None on a machine whose calls are not in the tables. `namespaces`: the code has a network and processes of
+    its own. Then socket(2) works for local, IP and netlink sockets, and threads can be pinned to cores (OMP_PROC_BIND,
+    which names them by their ids). socketpair(2) always works."""
     if platform.machine() not in _MACHINES:
         return None
     architecture, column = _MACHINES[platform.machine()]
@@ -61,12 +62,14 @@ def build_filter(*, sockets: bool) -> bytes | None:
     for numbers, place, values in calls.REFUSED_VALUES.values():
         for value in values:
             _add(checks, numbers[column], [_load(place), (_EQUAL, 0, 1, value), _REFUSE])
-    for numbers, place in calls.ONLY_ITSELF.values():
+    for name, (numbers, place) in calls.ONLY_ITSELF.items():
+        if namespaces and name == "sched_setaffinity":
+            continue
         _add(checks, numbers[column], [_load(place), (_EQUAL, 1, 0, 0), _REFUSE])
     for numbers, flags, mode in calls.OPENS.values():
         new = [_load(flags), (_ANY_BIT, 0, 3, calls.NEW_FILE)]
         _add(checks, numbers[column], [*new, _load(mode), (_ANY_BIT, 0, 1, stat.S_ISUID | stat.S_ISGID), _REFUSE])
-    families = [(_EQUAL, 0, 1, family) for family in (_FAMILIES if sockets else ())]
+    families = [(_EQUAL, 0, 1, family) for family in (_FAMILIES if namespaces else ())]
     allowed = [step for family in families for step in (family, _LET)]
     _add(checks, calls.SOCKET[column], [_load(0), *allowed, _REFUSE])
     for number, steps in checks.items():

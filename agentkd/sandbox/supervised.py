@@ -131,6 +131,27 @@ def _guard(plan: dict[str, Any]) -> int:
     if _LINUX:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guard = os.getpid()
+    child = os.fork()
+    if not child:
+        os._exit(_supervise(plan, guard))
+    watched = [0, *([os.pidfd_open(child)] if _LINUX else [])]
+    status = _wait(child, watched, lambda: os.getppid() != plan["parent"])
+    kill_descendants(guard)
+    if os.getppid() != plan["parent"]:  # nobody else does this any more
+        if plan["user"] is not None:
+            take_back(plan["write"], plan["user"])
+        remove_folder(Path(plan["private"]))
+    return status
+
+
+def _supervise(plan: dict[str, Any], guard: int) -> int:
+    """Run the plan's code until it ends or the guard is gone; returns the exit status.
+
+    The mounts that show folders to another user are made here: the guard could not remove what is mounted for it."""
+    if _LINUX:
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a fork does not inherit it
+    supervisor = os.getpid()
     handed: list[str] = []
     if plan["user"] is not None:
         try:
@@ -138,25 +159,7 @@ def _guard(plan: dict[str, Any]) -> int:
         except Refused as error:
             tell(plan["status"], {"refused": str(error)})
             return 125
-    guard = os.getpid()
-    child = os.fork()
-    if not child:
-        os._exit(_supervise(plan, guard))
-    tell(plan["status"], {"handed": handed, "supervisor": child})
-    watched = [0, *([os.pidfd_open(child)] if _LINUX else [])]
-    status = _wait(child, watched, lambda: os.getppid() != plan["parent"])
-    kill_descendants(guard)
-    if os.getppid() != plan["parent"]:  # nobody else does this any more
-        take_back(handed, plan["user"])
-        remove_folder(Path(plan["private"]))
-    return status
-
-
-def _supervise(plan: dict[str, Any], guard: int) -> int:
-    """Run the plan's code until it ends or the guard is gone; returns the exit status."""
-    if _LINUX:
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a fork does not inherit it
-    supervisor = os.getpid()
+    tell(plan["status"], {"handed": handed, "supervisor": supervisor})
 
     def enter() -> None:  # in the child, which has one thread
         set_limits(plan["limits"])
@@ -170,7 +173,7 @@ def _supervise(plan: dict[str, Any], guard: int) -> int:
                 os._exit(125)
         if plan["paths"] is not None:
             landlock.restrict(**plan["paths"])
-            filter = seccomp.build_filter(sockets=False)
+            filter = seccomp.build_filter(namespaces=False)
             if filter is None:
                 raise OSError("seccomp: unknown machine")
             seccomp.load_filter(filter)

@@ -26,7 +26,7 @@ def nest(folder: Path, depth: int) -> None:
 
 def test_deep_folders_are_removed(tmp_path: Path) -> None:
     (work := tmp_path / "work").mkdir()
-    nest(work, 3000)
+    nest(work, 1500)
     remove_folder(work)
     assert os.listdir(tmp_path) == []
 
@@ -68,7 +68,7 @@ def test_any_tree_is_removed(tmp_path: Path, seed: int) -> None:
             folders.append(path)
         else:
             path.write_text("x")
-    for path in draw.sample(folders, 20):
+    for path in sorted(draw.sample(folders, 20), key=lambda path: -len(path.parts)):  # the innermost first
         path.chmod(draw.choice([0, 0o100, 0o500, 0o700]))
     remove_folder(tmp_path / "work")
     assert os.listdir(tmp_path) == []
