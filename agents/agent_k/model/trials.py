@@ -193,7 +193,7 @@ async def try_solution(bench: Workbench, folder: Path, seconds: float) -> TrialR
 
     setup, truth = bench.setup, read_targets(bench.workspace)
     inputs, test = read_inputs(bench.workspace, "train"), read_inputs(bench.workspace, "test")
-    parts = [(rows, inputs.iloc[rows]) for rows in rows_by_fold(bench.workspace)]
+    parts = [(rows, inputs.iloc[rows]) for rows in rows_by_fold(load_data(bench.workspace))]
     oof, outcome = [], None
     for number, (rows, asked) in enumerate([*parts, (None, test)]):
         held = inputs.index.difference(rows) if rows is not None else inputs.index

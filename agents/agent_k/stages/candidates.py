@@ -123,17 +123,11 @@ def has_predictions(folder: Path) -> bool:
 
 def take_predictions(bench: Workbench, folder: Path, work: Path) -> None:
     """Copy the predictions that a solver left in `work` to the candidate's folder, byte by byte, and remove `work`."""
-    ids = list_ids(bench)
+    ids = load_data(bench.workspace).ids
     for split in ("test", "oof"):  # a candidate with both is done
         most = bound_predictions(bench.setup, ids[split]).bytes
         write_atomically(folder / f"{split}.csv", read_left(work, f"{split}.csv", most))
     remove_folder(work)
-
-
-def list_ids(bench: Workbench) -> dict[str, list[str]]:
-    """The ids of the rows that a candidate predicts, by its files."""
-    data = load_data(bench.workspace)
-    return {"oof": list(data.targets["id"]), "test": data.test_ids}
 
 
 async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Result:
@@ -145,15 +139,12 @@ async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Resu
         return Failed(**begun.model_dump(), error=str(error), seconds=0.0)
 
     bench = run.bench
-    setup, truth, folds, ids = (
-        bench.setup,
-        read_targets(bench.workspace),
-        rows_by_fold(bench.workspace),
-        list_ids(bench),
-    )
+    data, setup = load_data(bench.workspace), bench.setup
+    truth, ids = data.targets, data.ids
 
     def look() -> pd.DataFrame:
-        return [read_predictions(folder, f"{split}.csv", setup, ids[split], split) for split in ("test", "oof")][-1]
+        read_predictions(folder, "test.csv", setup, ids["test"], "test")
+        return read_predictions(folder, "oof.csv", setup, ids["oof"], "oof")
 
     oof = await judge("solve", "predictions are valid", look)
     if isinstance(oof, Refused):
@@ -163,7 +154,7 @@ async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Resu
         if isinstance(values, Refused):
             return fail(f"the metric's code gave no number: {values}")
         return Scored(**begun.model_dump(), score=values[0], folds=(), seconds=0.0)
-    whole, by_fold = await call_aside(partial(score_folds, setup, truth, oof, folds))
+    whole, by_fold = await call_aside(partial(score_folds, setup, truth, oof, rows_by_fold(data)))
     if not math.isfinite(whole):
         return fail(f"{setup.metric} of these predictions is {whole}")
     return Scored(**begun.model_dump(), score=whole, folds=by_fold, seconds=0.0)
@@ -214,7 +205,7 @@ async def keep_best(
     bench = run.bench
     if isinstance(result, Failed) or not is_better(bench.setup, result.score, best.score if best else None):
         return best, None
-    folder, ids = bench.workspace / "candidates" / result.folder, list_ids(bench)["test"]
+    folder, ids = bench.workspace / "candidates" / result.folder, load_data(bench.workspace).test_ids
     test = await judge(
         "solve", "predictions are files", partial(read_predictions, folder, "test.csv", bench.setup, ids, "test")
     )

@@ -18,8 +18,9 @@ from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import CODE, BlendRecord, Scored, dump_best, read_best, read_results
 from agentkd.agents.agent_k.scoring.blend import best_blend
 from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.stages.candidates import begin_result, keep_best, list_ids, note_score
+from agentkd.agents.agent_k.stages.candidates import begin_result, keep_best, note_score
 from agentkd.agents.agent_k.workbench import Workbench
+from agentkd.agents.agent_k.workspace.arrays import load_data
 from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_table
 from agentkd.agents.agent_k.workspace.maps import hash_maps
 from agentkd.runs.progress import heartbeat
@@ -58,7 +59,7 @@ async def blend_candidates(context: Context, state: RunState) -> Command[str]:
 
 async def read_candidates(bench: Workbench, good: Mapping[str, Scored]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """The out-of-fold and test predictions of candidates; one whose files are not valid any more is left out."""
-    setup, ids = bench.setup, list_ids(bench)
+    setup, ids = bench.setup, load_data(bench.workspace).ids
     frames = {}
     for name, item in good.items():
         folder = bench.workspace / "candidates" / item.folder

@@ -63,6 +63,11 @@ class CompetitionData:
                 return list(read_csv(path, only=["id"])["id"])
         raise UserError(f"{self.workspace}/maps has no test input map: set the competition up again")
 
+    @cached_property
+    def ids(self) -> dict[str, list[str]]:
+        """The ids of the rows that a candidate predicts, by its files: `oof` and `test`."""
+        return {"oof": list(self.targets["id"]), "test": self.test_ids}
+
     def inputs(self, modality: str) -> pd.DataFrame:
         """The columns of a modality, train rows then test rows; no columns where there is no map."""
         import pandas as pd
@@ -98,7 +103,6 @@ def load_data(workspace: Path, features: Path | None = None) -> CompetitionData:
     return CompetitionData(workspace, setup, features)
 
 
-def rows_by_fold(workspace: Path) -> list[Array]:
+def rows_by_fold(data: CompetitionData) -> list[Array]:
     """The positions of each fold's training rows."""
-    fold = load_data(workspace).fold
-    return [np.flatnonzero(fold == number) for number in np.unique(fold)]
+    return [np.flatnonzero(data.fold == number) for number in np.unique(data.fold)]
