@@ -6,7 +6,6 @@ then Markdown). Its results are between two comments; `add_results` replaces tho
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from agentkd.errors import UserError
 from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
 from agentkd.runs.disk import write_atomically
-from agentkd.runs.read import read_config
+from agentkd.runs.read import read_config, read_metrics
 from agentkd.runs.untrusted import parse_yaml
 from agentkd.tasks.load import find_licence
 
@@ -46,8 +45,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         "tags": ["agentkd", "knowledge-distillation", "question-answering", "kbqa"],
         "datasets": [_DATASETS[source["task"]]] if source["task"] in _DATASETS and not source.get("data") else None,
     }
-    run = stage.traces / "metrics.json"
-    counts = json.loads(run.read_text()) if run.is_file() else None
+    counts = read_counts(stage.traces)
     review = read_summary(stage.traces)
     last = {name: metrics[name][-1] for name in ("nll", "divergence") if metrics.get(name)}
     text = render(
@@ -71,6 +69,13 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         results=render_results([]),
     )
     write_atomically(stage.out / "README.md", text + "\n")
+
+
+def read_counts(traces: Path) -> dict[str, Any] | None:
+    """The numbers of traces and questions of a finished run; None where it names none."""
+    found = read_metrics(traces) if (traces / "metrics.json").is_file() else {}
+    counted = all(isinstance(found.get(name), int) for name in ("verified", "traces", "questions"))
+    return found if counted else None
 
 
 def find_base_model(student: str) -> str | None:
