@@ -24,6 +24,7 @@ from agentkd.errors import UserError, did_you_mean, unknown_name
 
 Spec = Annotated[str | None, AfterValidator(lambda text: None if text is None else take_secrets(text))]
 """A model, a server or several, as the user names them; the config holds it without passwords and keys."""
+TRUST = "let code in a model's own folder run, with all rights of yours"
 INSECURE = "let keys go over plain http to servers on other machines"
 
 
@@ -184,6 +185,7 @@ class DistillConfig(StageConfig):
     batch: int | None = Field(None, ge=1, description="examples in memory per process [default: path: 16, else 4]")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    trust_remote_code: bool = Field(False, description=TRUST)
     lora: int | None = Field(
         None, ge=1, description="train adapters of this rank and merge them into the weights [default: all weights]"
     )
@@ -232,6 +234,7 @@ class EvalConfig(GenerateConfig):
     predictions: str | None = Field(
         None, description="score this JSONL of {id, question, prediction, ground_truth} instead"
     )
+    trust_remote_code: bool = Field(False, description=TRUST)
     matchers: str = Field("strict,rog", description="comma-separated: strict, rog, webqsp_official, tog_em")
     baseline: Spec = Field(None, description="row to compare the others with, paired by question")
 

@@ -244,7 +244,7 @@ def _download(name: str) -> Path:
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     except ImportError as error:
         raise UserError(f"downloading {name!r} needs huggingface_hub: {_TRAIN_REMEDY}") from error
-    patterns = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
+    patterns = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt", "*.py"]
     try:
         path = Path(snapshot_download(name, allow_patterns=patterns))
     except GatedRepoError as error:

@@ -2,7 +2,8 @@
 
 transformers can run Python files of a model's folder, asks on the terminal whether it should, and can fetch compiled
 kernels that a config names. sentence-transformers imports the classes that a folder names. All loading goes through
-here, where none of that happens. Weights are safetensors, or pickles that torch reads as plain tensors.
+here, where none of that happens, but for a folder whose code the user trusts by name (`--trust-remote-code`). Weights
+are safetensors, or pickles that torch reads as plain tensors.
 """
 
 from __future__ import annotations
@@ -18,29 +19,35 @@ CONFIG_BYTES = 16_000_000
 ENCODER_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
-def load_pretrained(kind: Any, folder: Path | str, **options: Any) -> Any:
+def load_pretrained(kind: Any, folder: Path | str, *, trust: bool = False, **options: Any) -> Any:
     """Load with a class of transformers that has `from_pretrained`: a config, a tokenizer or a model.
 
-    Raises UserError where the folder cannot be read, or wants to run code of its own."""
+    With `trust` the folder's own code may run. Raises UserError where the folder cannot be read, or wants to run code
+    that is not trusted."""
     refuse_kernels(Path(folder))
     try:
-        return kind.from_pretrained(folder, trust_remote_code=False, **options)
+        return kind.from_pretrained(folder, trust_remote_code=trust, **options)
     except Exception as error:  # transformers passes on errors of json, torch, safetensors, huggingface_hub and its own
+        if not trust and (code := _own_code(Path(folder))):
+            raise UserError(
+                f"{folder} wants to run code of its own ({code}), which could do anything: read it, then allow it with "
+                f"--trust-remote-code"
+            ) from error
         raise UserError(
             f"{_complaint(kind.__name__, folder)} ({first_line(error)}): save or copy the model again"
         ) from error
 
 
-def load_settings(folder: Path) -> Any:
+def load_settings(folder: Path, *, trust: bool = False) -> Any:
     """Read a model's config.json."""
     from transformers import AutoConfig
 
-    return load_pretrained(AutoConfig, folder)
+    return load_pretrained(AutoConfig, folder, trust=trust)
 
 
-def make_model(kind: Any, settings: Any) -> Any:
+def make_model(kind: Any, settings: Any, *, trust: bool = False) -> Any:
     """Build a model from its config, without weights."""
-    return kind.from_config(settings, trust_remote_code=False)
+    return kind.from_config(settings, trust_remote_code=trust)
 
 
 def load_encoder(name: str, **options: Any) -> Any:
@@ -77,6 +84,18 @@ def first_line(error: Exception) -> str:
     """The first non-empty line of another library's error, at most 160 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:160]
+
+
+def _own_code(folder: Path) -> str:
+    """The first class of a folder's own code that its configs name; empty if there is none."""
+    for name in ("config.json", "tokenizer_config.json"):
+        content = _read_json(folder / name)
+        named = content.get("auto_map") if isinstance(content, dict) else None
+        for value in named.values() if isinstance(named, dict) else []:
+            found = next((str(item) for item in (value if isinstance(value, list) else [value]) if item), "")
+            if found:
+                return found[:80]
+    return ""
 
 
 def _complaint(kind: str, folder: Path | str) -> str:

@@ -25,13 +25,15 @@ SERVED = ("http:", "https:", "vllm:", "openai:", "local")
 
 @dataclass(frozen=True)
 class System:
-    """A system that answers questions; `identity` tells apart two students of one path."""
+    """A system that answers questions; `identity` tells apart two students of one path. With `trust`, code in a model's
+    folder may run."""
 
     name: str
     agent: str
     model: str
     served: bool
     identity: str
+    trust: bool = False
 
     @property
     def folder(self) -> str:
@@ -76,7 +78,11 @@ def list_systems(config: EvalConfig) -> list[System]:
         form: str = config.form or taught.get(model, default)
         if config.constrain == "kb" and form != "path":
             raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
-        found.append(System(model.rstrip("/"), AGENTS[form], model, served=served, identity=identity))
+        found.append(
+            System(
+                model.rstrip("/"), AGENTS[form], model, served=served, identity=identity, trust=config.trust_remote_code
+            )
+        )
     if not found:
         raise UserError("nothing to evaluate: give --agent (with --teacher) or --model")
     return found

@@ -38,6 +38,7 @@ from agentkd.cli.options import (
     Split,
     Task,
     Teacher,
+    Trust,
     VllmArgs,
     print_result,
     print_text,
@@ -169,6 +170,7 @@ def distill(
     ] = None,
     form: Annotated[str | None, typer.Option(autocompletion=complete_from(form_names), rich_help_panel=MODEL)] = None,
     teacher: Teacher = None,
+    trust_remote_code: Trust = None,
     seed: Seed = None,
     plan: Annotated[
         bool,
@@ -225,6 +227,7 @@ def evaluate(
     concurrency: Concurrency = None,
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
+    trust_remote_code: Trust = None,
     insecure: Insecure = None,
     vllm_args: VllmArgs = None,
     constrain: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,

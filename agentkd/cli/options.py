@@ -43,6 +43,7 @@ Agent = Annotated[str | None, typer.Option(autocompletion=complete_from(agent_na
 Teacher = Annotated[str | None, typer.Option(rich_help_panel=MODEL)]
 Retriever = Annotated[str | None, typer.Option(autocompletion=complete_from(retriever_names), rich_help_panel=MODEL)]
 Insecure = Annotated[bool | None, typer.Option("--insecure", rich_help_panel=MODEL)]
+Trust = Annotated[bool | None, typer.Option("--trust-remote-code", rich_help_panel=MODEL)]
 VllmArgs = Annotated[str | None, typer.Option(rich_help_panel=MODEL)]
 Concurrency = Annotated[int | None, typer.Option(rich_help_panel=LIMITS)]
 MaxTokens = Annotated[int | None, typer.Option(rich_help_panel=LIMITS)]

@@ -32,7 +32,7 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
     config = stage.config
     lengths = [len(row["input_ids"]) for row in data.rows]
     targets = sum(label != IGNORED for row in data.rows for label in row["labels"][1:])
-    skeleton = make_skeleton(data.student.settings, config.layers)
+    skeleton = make_skeleton(data.student.settings, config.layers, trust=data.student.trust)
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
     adapters = count_lora_parameters(skeleton, config.lora) if config.lora else 0
     trained = adapters or parameters
@@ -98,7 +98,7 @@ def scoring_memory(teachers: Sequence[Model], lengths: Sequence[int]) -> dict[st
     counts = [count_parameters(teacher) for teacher in teachers]
     parameters = max(counts)
     largest = teachers[counts.index(parameters)]
-    settings = load_settings(largest.folder).get_text_config()
+    settings = load_settings(largest.folder, trust=largest.trust).get_text_config()
     tokens = min(BATCH, len(lengths)) * max(lengths)
     layer = model_sizes(settings, parameters)._replace(layers=1)
     return {
@@ -111,7 +111,8 @@ def scoring_memory(teachers: Sequence[Model], lengths: Sequence[int]) -> dict[st
 
 def count_parameters(model: Model) -> int:
     """A model's number of parameters, without loading its weights."""
-    return sum(parameter.numel() for parameter in make_skeleton(load_settings(model.folder)).parameters())
+    settings = load_settings(model.folder, trust=model.trust)
+    return sum(parameter.numel() for parameter in make_skeleton(settings, trust=model.trust).parameters())
 
 
 def available_memory() -> tuple[str, float]:

@@ -23,14 +23,14 @@ from agentkd.teacher.model_folder import context_length, open_tokenizer, refuse_
 
 def find_teachers(stage: Stage) -> tuple[Model, ...]:
     """The stage's teachers with their folders."""
-    return tuple(find_model(name) for name in stage.teachers)
+    return tuple(find_model(name, trust=stage.config.trust_remote_code) for name in stage.teachers)
 
 
 def open_teacher_tokenizer(teacher: Model) -> Any:
     """A teacher's tokenizer. Raises UserError where it is unusable or does not fit the teacher's embedding."""
     refuse_pickles(teacher.folder)
-    tokenizer = open_tokenizer(teacher.folder, teacher.name)
-    check_embedding(f"the teacher {teacher.name}", load_settings(teacher.folder), tokenizer)
+    tokenizer = open_tokenizer(teacher.folder, teacher.name, trust=teacher.trust)
+    check_embedding(f"the teacher {teacher.name}", load_settings(teacher.folder, trust=teacher.trust), tokenizer)
     return tokenizer
 
 
@@ -48,7 +48,7 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
     datasets.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    student = open_student(stage.student)
+    student = open_student(stage.student, trust=stage.config.trust_remote_code)
     limit = stage.config.max_length or context_length(student.settings.get_text_config()) or sys.maxsize
     every = [tokenise(example, student.tokenizer) for example in dataset.examples]
     fits = [len(row["input_ids"]) <= limit for row in every]

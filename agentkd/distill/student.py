@@ -19,10 +19,11 @@ from agentkd.teacher.model_folder import load_weights, open_tokenizer, refuse_pi
 
 
 class Model(NamedTuple):
-    """A model by the name that the user gave, and the folder of its weights."""
+    """A model by the name that the user gave, the folder of its weights, and whether code in it may run."""
 
     name: str
     folder: Path
+    trust: bool = False
 
 
 class Student(NamedTuple):
@@ -32,32 +33,34 @@ class Student(NamedTuple):
     folder: Path
     settings: Any
     tokenizer: Any
+    trust: bool = False
 
 
-def find_model(name: str) -> Model:
+def find_model(name: str, *, trust: bool = False) -> Model:
     """Find a model's weights. Rank 0 goes first, so that they are downloaded or unpacked once."""
     if processes.world_size() > 1:
         processes.on_rank_0(lambda: find_weights(name) and None)
-    return Model(name, find_weights(name))
+    return Model(name, find_weights(name), trust)
 
 
-def open_student(name: str) -> Student:
+def open_student(name: str, *, trust: bool = False) -> Student:
     """Find and check a student. Raises UserError for a model that is no decoder, whose parts do not fit together, or
     whose config or tokenizer cannot be read."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
     folder = find_model(name).folder
-    settings = load_settings(folder)
+    settings = load_settings(folder, trust=trust)
     kinds = settings.architectures or [CAUSAL.get(settings.model_type, settings.model_type)]
-    if settings.is_encoder_decoder or kinds[0] not in set(CAUSAL.values()):
+    own = trust and "AutoModelForCausalLM" in (getattr(settings, "auto_map", None) or {})
+    if settings.is_encoder_decoder or not (own or kinds[0] in set(CAUSAL.values())):
         raise UserError(
             f"the student {name} is a {kinds[0]}, not a causal language model: choose one whose config.json names a "
             f"…ForCausalLM"
         )
     refuse_pickles(folder)
-    tokenizer = open_tokenizer(folder, name)
+    tokenizer = open_tokenizer(folder, name, trust=trust)
     check_embedding(f"the student {name}", settings, tokenizer)
-    return Student(name, folder, settings, tokenizer)
+    return Student(name, folder, settings, tokenizer, trust)
 
 
 def check_embedding(who: str, settings: Any, tokenizer: Any) -> None:
@@ -70,13 +73,13 @@ def check_embedding(who: str, settings: Any, tokenizer: Any) -> None:
         )
 
 
-def make_skeleton(settings: Any, layers: int | None = None) -> Any:
+def make_skeleton(settings: Any, layers: int | None = None, *, trust: bool = False) -> Any:
     """Build the model without weights, on torch's meta device: it has sizes and takes no memory."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = make_model(AutoModelForCausalLM, settings)
+        model = make_model(AutoModelForCausalLM, settings, trust=trust)
     if layers:
         prune_layers(model, layers)
     return model
@@ -87,7 +90,7 @@ def load_model(student: Student, layers: int | None) -> Any:
     do."""
     import torch
 
-    model = load_weights(student.folder, student.name, torch.float32)
+    model = load_weights(student.folder, student.name, torch.float32, trust=student.trust)
     if layers:
         say(f"layers {', '.join(map(str, prune_layers(model, layers)))} of {student.name}")
     return model

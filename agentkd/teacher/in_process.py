@@ -55,7 +55,7 @@ class InProcessModel:
 
     weighs = True
 
-    def __init__(self, spec: str, *, name: str, cache: Cache | None) -> None:
+    def __init__(self, spec: str, *, name: str, cache: Cache | None, trust: bool = False) -> None:
         try:
             import torch
             from transformers.utils.logging import disable_progress_bar
@@ -67,10 +67,10 @@ class InProcessModel:
         folder = find_weights(spec)
         self.name, self.cache = name, cache
         self.identity = identify_weights(folder)
-        self.tokenizer: Any = open_tokenizer(folder, name, padding_side="left")
+        self.tokenizer: Any = open_tokenizer(folder, name, trust=trust, padding_side="left")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        self.model: Any = load_weights(folder, name, dtype).to(device).eval()
+        self.model: Any = load_weights(folder, name, dtype, trust=trust).to(device).eval()
         self._queue: asyncio.Queue[_Job] = asyncio.Queue()
 
     async def chat(
@@ -261,9 +261,10 @@ def identify_weights(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def open_in_process(spec: str, *, name: str, run: Path) -> AsyncIterator[InProcessModel]:
-    """Open a student that answers in this process; its batches stop with the context."""
-    student = InProcessModel(spec, name=name, cache=Cache(run / "cache"))
+async def open_in_process(spec: str, *, name: str, run: Path, trust: bool = False) -> AsyncIterator[InProcessModel]:
+    """Open a student that answers in this process; its batches stop with the context. With `trust`, code in its folder
+    may run."""
+    student = InProcessModel(spec, name=name, cache=Cache(run / "cache"), trust=trust)
     server = asyncio.create_task(student.serve())
     try:
         yield student

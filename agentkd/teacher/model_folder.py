@@ -14,14 +14,14 @@ from agentkd.runs.progress import say
 CONTEXTS = "max_position_embeddings", "n_positions", "max_seq_len", "seq_length"
 
 
-def open_tokenizer(folder: Path, name: str, **options: Any) -> Any:
+def open_tokenizer(folder: Path, name: str, *, trust: bool = False, **options: Any) -> Any:
     """Load a tokenizer, with a token that ends a text and one that fills up a batch.
 
     An end that the model's config alone names is taken from there; where nothing is for filling up, the end is. Raises
     UserError for a model that has no end: a student could not learn to stop."""
     from transformers import AutoTokenizer
 
-    tokenizer = load_pretrained(AutoTokenizer, folder, **options)
+    tokenizer = load_pretrained(AutoTokenizer, folder, trust=trust, **options)
     if tokenizer.eos_token_id is None:
         tokens = tokenizer.convert_ids_to_tokens([end for end in _configured_ends(folder) if 0 <= end < len(tokenizer)])
         if not tokens:
@@ -63,14 +63,14 @@ def refuse_pickles(folder: Path) -> None:
             )
 
 
-def load_weights(folder: Path, name: str, dtype: Any) -> Any:
+def load_weights(folder: Path, name: str, dtype: Any, *, trust: bool = False) -> Any:
     """Load a causal model, tied as its weights are (`settle_ties`).
 
     Raises UserError if weights and config do not agree: transformers would fill what is missing with noise."""
     from transformers import AutoModelForCausalLM
 
     refuse_pickles(folder)
-    model, found = load_pretrained(AutoModelForCausalLM, folder, dtype=dtype, output_loading_info=True)
+    model, found = load_pretrained(AutoModelForCausalLM, folder, trust=trust, dtype=dtype, output_loading_info=True)
     missing = settle_ties(model, set(found["missing_keys"]), name)
     if missing:
         first, *more = sorted(missing)

@@ -70,10 +70,11 @@ def own_tokenizer(folder: Path) -> None:
     change(folder / "config.json", model_type="evil", auto_map={"AutoConfig": "evil.EvilConfig"})
 
 
-KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "AutoConfig": (own_config, r"cannot read .*config.json \(.*custom code.*\): save or copy the model again"),
-    "AutoTokenizer": (own_tokenizer, r"cannot read the tokenizer in .*custom code"),
-    "AutoModelForCausalLM": (own_config, r"the weights in .* are damaged, or do not fit .*custom code"),
+REFUSAL = r"wants to run code of its own \(evil.Evil\w+\), .*: read it, then allow it with --trust-remote-code"
+KINDS: dict[str, Callable[[Path], None]] = {
+    "AutoConfig": own_config,
+    "AutoTokenizer": own_tokenizer,
+    "AutoModelForCausalLM": own_config,
 }
 
 
@@ -81,9 +82,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_code_of_a_model_is_neither_run_nor_asked_about(
     kind: str, stranger: Path, says_yes: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    spoil, message = KINDS[kind]
-    spoil(stranger)
-    with pytest.raises(UserError, match=message) as refused:
+    KINDS[kind](stranger)
+    with pytest.raises(UserError, match=REFUSAL) as refused:
         load_pretrained(getattr(transformers, kind), stranger)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "made").exists() and "[y/N]" not in capfd.readouterr().out
@@ -178,8 +178,9 @@ def test_models_are_loaded_in_one_place_and_nothing_is_unpickled() -> None:
 
 def is_unsafe(call: str, given: dict[str | None, str], name: str) -> bool:
     last = call.rpartition(".")[2]
+    allowed = ("False", "trust") if name == "agentkd/pretrained.py" else ("False",)  # the user's word, by default no
     return (
-        (last in RUNS and given.get("trust_remote_code") != "False" and "Options" not in call)
+        (last in RUNS and given.get("trust_remote_code") not in allowed and "Options" not in call)
         or (call == "torch.load" and given.get("weights_only") != "True")
         or (call == "np.load" and given.get("allow_pickle", "False") != "False")
         or call in ("yaml.unsafe_load", "yaml.full_load", "pd.read_pickle")

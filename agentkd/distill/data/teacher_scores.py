@@ -113,14 +113,14 @@ def load_teacher(teacher: Model) -> Any:
     """Load a teacher in float32, on the GPU if there is one."""
     import torch
 
-    model = load_weights(teacher.folder, teacher.name, torch.float32).eval()
+    model = load_weights(teacher.folder, teacher.name, torch.float32, trust=teacher.trust).eval()
     return model.cuda() if torch.cuda.is_available() else model
 
 
 def hash_teachers(teachers: Sequence[Model]) -> str:
     """The hash of all that must not change before a scoring pass is resumed: weights, tokenizer, chat template."""
     parts = []
-    for _, folder in teachers:
+    for folder in (teacher.folder for teacher in teachers):
         files = sorted({*folder.glob("*token*.json"), *folder.glob("*.jinja"), *folder.glob("tokenizer.model")})
         parts.append([identify_weights(folder), [[file.name, hash_file(file)] for file in files]])
     return content_hash(parts)

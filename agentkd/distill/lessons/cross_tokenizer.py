@@ -61,12 +61,12 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
     """
     (teacher,) = data.teachers
     tokenizer, rows, name = data.student.tokenizer, data.rows, teacher.name
-    other = open_tokenizer(teacher.folder, name)
+    other = open_tokenizer(teacher.folder, name, trust=teacher.trust)
     if hash_vocabulary(tokenizer) == hash_vocabulary(other):
         raise UserError(f"the teacher {name} has the student's own vocabulary: take --method logits, which tells more")
     if other.chat_template is None:
         say(f"{name} has no chat template: it reads the messages one after another, with an empty line between")
-    limit = context_length(load_settings(teacher.folder).get_text_config())
+    limit = context_length(load_settings(teacher.folder, trust=teacher.trust).get_text_config())
     pieces = token_bytes(tokenizer), token_bytes(other)
     theirs, aligned = align_rows(data, other, pieces, limit)
     count = sum(map(bool, aligned))

@@ -20,7 +20,7 @@ from agentkd.runs.read import is_complete, read_config
 FILES = (
     "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
-    "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
+    "*.py", "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
 )  # fmt: skip
 _TOKEN = "make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN=…"
 
