@@ -28,6 +28,7 @@ from agentkd.eval.metrics import (
     score_predictions,
 )
 from agentkd.eval.systems import System, check_baseline, find_untrained, inherit_task, list_systems, split_list
+from agentkd.inference.in_process import BATCH, open_in_process
 from agentkd.matching import strict_hits
 from agentkd.proof import Proof
 from agentkd.report.write import write_report
@@ -37,7 +38,6 @@ from agentkd.runs.read import is_complete, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.untrusted import refuse_links
 from agentkd.stats import bootstrap_interval, paired_difference
-from agentkd.teacher.in_process import BATCH, open_in_process
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Trace, Usage
@@ -290,7 +290,7 @@ def compare_with_baseline(
 
 
 def list_below(
-    f1: Mapping[tuple[str, str], Sequence[float]], matcher: str, untrained: Mapping[str, str]
+    f1: Mapping[tuple[str, str], Mapping[str, float]], matcher: str, untrained: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Return the paired differences of the students whose F1 is below that of the untrained model."""
     pairs = [(name, before) for name, before in untrained.items() if (before, matcher) in f1]

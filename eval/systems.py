@@ -12,11 +12,11 @@ from agentkd.distill.data.forms import AGENTS
 from agentkd.distill.publish.card import find_student_folder, is_student
 from agentkd.distill.publish.lineage import read_lineage, task_options
 from agentkd.errors import UserError, unknown_name
+from agentkd.inference.in_process import identify_weights
 from agentkd.models import find_weights
 from agentkd.runs.progress import say
 from agentkd.runs.read import read_config
 from agentkd.teacher.chat import NO_TEACHER
-from agentkd.teacher.in_process import identify_weights
 from agentkd.teacher.open import split_specs
 from agentkd.world import reading_settings
 

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "sandbox"),
     ("serving",),
     ("teacher", "retrievers"),
+    ("inference",),
     ("tasks", "proof"),
     ("doubts",),
     ("verify", "report", "machine"),

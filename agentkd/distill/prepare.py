@@ -16,9 +16,9 @@ from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import Model, check_embedding, find_model, open_student
 from agentkd.errors import UserError
+from agentkd.inference.model_folder import context_length, open_tokenizer, refuse_pickles
 from agentkd.pretrained import load_settings
 from agentkd.runs.progress import say
-from agentkd.teacher.model_folder import context_length, open_tokenizer, refuse_pickles
 
 
 def find_teachers(stage: Stage) -> tuple[Model, ...]:

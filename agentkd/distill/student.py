@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from agentkd.distill import processes
 from agentkd.errors import UserError
+from agentkd.inference.model_folder import load_weights, open_tokenizer, refuse_pickles
 from agentkd.models import find_weights
 from agentkd.pretrained import load_settings, make_model
 from agentkd.runs.progress import say
-from agentkd.teacher.model_folder import load_weights, open_tokenizer, refuse_pickles
 
 
 class Model(NamedTuple):

@@ -13,9 +13,9 @@ from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
+from agentkd.inference.model_folder import set_tied
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
-from agentkd.teacher.model_folder import set_tied
 
 
 def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
 from agentkd.distill.lessons.teacher_signal import LossOptions  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
-from agentkd.teacher.head import Head  # noqa: E402
+from agentkd.inference.head import Head  # noqa: E402
 from tests.support.students import CHAT, student_with, teacher_config  # noqa: E402
 from tests.support.traces import make_trace  # noqa: E402
 from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece  # noqa: E402

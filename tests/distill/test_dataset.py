@@ -142,7 +142,7 @@ def test_every_turn_of_a_dialogue_is_learned_and_nothing_else(tokenizer: Any) ->
     found = tokenise(example, tokenizer)
     learned = tokenizer.decode([i for i, label in zip(*found.values(), strict=True) if label != IGNORED])
     assert learned == "Action: Path[capital]<|im_end|>Action: Finish[Paris]<|im_end|>"
-    from agentkd.teacher.in_process import format_chat
+    from agentkd.inference.in_process import format_chat
 
     assert (
         tokenizer.decode(found["input_ids"]) == format_chat(tokenizer, example.prompt) + example.target + "<|im_end|>"

@@ -20,7 +20,7 @@ from agentkd.distill.data.tokens import IGNORED, tokenise  # noqa: E402
 from agentkd.distill.publish.gguf import export  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
-from agentkd.teacher.in_process import continuation_ids, open_in_process  # noqa: E402
+from agentkd.inference.in_process import continuation_ids, open_in_process  # noqa: E402
 from tests.support.families import FAMILIES, family_student  # noqa: E402
 from tests.support.students import byte_tokenizer, sft_config  # noqa: E402
 from tests.support.traces import make_trace, write_run  # noqa: E402

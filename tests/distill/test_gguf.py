@@ -23,8 +23,8 @@ from agentkd.distill.publish.gguf import (
 )
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench.truth import gguf as bench
+from agentkd.inference.in_process import format_chat
 from agentkd.models import find_weights
-from agentkd.teacher.in_process import format_chat
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Message

@@ -20,9 +20,9 @@ from agentkd.distill.lora import lora_config, merge_adapters, transposed_layers 
 from agentkd.distill.publish.gguf import export  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
-from agentkd.teacher.head import Head  # noqa: E402
-from agentkd.teacher.model_folder import load_weights  # noqa: E402
-from agentkd.teacher.trie import Trie, Weigher, read_one_by_one  # noqa: E402
+from agentkd.inference.head import Head  # noqa: E402
+from agentkd.inference.model_folder import load_weights  # noqa: E402
+from agentkd.inference.trie import Trie, Weigher, read_one_by_one  # noqa: E402
 from tests.support.families import family_model, family_student  # noqa: E402
 from tests.support.students import sft_config  # noqa: E402
 

@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch")
 
 from agentkd.distill.stages import distill  # noqa: E402 (torch is optional)
 from agentkd.errors import UserError  # noqa: E402
+from agentkd.inference.in_process import continuation_ids, open_in_process  # noqa: E402
 from agentkd.pretrained import load_pretrained  # noqa: E402
-from agentkd.teacher.in_process import continuation_ids, open_in_process  # noqa: E402
 from tests.support.families import family_student  # noqa: E402
 from tests.support.students import byte_tokenizer, sft_config  # noqa: E402
 

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from agentkd.distill.data.tokens import IGNORED, Row, pad_rows
 from agentkd.distill.student import Model
 from agentkd.errors import UserError
+from agentkd.inference.head import Head
+from agentkd.inference.in_process import identify_weights
+from agentkd.inference.model_folder import load_weights
 from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress
-from agentkd.teacher.head import Head
-from agentkd.teacher.in_process import identify_weights
-from agentkd.teacher.model_folder import load_weights
 from agentkd.trace import Usage, content_hash
 
 BATCH = 8  # rows per forward pass

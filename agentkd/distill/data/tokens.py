@@ -39,7 +39,7 @@ def tokenise(example: Example, tokenizer: Any) -> Row:
 
     Prompt and target are tokenised separately and joined, as they will be at generation, and the target ends with the
     end-of-turn token, so that the student learns to stop. Raises UserError for a chat without a template."""
-    from agentkd.teacher.in_process import continuation_ids, format_chat
+    from agentkd.inference.in_process import continuation_ids, format_chat
 
     if isinstance(example.prompt, str):
         prompt = list(tokenizer(example.prompt, add_special_tokens=False)["input_ids"])

@@ -41,11 +41,11 @@ from agentkd.distill.lessons.teacher_signal import (
 from agentkd.distill.lessons.uld import HYBRID, PLAIN, SILENT, token_loss
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
+from agentkd.inference.head import Head
+from agentkd.inference.in_process import apply_template, format_chat
+from agentkd.inference.model_folder import context_length, open_tokenizer
 from agentkd.pretrained import load_settings
 from agentkd.runs.progress import say
-from agentkd.teacher.head import Head
-from agentkd.teacher.in_process import apply_template, format_chat
-from agentkd.teacher.model_folder import context_length, open_tokenizer
 from agentkd.trace import Message
 
 Ids = npt.NDArray[np.int64]

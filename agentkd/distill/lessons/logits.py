@@ -26,7 +26,7 @@ from agentkd.distill.lessons.teacher_signal import (
     read_loss_options,
 )
 from agentkd.distill.resolve import Stage
-from agentkd.teacher.head import Head
+from agentkd.inference.head import Head
 
 TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

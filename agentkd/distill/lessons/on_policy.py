@@ -17,7 +17,7 @@ from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.teacher_signal import TeacherSignal
 from agentkd.distill.lessons.trl_head import refuse_unknown_head
 from agentkd.distill.resolve import Stage
-from agentkd.teacher.head import Head
+from agentkd.inference.head import Head
 
 NEVER = -100.0  # the logit of a token that the teacher does not have
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from agentkd.distill import losses
 from agentkd.distill.data.tokens import IGNORED
 from agentkd.distill.resolve import Stage
-from agentkd.teacher.head import Head
+from agentkd.inference.head import Head
 
 Terms = dict[str, list[Tensor]]
 BatchLoss = Callable[[Tensor, Head, Tensor, dict[str, Tensor], Terms], Tensor]

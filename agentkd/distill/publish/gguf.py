@@ -30,11 +30,11 @@ import numpy.typing as npt
 
 from agentkd.config import slug
 from agentkd.errors import UserError, unknown_name
+from agentkd.inference.model_folder import open_tokenizer, refuse_pickles
 from agentkd.models import find_weights, list_weight_files
 from agentkd.pretrained import load_settings
 from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
-from agentkd.teacher.model_folder import open_tokenizer, refuse_pickles
 
 DTYPES = ("f32", "f16")
 _REMEDY = "convert it with llama.cpp's convert_hf_to_gguf.py, or serve it as --teacher vllm:DIR"

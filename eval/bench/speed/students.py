@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agentkd.inference.in_process import InProcessModel
 from agentkd.retrievers.graph import require_in_memory
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.tasks.load import load_task
-from agentkd.teacher.in_process import InProcessModel
 from agentkd.trace import Message
 
 PATHS, WRITTEN = 12, 32

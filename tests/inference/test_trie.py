@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkd.teacher.head import Head
-from agentkd.teacher.in_process import continuation_ids, open_in_process
-from agentkd.teacher.trie import Trie, log_likelihoods
+from agentkd.inference.head import Head
+from agentkd.inference.in_process import continuation_ids, open_in_process
+from agentkd.inference.trie import Trie, log_likelihoods
 from tests.support.students import packaged_student
 
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=5), min_size=1, max_size=6)

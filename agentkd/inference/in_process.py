@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
+from agentkd.inference.model_folder import load_weights, open_tokenizer
+from agentkd.inference.trie import Trie, Weigher
 from agentkd.models import find_weights
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import COMPLETE_TOKENS, Reply, merge_system
-from agentkd.teacher.model_folder import load_weights, open_tokenizer
 from agentkd.teacher.reply import mark_cached, read_string
-from agentkd.teacher.trie import Trie, Weigher
 from agentkd.trace import Message, Usage, content_hash
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
+from agentkd.inference.head import Head
+from agentkd.inference.model_folder import context_length
 from agentkd.runs.progress import say
-from agentkd.teacher.head import Head
-from agentkd.teacher.model_folder import context_length
 
 if TYPE_CHECKING:
     from torch import Tensor
