@@ -92,7 +92,9 @@ CODE = {
 }
 
 
-def play(tmp_path: Path, code: Mapping[str, Sequence[str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+def play(
+    tmp_path: Path, code: Mapping[str, Sequence[str]], monkeypatch: pytest.MonkeyPatch, candidates: int
+) -> dict[str, list[str]]:
     """A run and its resume with a model that writes this code, and what it was told of it, by part.
 
     The page names no metric that is known, so that the model writes one, too."""
@@ -102,10 +104,10 @@ def play(tmp_path: Path, code: Mapping[str, Sequence[str]], monkeypatch: pytest.
     script = {("maps", "choose"): [OWN], ("format", "choose"): [OWN]} | {(part, "code"): code[part] for part in code}
     causes = ['{"cause": "\\ud83d ' + "{" * 9000 + '"}']
     with expert(script | {(part, "analyse"): causes for part in code}) as server:
-        result = run(config(folder, out, teacher=server.spec, candidates=3))
-        again = run(config(folder, out, teacher=server.spec, candidates=4))
+        result = run(config(folder, out, teacher=server.spec, candidates=candidates))
+        again = run(config(folder, out, teacher=server.spec, candidates=candidates + 1))
     assert set(result["accepted"].values()) == set(again["accepted"].values()) == {"code"}
-    assert not result["silent"] and len(again["candidates"]) == 4
+    assert not result["silent"] and len(again["candidates"]) == candidates + 1
     valid_submission(out, folder)
     told: dict[str, list[str]] = {part: [] for part in code}
     for step in last_trace(out).steps:
@@ -120,7 +122,7 @@ def play(tmp_path: Path, code: Mapping[str, Sequence[str]], monkeypatch: pytest.
 def test_mistakes_of_a_model_end_no_run_and_no_resume(
     tmp_path: Path, forked_solvers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = play(tmp_path, {part: CODE[part][:1] for part in ("maps", "metric", "features")}, monkeypatch)
+    told = play(tmp_path, {part: CODE[part][:1] for part in ("maps", "metric", "features")}, monkeypatch, 2)
     assert "ids are missing, first r0" in told["maps"][0] and "the target map 240" in told["maps"][0]
     assert "not 5" in told["metric"][0] and "the first column of train_features.csv is not" in told["features"][0]
 
@@ -129,7 +131,7 @@ def test_mistakes_of_a_model_end_no_run_and_no_resume(
 def test_no_code_of_a_model_ends_a_run_or_its_resume(
     tmp_path: Path, forked_solvers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = play(tmp_path, CODE, monkeypatch)
+    told = play(tmp_path, CODE, monkeypatch, 3)
     assert "more than the 120 rows" in told["maps"][1] and "empty ids" in told["maps"][2]
     assert "commas" in told["maps"][3] and "characters" in told["maps"][4] and "x" * 99 not in told["maps"][4]
     assert "not None" in told["metric"][1] and "finite" in told["metric"][4]
