@@ -6,7 +6,8 @@ Gold is joined here, after the verifier has judged an agent's draft. The one age
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from itertools import takewhile
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkd.agents import MODEL_FREE, check_agent
 from agentkd.config import GenerateConfig, default_teacher
-from agentkd.errors import AgentkdError, PutOff, WorldError
+from agentkd.errors import AgentkdError, PutOff, ServerRefused, WorldError
 from agentkd.matching import strict_f1
 from agentkd.retrievers import check_retriever, default_retriever
 from agentkd.runs.engine import run_items
 from agentkd.runs.interrupt import Interrupt
-from agentkd.runs.progress import Progress
+from agentkd.runs.progress import Progress, say
 from agentkd.runs.read import is_complete, read_failures
 from agentkd.runs.store import RunDirectory
 from agentkd.serving.llama import LOCAL_SLOTS
@@ -28,6 +29,7 @@ from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.client import Teacher
 from agentkd.teacher.open import check_teacher
 from agentkd.teacher.prices import read_price_table
+from agentkd.teacher.transport import Refused
 from agentkd.trace import Draft, Step, Trace, Verdict
 from agentkd.verify import check_draft, join_gold
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from agentkd.world import TaskWorld
 
 Config = TypeVar("Config", bound=GenerateConfig)
+REASONS = 3  # of samples that failed for good, that a line tells
 GIVE_UP = 8  # errors of the world in a row that stop a run, instead of failing sample after sample
 
 
@@ -96,29 +99,35 @@ async def collect_traces(
 ) -> None:
     """Solve the missing (question, sample) pairs; each finished one is on disk before the next is counted.
 
-    A sample's own error is recorded and the run goes on. GIVE_UP errors of the world in a row, a limit or a full disk
-    end it with a WorldError, ctrl-C with a KeyboardInterrupt (see `Interrupt`). What is done stays done."""
+    A sample's own error is recorded and the run goes on. GIVE_UP errors of the world in a row, a limit, a server that
+    refuses key, account or model, or a full disk end it with a WorldError, ctrl-C with a KeyboardInterrupt (see
+    `Interrupt`). What is done stays done."""
     gold = world.task.gold(str(world.config.split))
     in_a_row = 0
-    limit: TokenLimit | None = None
+    ended: WorldError | None = None
+    refused: list[tuple[tuple[str, int], Refused]] = []
     stop = model.stop if isinstance(model, Teacher) else lambda: None
     unit = "verified" if gold else "proven"
     with Progress(label, total=len(missing), unit=unit) as progress, Interrupt(stop) as interrupt:
-        begun = takewhile(lambda item: limit is None and not interrupt.requested, missing)
+        begun = takewhile(lambda item: ended is None and not interrupt.requested, missing)
         jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
         async with aclosing(jobs):  # whatever ends the loop ends what is in flight, before the model is closed
             async for (question, sample), result in jobs:
                 if isinstance(result, PutOff):
                     continue
                 if isinstance(result, AgentkdError):
-                    retry = getattr(result, "retry", False)
-                    run.fail((question.id, sample), str(result), retry=retry)
-                    if isinstance(result, TokenLimit):
-                        limit = limit or result  # others may still finish with what they have
-                        continue
+                    if isinstance(result, Refused):
+                        refused.append(((question.id, sample), result))
+                    else:
+                        run.fail((question.id, sample), str(result), retry=getattr(result, "retry", False))
+                    if isinstance(result, TokenLimit | ServerRefused):
+                        ended = ended or result
+                        if isinstance(result, ServerRefused):
+                            stop()
+                        continue  # others may still finish with what they have
                     in_a_row += 1
                     if in_a_row >= GIVE_UP:
-                        raise result
+                        raise WorldError(f"{result}; {GIVE_UP} samples in a row failed: run the same command again later")
                     progress.count_failure()
                     continue
                 if isinstance(result, Exception):
@@ -137,8 +146,12 @@ async def collect_traces(
                 )
                 run.append(trace)
                 progress.advance(trace.usage, good=trace.verified)
-    if limit is not None:
-        raise limit
+    judged = ended is None and isinstance(model, Teacher) and model.has_answered
+    for key, error in refused:  # a server that answers nobody may have other reasons than the request
+        final = judged and (not error.retry or key in run.refused)
+        run.fail(key, str(error), retry=not final, refused=True)
+    if ended is not None:
+        raise ended
 
 
 def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:
@@ -151,8 +164,22 @@ def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verd
     return draft.model_copy(update={"steps": (*draft.steps, step)}), final
 
 
+def describe_lost(path: Path, ids: Collection[str] | None = None) -> str:
+    """A line on the samples of a run (of these questions) that failed for good, and why; empty where there are none."""
+    rows = [row for row in read_failures(path) if not row["retry"] and (ids is None or row["id"] in ids)]
+    reasons = Counter(row["error"] for row in rows).most_common(REASONS + 1)
+    if not reasons:
+        return ""
+    shown = "; ".join(f"{count} × {reason}" for reason, count in reasons[:REASONS])
+    return f"{len(rows)} samples failed for good: {shown}{'; …' if len(reasons) > REASONS else ''}"
+
+
 def close_run(run: RunDirectory, metrics: Mapping[str, Any], *, missing: int) -> None:
-    """Declare the run complete, or raise WorldError with the number of samples that are left."""
+    """Declare the run complete, or raise WorldError with the number of samples that are left.
+
+    Samples that failed for good are said."""
+    if lost := describe_lost(run.path):
+        say(lost)
     if missing:
         errors = [row["error"] for row in read_failures(run.path) if row["retry"]]
         raise WorldError(

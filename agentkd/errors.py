@@ -53,6 +53,16 @@ class WorldError(AgentkdError):
         self.retry = retry
 
 
+class ServerRefused(WorldError):
+    """A server refuses the key, the account or the model: no other request would fare better, so a run stops.
+
+    Nothing is written down as final: the next call of the same command asks again."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class PutOff(WorldError):
     """A request was not sent, because the run is stopping or the answer comes with a batch.
 

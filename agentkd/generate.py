@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
 from agentkd.doubts.check import check_run
-from agentkd.errors import UserError
+from agentkd.errors import UserError, WorldError
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
@@ -58,6 +58,8 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         close_run(run, metrics, missing=len(list_unsolved(questions, config, run)))
         if not has_checks(out):  # complete before these figures were counted
             write_atomically(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        if not metrics["traces"]:
+            raise WorldError(f"{out} has no trace: all its samples failed for good; choose another --out to try again")
     return {"out": str(out), **metrics}
 
 

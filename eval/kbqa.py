@@ -166,18 +166,26 @@ def build_report(
     baseline: str | None,
     untrained: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return rows of scores and paired differences; a question without an answer on disk counts as missed."""
+    """Return rows of scores and paired differences.
+
+    A question whose sample failed for good has no answer, right or wrong: it is counted as missing, and not scored."""
     config = world.config
     gold = world.task.gold(str(config.split))
     asked = [question for question in questions if question.id in gold]
     if not asked:
         raise UserError(f"no question of {world.task.name} has gold answers: nothing can be scored")
     raw_kb = RawKB.load(world.task.kb_path) if world.task.kb_path is not None else None  # an endpoint has no raw file
-    rows, f1 = [], {}
+    rows: list[dict[str, Any]] = []
+    f1: dict[tuple[str, str], dict[str, float]] = {}
     groups: list[dict[str, Any]] = []
     for name, by_id in traces.items():
-        found = [by_id[question.id] for question in asked if question.id in by_id]
-        cost = average_costs(found, len(asked))
+        answered = [question for question in asked if question.id in by_id]
+        found = [by_id[question.id] for question in answered]
+        if not found:
+            raise WorldError(f"{name} has no answer to any of {len(asked)} questions: nothing can be scored")
+        if missing := len(asked) - len(found):
+            say(f"{name} has no answer to {missing} of {len(asked)} questions, which are not scored")
+        cost = average_costs(found, len(found))
         faithful = (
             None
             if raw_kb is None
@@ -190,16 +198,16 @@ def build_report(
                 for trace in found
             )
         )
-        groups += score_groups(name, matchers[0], asked, by_id, gold)
+        groups += score_groups(name, matchers[0], answered, by_id, gold)
         for matcher in matchers:
-            scores = [score_answers(matcher, by_id.get(question.id), gold[question.id]) for question in asked]
-            counted = [item for item in scores if item is not None]  # the official script skips some questions
+            scores = {trace.id: score_answers(matcher, trace, gold[trace.id]) for trace in found}
+            counted = {id_: item for id_, item in scores.items() if item is not None}  # the official script skips some
             if not counted:
                 continue
-            values = [item.f1 * 100 for item in counted]
-            low, high = bootstrap_interval(values)
-            row = {"name": name, "matcher": matcher, "n": len(counted), **aggregate(counted)}
-            row |= {"f1_low": low, "f1_high": high}
+            values = {id_: item.f1 * 100 for id_, item in counted.items()}
+            low, high = bootstrap_interval([*values.values()])
+            row = {"name": name, "matcher": matcher, "n": len(counted), **aggregate([*counted.values()])}
+            row |= {"missing": missing, "f1_low": low, "f1_high": high}
             row |= {"in_kb": percent_in_kb(found), "faithful": None if faithful is None else faithful * 100, **cost}
             rows.append(row)
             f1[name, matcher] = values
@@ -219,18 +227,18 @@ GROUPS = 12  # kinds at most: some tasks have a type for each relation path
 
 
 def score_groups(
-    name: str, matcher: str, asked: Sequence[Question], by_id: Mapping[str, Trace], gold: Mapping[str, Gold]
+    name: str, matcher: str, answered: Sequence[Question], by_id: Mapping[str, Trace], gold: Mapping[str, Gold]
 ) -> list[dict[str, Any]]:
     """Return one system's scores by hops and by type of question, where the task has several of them."""
     found = []
     for kind in ("hops", "type"):
         members: dict[Any, list[Question]] = {}
-        for question in asked:
+        for question in answered:
             if (value := getattr(gold[question.id], kind)) is not None:
                 members.setdefault(value, []).append(question)
         if 1 < len(members) <= GROUPS:
             for value, some in sorted(members.items()):
-                scores = [score_answers(matcher, by_id.get(question.id), gold[question.id]) for question in some]
+                scores = [score_answers(matcher, by_id[question.id], gold[question.id]) for question in some]
                 counted = [item for item in scores if item is not None] or [MISSED]
                 low, high = bootstrap_interval([item.f1 * 100 for item in counted])
                 label = f"{value} hops" if kind == "hops" else str(value)
@@ -239,10 +247,8 @@ def score_groups(
     return found
 
 
-def score_answers(matcher: str, trace: Trace | None, gold: Gold) -> Scores | None:
+def score_answers(matcher: str, trace: Trace, gold: Gold) -> Scores | None:
     """Score one trace with a matcher; None where the matcher skips the question."""
-    if trace is None:
-        return MISSED
     parses = [parse.model_dump() for parse in gold.parses]
     return MATCHERS[matcher]("\n".join(trace.answers), gold.answers, parses)
 
@@ -260,17 +266,23 @@ def percent_in_kb(traces: Sequence[Trace]) -> float | None:
 
 
 def compare_with_baseline(
-    f1: Mapping[tuple[str, str], Sequence[float]], names: Sequence[str], matchers: Sequence[str], baseline: str | None
+    f1: Mapping[tuple[str, str], Mapping[str, float]],
+    names: Sequence[str],
+    matchers: Sequence[str],
+    baseline: str | None,
 ) -> list[dict[str, Any]]:
-    """Return the F1 difference of each system and the baseline on the same questions, with 95 % intervals."""
+    """Return the F1 difference of each system and the baseline, with 95 % intervals.
+
+    It is of the questions that both have answered; `f1` has theirs by id."""
     if baseline is None:
         return []
     base = baseline.rstrip("/")
     found = []
     for name in names:
         for matcher in matchers:
-            if name != base and (name, matcher) in f1:
-                mean, low, high = paired_difference(f1[name, matcher], f1[base, matcher])
+            own, others = f1.get((name, matcher), {}), f1.get((base, matcher), {})
+            if name != base and (both := [id_ for id_ in own if id_ in others]):
+                mean, low, high = paired_difference([own[id_] for id_ in both], [others[id_] for id_ in both])
                 found.append(
                     {"name": name, "minus": base, "matcher": matcher, "f1": mean, "f1_low": low, "f1_high": high}
                 )

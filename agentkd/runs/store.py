@@ -39,14 +39,17 @@ class RunDirectory:
     A complete one on a disk for reading only can be opened, too; writing to it then fails.
 
     `identity` holds hashes (of data, KB and prompts) that may not change in the directory, like the config outside its
-    extent. A run of questions without a trace is identified by nothing: it may begin anew with other values. Opening
-    raises UserError where another process writes or the identity differs, WorldError where the disk refuses."""
+    extent. A run of questions without a trace is identified by nothing: it may begin anew with other values.
+    `done` are the samples that are settled, `refused` those that a server has refused in an earlier call, for no reason
+    that is final. Opening raises UserError where another process writes or the identity differs, WorldError where the
+    disk refuses."""
 
     def __init__(self, path: Path, stage: str, config: StageConfig, identity: Mapping[str, str]) -> None:
         self.path = path
         self.values: dict[str, Any] = {"stage": stage, **config.model_dump(mode="json"), **identity}
         self.extent = config.EXTENT | {"out"}
         self.done: set[Key] = set()
+        self.refused: set[Key] = set()
         self.repaired = Repair()
         self.read_only = False
         self._shards: dict[str, Shard] = {}
@@ -68,8 +71,10 @@ class RunDirectory:
             for name in _SHARDS:
                 if (shard := self.path / f"{name}-0.jsonl").exists():
                     self._repair(shard, once=name == "traces")
-                    settled = (row for row in read_records(shard) if not row.get("retry", False))
-                    self.done |= {(row["id"], row["sample"]) for row in settled}
+                    for row in read_records(shard):
+                        kept = self.refused if row.get("retry", False) else self.done
+                        if kept is self.done or row.get("refused", False):
+                            kept.add((row["id"], row["sample"]))
             self._distrust_manifest()
         except OSError as error:
             self._release()
@@ -168,9 +173,12 @@ class RunDirectory:
         self._write("traces", trace.model_dump_json())
         self.done.add(key)
 
-    def fail(self, key: Key, error: str, *, retry: bool) -> None:
-        """Record a sample that ended in an error. Unless `retry`, it is not tried, or paid for, again."""
-        self._write("failures", json.dumps({"id": key[0], "sample": key[1], "error": error, "retry": retry}))
+    def fail(self, key: Key, error: str, *, retry: bool, refused: bool = False) -> None:
+        """Record a sample that ended in an error. Unless `retry`, it is not tried, or paid for, again.
+
+        `refused`: a server has answered others, but not this one."""
+        row = {"id": key[0], "sample": key[1], "error": error, "retry": retry}
+        self._write("failures", json.dumps(row | ({"refused": True} if refused else {})))
         if not retry:
             self.done.add(key)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +24,13 @@ from agentkd.runs.progress import Say
 from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher
+from agentkd.teacher.dialect import LEARNED, list_fields
 from agentkd.teacher.options import Endpoint, TeacherOptions
 from agentkd.teacher.paid_requests import AwaitsBatch
 from agentkd.teacher.prices import BATCH_SHARE, Price
+from agentkd.teacher.refusal import describe_error, read_refusal
 from agentkd.teacher.reply import NO_RESPONSE, load_json, read_count, read_reply
-from agentkd.teacher.transport import describe_error
+from agentkd.teacher.transport import Refused
 
 LINES, BYTES = 50_000, 190_000_000  # per file at most: OpenAI takes 50,000 requests and 200 MB
 REQUESTS = re.compile(r"requests-(\d+)\.jsonl")
@@ -40,31 +42,34 @@ class BatchFolder:
     """A folder of batch files: writes requests down instead of sending them.
 
     `waiting` maps the keys of requests without an answer to the files that hold them, `refused` the keys of refused
-    requests to the reasons."""
+    requests to the reasons. `unknown` are fields that the batch does not take: their requests are written again without
+    them."""
 
     notes = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.waiting: dict[str, str] = {}
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, Refused] = {}
+        self.answered = 0
+        self.unknown: set[str] = set()
+        self.again = ""  # why some requests are written again, though nothing was wrong with them
         self._new: dict[str, dict[str, bytes]] = {}
         self._stopped = False
 
     def admit(self, key: str) -> None:
-        """Raise WorldError for a request that was refused, PutOff for one that waits for its answer."""
+        """Raise Refused for a request that was refused, PutOff for one that waits for its answer."""
         if key in self.refused:
-            raise WorldError(f"the batch refused the request {self.refused[key]}", retry=False)
+            raise self.refused[key]
         if self._stopped or key in self.waiting or any(key in lines for lines in self._new.values()):
             raise PutOff("its answer comes with a batch")
 
-    async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> NoReturn:
+    async def post(
+        self, path: str, data: bytes, *, key: str, fields: Collection[str], seconds: float, read: Callable[[Any], T]
+    ) -> NoReturn:
         head = json.dumps({"custom_id": key, "method": "POST", "url": f"/v1{path}"})
         self._new.setdefault(path, {})[key] = head[:-1].encode() + b', "body": ' + data + b"}\n"
         raise AwaitsBatch("its answer comes with a batch")
-
-    async def check(self, model: str) -> list[str]:
-        return []
 
     def stop(self) -> None:
         self._stopped = True
@@ -91,8 +96,13 @@ class BatchFolder:
     def read_outputs(self, cache: Cache, price: Price | None) -> list[dict[str, Any]]:
         """Put new answers into the cache, and return the bodies of the requests that still wait for theirs.
 
-        A request that failed and may succeed later (an expired batch, 429, 5xx) no longer waits: it is written into the
-        next file."""
+        A request that failed for no fault of its own (an expired batch, no funds, 429, 5xx) no longer waits: it is
+        written into the next file, like one that is asked otherwise now."""
+        fields: dict[str, list[str]] = {}
+        for place, _, row in self._lines(outputs=False):
+            if not isinstance(row.get("custom_id"), str) or not isinstance(row.get("body"), dict):
+                raise UserError(f"{place} is no request of agentkd's: take it out")
+            fields.setdefault(row["custom_id"], []).extend(list_fields(row["body"]))
         returned: Counter[str] = Counter()
         seen: set[bytes] = set()  # an output that was fetched twice counts once
         for place, line, row in self._lines(outputs=True):
@@ -103,16 +113,20 @@ class BatchFolder:
             if not isinstance(key, str) or "response" not in row:
                 raise UserError(f"{place} is no line of a batch's output: fetch the file again, or take it out")
             returned[key] += 1
-            if not re.fullmatch(r"[0-9a-f]{64}", key) or key in cache:
+            if not re.fullmatch(r"[0-9a-f]{64}", key):
+                continue
+            if key in cache:
+                self.answered += 1
                 continue
             response = row["response"] if isinstance(row["response"], dict) else {}
             status = read_count(response.get("status_code")) or 0
             try:
                 reply = read_reply(response["body"], price)
             except NO_RESPONSE:
-                if 400 <= status < 500 and status not in (408, 409, 429):
-                    self.refused[key] = f"({status}): {describe_error(response.get('body'))}"
+                if status >= 300:
+                    self._read_refusal(key, status, response.get("body"), fields.get(key, ()))
                 continue
+            self.answered += 1
             usage = reply.usage
             cache.put(key, reply.model_dump(mode="json"), tokens=usage.tokens, usd=usage.usd)
         bodies = {}
@@ -124,6 +138,16 @@ class BatchFolder:
                 self.waiting[key] = place.rpartition("/")[2].partition(":")[0]
                 bodies[key] = row["body"]
         return list(bodies.values())
+
+    def _read_refusal(self, key: str, status: int, content: Any, fields: Collection[str]) -> None:
+        refusal = read_refusal(status, content, fields)
+        text = f"the batch refused the request ({status}): {describe_error(content)}"
+        if refusal.field in LEARNED:
+            self.unknown.add(refusal.field)
+        elif refusal.cause in ("passing", "server"):
+            self.again = text
+        else:
+            self.refused[key] = Refused(text, status, refusal)
 
     def _lines(self, *, outputs: bool) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
         """Yield place, text and content of each line of the outputs, or of our own request files."""
@@ -162,14 +186,19 @@ async def open_batch(
     before = len(cache)
     bodies = desk.read_outputs(cache, price)
     say(f"batch {folder}: {len(cache) - before} answers taken in, {len(bodies)} awaited")
+    if desk.again:
+        say(f"{desk.again}; such requests are written again")
     unaddressed = replace(endpoint, urls=(), price=price)
     teacher = Teacher(unaddressed, cache=cache, options=options, wire=desk, say=say)
+    teacher.requests.learn(desk.unknown)
     for body in bodies:  # they may be billed at any moment
         teacher.requests.budget.expect(teacher.requests.estimate(body, len(json.dumps(body))))
     try:
         yield teacher
     finally:
         await teacher.close()
+        if line := teacher.tally.describe():
+            say(f"{teacher.name}: {line}")
         if desk.waiting and api is not None:
             await api.submit(folder, say)
     if desk.waiting:

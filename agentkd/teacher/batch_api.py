@@ -18,8 +18,9 @@ from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
 from agentkd.teacher.address import Address
+from agentkd.teacher.refusal import describe_error
 from agentkd.teacher.reply import load_json
-from agentkd.teacher.transport import AttemptFailed, error_message, read_body, root_cause
+from agentkd.teacher.transport import AttemptFailed, parse_body, read_body, root_cause
 
 TIMEOUT = 600.0  # seconds for one file of up to 200 MB
 FILE_BYTES = 500 << 20  # of an output
@@ -85,7 +86,7 @@ class BatchApi:
             answer = load_json(raw)
             return {**answer, "id": str(answer["id"])}
         except (ValueError, KeyError, TypeError):
-            raise WorldError(f"{self.url}{path} answers no batch: {error_message(raw)}") from None
+            raise WorldError(f"{self.url}{path} answers no batch: {describe_error(parse_body(raw))}") from None
 
     async def _bytes(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> bytes:
         to, headers = self.address, self.address.proxy_headers
@@ -95,7 +96,7 @@ class BatchApi:
             ) as response:
                 raw = await read_body(response, FILE_BYTES)
                 if response.status >= 300:  # a redirect, too: questions go to no other host
-                    raise WorldError(f"{self.url}{path} answers {response.status}: {error_message(raw)}")
+                    raise WorldError(f"{self.url}{path} answers {response.status}: {describe_error(parse_body(raw))}")
                 return raw
         except (aiohttp.ClientError, OSError, AttemptFailed) as error:  # a timeout is an OSError
             raise WorldError(f"{self.url}{path} does not answer ({root_cause(error)}): run the command again") from None

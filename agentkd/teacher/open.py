@@ -143,11 +143,11 @@ async def open_teacher(
         try:
             for note in teacher.requests.wire.notes:
                 say(note)
-            for complaint in await teacher.check():
-                say(f"{complaint}; the other addresses carry on")
+            for line in await teacher.check():
+                say(line)
             yield teacher
         finally:
-            await teacher.close()
+            await close_teacher(teacher, say)
     else:
         say(f"starting {spec} (log: {server.log})")
         async with server:
@@ -156,7 +156,14 @@ async def open_teacher(
             try:
                 yield teacher
             finally:
-                await teacher.close()
+                await close_teacher(teacher, say)
+
+
+async def close_teacher(teacher: Teacher, say: Say) -> None:
+    """Close a teacher, and say how many of its replies were of no use."""
+    await teacher.close()
+    if line := teacher.tally.describe():
+        say(f"{teacher.name}: {line}")
 
 
 def make_server(spec: TeacherSpec, run: Path, options: TeacherOptions, say: Say) -> ManagedServer | None:

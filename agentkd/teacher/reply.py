@@ -21,6 +21,7 @@ WHOLE = {"", "stop", "stop_sequence", "stop_token", "eos", "eos_token", "end", "
 WHOLE |= {"completed", "done", "finished", "tool_call", "tool_calls", "tool_use", "function_call"}
 CUT = {"length", "max_tokens", "max_length", "max_output_tokens"}
 """The finish reasons of answers. Any other, such as `abort` or `content_filter`, says that the answer is none."""
+REMEDY = "switch thinking off, or start the server with the parser of this model's family"
 MOST_TOKENS = 10_000_000  # of one response; a server that counts more does not count
 
 
@@ -61,7 +62,7 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
     thoughts = read[0][0]
     if not any(answer.strip() for _, answer in read) and not (cut and (thoughts or usage.completion_tokens)):
         if thoughts:
-            raise NoReply("the answer is empty, all text is in the thoughts", usage)
+            raise NoReply(f"the answer is empty, all text is in the thoughts ({REMEDY})", usage)
         if not usage.completion_tokens:
             raise NoReply("the answer is empty, and has no tokens", usage)
     return Reply(

@@ -10,45 +10,57 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from agentkd.credentials import mask_keys, mask_secrets
-from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.errors import PutOff, ServerRefused, UserError, WorldError
 from agentkd.teacher.address import Address
-from agentkd.teacher.chat import replace_surrogates
-from agentkd.teacher.reply import NO_RESPONSE, NoReply, load_json
+from agentkd.teacher.refusal import Refusal, describe_error, read_refusal
+from agentkd.teacher.reply import NO_RESPONSE, NoReply, load_json, read_count
 
 RETRIES = 4
 FIRST_PAUSE = 0.5  # seconds at most, doubled at each retry
 LONGEST_WAIT = 300.0  # seconds; a server that asks for more is left alone
 CONNECT_TIMEOUT = 30.0  # seconds
-PING_TIMEOUT = 10.0  # seconds for the first contact with a server that ought to be up
 REPLY_BYTES = 16 << 20  # of one response, decompressed: the longest answers are a hundredth of it
 
 T = TypeVar("T")
 
 
 class AttemptFailed(Exception):
-    """An attempt failed and may succeed later. `wait`: seconds that the server asks to wait."""
+    """An attempt failed and may succeed later.
 
-    def __init__(self, text: str, wait: float = 0.0) -> None:
+    `wait`: seconds that the server asks to wait. `reached`: the server was there. `none`: it sent an answer that is
+    none."""
+
+    def __init__(self, text: str, wait: float = 0.0, *, reached: bool = True, none: bool = False) -> None:
         super().__init__(text)
-        self.wait = wait
+        self.wait, self.reached, self.none = wait, reached, none
 
 
 class Refused(WorldError):
-    """The server calls the request wrong: sending it again unchanged is useless."""
+    """The server does not answer this request, though it answers others. `refusal` says what that is about.
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message, retry=False)
-        self.status = status
+    Final is only what the request itself has caused. `status` is 0 where its answers held none."""
+
+    def __init__(self, message: str, status: int, refusal: Refusal) -> None:
+        super().__init__(message, retry=refusal.cause != "request")
+        self.status, self.refusal = status, refusal
+
+
+class Response(NamedTuple):
+    """A response, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class CancelledInFlight(asyncio.CancelledError):
@@ -73,6 +85,7 @@ class Transport:
     def __init__(self, urls: Sequence[str], *, insecure: bool = False) -> None:
         self.addresses = [Address(url, insecure=insecure) for url in urls]
         self.name = ", ".join(address.url for address in self.addresses)
+        self.answered = 0
         self._open: aiohttp.ClientSession | None = None
         self._stopped = asyncio.Event()
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -82,13 +95,16 @@ class Transport:
         if self._stopped.is_set():
             raise PutOff("not sent: the run is stopping")
 
-    async def post(self, path: str, data: bytes, *, key: str, seconds: float, read: Callable[[Any], T]) -> T:
+    async def post(
+        self, path: str, data: bytes, *, key: str, fields: Collection[str], seconds: float, read: Callable[[Any], T]
+    ) -> T:
         """Send JSON to `path` and return what `read` makes of the answer's JSON.
 
-        `read` raises one of NO_RESPONSE for anything that is not an answer.
-        `seconds` limits one attempt; `key` names the request (only batch files use it). Raises WorldError (with
-        `retry`), Refused, PutOff after `stop`, and CancelledInFlight in place of the CancelledError of a task whose
-        request was sent."""
+        `read` raises one of NO_RESPONSE for anything that is not an answer. `fields` are those of the request that the
+        server may refuse. `seconds` limits one attempt; `key` names the request (only batch files use it). Raises
+        ServerRefused where no request would be answered, Refused where this one is not, another WorldError (with
+        `retry`) where there was no answer, PutOff after `stop`, and CancelledInFlight in place of the CancelledError
+        of a task whose request was sent."""
         pause, sent = FIRST_PAUSE, 0
         tried: set[Address] = set()
         for retry in range(RETRIES + 1):
@@ -98,9 +114,13 @@ class Transport:
                 tried.add(address)
                 sent += 1
                 try:
-                    return await self._attempt(address, path, data, seconds, read)
+                    return await self._attempt(address, path, data, fields, seconds, read)
                 except AttemptFailed as fault:
                     last = fault
+                except ServerRefused:
+                    if not self._another(tried):
+                        raise
+                    continue
                 if not self._another(tried):
                     break
             if last.wait > LONGEST_WAIT:
@@ -109,7 +129,10 @@ class Transport:
                 await self._sleep(last.wait + random.uniform(0, pause))
                 pause *= 2
                 tried.clear()
-        raise WorldError(f"{self.name} failed {sent} times, last: {last}; is the server still up?")
+        if last.none:
+            raise Refused(f"{self.name} gave no answer, {sent} times, last: {last}", 0, Refusal("unknown"))
+        remedy = "" if last.reached else "; is the server still up?"
+        raise WorldError(f"{self.name} failed {sent} times, last: {last}{remedy}")
 
     def _pick(self, tried: set[Address]) -> Address:
         if len(self.addresses) == 1:
@@ -127,27 +150,29 @@ class Transport:
         now = time.monotonic()
         return any(address.is_ready(now) for address in self.addresses if address not in tried)
 
-    async def _attempt(self, address: Address, path: str, data: bytes, seconds: float, read: Callable[[Any], T]) -> T:
+    async def _attempt(
+        self,
+        address: Address,
+        path: str,
+        data: bytes,
+        fields: Collection[str],
+        seconds: float,
+        read: Callable[[Any], T],
+    ) -> T:
         address.in_flight += 1
         address.sent += 1
         body = TrackedBody(data)
         try:
-            status, headers, raw = await self._request(address, "POST", path, body, seconds)
-            if 300 <= status < 500 and status not in (408, 409, 429):
-                address.mark_working()
-                raise Refused(f"{address.url} refused the request ({status}): {error_message(raw)}", status)
-            if status >= 300:
-                raise AttemptFailed(
-                    f"{status}: {error_message(raw)}", parse_retry_after(headers.get("Retry-After", ""))
-                )
-            try:
-                answer = read(load_json(raw))
-            except NoReply as error:
-                raise AttemptFailed(str(error)) from None
-            except NO_RESPONSE:
-                raise AttemptFailed(f"the answer is no completion: {error_message(raw)}") from None
+            response = await self.request(address, "POST", path, body, seconds)
+            answer = read_response(address, response, fields, read)
         except AttemptFailed as fault:
             address.mark_failed(fault.wait)
+            raise
+        except ServerRefused:
+            address.mark_failed(0.0)
+            raise
+        except Refused:
+            address.mark_working()
             raise
         except asyncio.CancelledError:
             if body.sent:
@@ -157,12 +182,13 @@ class Transport:
             address.in_flight -= 1
             address.probed = False
         address.mark_working()
+        self.answered += 1
         return answer
 
-    async def _request(
+    async def request(
         self, address: Address, method: str, path: str, body: TrackedBody | None, seconds: float
-    ) -> tuple[int, Any, bytes]:
-        """Send one request; return status, headers and body.
+    ) -> Response:
+        """Send one request, once.
 
         Raises AttemptFailed where no whole response came."""
         timeout = self._timeouts.get(seconds)
@@ -180,13 +206,14 @@ class Transport:
                 proxy_headers=address.proxy_headers,
                 allow_redirects=False,  # a POST that is redirected would become a GET
             ) as response:
-                return response.status, response.headers, mask_keys(await read_body(response))
+                return Response(response.status, response.headers, mask_keys(await read_body(response)))
         except aiohttp.InvalidURL:
             raise UserError(f"{address.url} is no address: write http://HOST:PORT/v1") from None
         except TimeoutError as error:
             raise AttemptFailed(str(error) or f"no answer within {seconds:.0f} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise AttemptFailed(mask_secrets(root_cause(error))) from None
+            reached = not isinstance(error, aiohttp.ClientConnectorError)
+            raise AttemptFailed(mask_secrets(root_cause(error)), reached=reached) from None
 
     def _session(self) -> aiohttp.ClientSession:
         """The session of all requests, made inside the running loop.
@@ -204,37 +231,6 @@ class Transport:
     def notes(self) -> list[str]:
         """Lines for the user on keys that are withheld."""
         return [address.access.note for address in self.addresses if address.access.note]
-
-    async def check(self, model: str) -> list[str]:
-        """Check that an address answers and serves the model; return the others' complaints.
-
-        Raises WorldError where none answers, UserError where one refuses the key or serves other models."""
-        found = await asyncio.gather(*(self._ping(address, model) for address in self.addresses))
-        complaints = [error for error in found if error is not None]
-        if len(complaints) == len(self.addresses):
-            raise complaints[0]
-        return [str(error) for error in complaints]
-
-    async def _ping(self, address: Address, model: str) -> WorldError | None:
-        try:
-            status, _, raw = await self._request(address, "GET", "/models", None, PING_TIMEOUT)
-        except AttemptFailed as fault:
-            address.mark_failed(0.0)
-            return WorldError(f"no server at {address.url} ({fault}): start it, or use --teacher local or vllm:MODEL")
-        if status == 401:
-            raise UserError(f"{address.url} refuses the key: set {address.access.variable}")
-        try:
-            served = [str(entry["id"]) for entry in load_json(raw)["data"]] if status == 200 else None
-        except NO_RESPONSE:
-            served = None
-        if served is None:
-            return WorldError(
-                f"{address.url} answers {status} to /models: is it an OpenAI-compatible server "
-                f"(the URL usually ends in /v1)?"
-            )
-        if served and model not in served:
-            raise UserError(f"{address.url} does not serve '{model}': it serves {', '.join(served[:8])}")
-        return None
 
     async def _sleep(self, seconds: float) -> None:
         """Pause; `stop` ends the pause."""
@@ -277,22 +273,55 @@ async def read_body(response: aiohttp.ClientResponse, limit: int = REPLY_BYTES) 
     return b"".join(parts)
 
 
-def error_message(raw: bytes) -> str:
-    """The message in the body of an error response, on one line."""
+def read_response(address: Address, response: Response, fields: Collection[str], read: Callable[[Any], T]) -> T:
+    """Read a response with `read`, or raise what it means: AttemptFailed, ServerRefused or Refused."""
+    status, content = response.status, parse_body(response.body)
+    if status < 300:
+        status, fault = find_error(content)
+        if not status:
+            try:
+                return read(content)
+            except NoReply as error:
+                raise AttemptFailed(str(error), none=True) from None
+            except NO_RESPONSE:
+                streams = isinstance(content, str) and content.startswith("data:")
+                what = "it streams, which it was not asked to" if streams else describe_error(content)
+                raise AttemptFailed(f"the answer is no completion: {what}") from None
+        content = fault
+    words, refusal = describe_error(content), read_refusal(status, content, fields)
+    if refusal.cause == "passing":
+        raise AttemptFailed(f"{status}: {words}", parse_retry_after(response.headers.get("Retry-After", "")))
+    if refusal.cause != "server":
+        raise Refused(f"{address.url} refused the request ({status}): {words}", status, refusal)
+    if status < 400:
+        where = mask_secrets(response.headers.get("Location", ""))[:200]
+        text = f"{address.url} redirects ({status}) to {where or 'nowhere'}: give that address instead"
+        raise ServerRefused(text, status)
+    key = (
+        f" ({'the key is in' if address.headers else 'set'} {address.access.variable})" if status in (401, 403) else ""
+    )
+    raise ServerRefused(
+        f"{address.url} refused the request ({status}): {words}{key}; mend that and run the same command again", status
+    )
+
+
+def parse_body(body: bytes) -> Any:
+    """The JSON in the body of a response, else its text."""
     try:
-        return describe_error(load_json(raw))
+        return load_json(body)
     except ValueError:
-        return describe_error(raw[:2000].decode(errors="replace"))
+        return body[:2000].decode(errors="replace")
 
 
-def describe_error(content: Any) -> str:
-    """The message in the content of an error response, on one line."""
-    error = content.get("error", content) if isinstance(content, dict) else content
-    try:
-        text = str(error.get("message", error) if isinstance(error, dict) else error)[:2000]
-    except RecursionError:
-        text = ""
-    return mask_secrets(" ".join(replace_surrogates(text).split()))[:200] or "no message"
+def find_error(content: Any) -> tuple[int, Any]:
+    """The error that gateways put into the body of an answer with status 200, with the status that it stands for.
+
+    The status is 0 where there is none."""
+    if not isinstance(content, dict) or not content.get("error") or content.get("choices"):
+        return 0, None
+    error = content["error"]
+    code = read_count(error.get("code")) if isinstance(error, dict) else None
+    return code if code is not None and 400 <= code < 600 else 500, content
 
 
 def root_cause(error: BaseException) -> str:

@@ -23,10 +23,12 @@ from agentkd.agents.agent_k.model.ask import Model, NoAnswer
 from agentkd.agents.agent_k.model.coding import try_answer
 from agentkd.agents.agent_k.model.recorder import Recorder
 from agentkd.agents.agent_k.model.stage_run import StageRun
-from agentkd.errors import PutOff, WorldError
+from agentkd.errors import PutOff, ServerRefused, WorldError
 from agentkd.prompts import render
 from agentkd.runs import progress
 from agentkd.teacher.chat import Reply
+from agentkd.teacher.refusal import Refusal
+from agentkd.teacher.transport import Refused
 from agentkd.trace import Usage
 
 CODE = "def f():\n    return 1"
@@ -177,6 +179,50 @@ def test_a_run_that_stops_is_put_off_and_the_model_not_at_fault(when: str, tmp_p
         asked.stop()
     asyncio.run(run())
     assert asked.errors == 0 and not asked.given_up and not said
+
+
+class FailingChat(SlowChat):
+    """Raises the errors in turn, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(text="well")
+        self.errors = list(errors)
+
+    async def chat(self, *_: Any, **__: Any) -> Reply:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().chat()
+
+
+OUTAGE = WorldError("no server")
+REFUSED = {cause: Refused("(400)", 400, Refusal(cause)) for cause in ("request", "unknown")}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("errors", "raised"),
+    [
+        ([OUTAGE] * 2, None),
+        ([OUTAGE] * 3, WorldError),
+        ([ServerRefused("(402)")], ServerRefused),
+        ([REFUSED["unknown"]], Refused),
+        ([REFUSED["request"]], NoAnswer),
+    ],
+)
+def test_a_server_that_fails_stops_the_run(
+    errors: list[Exception], raised: type[Exception] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the stages would decide without the model could not be taken back. Only a request of its own fault ends in
+    no answer."""
+    monkeypatch.setattr(module, "OUTAGE", (0.01, 0.01))
+    asked, said = slow_model(tmp_path, FailingChat(*errors))
+    if raised is None:
+        assert asyncio.run(ask(asked))[1].text == "well"
+        assert len(said) == 2 and "no server" in said[0]
+        return
+    with pytest.raises(raised) as caught:
+        asyncio.run(ask(asked))
+    assert type(caught.value) is raised and not asked.given_up
+    assert ("--teacher none" in str(caught.value)) == (raised is WorldError)
 
 
 def test_the_model_is_told_that_its_code_was_cut(tmp_path: Path) -> None:

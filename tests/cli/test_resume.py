@@ -195,18 +195,25 @@ def test_extent_grows_and_identity_does_not_change(tmp_path: Path) -> None:
     check_whole(out, QUESTIONS + 10)
 
 
-@pytest.mark.parametrize(("fault", "again"), [(400, False), (500, True)])
-def test_a_refused_sample_is_not_paid_for_twice(tmp_path: Path, fault: int, again: bool) -> None:
+@pytest.mark.parametrize(
+    ("faults", "codes", "again"),
+    [([413], (0, 0), False), ([413] * 9, (3, 0), True), ([400] * 3, (3, 0), True), ([500] * 5, (3, 0), True)],
+)
+def test_final_is_what_the_request_has_caused(
+    tmp_path: Path, faults: list[int], codes: tuple[int, int], again: bool
+) -> None:
+    """It is not paid for twice. A server that refuses everybody has other reasons."""
     out = tmp_path / "run"
-    argv = ["--teacher", "", "--retriever", "bm25", "--out", str(out), "limit=1"]
-    with mock_server(faults=[fault] * 5) as server:
+    argv = ["--teacher", "", "--retriever", "bm25", "--out", str(out), "limit=2", "concurrency=1"]
+    with mock_server(faults=faults) as server:
         argv[1] = server.spec
         run = [sys.executable, "-c", IMPATIENT, "generate", *argv]
-        code, _ = finish(run)
-        assert code == (3 if again else 0)
+        code, error = finish(run)
+        assert code == codes[0]
+        assert ("samples failed for good: 1 × http" in error) is not again
         before = len(server.requests)
         server.faults.clear()
-        assert finish(run)[0] == 0
+        assert finish(run)[0] == codes[1]
         assert (len(server.requests) > before) is again
     failure = json.loads((out / "failures-0.jsonl").read_text().splitlines()[0])
     assert failure["retry"] is again

@@ -101,6 +101,7 @@ def test_a_reply_and_its_request() -> None:
     assert request == {"model": MODEL, "messages": messages, "max_tokens": 8, "temperature": 0.5, "seed": 3}
 
 
+NO_SCHEMA: Fault = (400, {}, b'{"error": {"message": "This response_format type is unavailable now"}}')
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
 
@@ -113,14 +114,30 @@ def test_a_server_that_takes_no_schema_is_told_it(tmp_path: Path) -> None:
         return [first.text, (await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=1)).text]
 
     fenced = body('```json\n{"a": "x"}\n```')
-    with mock_server(faults=[400, fenced, fenced]) as server:
+    with mock_server(faults=[NO_SCHEMA, fenced, fenced]) as server:
         for _ in range(2):
             cache = Cache(tmp_path)
             assert use(server, work, cache=cache, say=said.append) == ['{"a": "x"}'] * 2
         held, told, again = server.requests
     assert "response_format" in held and "response_format" not in told and "response_format" not in again
     assert told["messages"][0]["content"].startswith("hello\n\n") and '"a"' in told["messages"][0]["content"]
-    assert len(said) == 2 and "takes no JSON schema (object)" in said[0], "once a run"
+    assert len(said) == 1 and "takes no JSON schema (object)" in said[0]
+
+
+def test_a_refusal_that_names_nothing_takes_the_schema_away_when_it_comes_again() -> None:
+    """One that passes changes nothing for good."""
+    said: list[str] = []
+
+    async def work(teacher: Teacher) -> None:
+        for sample in range(6):
+            await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=sample)
+
+    told = body("{}")
+    with mock_server(faults=[400, told, 400, 400, told, told, 400, 400, told, 400, 400, told]) as server:
+        use(server, work, say=said.append)
+        held = ["response_format" in request for request in server.requests]
+    assert held == [True] * 4 + [False] + [True] * 3 + [False] + [True] * 2 + [False] * 2
+    assert len(said) == 1
 
 
 def test_a_request_that_is_wrong_without_a_schema_too_says_so() -> None:
@@ -131,9 +148,9 @@ def test_a_request_that_is_wrong_without_a_schema_too_says_so() -> None:
         with pytest.raises(WorldError, match="401"):
             await teacher.chat(HELLO, max_tokens=8, schema=SCHEMA, sample=1)
 
-    with mock_server(faults=[400, 400, body("{}"), 401]) as server:
+    with mock_server(faults=[400, 400, 400, body("{}"), 401]) as server:
         use(server, work)
-        assert ["response_format" in request for request in server.requests] == [True, False, True, True]
+        assert ["response_format" in request for request in server.requests] == [True, True, False, True, True]
 
 
 def test_choices_of_a_server_that_cannot_constrain() -> None:
@@ -141,7 +158,7 @@ def test_choices_of_a_server_that_cannot_constrain() -> None:
         return [(await teacher.complete("x", choices=["ab", "a"], sample=k)).text for k in range(2)]
 
     answer: Fault = {"choices": [{"text": ' "ab", for', "finish_reason": "stop"}]}
-    with mock_server(faults=[422, answer, answer]) as server:
+    with mock_server(faults=[NO_SCHEMA, answer, answer]) as server:
         assert use(server, work) == ["ab", "ab"]
         assert ["json_schema" in request for request in server.requests] == [True, False, False]
 
@@ -372,7 +389,7 @@ def test_a_request_may_take_longer_the_more_it_asks_for() -> None:
     async def work(teacher: Teacher) -> None:
         wire = teacher.requests.wire
 
-        async def post(path: str, data: bytes, *, key: str, seconds: float, read: Any) -> Any:
+        async def post(path: str, data: bytes, *, fields: Any, seconds: float, read: Any, **_: Any) -> Any:
             seen.append(seconds)
             return read(body())
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.errors import PutOff, ServerRefused, UserError, WorldError
 from agentkd.teacher import address as address_module
 from agentkd.teacher import transport as module
 from agentkd.teacher.address import Address, find_proxy
-from agentkd.teacher.transport import Transport, parse_retry_after
+from agentkd.teacher.contact import check
+from agentkd.teacher.transport import Refused, Transport, parse_retry_after
 from tests.support.mock_server import GARBAGE, HANG, MODEL, RESET, Fault, Server, mock_server
 
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}).encode()
@@ -53,7 +54,7 @@ def use(work: Callable[[Transport], Awaitable[Any]], *urls: str) -> Any:
 
 
 async def post(wire: Transport, seconds: float = 10.0) -> str:
-    return await wire.post("/chat/completions", BODY, key="", seconds=seconds, read=text)
+    return await wire.post("/chat/completions", BODY, key="", fields=(), seconds=seconds, read=text)
 
 
 def free_port() -> int:
@@ -72,12 +73,38 @@ def test_what_may_pass_is_tried_again(fault: Fault, pauses: list[float]) -> None
         assert len(server.requests) == 3 and pauses == [module.FIRST_PAUSE, 2 * module.FIRST_PAUSE]
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 404, 422])
-def test_a_refusal_is_not_tried_again(status: int, pauses: list[float]) -> None:
-    with mock_server(faults=[status]) as server, pytest.raises(WorldError, match=f"{status}.*scripted") as caught:
+@pytest.mark.parametrize(
+    ("status", "kind", "retry"),
+    [
+        (401, ServerRefused, True),
+        (402, ServerRefused, True),
+        (404, ServerRefused, True),
+        (400, Refused, True),
+        (422, Refused, True),
+        (413, Refused, False),
+    ],
+)
+def test_a_refusal_is_not_tried_again(status: int, kind: type[WorldError], retry: bool, pauses: list[float]) -> None:
+    """Final is only what the request itself has caused."""
+    with mock_server(faults=[status]) as server, pytest.raises(kind, match=f"{status}.*scripted") as caught:
         use(post, server.url)
-    assert caught.value.retry is False
+    assert caught.value.retry is retry
     assert len(server.requests) == 1 and not pauses
+
+
+def test_a_redirect_is_not_followed_and_named() -> None:
+    fault: Fault = (307, {"Location": "http://127.0.0.1:9/v1/chat/completions"})
+    with mock_server(faults=[fault]) as server, pytest.raises(ServerRefused, match=r"redirects \(307\) to http.*:9/v1"):
+        use(post, server.url)
+
+
+def test_an_account_that_is_refused_at_one_address_is_taken_to_another(pauses: list[float]) -> None:
+    with ExitStack() as stack:
+        poor, rich = servers(stack, [402] * 9, [])
+        assert use(lambda wire: many(wire, 4), poor.url, rich.url) == ["So the answer is: nothing"] * 4
+        assert not pauses and len(rich.requests) == 4
+        with pytest.raises(ServerRefused, match="402"):
+            use(post, poor.url, poor.url)
 
 
 @pytest.mark.parametrize(("fault", "words"), [(503, "scripted 503"), (GARBAGE, "not json"), (ERROR_BODY, "is loading")])
@@ -261,12 +288,12 @@ def test_first_contact() -> None:
     dead = f"http://127.0.0.1:{free_port()}/v1"
     with ExitStack() as stack:
         one, two = servers(stack, [], [])
-        assert use(lambda wire: wire.check(MODEL), one.url, two.url) == []
-        (complaint,) = use(lambda wire: wire.check(MODEL), one.url, dead)
+        assert use(lambda wire: check(wire, MODEL), one.url, two.url) == []
+        (complaint,) = use(lambda wire: check(wire, MODEL), one.url, dead)
         assert complaint.startswith(f"no server at {dead}")
         with pytest.raises(UserError, match=f"does not serve 'other': it serves {MODEL}"):
-            use(lambda wire: wire.check("other"), one.url, dead)
+            use(lambda wire: check(wire, "other"), one.url)
     with pytest.raises(WorldError, match=f"no server at {dead} .*--teacher local"):
-        use(lambda wire: wire.check(MODEL), dead)
+        use(lambda wire: check(wire, MODEL), dead)
     with pytest.raises(UserError, match=r"no address: write http://HOST:PORT/v1"):
-        use(lambda wire: wire.check(MODEL), "http://")
+        use(lambda wire: check(wire, MODEL), "http://")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.clock import Clock
 from agentkd.agents.agent_k.memory import action_kind
-from agentkd.errors import PutOff, WorldError
+from agentkd.errors import PutOff, ServerRefused, WorldError
 from agentkd.prompts import render
 from agentkd.runs.progress import heartbeat
 from agentkd.teacher.budget import TokenLimit
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.client import Teacher
+from agentkd.teacher.transport import Refused
 from agentkd.trace import Message, Step
 
 if TYPE_CHECKING:
@@ -24,7 +27,10 @@ LENGTHS = {"summarise": 160, "choose": 400, "plan": 200, "code": 1400, "analyse"
 SLOW = "raise timeout= or --max-hours, or take a faster teacher"
 EARLY = "start its server beforehand and give --teacher URL#MODEL, or raise --max-hours"
 SHORTEST = 3.0  # a request with less time than this is not sent
-PATIENCE = 3  # errors of the server in a row, or stages in a row without an answer that passes: then no more is asked
+OUTAGE = (2.0, 8.0, 20.0)  # seconds of pause before a server that fails is asked again
+PATIENCE = (
+    3  # answers in a row that came too late, or stages in a row without an answer that passes: then no more is asked
+)
 
 
 class NoAnswer(Exception):
@@ -35,8 +41,8 @@ class Model:
     """The model, as the stages see it. `teacher` names it.
 
     It is opened when it is first asked, because a server may take minutes to start. It is given up for good if there is
-    none, if a limit is reached, or after PATIENCE failures in a row; `given_up` then holds the reason. One answer may
-    take `timeout` seconds. Once `stopping`, the run's event, is set, nothing more is sent."""
+    none, if a limit is reached, or after PATIENCE answers in a row that came too late; `given_up` then holds the
+    reason. One answer may take `timeout` seconds. Once `stopping`, the run's event, is set, nothing more is sent."""
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Model:
         self.errors = self.refused = 0
         self._open_chat = open_chat
         self._chat: Chat | None = None
+        self._outage: WorldError | None = None  # the server's last failure, until it answers
 
     def stop(self) -> None:
         """Stop the run: nothing begins, nothing more is sent."""
@@ -90,7 +97,7 @@ class Model:
         """Return one answer, and the step `STAGE.ACTION` that it makes.
 
         `setup` says whose share of the time it takes. Raises NoAnswer if there is none, PutOff if the run is stopping,
-        UserError or WorldError if the model cannot be opened at all."""
+        UserError or WorldError if the model cannot be opened, or its server fails: then the run stops, resumably."""
         action_kind(action)  # the actions are a closed list
         messages = (
             Message(role="system", content=render("agent_k/system")),
@@ -101,15 +108,15 @@ class Model:
             self._chat = await self._open(setup=setup)
             self._admit(setup=setup)  # it may have taken minutes
         seconds = min(self.timeout, self.clock.model_left(setup=setup))
-        request = asyncio.ensure_future(
-            self._chat.chat(
-                messages,
-                max_tokens=LENGTHS[action],
-                schema=schema,
-                temperature=0.0 if attempt == 0 else 0.7,
-                sample=self.seed * 100 + attempt,
-            )
+        chat = partial(
+            self._chat.chat,
+            messages,
+            max_tokens=LENGTHS[action],
+            schema=schema,
+            temperature=0.0 if attempt == 0 else 0.7,
+            sample=self.seed * 100 + attempt,
         )
+        request = asyncio.ensure_future(self._outlast(chat))
 
         def waiting(took: float) -> str:
             return f"{stage}.{action}: waiting for {self.teacher} for {took:.0f} s"
@@ -120,16 +127,42 @@ class Model:
         except TokenLimit as error:
             self.give_up(str(error))
             raise NoAnswer(str(error)) from None
-        except PutOff:
-            raise
-        except (WorldError, TimeoutError) as error:
+        except Refused as error:
+            if error.refusal.cause != "request":
+                raise
+            raise NoAnswer(str(error)) from None
+        except TimeoutError:
+            if self._outage is not None:  # the server is at fault, not its pace
+                raise self._outage from None
             self.errors += 1
-            what = str(error) or f"no answer within {seconds:.0f} s: {SLOW}"
+            what = f"no answer within {seconds:.0f} s: {SLOW}"
             if self.errors >= PATIENCE:
                 self.give_up(what)
             raise NoAnswer(what) from None
         self.errors = 0
         return Step(kind=f"{stage}.{action}", messages=messages, output=reply.text), reply
+
+    async def _outlast(self, chat: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Ask again after some pauses where the server fails.
+
+        A run does not go on without a model that only is away: what it would decide without it could not be taken
+        back. So it stops in the end, and the same command resumes it."""
+        for pause in (*OUTAGE, 0.0):
+            try:
+                reply = await chat()
+                self._outage = None
+                return reply
+            except (PutOff, TokenLimit, ServerRefused, Refused):
+                raise
+            except WorldError as error:
+                self._outage = WorldError(f"{error} (or go on without a model: --teacher none)")
+            if pause:
+                self.say(f"{self._outage}; asked again in {pause:.0f} s")
+            end = time.monotonic() + pause
+            while time.monotonic() < end and not self.stopping.is_set():
+                await asyncio.sleep(0.1)
+        assert self._outage is not None
+        raise self._outage
 
     def _admit(self, *, setup: bool) -> None:
         if self.stopping.is_set():

@@ -1,0 +1,110 @@
+"""Sixty and more odd servers: a right result, or one clear line; and nothing is lost once they are mended."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkd.config import EvalConfig, GenerateConfig
+from agentkd.errors import ServerRefused, WorldError
+from agentkd.eval.kbqa import evaluate
+from agentkd.generate import generate
+from agentkd.runs.read import is_complete, read_lines, read_traces
+from agentkd.teacher import transport
+from agentkd.teacher.chat import Reply
+from agentkd.teacher.client import Teacher
+from agentkd.teacher.open import open_teacher
+from agentkd.teacher.options import TeacherOptions
+from agentkd.trace import Message
+from tests.support.odd_server import MODES, OddServer, odd_server
+
+TALK = [Message(role="system", content="Be brief."), Message(role="user", content="hello")]
+SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}
+ANSWER = '{"a": "x"}'
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.001)
+
+
+def ask(server: OddServer, folder: Path, said: list[str]) -> list[Reply]:
+    """Three answers, one after the other, as an agent would ask."""
+
+    async def run() -> list[Reply]:
+        options = TeacherOptions(timeout=20.0)
+        async with open_teacher(server.spec, run=folder, options=options, say=said.append) as teacher:
+            assert isinstance(teacher, Teacher)
+            return [await teacher.chat(TALK, max_tokens=40, schema=SCHEMA, sample=k) for k in range(3)]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_an_answer_or_a_line(name: str, tmp_path: Path) -> None:
+    mode, said = MODES[name], list[str]()
+    with odd_server(name) as server:
+        if mode.outcome == "right":
+            assert [reply.text for reply in ask(server, tmp_path, said)] == [ANSWER] * 3
+            assert len([line for line in said if mode.says in line]) == 1 or not mode.says, said
+            return
+        with pytest.raises(WorldError, match=mode.words) as caught:
+            ask(server, tmp_path, said)
+        assert isinstance(caught.value, ServerRefused) == (mode.outcome == "stops")
+        assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+        server.mode = MODES["sound"]
+        assert [reply.text for reply in ask(server, tmp_path, said)] == [ANSWER] * 3
+    assert len(said) <= 3, said
+
+
+def run(command: str, server: OddServer, out: Path, **options: Any) -> Path:
+    """Run a command on a few questions; return the directory that holds its traces."""
+    fields: dict[str, Any] = {"task": "geo", "limit": 5, "retriever": "bm25", "teacher": server.spec, "out": str(out)}
+    fields |= {"agent": "kd-cot", "concurrency": 3, **options}
+    if command == "generate":
+        generate(GenerateConfig(**fields))
+        return out
+    report = evaluate(EvalConfig(**fields))
+    assert all(row["missing"] == 0 for row in report["rows"])
+    return next(out.glob("kd-cot-*"))
+
+
+def hashes(run: Path) -> dict[str, str]:
+    return {trace.id: trace.hash for trace in read_traces(run)}
+
+
+def check_mended(command: str, name: str, folder: Path) -> None:
+    """No run ends well that has lost a sample; mended, the same command ends as an undisturbed one."""
+    mode = MODES[name]
+    with odd_server("sound") as server:
+        calm = hashes(run(command, server, folder / "calm", teacher=f"{server.url}#{mode.model}"))
+    with odd_server(name) as server:
+        try:
+            run(command, server, folder / "run")
+            assert mode.outcome == "right", "it ended well"
+        except WorldError as error:
+            assert mode.outcome != "right" and re.search(mode.words, str(error)), error
+            for failures in (folder / "run").rglob("failures-0.jsonl"):
+                assert all(row["retry"] for row in read_lines(failures.parent, "failures"))
+        server.mode = MODES["sound"]
+        made = run(command, server, folder / "run", teacher=f"{server.url}#{mode.model}")
+    assert is_complete(made) and len(calm) == 5 and hashes(made) == calm
+
+
+FEW = ("max-tokens", "402-three-times", "413", "none", "400")
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_run_ends_as_undisturbed(name: str, tmp_path: Path) -> None:
+    check_mended("generate", name, tmp_path)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("command", ["generate", "eval"])
+@pytest.mark.parametrize("name", MODES)
+def test_every_run_ends_as_undisturbed(name: str, command: str, tmp_path: Path) -> None:
+    check_mended(command, name, tmp_path)
