@@ -127,9 +127,7 @@ async def collect_traces(
                         continue  # others may still finish with what they have
                     in_a_row += 1
                     if in_a_row >= GIVE_UP:
-                        raise WorldError(
-                            f"{result}; {GIVE_UP} samples in a row failed: run the same command again later"
-                        )
+                        raise WorldError(f"{result}; {GIVE_UP} in a row failed: run the same command again later")
                     progress.count_failure()
                     continue
                 if isinstance(result, Exception):

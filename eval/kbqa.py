@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.teacher.in_process import BATCH, open_in_process
+
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
 from agentkd.distill.publish.card import add_results
@@ -21,14 +23,12 @@ from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
     MATCHERS,
-    MISSED,
     Scores,
     aggregate,
     read_predictions,
     score_predictions,
 )
 from agentkd.eval.systems import System, check_baseline, find_untrained, inherit_task, list_systems, split_list
-from agentkd.inference.in_process import BATCH, open_in_process
 from agentkd.matching import strict_hits
 from agentkd.proof import Proof
 from agentkd.report.write import write_report
@@ -151,7 +151,7 @@ async def _answer(world: TaskWorld, run: RunDirectory, system: System, missing: 
         )
     else:
         say(f"loading {system.model}")
-        model = open_in_process(system.model, name=system.name, run=run.path, trust=system.trust)
+        model = open_in_process(system.model, name=system.name, run=run.path)
         concurrency = 2 * BATCH  # one batch answers while the next gathers
     async with model as chat:
         agent = world.agent(system.agent, chat)
@@ -239,10 +239,12 @@ def score_groups(
         if 1 < len(members) <= GROUPS:
             for value, some in sorted(members.items()):
                 scores = [score_answers(matcher, by_id[question.id], gold[question.id]) for question in some]
-                counted = [item for item in scores if item is not None] or [MISSED]
+                counted = [item for item in scores if item is not None]
+                if not counted:
+                    continue
                 low, high = bootstrap_interval([item.f1 * 100 for item in counted])
                 label = f"{value} hops" if kind == "hops" else str(value)
-                row = {"name": name, "matcher": matcher, "group": label, "n": len(some), **aggregate(counted)}
+                row = {"name": name, "matcher": matcher, "group": label, "n": len(counted), **aggregate(counted)}
                 found.append({**row, "f1_low": low, "f1_high": high})
     return found
 
