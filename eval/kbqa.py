@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.teacher.in_process import BATCH, open_in_process
-
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
 from agentkd.distill.publish.card import add_results
@@ -29,6 +27,7 @@ from agentkd.eval.metrics import (
     score_predictions,
 )
 from agentkd.eval.systems import System, check_baseline, find_untrained, inherit_task, list_systems, split_list
+from agentkd.inference.in_process import BATCH, open_in_process
 from agentkd.matching import strict_hits
 from agentkd.proof import Proof
 from agentkd.report.write import write_report

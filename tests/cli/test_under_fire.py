@@ -28,6 +28,7 @@ from agentkd.trace import content_hash
 from tests.support.mock_server import mock_server
 from tests.support.paths import ROOT
 from tests.support.run_directories import open_run, short_trace
+from tests.support.warm import KBQA, warm
 
 
 @pytest.fixture
@@ -145,6 +146,22 @@ class TestFullDisk:
         assert all(reopened.get(key(old)) == {"text": "Ä" * 99} for old in range(number))
         assert reopened.get(key(number)) == {"text": "again"}
 
+    def test_a_command_with_much_in_flight_ends_with_one_line(self, small_disk: Path) -> None:
+        """Neither the other samples' errors nor an unclosed session follow it; nothing is lost."""
+        out = small_disk / "run"
+        fill(small_disk, leave=120_000)
+        with mock_server(latency=0.005) as server:
+            options = ["--teacher", server.spec, "--retriever", "bm25", "--concurrency", "32", "--out", str(out)]
+            argv = [sys.executable, "-m", "agentkd", "generate", "--task", "geo", "--limit", "60", *options]
+            full = warm(*KBQA).run(argv)
+            kept = [trace.id for trace in read_traces(out)]
+            subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+            again = warm(*KBQA).run(argv)
+        assert full.returncode == 3 and full.stderr.splitlines()[-1].startswith("error: cannot write"), full.stderr
+        assert "Traceback" not in full.stderr and "nclosed" not in full.stderr and full.stderr.count("error:") == 1
+        assert again.returncode == 0 and len(list(read_traces(out))) == 60 > len(kept) > 0
+        assert [trace.id for trace in read_traces(out)][: len(kept)] == kept
+
     def test_a_disk_for_reading_only(self, small_disk: Path) -> None:
         with open_run(out := small_disk / "run") as run:
             run.append(short_trace("q0"))
@@ -251,6 +268,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from tests.support.run_directories import open_run, short_trace
+from tests.support.warm import KBQA, warm
 with open_run(Path(sys.argv[1])) as run:
     run.append(short_trace("q0"))
     print("open", flush=True)
