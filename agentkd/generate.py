@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING, Any
 from agentkd.agents.survey import surveyed_derivations
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
-<<<<<<< .merge_file_MeSSXD
-from agentkd.doubts.check import check_run
-from agentkd.errors import UserError, WorldError
-=======
 from agentkd.doubts.check import RunCheck
 from agentkd.doubts.groups import write_groups
-from agentkd.errors import UserError
->>>>>>> .merge_file_dwTf7w
+from agentkd.errors import UserError, WorldError
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
