@@ -21,7 +21,6 @@ from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import (
     MATCHERS,
-    MISSED,
     Scores,
     aggregate,
     read_predictions,
@@ -239,10 +238,12 @@ def score_groups(
         if 1 < len(members) <= GROUPS:
             for value, some in sorted(members.items()):
                 scores = [score_answers(matcher, by_id[question.id], gold[question.id]) for question in some]
-                counted = [item for item in scores if item is not None] or [MISSED]
+                counted = [item for item in scores if item is not None]
+                if not counted:
+                    continue
                 low, high = bootstrap_interval([item.f1 * 100 for item in counted])
                 label = f"{value} hops" if kind == "hops" else str(value)
-                row = {"name": name, "matcher": matcher, "group": label, "n": len(some), **aggregate(counted)}
+                row = {"name": name, "matcher": matcher, "group": label, "n": len(counted), **aggregate(counted)}
                 found.append({**row, "f1_low": low, "f1_high": high})
     return found
 
