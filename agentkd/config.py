@@ -193,6 +193,9 @@ class DistillConfig(StageConfig):
     rationalised: bool = Field(
         True, description="also learn from traces whose path the gold answer chose (generate --rationalise)"
     )
+    second_choice: bool = Field(
+        True, description="also learn from paths that were chosen because their answers are of the kind that was asked"
+    )
     doubtful: bool = Field(
         False,
         description="also learn from doubtful traces, whose answers may not be what was asked",

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.survey import surveyed_derivations
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
-from agentkd.doubts.check import check_run
+from agentkd.doubts.check import RunCheck
+from agentkd.doubts.groups import write_groups
 from agentkd.errors import UserError, WorldError
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
-from agentkd.runs.summary import RATIONALISED_SAMPLE, summarise_run, verified_ids
+from agentkd.runs.summary import RATIONALISED_SAMPLE, SECOND_CHOICE_SAMPLE, summarise_run, verified_ids
 from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NoTeacher
@@ -27,6 +29,7 @@ from agentkd.teacher.options import TeacherOptions
 from agentkd.world import TaskWorld, path_count
 
 if TYPE_CHECKING:
+    from agentkd.retrievers.relation_path import RelationPath
     from agentkd.tasks.question import Question
     from agentkd.tasks.task import Task
 
@@ -51,7 +54,11 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         if config.rationalise:
             asyncio.run(_rationalise(world, run, questions))
         ids = {question.id for question in questions}
-        metrics = summarise_run(out, ids, config.samples) | check_run(out, world.kb, ids, config.samples)
+        check = RunCheck(out, world.kb, ids)
+        if asyncio.run(_choose_again(world, run, questions, check.second_choices(surveyed_derivations))):
+            check = RunCheck(out, world.kb, ids)
+        write_groups(out, check.groups)
+        metrics = summarise_run(out, ids, config.samples) | check.count(config.samples)
         metrics["usd"] = Cache(out / "cache").usd
         if not is_complete(out) or not has_checks(out):
             write_report(out, metrics=metrics)
@@ -113,6 +120,21 @@ async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[
         model = NoTeacher()
         agent = Rationaliser(world.context(model), gold)
         await collect_traces(world, run, agent, model, missing, label="rationalised", concurrency=1)
+
+
+async def _choose_again(
+    world: TaskWorld, run: RunDirectory, questions: Sequence[Question], paths: Mapping[str, RelationPath]
+) -> bool:
+    """Follow another path for each question that has one, and say whether there was anything to do."""
+    from agentkd.agents.second_choice import SecondChoice
+
+    again = [(question, SECOND_CHOICE_SAMPLE) for question in questions if question.id in paths]
+    missing = [(question, sample) for question, sample in again if (question.id, sample) not in run.done]
+    if missing:
+        model = NoTeacher()
+        agent = SecondChoice(world.context(model), paths)
+        await collect_traces(world, run, agent, model, missing, label="second choices", concurrency=1)
+    return bool(missing)
 
 
 def describe_run(config: GenerateConfig, count: int, task: Task) -> str:

@@ -54,7 +54,8 @@ class Proof(BaseModel):
     """A derivation out of `topics`, and the `others` whose answers are given together with its own.
 
     The remaining fields say how it was found. `in_kb`: whether the knowledge base holds the path that a student wrote.
-    `rationalised`: gold has chosen the path. `rounds` and `repairs` are KD-CoT's."""
+    `rationalised`: gold has chosen the path. `second_choice`: the checks of kinds have (`agentkd/doubts`). `rounds` and
+    `repairs` are KD-CoT's."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -67,6 +68,7 @@ class Proof(BaseModel):
     repairs: int | None = None
     in_kb: bool | None = None
     rationalised: bool = False
+    second_choice: bool = False
 
     @classmethod
     def of(cls, draft: Draft) -> Proof:

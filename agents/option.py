@@ -75,7 +75,7 @@ def match_option(text: str, options: Sequence[Option]) -> Option | None:
 def make_proof(options: Sequence[Option], topics: Sequence[str], **flags: bool) -> Proof:
     """Make the proof of options whose answers are given together.
 
-    `flags` are `in_kb` and `rationalised`, where they apply."""
+    `flags` are `in_kb`, `rationalised` and `second_choice`, where they apply."""
     first, *others = (option.derivation for option in options)
     fields = {**first._asdict(), "topics": topics, **({"others": others} if others else {}), **flags}
     return Proof.model_validate(fields)

@@ -25,6 +25,14 @@ def read_survey(trace: Trace) -> dict[str, Any] | None:
     return next((json.loads(step.output) for step in trace.steps if step.kind == "survey"), None)
 
 
+def surveyed_derivations(trace: Trace) -> list[Derivation]:
+    """The derivations that a trace's survey shows, best first; none for an agent without a survey."""
+    survey = read_survey(trace) or {"candidates": []}
+    return [
+        Derivation.read([shown["path"], shown.get("joins"), shown.get("constraint")]) for shown in survey["candidates"]
+    ]
+
+
 def proven_label(trace: Trace) -> str | None:
     """The survey's label of a verified trace's proof; None where it is not shown, or not verified."""
     return followed_label(trace) if trace.verified else None

@@ -278,12 +278,15 @@ def export(
 ) -> None:
     """Export a student as GGUF, for llama.cpp and --teacher local:FILE.gguf."""
     from agentkd.distill.publish.gguf import export as run
+    from agentkd.eval.systems import read_taught_form
 
     result = run(student, dtype=dtype, out=out)
     if as_json:
         print(json.dumps(result))
         return
     say(f"wrote {result['out']} ({result['bytes'] / 1e6:.0f} MB); use it with --teacher local:{result['out']}")
+    if read_taught_form(student) == "path":
+        say("llama.cpp reads its paths by votes where transformers weighs them: scores may differ (`read by` in eval)")
 
 
 @app.command(cls=page(example="agentkd push students/geo-sft me/geo-student --private"), rich_help_panel=STUDENTS)

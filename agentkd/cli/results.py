@@ -38,5 +38,6 @@ def print_groups(result: dict[str, Any]) -> None:
         say(
             f"warning: {result['doubtful']} of {result['unchecked']} proven traces may answer something else than was "
             f"asked (above); distill leaves them out"
+            + (f", and learns {result['second_choices']} second choices" if result["second_choices"] else "")
         )
     say(f"proven is not right: say of twenty traces whether they are, with agentkd review {shlex.quote(result['out'])}")

@@ -85,7 +85,7 @@ def _read_noun(words: list[str], before: str, *, bare: bool) -> Asked:
             phrase.append(word)
     if bare and after not in _AUXILIARIES:
         phrase = _without_verb(phrase)
-    while not bare and len(phrase) > 1 and _is_past(phrase[-1]):  # "the language spoken in …"
+    while not bare and len(phrase) > 1 and is_past(phrase[-1]):  # "the language spoken in …"
         phrase.pop()
     if not phrase or not phrase[-1].isalpha():
         return Asked()
@@ -100,10 +100,11 @@ def _without_verb(phrase: list[str]) -> list[str]:
         if singular(word) != word:
             return phrase[: place + 1]
     last = phrase[-1]
-    return phrase[:-1] if _is_past(last) or singular(last) != last else phrase
+    return phrase[:-1] if is_past(last) or singular(last) != last else phrase
 
 
-def _is_past(word: str) -> bool:
+def is_past(word: str) -> bool:
+    """Whether a word looks like a past form: `written`, `directed`."""
     return word.endswith("ed") or word in _PAST
 
 

@@ -13,7 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from agentkd.doubts.asked import read_words, singular
+from agentkd.doubts.asked import is_past, read_words, singular
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.retrievers.relation_path import Step
 
@@ -36,7 +36,7 @@ class Kinds:
         self.phrases = {(r, sign): name_slot(r, sign, self.nouns) for r in kb.relations for sign in (1, -1)}
         self.named: dict[str, set[Step]] = {noun: set() for noun in self.nouns}
         for slot, phrase in self.phrases.items():
-            for noun in self.nouns.intersection(map(singular, phrase.split())):
+            if (noun := head_noun(phrase)) in self.nouns:
                 self.named[noun].add(slot)
         self.called = self._find_called()
 
@@ -63,14 +63,18 @@ class Kinds:
         some = entities[:ENTITIES]
         return 2 * sum(not self.named[noun].isdisjoint(self.kb.steps(entity)) for entity in some) > len(some)
 
+    def known_as(self, entities: Sequence[str]) -> list[str]:
+        """The nouns of the questions by which the knowledge base calls entities of this kind."""
+        vector = self.vector(entities)
+        return [noun for noun, other in self.called.items() if cosine(vector, other) > SAME]
+
     def name_kind(self, entities: Sequence[str]) -> str:
         """The words by which the knowledge base calls most of the entities; empty where it has none."""
         some = entities[:ENTITIES]
         called = [{phrase for step in self.kb.steps(entity) if (phrase := self.phrases[step])} for entity in some]
         if 2 * sum(map(bool, called)) > len(some):
             return Counter(phrase for each in called for phrase in sorted(each)).most_common(1)[0][0]
-        vector = self.vector(some)
-        return next((noun for noun, other in self.called.items() if cosine(vector, other) > SAME), "")
+        return next(iter(self.known_as(some)), "")
 
     def _find_called(self) -> dict[str, Vector]:
         """For each noun that the knowledge base knows, the slots of the entities that it calls so.
@@ -79,8 +83,7 @@ class Kinds:
         members = self._find_members(set().union(*self.named.values()))
         found: dict[str, list[str]] = defaultdict(list)
         for slot, entities in members.items():
-            for noun in self.nouns.intersection(map(singular, self.phrases[slot].split())):
-                found[noun] += entities
+            found[head_noun(self.phrases[slot])] += entities
         for noun, entities in self._find_typed().items():
             found[noun] += entities
         for noun, entities in self._find_in_names(self.nouns - set(found)).items():
@@ -160,6 +163,14 @@ def name_slot(relation: str, sign: int, nouns: Collection[str]) -> str:
     if by_preposition or (len(last) == 1 and singular(last[0]) != last[0] and singular(last[0]) not in nouns):
         return ""
     return " ".join(last)
+
+
+def head_noun(phrase: str) -> str:
+    """The noun that a phrase is about, in the singular: `record label` a label, `place of birth` a place."""
+    words = phrase.partition(" of ")[0].split()
+    while len(words) > 1 and is_past(words[-1]):  # `languages spoken`
+        words.pop()
+    return singular(words[-1]) if words else ""
 
 
 def known_entities(kb: KnowledgeBase, names: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from agentkd.runs.read import read_failures, read_traces
 from agentkd.trace import Usage
 
 RATIONALISED_SAMPLE = 1_000_000  # the sample number of traces hinted by gold: beyond any --samples
+SECOND_CHOICE_SAMPLE = 2_000_000  # that of second choices
 
 
 def summarise_run(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def summarise_run(path: Path, ids: set[str], samples: int) -> dict[str, Any]:
         "verified": len(verified),
         "questions_with_verified": len({trace.id for trace in verified}),
         "rationalised": sum(trace.verified for trace in found if trace.sample == RATIONALISED_SAMPLE),
+        "second_choices": sum(trace.verified for trace in found if trace.sample == SECOND_CHOICE_SAMPLE),
         "rungs": dict(Counter(trace.verdict.rung for trace in traces)),
         "failures": sum(1 for row in read_failures(path) if row["id"] in ids and not row["retry"]),
         "calls": usage.calls / count,

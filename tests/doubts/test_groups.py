@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentkd.doubts.groups import SAMPLES, Group, doubtful_traces, find_groups, read_groups, write_groups
+from agentkd.doubts.checks import Checks, Proven
+from agentkd.doubts.groups import SAMPLES, Group, doubtful_traces, read_groups, write_groups
+from agentkd.doubts.groups import find_groups as groups_of
 from agentkd.doubts.kinds import name_slot
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.trace import Trace
@@ -20,6 +22,11 @@ def right_traces(trace: MakeTrace) -> list[Trace]:
     found += [trace(f"Which label released {name}?", name, LABEL) for name in ALBUMS]
     found += [trace(f"Who produced {name}?", name, PRODUCER) for name in ALBUMS]
     return found + [trace(f"Who worked with {band} on their albums?", band, (*ALBUM, *PRODUCER)) for band in BANDS]
+
+
+def find_groups(traces: list[Trace], kb: KnowledgeBase) -> list[Group]:
+    proven = [Proven(trace, kb) for trace in traces]
+    return groups_of(proven, Checks(proven, kb))
 
 
 def doubts(traces: list[Trace], kb: KnowledgeBase) -> dict[str, str]:
@@ -115,3 +122,20 @@ def test_the_words_by_which_a_relation_calls_its_ends() -> None:
     ]:
         assert (name_slot(relation, 1, set()), name_slot(relation, -1, set())) == (heads, tails), relation
     assert name_slot("mountain in", 1, {"mountain"}) == "mountain" and name_slot("members", -1, {"member"}) == "members"
+
+
+def test_who_is_no_place(trace: MakeTrace) -> None:
+    towns = [(f"FC {name}", "plays in town", f"Town of {name}") for name in ("Ost", "Sud", "West", "Nord", "Mitte")]
+    kb = KnowledgeBase.from_triples(towns)
+    asked = [("Which town is {} from?", 0), ("Who plays for {}?", 0)]
+    traces = [
+        trace("?", "Amber Door", YEAR).model_copy(
+            update={
+                "id": question.format(club), "question": question.format(club), "answers": (town,),
+                "provenance": {"path": [("plays in town", 1)], "topics": [club]},
+            }
+        )
+        for question, _ in asked
+        for club, _, town in towns
+    ]  # fmt: skip
+    assert doubts(traces, kb) == {"Who plays for # ?": "asks who; the knowledge base calls the answers “town”"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentkd.doubts.checks import Checks, Proven
 from agentkd.doubts.groups import Group, find_groups, write_groups
 from agentkd.doubts.review import (
     Answer,
@@ -39,7 +40,8 @@ def run(tmp_path: Path, music: KnowledgeBase, trace: MakeTrace) -> Path:
     traces = [trace(f"When was {name} released?", name, YEAR) for name in ALBUMS]
     traces += [trace(f"Which albums did {band} record?", band, LABELS) for band in BANDS]
     path = write_run(tmp_path / "run", traces)
-    write_groups(path, find_groups(traces, music))
+    proven = [Proven(one, music) for one in traces]
+    write_groups(path, find_groups(proven, Checks(proven, music)))
     return path
 
 

@@ -93,6 +93,7 @@ def build_dataset(
     form: str = "path",
     *,
     rationalised: bool = True,
+    second_choice: bool = True,
     verified: bool = True,
     refused_by: Callable[[Trace], str] = lambda trace: "",
     held_out: Callable[[Trace], bool] = lambda trace: False,
@@ -114,6 +115,9 @@ def build_dataset(
             continue
         if Proof.of(trace).rationalised and not rationalised:
             dataset.left_out["rationalised"] += 1
+            continue
+        if Proof.of(trace).second_choice and not second_choice:
+            dataset.left_out["second choice"] += 1
             continue
         if verified and (reason := refused_by(trace)):
             dataset.left_out[reason] += 1
@@ -158,6 +162,7 @@ def load_training_set(stage: Stage) -> Dataset:
         stage.traces,
         config.form,
         rationalised=config.rationalised,
+        second_choice=config.second_choice,
         verified=config.control != "unverified",
         refused_by=make_trust_check(stage.traces, doubtful=config.doubtful),
         held_out=make_evaluation_check(stage.source),

@@ -1,0 +1,81 @@
+"""An evaluation of students asks the task of their own traces, and compares them with the model that they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agentkd.config import EvalConfig, load_config
+from agentkd.distill.publish.lineage import eval_command, read_lineage, write_lineage
+from agentkd.errors import UserError
+from agentkd.eval.kbqa import list_below, list_untrained
+from agentkd.eval.systems import System, find_untrained, inherit_task
+
+FILMS = {"task": "my films.jsonl", "data": None, "kb": "films.tsv", "retriever": "bm25", "split": "train"}
+
+
+def student(folder: Path, source: dict[str, Any] | None, base: str = "smollm2-135m") -> str:
+    folder.mkdir(parents=True)
+    config = {"stage": "distill", "student": base, "form": "path", "traces": str(folder.parent / "gone")}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    if source is not None:
+        write_lineage(folder, source)
+    return str(folder)
+
+
+def parse(*words: str) -> EvalConfig:
+    options = dict(zip([word.lstrip("-") for word in words[::2]], words[1::2], strict=True))
+    return load_config(EvalConfig, recipe=None, options=options, overrides=[])
+
+
+def test_what_is_left_open_comes_from_the_students_traces(tmp_path: Path) -> None:
+    mine = student(tmp_path / "a", FILMS)
+    config = inherit_task(parse("--model", f"smollm2-135m,{mine}"))
+    assert (config.task, config.kb, config.retriever, config.split) == ("my films.jsonl", "films.tsv", "bm25", None)
+    config = inherit_task(parse("--model", f"vllm:{mine}", "--task", "my films.jsonl", "--retriever", "hybrid"))
+    assert (config.kb, config.retriever) == ("films.tsv", "hybrid")
+    config = inherit_task(parse("--model", f"local:{mine}/model-f16.gguf", "--task", "geo"))
+    assert (config.task, config.kb, config.retriever) == ("geo", None, None)
+
+
+def test_students_without_lineage_or_of_several_tasks(tmp_path: Path) -> None:
+    lost, mine = student(tmp_path / "lost", None), student(tmp_path / "a", FILMS)
+    assert inherit_task(parse("--model", f"{lost},smollm2-135m")).task == "geo"
+    assert inherit_task(parse("--agent", "top-path")).task == "geo"
+    other = student(tmp_path / "b", {**FILMS, "kb": "other.tsv"})
+    with pytest.raises(UserError, match=r"was taught on kb films.tsv, .*/b on other.tsv: name the task with --task"):
+        inherit_task(parse("--model", f"{mine},{other}"))
+    assert inherit_task(parse("--model", f"{mine},{other}", "--task", "geo")).task == "geo"
+
+
+def test_a_students_run_is_asked_where_the_copy_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "config.yaml").write_text(yaml.safe_dump({"stage": "generate", **FILMS}))
+    folder = Path(student(tmp_path / "old", None))
+    assert read_lineage(folder)["kb"] == "films.tsv"
+    (folder / "lineage.json").write_text("{")
+    assert read_lineage(folder)["kb"] == "films.tsv"
+
+
+def test_the_command_names_the_task_and_can_be_pasted() -> None:
+    assert eval_command(FILMS, model="me/films") == (
+        "agentkd eval --task 'my films.jsonl' --kb films.tsv --retriever bm25 --model me/films"
+    )
+
+
+def test_the_untrained_model_is_found_through_stages(tmp_path: Path) -> None:
+    first = student(tmp_path / "a" / "stages" / "1-sft", FILMS)
+    second = student(tmp_path / "a" / "last", FILMS, base=first)
+    assert find_untrained(Path(second)) == "smollm2-135m"
+    systems = [System(name, "path-writer", name, False, "x") for name in ("smollm2-135m", second)]
+    assert list_untrained(systems) == {second: "smollm2-135m"}
+    assert list_untrained(systems[1:]) == {}
+
+
+def test_only_a_student_below_its_untrained_model_is_listed() -> None:
+    f1 = {("base", "strict"): [100.0, 50.0], ("low", "strict"): [50.0, 50.0], ("high", "strict"): [100.0, 60.0]}
+    (found,) = list_below(f1, "strict", {"low": "base", "high": "base", "absent": "base"})
+    assert (found["name"], found["minus"], found["f1"]) == ("low", "base", -25.0)
