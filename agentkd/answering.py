@@ -19,7 +19,7 @@ from agentkd.matching import strict_f1
 from agentkd.retrievers import check_retriever, default_retriever
 from agentkd.runs.engine import run_items
 from agentkd.runs.interrupt import Interrupt
-from agentkd.runs.progress import Progress
+from agentkd.runs.progress import Progress, say
 from agentkd.runs.read import is_complete, read_failures
 from agentkd.runs.store import RunDirectory
 from agentkd.serving.llama import LOCAL_SLOTS
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from agentkd.world import TaskWorld
 
 Config = TypeVar("Config", bound=GenerateConfig)
+KEPT = 2_000  # answers of a trace; of a longer list the first and the number
+CLIPPED = "answers_in_all"
 GIVE_UP = 8  # errors of the world in a row that stop a run, instead of failing sample after sample
 
 
@@ -99,7 +101,8 @@ async def collect_traces(
     A sample's own error is recorded and the run goes on. GIVE_UP errors of the world in a row, a limit or a full disk
     end it with a WorldError, ctrl-C with a KeyboardInterrupt (see `Interrupt`). What is done stays done."""
     gold = world.task.gold(str(world.config.split))
-    in_a_row = 0
+    loose = world.task.read_loosely(str(world.config.split))
+    in_a_row = clipped = 0
     limit: TokenLimit | None = None
     stop = model.stop if isinstance(model, Teacher) else lambda: None
     unit = "verified" if gold else "proven"
@@ -124,7 +127,12 @@ async def collect_traces(
                 if isinstance(result, Exception):
                     raise result
                 in_a_row = 0
-                draft, verdict = judge_draft(world.kb, result, gold.get(question.id))
+                known = gold.get(question.id)
+                draft, verdict = judge_draft(world.kb, result, known)
+                draft = clip_answers(draft, max(KEPT, len(known.answers) if known else 0))
+                if question.id in loose:
+                    draft = draft.model_copy(update={"provenance": {**draft.provenance, "read_as": loose[question.id]}})
+                clipped += CLIPPED in draft.provenance
                 trace = Trace.close(
                     **{name: getattr(draft, name) for name in type(draft).model_fields},
                     id=question.id,
@@ -139,6 +147,22 @@ async def collect_traces(
                 progress.advance(trace.usage, good=trace.verified)
     if limit is not None:
         raise limit
+
+
+def clip_answers(draft: Draft, kept: int) -> Draft:
+    """Return a draft that has been judged with its first `kept` answers, and their number in its provenance.
+
+    A hub ends in hundreds of thousands, which no reader wants in a trace."""
+    total = len(draft.answers)
+    if total <= kept:
+        return draft
+    steps = []
+    for step in draft.steps:
+        lines = step.output.split("\n", kept)
+        cut = step if len(lines) <= kept else step.model_copy(update={"output": "\n".join(lines[:kept])})
+        steps.append(cut)
+    provenance = {**draft.provenance, CLIPPED: total}
+    return draft.model_copy(update={"answers": draft.answers[:kept], "steps": tuple(steps), "provenance": provenance})
 
 
 def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:
