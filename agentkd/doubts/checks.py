@@ -93,15 +93,18 @@ class Checks:
             if asked.kind == WHO and self.kinds is not None:
                 known = [noun for noun in self.kinds.known_as(answers) if not is_person(noun)]
                 return f"asks {asked.words}; the knowledge base calls the answers “{known[0]}”" if known else ""
-        elif asked.kind and (told := self._find_other_name(asked.kind, proof, answers)):
+        elif asked.kind and (told := self._find_other_name(asked, proof, answers)):
             return f"asks “{asked.words}”; the knowledge base calls the answers “{told}”"
         return ""
 
-    def _find_other_name(self, noun: str, proof: Proof, answers: Sequence[str]) -> str:
+    def _find_other_name(self, asked: Asked, proof: Proof, answers: Sequence[str]) -> str:
         """What the knowledge base calls answers that are not what the noun means; empty where they may be."""
+        noun, plural = asked.kind, not asked.words.endswith(asked.kind)
         if self.kinds is None:
             return ""
         called = self.kinds.are_called(noun, answers)
+        if called is None and plural and mostly(_BARE_DATE.fullmatch, answers):
+            return "a date or number"
         if called is not None:
             return "" if called else self.kinds.name_kind(answers) or "something else"
         told = self._name(answers, noun)
@@ -132,8 +135,8 @@ class Checks:
     def choose_again(self, item: Proven, surveyed: Sequence[Derivation]) -> RelationPath | None:
         """Choose a path whose answers these checks do not doubt, in place of a doubted trace's; None where none is.
 
-        Of answers of several kinds, only the trace's own paths are considered; else the beginnings of its path, and
-        those that its survey shows. The fewest steps win, then the place in this order."""
+        Of answers of several kinds, only the trace's own paths are considered, and just one may fit. Else these are the
+        beginnings of its path and what its survey shows; the fewest steps win, then the place in this order."""
         if not isinstance(self.kb, KnowledgeBase):
             return None
         own = [item.proof.first, *item.proof.others]
@@ -146,7 +149,7 @@ class Checks:
                 proof = Proof.model_validate({**each._asdict(), "topics": item.proof.topics})
                 if ends and not self._doubt(item.asked, proof, ends):
                     fitting.append(each.path)
-        return min(fitting, key=len, default=None)
+        return None if mixed and len(set(fitting)) > 1 else min(fitting, key=len, default=None)
 
 
 def is_person(noun: str) -> bool:

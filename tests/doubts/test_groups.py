@@ -66,6 +66,13 @@ def test_a_noun_that_the_knowledge_base_knows(music: KnowledgeBase, trace: MakeT
     assert doubt.startswith("asks “which labels”")
 
 
+def test_things_that_are_asked_for_in_the_plural_are_no_numbers(music: KnowledgeBase, trace: MakeTrace) -> None:
+    wrong = [trace(f"Which songs are on {name}?", name, YEAR) for name in ALBUMS]
+    assert doubts(wrong, music) == {
+        "Which songs are on # ?": "asks “which songs”; the knowledge base calls the answers “a date or number”"
+    }
+
+
 def test_dates_numbers_and_mixtures(music: KnowledgeBase, trace: MakeTrace) -> None:
     traces = [trace(f"When was {name} released?", name, LABEL) for name in ALBUMS]
     traces += [trace(f"How many songs are on {name}?", name, LABEL) for name in ALBUMS]

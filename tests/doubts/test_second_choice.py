@@ -40,6 +40,8 @@ def test_of_a_mixture_its_own_part_is_taken(music: KnowledgeBase, trace: MakeTra
     mixed = Proven(trace("When was Amber Door released?", "Amber Door", LABEL, YEAR), music)
     others = [Derivation((("produced by", 1),))]
     assert Checks([mixed], music).choose_again(mixed, others) == YEAR
+    unclear = Proven(trace("What is known of Amber Door?", "Amber Door", LABEL, YEAR), music)
+    assert Checks([unclear], music).choose_again(unclear, others) is None
 
 
 def test_a_question_with_a_sure_sample_has_no_second_choice(

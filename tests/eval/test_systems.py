@@ -76,6 +76,7 @@ def test_the_untrained_model_is_found_through_stages(tmp_path: Path) -> None:
 
 
 def test_only_a_student_below_its_untrained_model_is_listed() -> None:
-    f1 = {("base", "strict"): [100.0, 50.0], ("low", "strict"): [50.0, 50.0], ("high", "strict"): [100.0, 60.0]}
+    scores = {"base": (100.0, 50.0), "low": (50.0, 50.0), "high": (100.0, 60.0)}
+    f1 = {(name, "strict"): dict(zip("ab", values, strict=True)) for name, values in scores.items()}
     (found,) = list_below(f1, "strict", {"low": "base", "high": "base", "absent": "base"})
     assert (found["name"], found["minus"], found["f1"]) == ("low", "base", -25.0)
