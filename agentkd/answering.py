@@ -160,6 +160,8 @@ async def collect_traces(
     for key, error in refused:  # a server that answers nobody may have other reasons than the request
         final = judged and (not error.retry or key in run.refused)
         run.fail(key, str(error), retry=not final, refused=True)
+    if clipped:
+        say(f"traces with more than {KEPT:,} answers, of which the first are kept, and the number: {clipped:,}")
     if ended is not None:
         raise ended
 
