@@ -40,7 +40,7 @@ def build_filter(*, namespaces: bool) -> bytes | None:
 
     Returns None on a machine whose calls are not in the tables. `namespaces`: the code has a network and processes of
     its own. Then socket(2) works for local, IP and netlink sockets, and threads can be pinned to cores (OMP_PROC_BIND,
-    which names them by their ids). socketpair(2) always works."""
+    which names them by their ids). Pairs of stream sockets always work."""
     if platform.machine() not in _MACHINES:
         return None
     architecture, column = _MACHINES[platform.machine()]
@@ -57,7 +57,7 @@ def build_filter(*, namespaces: bool) -> bytes | None:
             if (number := numbers[column]) is not None:
                 code += [(_EQUAL, 0, 1, number), verdict]
     checks: dict[int, list[_Step]] = {}
-    for numbers, place, bits in calls.REFUSED_BITS.values():
+    for numbers, place, bits in (*calls.REFUSED_BITS.values(), *(() if namespaces else (calls.PAIR,))):
         _add(checks, numbers[column], [_load(place), (_ANY_BIT, 0, 1, bits), _REFUSE])
     for numbers, place, values in calls.REFUSED_VALUES.values():
         for value in values:

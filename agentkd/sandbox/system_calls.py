@@ -36,6 +36,13 @@ FORBIDDEN: dict[str, Numbers] = {  # EPERM
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
     "open_by_handle_at": (304, 265),
+    # attributes of files, which Landlock leaves to their owner; shutil does without
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
     # the kernel and the machine
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
@@ -141,3 +148,5 @@ REFUSED_BITS: dict[str, tuple[Numbers, int, int]] = {
 OPENS: dict[str, tuple[Numbers, int, int]] = {"open": ((2, None), 1, 2), "openat": ((257, 56), 2, 3)}
 NEW_FILE = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
 SOCKET: Numbers = (41, 198)
+# The type of a pair of sockets, and the bit that SOCK_DGRAM and SOCK_RAW have: one of a pair can send to any address.
+PAIR: tuple[Numbers, int, int] = ((53, 199), 1, 2)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from agentkd.sandbox.mounts import show_folders
 
 _FIRST = 1_879_048_192  # of the ids that no distribution gives out (systemd's "Users, Groups, UIDs and GIDs")
-_RUNS = 64  # ids for each process of ours
+_PROCESSES, _RUNS = 4_000_000, 64  # how many get ids of their own: processes of ours, and runs of each
 _NOBODY = 65_534  # in a container that has no more ids
 _numbers = itertools.count()
 
@@ -30,7 +30,7 @@ def choose_user() -> int | None:
     """Choose the user id, which is also the group id, for one run; None where we are not the machine's root."""
     if os.geteuid() != 0 or not _is_mapped(0, outside=0):  # the root of a user namespace is an ordinary user outside
         return None
-    wanted = _FIRST + os.getpid() % 4_000_000 * _RUNS + next(_numbers) % _RUNS
+    wanted = _FIRST + os.getpid() % _PROCESSES * _RUNS + next(_numbers) % _RUNS
     return wanted if _is_mapped(wanted) else _NOBODY
 
 
@@ -125,11 +125,15 @@ def hand_over(folder: str, user: int) -> None:
     """Give that user what is ours in a folder, and the folder itself.
 
     A file with several names is left out: another of them may lie outside. Raises OSError."""
-    ours = os.geteuid()
     for above, name, found in _walk(folder):
-        if found.st_uid == ours and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
+        if _is_ours(found.st_uid) and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
             os.chown(name, user, -1, dir_fd=above, follow_symlinks=False)
     os.chown(folder, user, -1, follow_symlinks=False)
+
+
+def _is_ours(user: int) -> bool:
+    """Whether what belongs to that user is ours: also what a run left whose agentkd was killed."""
+    return user == os.geteuid() or _FIRST <= user < _FIRST + _PROCESSES * _RUNS
 
 
 def take_back(folders: Sequence[str], user: int | None) -> None:

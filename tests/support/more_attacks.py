@@ -163,6 +163,12 @@ KEYS = [
         "s = socket.socket(socket.AF_UNIX); s.connect('socket'); s.sendall(b'<secret>local')",
         arrived("local"),
     ),
+    Attack(
+        "datagram from a pair of sockets",
+        "os.chdir('<root>/outside')\n"
+        "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'<secret>datagram', 'datagrams')",
+        arrived("datagram"),
+    ),
     Attack("vsock", "socket.socket(40, socket.SOCK_STREAM); print('it is done')", done),
     Attack("packet socket", "socket.socket(17, socket.SOCK_RAW); print('it is done')", done, root=True),
 ]
@@ -239,6 +245,9 @@ FILES = [
     Attack("truncating data", "os.truncate('<root>/competition/data/train.csv', 0); print('it is done')", done),
     Attack("modes of others' files", "os.chmod('<root>/outside/file', 0o666)", is_changed, open=True),
     Attack("times of others' files", "os.utime('<root>/outside/file', (0, 0))", is_changed, open=True),
+    Attack(
+        "attributes of others' files", "os.setxattr('<root>/outside/file', 'user.x', b'y'); print('it is done')", done
+    ),
     Attack(
         "/dev/shm left behind",
         "open('/dev/shm<queue>', 'w').write('x')",

@@ -68,6 +68,7 @@ class Scene:
             self._listen("udp", socket.SOCK_DGRAM, self._collect),
             self._listen("dns", socket.SOCK_DGRAM, self._resolve),
             self._listen("abstract", socket.SOCK_STREAM, self._accept, f"\0agentkd-{os.getpid()}-{id(self)}"),
+            self._listen("datagrams", socket.SOCK_DGRAM, self._collect, f"/proc/self/fd/{outside}/datagrams"),
             self._listen("local", socket.SOCK_STREAM, self._accept, f"/proc/self/fd/{outside}/socket"),
         ]
         os.close(outside)
