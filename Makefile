@@ -31,9 +31,11 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST) -m 'not vllm'
 
-# Fuzzing, five minutes a target, from a seed that changes every day.
+# From a seed that changes every day: fuzzing, five minutes a target, and commands that end at MOMENTS random moments.
+MOMENTS ?= 20
 nightly: $(STAMP)
-	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 $(BIN)/pytest -q -n 2 -m whole tests/fuzz
+	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 AGENTKD_KILL_MOMENTS=$(MOMENTS) \
+	$(BIN)/pytest -n 2 --dist loadgroup -m whole -rA tests/fuzz tests/cli/test_kill_matrix.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
