@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.support.warm import SHARED
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("AGENTKD_TEACHER", None)
 os.environ.pop("OPENAI_API_KEY", None)
@@ -23,6 +25,13 @@ LONGEST = (
     "teacher/test_teacher.py", "cli/test_cli.py", "agent_k/test_resubmit.py", "distill/test_scale.py",
     "distill/test_feedback.py", "eval/test_bench_train.py", "machine/test_doctor.py",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A folder that all workers of this run share (tests/support/warm.py)."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ[SHARED] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
