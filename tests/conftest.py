@@ -1,5 +1,6 @@
 """For all tests: no network, no server but their own, one thread per process, and the order of files."""
 
+import gc
 import os
 
 import pytest
@@ -39,3 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tests = config.rootpath / "tests"
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(tests).as_posix(), len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported out of garbage collection: it stays, and libraries collect often."""
+    gc.collect()
+    gc.freeze()

@@ -45,16 +45,18 @@ PIPE = subprocess.PIPE
 _start_supervised = supervised.start
 SHARED = "AGENTKD_TESTS_SHARED"  # variable: a folder of this run of pytest, the same in all its workers
 _SOLVERS = "AGENTKD_TESTS_WARM"  # variable: the socket that a forked command forks its solvers from
-KAGGLE = (  # all that a run of Agent K and its solvers import; not torch
+KAGGLE = (  # all that a run of Agent K and its solvers import; not torch, nor kaggle, which logs in when it is imported
     "pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat", "sklearn.ensemble", "sklearn.linear_model", "lightgbm",
-    "langgraph.checkpoint.sqlite.aio", "openai", "agentkd.cli.main", "agentkd.cli.kaggle",
+    "langgraph.checkpoint.sqlite.aio", "openai", "kagglesdk", "bleach", "slugify", "tqdm", "dotenv",
+    "google.protobuf.field_mask_pb2", "dateutil.relativedelta", "agentkd.cli.main", "agentkd.cli.kaggle",
+    "agentkd.agents.agent_k.competition.kaggle", "agentkd.agents.agent_k.competition.download",
     "agentkd.agents.agent_k.graph", "agentkd.agents.agent_k.run", "agentkd.agents.agent_k.solvers.registry",
     "agentkd.report.write",
 )  # fmt: skip
 KBQA = (
     "langgraph.graph", "openai", "bm25s", "rich._emoji_codes", "agentkd.cli.main", "agentkd.generate",
     "agentkd.agents.kd_cot", "agentkd.agents.cot", "agentkd.agents.one_call", "agentkd.agents.rag",
-    "agentkd.agents.top_path", "agentkd.retrievers.sparql", "agentkd.report.page", "agentkd.tasks.files",
+    "agentkd.agents.top_path", "agentkd.agents.path_writer", "agentkd.tasks.load", "agentkd.retrievers.sparql", "agentkd.report.page", "agentkd.tasks.files",
 )  # fmt: skip
 TRAIN = (*KBQA, "torch", "transformers", "trl", "peft", "datasets", "agentkd.distill.train")
 
