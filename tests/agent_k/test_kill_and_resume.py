@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
-pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
-
 from agentkd.agents.agent_k.graph import NODES
 from agentkd.errors import UserError
 from agentkd.sandbox.sandbox import open_sandbox
 from tests.support.competition_runs import FEATURES, FULL_MAPS, OWN, result_of, start_kaggle_run
 from tests.support.kaggle_server import board_of, kaggle_server
+from tests.support.lazy import require
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
+
+require("lightgbm", "kagglesdk")
 
 KILLED = 137
 KILLED_RUN = "tests.support.killed_run"

@@ -28,9 +28,11 @@ from agentkd.teacher.in_process import format_chat
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Message
+from tests.support.lazy import lazily, require
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("xllamacpp")
+torch = lazily("torch")
+require("xllamacpp")
+
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 KINDS: dict[str, dict[str, Any]] = {

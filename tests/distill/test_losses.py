@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+from tests.support.lazy import Lazy, lazily
 
-from agentkd.distill import losses  # noqa: E402 (torch is optional)
+torch = lazily("torch")
+losses = Lazy("agentkd.distill.losses")
 
 NAMES = ["forward", "reverse", "jsd", "skew", "skew-reverse"]
 

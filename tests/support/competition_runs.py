@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from agentkd.config import KaggleConfig
 from agentkd.runs.read import read_traces
 from agentkd.trace import Trace
@@ -60,8 +58,10 @@ def last_trace(out: Path) -> Trace:
     return trace
 
 
-def valid_submission(out: Path, folder: Path) -> pd.DataFrame:
+def valid_submission(out: Path, folder: Path) -> Any:
     """The submission, which has the sample's rows and columns and only known classes."""
+    import pandas as pd
+
     made = pd.read_csv(out / "submission.csv", dtype=str)
     sample = pd.read_csv(folder / "public" / "sample_submission.csv", dtype=str)
     assert list(made.columns) == list(sample.columns) and list(made["id"]) == list(sample["id"])

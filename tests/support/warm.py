@@ -56,7 +56,8 @@ KAGGLE = (  # all that a run of Agent K and its solvers import; not torch, nor k
 KBQA = (
     "langgraph.graph", "openai", "bm25s", "rich._emoji_codes", "agentkd.cli.main", "agentkd.generate",
     "agentkd.agents.kd_cot", "agentkd.agents.cot", "agentkd.agents.one_call", "agentkd.agents.rag",
-    "agentkd.agents.top_path", "agentkd.agents.path_writer", "agentkd.tasks.load", "agentkd.retrievers.sparql", "agentkd.report.page", "agentkd.tasks.files",
+    "agentkd.agents.top_path", "agentkd.agents.path_writer", "agentkd.tasks.load", "agentkd.retrievers.sparql",
+    "agentkd.report.page", "agentkd.tasks.files",
 )  # fmt: skip
 TRAIN = (*KBQA, "torch", "transformers", "trl", "peft", "datasets", "agentkd.distill.train")
 
