@@ -69,15 +69,21 @@ def valid_submission(out: Path, folder: Path) -> Any:
     return made
 
 
+def kaggle_run(teacher: str, out: Path, candidates: int = 3) -> list[str]:
+    """The words of `agentkd kaggle run URL`."""
+    arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
+    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
+    return [*arguments, *values]
+
+
 def start_kaggle_run(
     server: Server, teacher: str, out: Path, *module: str, home: Path, candidates: int = 3, real: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """`agentkd kaggle run URL`, through `python -m MODULE…`. real: in a new process, with the sandbox that users have;
     otherwise the command and its solvers are forked."""
-    arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
-    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
+    arguments = kaggle_run(teacher, out, candidates)
     env = os.environ | server.environment | {"HOME": str(home)}
-    argv = [sys.executable, "-m", *module, *arguments, *values]
+    argv = [sys.executable, "-m", *module, *arguments]
     if real:
         return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600, cwd=ROOT)
     return warm(*KAGGLE).run([*argv, "sandbox=none"], env=env, cwd=ROOT, solvers=True)
