@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-
-from pydantic import TypeAdapter  # noqa: E402
-
-from agentkd.agents.agent_k import border  # noqa: E402
-from agentkd.agents.agent_k.border import (  # noqa: E402
+from agentkd.agents.agent_k import border
+from agentkd.agents.agent_k.border import (
     Bounds,
     Refused,
     bound_columns,
@@ -27,13 +24,16 @@ from agentkd.agents.agent_k.border import (  # noqa: E402
     refuse,
     try_look,
 )
-from agentkd.agents.agent_k.contract import MESSAGE, Failure, Setup, list_names, map_file, show_name  # noqa: E402
-from agentkd.agents.agent_k.model.answers import parse_code, parse_json  # noqa: E402
-from agentkd.agents.agent_k.model.run_code import SCORES, keep_work_folder, read_predictions  # noqa: E402
-from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, check_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.files import save_table  # noqa: E402
-from agentkd.errors import UserError, WorldError  # noqa: E402
+from agentkd.agents.agent_k.contract import MESSAGE, Failure, Setup, list_names, map_file, show_name
+from agentkd.agents.agent_k.model.answers import parse_code, parse_json
+from agentkd.agents.agent_k.model.run_code import SCORES, keep_work_folder, read_predictions
+from agentkd.agents.agent_k.workspace.build import build_maps
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, check_submission
+from agentkd.agents.agent_k.workspace.files import save_table
+from agentkd.errors import UserError, WorldError
+from tests.support.lazy import lazily
+
+pd = lazily("pandas")
 
 IDS = [f"r{row}" for row in range(120)]
 ASKED = bound_columns(["id", "0", "1"], IDS)

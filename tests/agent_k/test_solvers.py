@@ -472,9 +472,7 @@ def test_the_command(binary: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert done.returncode == 0 and done.stderr.count("fold ") == 3, done.stderr
     assert sorted(os.listdir(tmp_path)) == ["oof.csv", "spec.json", "test.csv"]
     here = [pd.read_csv(tmp_path / name, dtype={"id": str}) for name in ("oof.csv", "test.csv")]
-    assert all(
-        one.equals(other) for one, other in zip(here, solved(binary, "linear")[:2], strict=True)
-    )
+    assert all(one.equals(other) for one, other in zip(here, solved(binary, "linear")[:2], strict=True))
     (tmp_path / "spec.json").write_text(json.dumps({"workspace": str(binary), "kind": "magic"}))
     assert main([str(tmp_path / "spec.json")]) == 2 and "unknown kind 'magic'" in capsys.readouterr().err
     (tmp_path / "spec.json").write_text("{")
