@@ -23,6 +23,9 @@ class Lazy:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(importlib.import_module(self._name), name, value)
 
+    def __delattr__(self, name: str) -> None:
+        delattr(importlib.import_module(self._name), name)
+
 
 def require(*packages: str) -> None:
     """Skip the test file where one of the packages is not installed. None is imported."""
