@@ -79,7 +79,7 @@ def test_a_table_is_refused_before_it_is_parsed(
 ) -> None:
     parsed: list[int] = []
     whole = pd.read_csv
-    monkeypatch.setattr(pd, "read_csv", lambda *given, **options: parsed.append(1) or whole(*given, **options))
+    monkeypatch.setattr("pandas.read_csv", lambda *given, **options: parsed.append(1) or whole(*given, **options))
     with pytest.raises(UserError, match=words) as refused:
         read_left_table(left(tmp_path, content), "left.csv", bounds)
     assert len(str(refused.value)) < 500
@@ -97,7 +97,9 @@ def test_no_more_lines_are_parsed_than_rows_were_asked_for(tmp_path: Path, monke
     """A file within its bytes may still have many times the rows, and parsed they take ten times the memory."""
     frames: list[Any] = []
     whole = pd.read_csv
-    monkeypatch.setattr(pd, "read_csv", lambda *given, **options: frames.append(whole(*given, **options)) or frames[-1])
+    monkeypatch.setattr(
+        "pandas.read_csv", lambda *given, **options: frames.append(whole(*given, **options)) or frames[-1]
+    )
     left(tmp_path, "id,y\n" + "a,1\n" * 250_000)
     with pytest.raises(UserError, match="more than the 1,000 rows"):
         read_left_table(tmp_path, "left.csv", bound_columns(["id", "y"], ["row-0000000"] * 1000))

@@ -82,7 +82,7 @@ class Batch:
         self.ours = ours
         collator = module.SpanCollator(Scores(folder, asked, k), asked, self.spans, 0, ours)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "CHUNK", 6)  # spans lie across the borders of so small chunks
+            patch.setattr("agentkd.distill.lessons.cross_tokenizer.CHUNK", 6)  # spans lie across the borders of so small chunks
             self.inputs = collator([{**row, "row": number} for number, row in enumerate(self.rows)])
         self.labels = torch.tensor([label for row in self.rows for label in target_tokens(row)])
 

@@ -21,10 +21,7 @@ class Lazy:
         return getattr(importlib.import_module(self._name), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(importlib.import_module(self._name), name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(importlib.import_module(self._name), name)
+        raise TypeError(f"patch the module by its name: monkeypatch.setattr('{self._name}.{name}', …)")
 
 
 def require(*packages: str) -> None:
