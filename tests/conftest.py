@@ -1,9 +1,15 @@
 """For all tests: no network, no server but their own, one thread per process, and the order of files."""
 
+import gc
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
+
+from tests.support.warm import SHARED
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("AGENTKD_TEACHER", None)
@@ -23,6 +29,21 @@ LONGEST = (
     "teacher/test_teacher.py", "cli/test_cli.py", "agent_k/test_resubmit.py", "distill/test_scale.py",
     "distill/test_feedback.py", "eval/test_bench_train.py", "machine/test_doctor.py",
 )  # fmt: skip
+TORCH = ("tests/eval/test_bench_train.py", "tests/inference/test_trie.py")  # and all of tests/distill
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A folder that all workers of this run share (tests/support/warm.py)."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ[SHARED] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> Iterator[None]:
+    """Take what a file has imported out of garbage collection: it stays, and libraries collect often."""
+    yield
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -30,3 +51,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tests = config.rootpath / "tests"
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(tests).as_posix(), len(places)))
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist is not switched off
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return AlikeTogether(config, log) if config.option.dist == "loadfile" else None
+
+
+class AlikeTogether(LoadFileScheduling):
+    """A worker goes on with files that need what it has imported, torch or scikit-learn, as long as there are any."""
+
+    def _assign_work_unit(self, node: Any) -> None:
+        own = {_needs(file) for file in self.assigned_work[node]}
+        begun = {_needs(file) for files in self.assigned_work.values() for file in files}
+        best = min(self.workqueue, key=lambda file: (_needs(file) not in own, _needs(file) in begun))
+        self.workqueue.move_to_end(best, last=False)
+        super()._assign_work_unit(node)
+
+
+def _needs(file: str) -> str:
+    if file.startswith("tests/distill/") or file in TORCH:
+        return "torch"
+    return "sklearn" if file.startswith(("tests/agent_k/", "tests/eval/test_competition")) else ""

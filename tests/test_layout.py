@@ -117,6 +117,21 @@ def test_no_bare_imports() -> None:
     assert not offenders, "a module would exist twice"
 
 
+def test_files_of_tests_import_what_is_heavy_at_the_first_use() -> None:
+    """Each worker of pytest imports all of them: tests/support/lazy.py is how."""
+    heavy = {"torch", "transformers", "trl", "peft", "datasets", "pandas", "sklearn", "lightgbm", "kagglesdk"}
+    offenders = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            call = getattr(node, "value", None)
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "importorskip":
+                names += [str(ast.literal_eval(call.args[0]))]
+            offenders += [f"{path}:{node.lineno} {name}" for name in names if name.split(".")[0] in heavy]
+    assert not offenders
+
+
 def test_every_module_says_what_it_is_for() -> None:
     silent = [path for path in SHIPPED if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
     assert not silent

@@ -7,9 +7,10 @@ on all linear layers but the head (Dettmers et al., QLoRA, arXiv 2305.14314, sec
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCALE = 2  # alpha / R
 _MAMBA = "mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"  # as peft has them

@@ -97,14 +97,11 @@ def drop_tied_head(model: Any, state: dict[str, Any]) -> None:
 
 def plot_curve(history: list[dict[str, Any]], path: Path) -> None:
     """Draw the training loss over steps, as a PNG."""
-    import matplotlib
+    from matplotlib.figure import Figure  # pyplot would choose a backend for the whole process
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
+    figure = Figure(figsize=(6, 3.5))
+    axes = figure.add_axes((0.12, 0.15, 0.86, 0.81))
     axes.plot([entry["step"] for entry in history], [entry["loss"] for entry in history])
     axes.set(xlabel="step", ylabel="loss (nats / target token)", ylim=(0, None))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)

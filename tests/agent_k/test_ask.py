@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("pandas", reason="needs the extra kaggle")
-
 from agentkd.agents.agent_k.clock import SETUP_SHARE, Clock
 from agentkd.agents.agent_k.contract import Failure
 from agentkd.agents.agent_k.model import ask as module
@@ -30,6 +28,9 @@ from agentkd.teacher.chat import Reply
 from agentkd.teacher.refusal import Refusal
 from agentkd.teacher.transport import Refused
 from agentkd.trace import Usage
+from tests.support.lazy import require
+
+require("pandas")
 
 CODE = "def f():\n    return 1"
 VALUES = {"title": "t", "page": "p", "facts": "", "view": ""}

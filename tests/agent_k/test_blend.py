@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-pd = pytest.importorskip("pandas")
-pytest.importorskip("sklearn")
+from agentkd.agents.agent_k.contract import Setup, TaskKind
+from agentkd.agents.agent_k.scoring.blend import Blend, best_blend
+from agentkd.agents.agent_k.scoring.blenders import hill_climb
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.predictions import decide_labels
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from agentkd.errors import UserError
+from tests.support.lazy import lazily, require
 
-from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
-from agentkd.agents.agent_k.scoring.blend import Blend, best_blend  # noqa: E402
-from agentkd.agents.agent_k.scoring.blenders import hill_climb  # noqa: E402
-from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
-from agentkd.agents.agent_k.scoring.predictions import decide_labels  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
+pd = lazily("pandas")
+require("sklearn")
 
 ROWS, TEST = 300, 80
 

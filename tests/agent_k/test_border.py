@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-
-from pydantic import TypeAdapter  # noqa: E402
-
-from agentkd.agents.agent_k import border  # noqa: E402
-from agentkd.agents.agent_k.border import (  # noqa: E402
+from agentkd.agents.agent_k import border
+from agentkd.agents.agent_k.border import (
     Bounds,
     Refused,
     bound_columns,
@@ -27,13 +24,16 @@ from agentkd.agents.agent_k.border import (  # noqa: E402
     refuse,
     try_look,
 )
-from agentkd.agents.agent_k.contract import MESSAGE, Failure, Setup, list_names, map_file, show_name  # noqa: E402
-from agentkd.agents.agent_k.model.answers import parse_code, parse_json  # noqa: E402
-from agentkd.agents.agent_k.model.run_code import SCORES, keep_work_folder, read_predictions  # noqa: E402
-from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, check_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.files import save_table  # noqa: E402
-from agentkd.errors import UserError, WorldError  # noqa: E402
+from agentkd.agents.agent_k.contract import MESSAGE, Failure, Setup, list_names, map_file, show_name
+from agentkd.agents.agent_k.model.answers import parse_code, parse_json
+from agentkd.agents.agent_k.model.run_code import SCORES, keep_work_folder, read_predictions
+from agentkd.agents.agent_k.workspace.build import build_maps
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_predictions, check_submission
+from agentkd.agents.agent_k.workspace.files import save_table
+from agentkd.errors import UserError, WorldError
+from tests.support.lazy import lazily
+
+pd = lazily("pandas")
 
 IDS = [f"r{row}" for row in range(120)]
 ASKED = bound_columns(["id", "0", "1"], IDS)
@@ -79,7 +79,7 @@ def test_a_table_is_refused_before_it_is_parsed(
 ) -> None:
     parsed: list[int] = []
     whole = pd.read_csv
-    monkeypatch.setattr(pd, "read_csv", lambda *given, **options: parsed.append(1) or whole(*given, **options))
+    monkeypatch.setattr("pandas.read_csv", lambda *given, **options: parsed.append(1) or whole(*given, **options))
     with pytest.raises(UserError, match=words) as refused:
         read_left_table(left(tmp_path, content), "left.csv", bounds)
     assert len(str(refused.value)) < 500
@@ -97,7 +97,9 @@ def test_no_more_lines_are_parsed_than_rows_were_asked_for(tmp_path: Path, monke
     """A file within its bytes may still have many times the rows, and parsed they take ten times the memory."""
     frames: list[Any] = []
     whole = pd.read_csv
-    monkeypatch.setattr(pd, "read_csv", lambda *given, **options: frames.append(whole(*given, **options)) or frames[-1])
+    monkeypatch.setattr(
+        "pandas.read_csv", lambda *given, **options: frames.append(whole(*given, **options)) or frames[-1]
+    )
     left(tmp_path, "id,y\n" + "a,1\n" * 250_000)
     with pytest.raises(UserError, match="more than the 1,000 rows"):
         read_left_table(tmp_path, "left.csv", bound_columns(["id", "y"], ["row-0000000"] * 1000))

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
-
 from agentkd.agents.agent_k.clock import Clock
 from agentkd.agents.agent_k.competition.source import local_source
 from agentkd.agents.agent_k.model import ask, coding
@@ -26,8 +24,11 @@ from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.runs.progress import say
 from agentkd.sandbox.sandbox import Sandbox
 from tests.support.competition_runs import OWN, config, last_trace, valid_submission
+from tests.support.lazy import require
 from tests.support.little_competition import make
 from tests.support.scripted_expert import expert, python
+
+require("lightgbm")
 
 FUNCTIONS = {"maps": "make_maps", "metric": "metric", "format": "format_submission", "features": "features",
              "solution": "fit_predict"}  # fmt: skip

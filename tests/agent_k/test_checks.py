@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-pd = pytest.importorskip("pandas")
+from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.workspace.checks import check_predictions, check_submission
+from tests.support.lazy import lazily
 
-from agentkd.agents.agent_k.contract import Setup  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_predictions, check_submission  # noqa: E402
+pd = lazily("pandas")
 
 SETUP = Setup(
     train="train.csv", test="test.csv", sample="sample.csv", id="id", targets=("y",), outputs=("y",), task="binary",

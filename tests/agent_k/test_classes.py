@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-pytest.importorskip("sklearn", reason="needs the extra kaggle")
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.scoring.truth import class_numbers
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, join_predictions
+from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup
+from agentkd.errors import UserError
+from tests.support.lazy import lazily, require
 
-from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.scoring.truth import class_numbers  # noqa: E402
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, join_predictions  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
+pd = lazily("pandas")
+require("sklearn")
 
 N, TEST = 60, 20
 

@@ -8,37 +8,59 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
-pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
-
 from agentkd.agents.agent_k.graph import NODES
 from agentkd.errors import UserError
 from agentkd.sandbox.sandbox import open_sandbox
-from tests.support.competition_runs import FEATURES, FULL_MAPS, OWN, result_of, start_kaggle_run
+from tests.support.commands import call
+from tests.support.competition_runs import FEATURES, FULL_MAPS, OWN, kaggle_run, result_of, start_kaggle_run
 from tests.support.kaggle_server import board_of, kaggle_server
+from tests.support.lazy import require
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
+
+require("lightgbm", "kagglesdk")
 
 KILLED = 137
 KILLED_RUN = "tests.support.killed_run"
 USER, WORLD = 2, 3  # exit codes
+FEW = ("draft", "maps", "solve", "submit", "report")
 SCRIPT = {("features", "code"): [FEATURES], ("maps", "choose"): [OWN], ("maps", "code"): [FULL_MAPS]}
 
 
-def test_killed_in_every_stage(tmp_path: Path) -> None:
-    try:
-        open_sandbox("auto")
-    except UserError as error:
-        pytest.skip(f"no sandbox here: {error}")
+@pytest.mark.parametrize("stages", [FEW, pytest.param(tuple(NODES), marks=pytest.mark.whole)], ids=["few", "every"])
+def test_killed_in_stages(
+    stages: tuple[str, ...],
+    tmp_path: Path,
+    forked_solvers: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same as an undisturbed run, which is in the test's process, or in one of its own and a user's sandbox."""
+    if stages != FEW:
+        try:
+            open_sandbox("auto")
+        except UserError as error:
+            pytest.skip(f"no sandbox here: {error}")
+    monkeypatch.setenv("HOME", str(tmp_path))
     board = board_of(make(tmp_path))
     with expert(SCRIPT) as model, kaggle_server(board) as server:
-        whole = result_of(start_kaggle_run(server, model.spec, tmp_path / "whole", "agentkd", home=tmp_path, real=True))
+        out = tmp_path / "whole"
+        if stages == FEW:
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            code, said, error = call([*kaggle_run(model.spec, out), "sandbox=none"], monkeypatch, capsys)
+            assert code == 0, error[-3000:]
+            whole = json.loads(said)
+        else:
+            whole = result_of(start_kaggle_run(server, model.spec, out, "agentkd", home=tmp_path, real=True))
         once = dict(server.received)
         assert len(once) == 1 and set(once.values()) == {1}
         server.received.clear()
         board.submissions.clear()  # the second run must not find the first one's file
         out = tmp_path / "killed"
         for number, stage in enumerate(NODES):
+            if stage not in stages:
+                continue
             when = ("after", "before")[number % 2] if stage != "submit" else "after"
             mark = tmp_path / f"{stage}.mark"
             done = start_kaggle_run(server, model.spec, out, KILLED_RUN, stage, when, str(mark), "--", home=tmp_path)

@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
-pytest.importorskip("kagglesdk", reason="needs the extra kaggle")
-
 from agentkd.agents.agent_k.competition.source import parse_competition
 from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.run import asks_for_more, derive_config, run
@@ -19,8 +16,11 @@ from agentkd.config import KaggleConfig
 from agentkd.errors import UserError, WorldError
 from tests.support.competition_runs import config, last_trace, result_of, start_kaggle_run
 from tests.support.kaggle_server import board_of, kaggle_server
+from tests.support.lazy import require
 from tests.support.little_competition import SLUG, make
 from tests.support.scripted_expert import expert
+
+require("lightgbm", "kagglesdk")
 
 INTERRUPTED = 130
 

@@ -9,10 +9,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
 
 from agentkd.agents.agent_k.model import coding
 from agentkd.agents.agent_k.run import run
@@ -26,8 +23,12 @@ from tests.support.competition_runs import (
     last_trace,
     valid_submission,
 )
+from tests.support.lazy import lazily, require
 from tests.support.little_competition import DESCRIPTION, make
 from tests.support.scripted_expert import Script, expert, python
+
+pd = lazily("pandas")
+require("lightgbm")
 
 
 def test_without_a_model_and_again(tmp_path: Path, sandboxed: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pd = pytest.importorskip("pandas")
-pytest.importorskip("sklearn")
+from agentkd.agents.agent_k.contract import Setup, TaskKind
+from agentkd.agents.agent_k.scoring.metric_names import find_metrics, find_unknown_metric
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.predictions import decide_labels
+from agentkd.agents.agent_k.scoring.scorer import Scorer, score
+from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from agentkd.errors import UserError
+from tests.support.lazy import lazily, require
 
-from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
-from agentkd.agents.agent_k.scoring.metric_names import find_metrics, find_unknown_metric  # noqa: E402
-from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
-from agentkd.agents.agent_k.scoring.predictions import decide_labels  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import Scorer, score  # noqa: E402
-from agentkd.agents.agent_k.scoring.thresholds import tune_thresholds  # noqa: E402
-from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
+pd = lazily("pandas")
+require("sklearn")
 
 
 def setup_for(metric: str, task: TaskKind, classes: tuple[str, ...] = (), targets: tuple[str, ...] = ("y",)) -> Setup:

@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
-
-from agentkd.agents.agent_k.contract import Setup, clip, map_file  # noqa: E402
-from agentkd.agents.agent_k.memory import (  # noqa: E402
+from agentkd.agents.agent_k.contract import Setup, clip, map_file
+from agentkd.agents.agent_k.memory import (
     EXTRINSIC,
     INTRINSIC,
     LONG_TERM,
@@ -22,19 +19,23 @@ from agentkd.agents.agent_k.memory import (  # noqa: E402
     add_entry,
     retrieve,
 )
-from agentkd.agents.agent_k.model.answers import parse_code, parse_json  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.understand.cells import is_text  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.files import read_targets, save_table  # noqa: E402
-from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.agents.agent_k.workspace.leaks import find_leaks  # noqa: E402
-from agentkd.agents.agent_k.workspace.maps import write_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.prompts import render  # noqa: E402
+from agentkd.agents.agent_k.model.answers import parse_code, parse_json
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.understand.cells import is_text
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission
+from agentkd.agents.agent_k.workspace.files import read_targets, save_table
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from agentkd.agents.agent_k.workspace.leaks import find_leaks
+from agentkd.agents.agent_k.workspace.maps import write_maps
+from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission
+from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions
+from agentkd.errors import UserError
+from agentkd.prompts import render
+from tests.support.lazy import lazily, require
+
+pd = lazily("pandas")
+require("lightgbm")
 
 Tables = dict[str, dict[str, list[Any]]]
 ROWS = 12

@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-pytest.importorskip("sklearn", reason="needs the extra kaggle")
+from agentkd.agents.agent_k.contract import Setup, map_file
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission
+from agentkd.agents.agent_k.workspace.files import read_targets, save_table
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from agentkd.agents.agent_k.workspace.maps import write_maps
+from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission
+from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions, random_predictions
+from agentkd.errors import UserError
+from tests.support.lazy import lazily, require
 
-from agentkd.agents.agent_k.contract import Setup, map_file  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.files import read_targets, save_table  # noqa: E402
-from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.agents.agent_k.workspace.maps import write_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions, random_predictions  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
+pd = lazily("pandas")
+require("sklearn")
 
 N, TEST = 120, 20
 Columns = dict[str, Any]

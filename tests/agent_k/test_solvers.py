@@ -16,28 +16,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-pd = pytest.importorskip("pandas")
-pytest.importorskip("lightgbm")
+from agentkd.agents.agent_k.contract import Setup, TaskKind, map_file
+from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.scoring.sampling import sample_rows
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.agents.agent_k.solvers import boosting, text
+from agentkd.agents.agent_k.solvers.__main__ import main, run
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, fit_predict, iterate_folds, make_problems
+from agentkd.agents.agent_k.solvers.encodings import encode_one_hot, encode_target_means
+from agentkd.agents.agent_k.solvers.image import _load_column
+from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams
+from agentkd.agents.agent_k.solvers.portfolio import build_portfolio
+from agentkd.agents.agent_k.solvers.table_features import describe_columns, describe_ids
+from agentkd.agents.agent_k.solvers.text import naive_bayes_log_odds
+from agentkd.agents.agent_k.solvers.workers import run_jobs
+from agentkd.agents.agent_k.understand.cells import as_dates, as_numbers
+from agentkd.agents.agent_k.workspace.arrays import load_data
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from agentkd.errors import UserError, WorldError
+from tests.support.lazy import lazily, require
 
-
-from agentkd.agents.agent_k.contract import Setup, TaskKind, map_file  # noqa: E402
-from agentkd.agents.agent_k.scoring.metrics import METRICS  # noqa: E402
-from agentkd.agents.agent_k.scoring.sampling import sample_rows  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.agents.agent_k.solvers import boosting, text  # noqa: E402
-from agentkd.agents.agent_k.solvers.__main__ import main, run  # noqa: E402
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, fit_predict, iterate_folds, make_problems  # noqa: E402
-from agentkd.agents.agent_k.solvers.encodings import encode_one_hot, encode_target_means  # noqa: E402
-from agentkd.agents.agent_k.solvers.image import _load_column  # noqa: E402
-from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams  # noqa: E402
-from agentkd.agents.agent_k.solvers.portfolio import build_portfolio  # noqa: E402
-from agentkd.agents.agent_k.solvers.table_features import describe_columns, describe_ids  # noqa: E402
-from agentkd.agents.agent_k.solvers.text import naive_bayes_log_odds  # noqa: E402
-from agentkd.agents.agent_k.solvers.workers import run_jobs  # noqa: E402
-from agentkd.agents.agent_k.understand.cells import as_dates, as_numbers  # noqa: E402
-from agentkd.agents.agent_k.workspace.arrays import load_data  # noqa: E402
-from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
-from agentkd.errors import UserError, WorldError  # noqa: E402
+pd = lazily("pandas")
+require("lightgbm")
 
 ROWS, TEST = 160, 40
 
@@ -471,6 +471,8 @@ def test_the_command(binary: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr.count("fold ") == 3, done.stderr
     assert sorted(os.listdir(tmp_path)) == ["oof.csv", "spec.json", "test.csv"]
+    here = [pd.read_csv(tmp_path / name, dtype={"id": str}) for name in ("oof.csv", "test.csv")]
+    assert all(one.equals(other) for one, other in zip(here, solved(binary, "linear")[:2], strict=True))
     (tmp_path / "spec.json").write_text(json.dumps({"workspace": str(binary), "kind": "magic"}))
     assert main([str(tmp_path / "spec.json")]) == 2 and "unknown kind 'magic'" in capsys.readouterr().err
     (tmp_path / "spec.json").write_text("{")

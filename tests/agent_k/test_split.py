@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-pytest.importorskip("lightgbm", reason="needs the extra kaggle")
+from agentkd.agents.agent_k.contract import Setup, read_setup
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
+from agentkd.agents.agent_k.understand.split import detect_split
+from agentkd.agents.agent_k.workspace.build import build_maps
+from agentkd.agents.agent_k.workspace.checks import check_maps
+from agentkd.agents.agent_k.workspace.folds import make_folds
+from tests.support.lazy import lazily, require
 
-from agentkd.agents.agent_k.contract import Setup, read_setup  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
-from agentkd.agents.agent_k.understand.split import detect_split  # noqa: E402
-from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.folds import make_folds  # noqa: E402
+pd = lazily("pandas")
+require("lightgbm")
 
 TRAIN, TEST = 120, 40
-DAYS = pd.date_range("2020-01-01", periods=TRAIN + TEST).strftime("%Y-%m-%d")
+DAYS = [str(date(2020, 1, 1) + timedelta(day)) for day in range(TRAIN + TEST)]
 
 
 def tables(**columns: Any) -> tuple[Any, Any]:

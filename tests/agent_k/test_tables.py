@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
+from agentkd.agents.agent_k.understand import tables
+from agentkd.agents.agent_k.understand.cells import clean_targets
+from agentkd.agents.agent_k.understand.data_files import DataFiles
+from agentkd.agents.agent_k.understand.file_roles import FileRoles, find_file_roles, find_labels_table
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
+from agentkd.agents.agent_k.understand.tables import detect_separator, read_table
+from agentkd.errors import UserError
+from tests.support.lazy import lazily
 
-from agentkd.agents.agent_k.understand import tables  # noqa: E402
-from agentkd.agents.agent_k.understand.cells import clean_targets  # noqa: E402
-from agentkd.agents.agent_k.understand.data_files import DataFiles  # noqa: E402
-from agentkd.agents.agent_k.understand.file_roles import FileRoles, find_file_roles, find_labels_table  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
-from agentkd.agents.agent_k.understand.tables import detect_separator, read_table  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
+pd = lazily("pandas")
 
 ROWS = 12
 INPUTS = {"id": [str(row) for row in range(ROWS)], "a": range(ROWS), "b": list("xyz") * (ROWS // 3)}

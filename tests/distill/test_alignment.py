@@ -16,9 +16,10 @@ from agentkd.distill.lessons.alignment import (
     token_bytes,
     token_ends,
 )
+from tests.support.lazy import require
 from tests.support.vocabularies import pair, pieces, sentencepiece
 
-pytest.importorskip("tokenizers")
+require("tokenizers")
 
 
 @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.integers(0, 3), st.integers(0, 3))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
 
 from agentkd.config import DistillConfig, EvalConfig
 from agentkd.distill.data.dataset import Dataset, build_dataset
@@ -14,8 +13,11 @@ from agentkd.distill.publish.card import CLOSE, OPEN, add_results, find_base_mod
 from agentkd.distill.resolve import resolve_stages
 from agentkd.eval.kbqa import evaluate
 from agentkd.runs.store import RunDirectory
+from tests.support.lazy import lazily
 from tests.support.students import packaged_student
 from tests.support.traces import make_trace, write_run
+
+hub = lazily("huggingface_hub")
 
 SOURCE = {
     "task": "geo", "split": "train", "data": None, "agent": "kd-cot", "teacher": "local", "retriever": "bm25",
@@ -31,14 +33,14 @@ def dataset() -> Dataset:
     return build_dataset([make_trace(f"country {number}") for number in range(8)])
 
 
-def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **changes: Any) -> ModelCard:
+def carded(out: Path, student: str = "smollm2-135m", *, source: Any = SOURCE, **changes: Any) -> Any:
     config = DistillConfig.model_validate(
         {"student": student, "traces": str(out.parent / "run"), "out": str(out), **changes}
     )
     (stage,) = resolve_stages(config, source)
     with RunDirectory(out, "distill", stage.config, {"hash_dataset": "1"}):
         write_card(stage, dataset(), {**METRICS, "nll": [2.0, 0.4]})
-    return ModelCard.load(out / "README.md")
+    return hub.ModelCard.load(out / "README.md")
 
 
 def test_the_hub_reads_the_front_and_a_person_the_lineage(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_results_are_added_replaced_and_never_doubled(tmp_path: Path) -> None:
     for task, n, seed in (("webqsp", 40, 0), ("geo", 41, 0), ("geo", 40, 1)):
         add_results(out, report(task, n, 10.0), ["students/a"], seed)
     assert len(rows(out)) == 8 and sum("60.0 [50.0, 70.0]" in row for row in rows(out)) == 2
-    assert ModelCard.load(out / "README.md").data.license == "apache-2.0"
+    assert hub.ModelCard.load(out / "README.md").data.license == "apache-2.0"
 
 
 def test_a_card_of_another_hand_gets_its_results_at_the_end(tmp_path: Path) -> None:

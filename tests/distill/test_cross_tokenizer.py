@@ -7,26 +7,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+from agentkd.distill.data.forms import one_call_examples
+from agentkd.distill.data.teacher_scores import Scores
+from agentkd.distill.data.tokens import target_tokens, tokenise
+from agentkd.distill.lessons.alignment import match_tokens
+from agentkd.distill.stages import distill
+from agentkd.errors import UserError
+from agentkd.inference.head import Head
+from tests.support.lazy import Lazy, lazily
+from tests.support.students import CHAT, student_with, teacher_config
+from tests.support.traces import make_trace
+from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece
 
-import numpy as np  # noqa: E402 (torch is optional)
-
-from agentkd.distill import losses  # noqa: E402
-from agentkd.distill.data.forms import one_call_examples  # noqa: E402
-from agentkd.distill.data.teacher_scores import Scores  # noqa: E402
-from agentkd.distill.data.tokens import target_tokens, tokenise  # noqa: E402
-from agentkd.distill.lessons import cross_tokenizer as module  # noqa: E402
-from agentkd.distill.lessons import uld  # noqa: E402
-from agentkd.distill.lessons.alignment import match_tokens  # noqa: E402
-from agentkd.distill.lessons.teacher_signal import LossOptions  # noqa: E402
-from agentkd.distill.stages import distill  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.inference.head import Head  # noqa: E402
-from tests.support.students import CHAT, student_with, teacher_config  # noqa: E402
-from tests.support.traces import make_trace  # noqa: E402
-from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece  # noqa: E402
+torch = lazily("torch")
+losses, module, uld, teacher_signal = (
+    Lazy(f"agentkd.distill.{name}")
+    for name in ("losses", "lessons.cross_tokenizer", "lessons.uld", "lessons.teacher_signal")
+)
 
 LONGER = "path: capital, then river\nanswers:\nWrocław\nÓbidos → Łódź\nSão Tomé"
 
@@ -82,7 +82,9 @@ class Batch:
         self.ours = ours
         collator = module.SpanCollator(Scores(folder, asked, k), asked, self.spans, 0, ours)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "CHUNK", 6)  # spans lie across the borders of so small chunks
+            patch.setattr(
+                "agentkd.distill.lessons.cross_tokenizer.CHUNK", 6
+            )  # spans lie across the borders of so small chunks
             self.inputs = collator([{**row, "row": number} for number, row in enumerate(self.rows)])
         self.labels = torch.tensor([label for row in self.rows for label in target_tokens(row)])
 
@@ -138,7 +140,7 @@ def test_value_and_gradient_are_the_dense_references(tmp_path: Path, k: int, res
     g = torch.Generator().manual_seed(1)
     hidden = torch.randn(len(batch.labels), 12, generator=g, dtype=torch.float64).requires_grad_()
     head = torch.randn(len(pieces()[0]), 12, generator=g, dtype=torch.float64).requires_grad_()
-    settings = LossOptions(losses.forward_kl, rest, nll=0.3)
+    settings = teacher_signal.LossOptions(losses.forward_kl, rest, nll=0.3)
     expected = reference(batch, (hidden @ head.T).log_softmax(-1), k, rest)
     value = 0.3 * expected["nll"] + 0.7 * (expected["uld"] + expected["divergence"])
     gradients = torch.autograd.grad(value, (hidden, head))

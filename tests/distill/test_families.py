@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+from agentkd.distill.data import teacher_scores
+from agentkd.distill.data.dataset import load_dataset
+from agentkd.distill.data.tokens import IGNORED, tokenise
+from agentkd.distill.publish.gguf import export
+from agentkd.distill.stages import distill
+from agentkd.errors import UserError
+from agentkd.inference.in_process import continuation_ids, open_in_process
+from tests.support.families import FAMILIES, family_student
+from tests.support.lazy import lazily
+from tests.support.students import byte_tokenizer, sft_config
+from tests.support.traces import make_trace, write_run
 
-from agentkd.distill.data import teacher_scores  # noqa: E402 (torch is optional)
-from agentkd.distill.data.dataset import load_dataset  # noqa: E402
-from agentkd.distill.data.tokens import IGNORED, tokenise  # noqa: E402
-from agentkd.distill.publish.gguf import export  # noqa: E402
-from agentkd.distill.stages import distill  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.inference.in_process import continuation_ids, open_in_process  # noqa: E402
-from tests.support.families import FAMILIES, family_student  # noqa: E402
-from tests.support.students import byte_tokenizer, sft_config  # noqa: E402
-from tests.support.traces import make_trace, write_run  # noqa: E402
+torch = lazily("torch")
 
 ALWAYS = ("granite", "mpt")
 NAMES = [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.whole) for name in FAMILIES]

@@ -24,13 +24,15 @@ from agentkd.distill.publish.gguf import (
 from agentkd.errors import UserError, WorldError
 from agentkd.eval.bench.truth import gguf as bench
 from agentkd.inference.in_process import format_chat
-from agentkd.models import find_weights
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Message
+from tests.support.lazy import lazily, require
+from tests.support.vocabularies import first_tokens
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("xllamacpp")
+torch = lazily("torch")
+require("xllamacpp")
+
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 KINDS: dict[str, dict[str, Any]] = {
@@ -46,16 +48,16 @@ KINDS: dict[str, dict[str, Any]] = {
         "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0},
         "rms_norm_eps": 1e-3,
         "mlp_bias": True,
-        "vocab_size": 49_216,  # more than there are tokens
+        "vocab_size": 4160,  # more than there are tokens
     },
 }
 
 
 def made(folder: Path, **changes: Any) -> Path:
     """A random Llama with weights so wide that its next token is seldom in doubt."""
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
+    tokenizer = first_tokens()
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     settings = LlamaConfig(**{"vocab_size": len(tokenizer), "initializer_range": 0.3, **shape, **changes})
@@ -71,6 +73,11 @@ def made(folder: Path, **changes: Any) -> Path:
 @pytest.fixture(scope="module")
 def students(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: made(tmp_path_factory.mktemp(name), **changes) for name, changes in KINDS.items()}
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return first_tokens()
 
 
 def compared(student: Path, folder: Path, dtype: str = "f32") -> dict[str, Any]:
@@ -137,10 +144,7 @@ def test_rows_and_factors_by_their_definitions() -> None:
     np.testing.assert_allclose(llama3_factors(rope, 64), (plain / scaled).numpy(), rtol=1e-5)
 
 
-def test_pre_tokenizers_are_named_or_refused() -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
+def test_pre_tokenizers_are_named_or_refused(tokenizer: Any) -> None:
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     _, letters = rules["pre_tokenizer"]["pretokenizers"]
     assert pre_tokenizer(rules) == "smollm"
@@ -155,12 +159,10 @@ def test_pre_tokenizers_are_named_or_refused() -> None:
     assert pre_tokenizer({"model": {"type": "Unigram"}}) is None
 
 
-def test_the_tokenizers_own_habits_are_written() -> None:
+def test_the_tokenizers_own_habits_are_written(tokenizer: Any) -> None:
     from gguf import GGUFWriter, TokenType
     from tokenizers.processors import TemplateProcessing
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
     )
@@ -170,12 +172,12 @@ def test_the_tokenizers_own_habits_are_written() -> None:
     written = {key.removeprefix("tokenizer."): value.value for key, value in writer.kv_data[0].items()}
     assert written["ggml.add_bos_token"] is True and written["ggml.add_eos_token"] is False
     assert [written[f"ggml.{name}_token_id"] for name in ("bos", "eos", "padding")] == [1, 2, 2]
-    assert written["ggml.tokens"][-2:] == ["<|mine|>", "[PAD49153]"]
+    assert written["ggml.tokens"][-2:] == ["<|mine|>", "[PAD4097]"]
     kinds = [TokenType.CONTROL, TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.UNUSED]
     assert [written["ggml.token_type"][place] for place in (0, 100, -2, -1)] == kinds
     assert written["ggml.merges"][0] == "Ġ t" and "<|im_start|>" in written["chat_template"]
-    with pytest.raises(UserError, match="49153 tokens, but embeddings for 49152; save it again"):
-        add_tokenizer(GGUFWriter(None, "llama"), tokenizer, 49_152, "any")
+    with pytest.raises(UserError, match="4097 tokens, but embeddings for 4096; save it again"):
+        add_tokenizer(GGUFWriter(None, "llama"), tokenizer, 4096, "any")
 
 
 def test_what_llama_cpp_would_run_otherwise_is_refused(students: dict[str, Path], tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_a_full_disk_leaves_the_old_file(students: dict[str, Path], tmp_path: Pa
     out = tmp_path / "model.gguf"
     out.write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for bytes_left in (1000, 4_000_000):  # within the header, within a tensor
+    for bytes_left in (1000, 400_000):  # within the header, within a tensor
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, before[1]))
         try:
             with pytest.raises(WorldError, match=r"cannot write .*model\.gguf: .*make room and run the same command"):

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from agentkd.distill.data import teacher_scores
+from agentkd.distill.lessons.trl_head import refuse_unknown_head, trl_knows_head
+from agentkd.distill.lora import lora_config, merge_adapters, transposed_layers
+from agentkd.distill.publish.gguf import export
+from agentkd.distill.stages import distill
+from agentkd.errors import UserError
+from agentkd.inference.head import Head
+from agentkd.inference.model_folder import load_weights
+from agentkd.inference.trie import Trie, Weigher, read_one_by_one
+from tests.support.families import family_model, family_student
+from tests.support.lazy import Lazy, lazily
+from tests.support.students import sft_config
 
-from agentkd.distill.data import teacher_scores  # noqa: E402 (torch is optional)
-from agentkd.distill.lessons.on_policy import fit_vocabulary  # noqa: E402
-from agentkd.distill.lessons.teacher_signal import chunked_loss  # noqa: E402
-from agentkd.distill.lessons.trl_head import refuse_unknown_head, trl_knows_head  # noqa: E402
-from agentkd.distill.lora import lora_config, merge_adapters, transposed_layers  # noqa: E402
-from agentkd.distill.publish.gguf import export  # noqa: E402
-from agentkd.distill.stages import distill  # noqa: E402
-from agentkd.distill.student import load_model, open_student  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.inference.head import Head  # noqa: E402
-from agentkd.inference.model_folder import load_weights  # noqa: E402
-from agentkd.inference.trie import Trie, Weigher, read_one_by_one  # noqa: E402
-from tests.support.families import family_model, family_student  # noqa: E402
-from tests.support.students import sft_config  # noqa: E402
+torch = lazily("torch")
+student = Lazy("agentkd.distill.student")
+teacher_signal, on_policy = (Lazy(f"agentkd.distill.lessons.{name}") for name in ("teacher_signal", "on_policy"))
 
 FOUND = {
     "llama": (1.0, None),
@@ -38,12 +38,16 @@ FOUND = {
     "recurrent_gemma": (1.0, 3.0),  # by another name
     "phi": (1.0, None),  # with a bias
 }
-IDS = torch.arange(20, 50)[None]
+TOKENS = list(range(20, 50))
 
 
-def log_p(model: Any, ids: Any = IDS) -> Any:
+def text() -> Any:
+    return torch.tensor([TOKENS])
+
+
+def log_p(model: Any, ids: Any = None) -> Any:
     with torch.no_grad():
-        return model(input_ids=ids).logits.float().log_softmax(-1)
+        return model(input_ids=text() if ids is None else ids).logits.float().log_softmax(-1)
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -53,11 +57,12 @@ def test_the_head_is_found_on_the_model_itself(name: str) -> None:
         head = Head.of(model)
         assert (head.scale, head.cap) == FOUND[name] and (head.bias is None) == (name != "phi")
         with torch.no_grad():
-            states = head.states(model, input_ids=IDS)
+            states = head.states(model, input_ids=text())
             ours = head.logits(states).log_softmax(-1)
         close = 1e-5 if dtype == torch.float32 else 0.1
         torch.testing.assert_close(ours, log_p(model), rtol=0, atol=close)
-        assert states.shape[:2] == IDS.shape and len(model(input_ids=IDS).logits[0]) == 30  # nothing is left behind
+        assert states.shape[:2] == (1, len(TOKENS))
+        assert len(model(input_ids=text()).logits[0]) == len(TOKENS)  # nothing is left behind
 
 
 def test_a_head_that_does_something_else_is_refused() -> None:
@@ -119,7 +124,7 @@ def test_trl_knows_most_heads_and_the_others_are_seen() -> None:
 def test_chunks_have_the_gradients_of_the_models_own_loss(name: str) -> None:
     model = family_model(name)
     labels = torch.arange(60, 89)
-    expected = torch.nn.functional.cross_entropy(model(input_ids=IDS).logits[0, :-1], labels, reduction="sum")
+    expected = torch.nn.functional.cross_entropy(model(input_ids=text()).logits[0, :-1], labels, reduction="sum")
     weights = [model.get_output_embeddings().weight, *model.get_output_embeddings().parameters(), *model.parameters()]
     gradients = torch.autograd.grad(expected, weights)
     head = Head.of(model)
@@ -127,7 +132,7 @@ def test_chunks_have_the_gradients_of_the_models_own_loss(name: str) -> None:
     def nll(logits: Any, target: Any) -> Any:
         return torch.nn.functional.cross_entropy(logits, target, reduction="none")
 
-    ours = chunked_loss(nll, head.states(model, input_ids=IDS)[0, :-1], head, labels, chunk=7)
+    ours = teacher_signal.chunked_loss(nll, head.states(model, input_ids=text())[0, :-1], head, labels, chunk=7)
     torch.testing.assert_close(ours, expected.detach(), rtol=1e-5, atol=1e-4)
     for mine, other in zip(torch.autograd.grad(ours, weights, allow_unused=True), gradients, strict=True):
         assert mine is not None
@@ -139,13 +144,16 @@ def test_a_teacher_is_scored_by_its_own_log_likelihoods_and_padding_is_no_token(
     model = family_model(name, vocab_size=400)
     with torch.no_grad():
         model.get_output_embeddings().weight[300] += 3.0  # a padding row that would be likely
-    ids = IDS[0].tolist()
+    ids = TOKENS
     rows = [{"input_ids": ids, "labels": [-100] * 10 + ids[10:]}]
     scores = teacher_scores.score_rows(model, range(258), rows, tmp_path, 258)
     own = log_p(model)[0, 9:-1]
     assert (own.argmax(-1) > 258).any()
     torch.testing.assert_close(
-        torch.from_numpy(scores.target_log_p(0)), own.gather(-1, IDS[0, 10:, None])[:, 0], rtol=1e-4, atol=1e-4
+        torch.from_numpy(scores.target_log_p(0)),
+        own.gather(-1, text()[0, 10:, None])[:, 0],
+        rtol=1e-4,
+        atol=1e-4,
     )
     known, values = map(torch.from_numpy, scores.top_k_of(0))
     assert known.max() < 258
@@ -191,7 +199,7 @@ def test_a_long_trie_is_not_read_through_a_window() -> None:
 def test_another_padding_of_a_teacher_leaves_its_distribution(size: int) -> None:
     model = family_model("cohere", vocab_size=350)
     before = log_p(model)[..., :258].log_softmax(-1)
-    fit_vocabulary(model, size)
+    on_policy.fit_vocabulary(model, size)
     layer = model.get_output_embeddings()
     assert layer.weight.shape[0] == size == model.config.vocab_size
     after = log_p(model)
@@ -287,7 +295,7 @@ def test_a_pruned_model_is_what_is_loaded_again(name: str, options: dict[str, An
     """Some compute with the number of their layers, or have lists of their kinds."""
     folder = family_student(tmp_path / "whole", name, num_hidden_layers=4, **options)
     whole = family_model(name, num_hidden_layers=4, **options)
-    pruned = load_model(open_student(str(folder)), 2)
+    pruned = student.load_model(student.open_student(str(folder)), 2)
     kept = [layer.state_dict() for layer in pruned.base_model.layers]
     for state, number in zip(kept, (0, 3), strict=True):
         expected = whole.base_model.layers[number].state_dict()

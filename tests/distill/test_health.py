@@ -17,11 +17,12 @@ from agentkd.distill import checkpoints as module
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError, WorldError
 from tests.support.commands import command_words
+from tests.support.lazy import lazily
 from tests.support.paths import ROOT
 from tests.support.students import little_student, sft_config, weights
 from tests.support.warm import TRAIN, warm
 
-torch = pytest.importorskip("torch")
+torch = lazily("torch")
 
 
 @pytest.fixture(scope="module")

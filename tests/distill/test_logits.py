@@ -14,9 +14,10 @@ from agentkd.distill.data import teacher_scores
 from agentkd.distill.stages import distill
 from agentkd.distill.student import choose_layers, prune_layers
 from agentkd.errors import UserError
+from tests.support.lazy import lazily
 from tests.support.students import little_student
 
-torch = pytest.importorskip("torch")
+torch = lazily("torch")
 
 
 @pytest.fixture(scope="module")

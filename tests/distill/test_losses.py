@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+from tests.support.lazy import Lazy, lazily
 
-from agentkd.distill import losses  # noqa: E402 (torch is optional)
+torch = lazily("torch")
+losses = Lazy("agentkd.distill.losses")
 
 NAMES = ["forward", "reverse", "jsd", "skew", "skew-reverse"]
 
@@ -69,8 +70,8 @@ def test_chunked_equals_the_dense_reference(
         return measure(log_p, logits.log_softmax(-1))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "LOGITS", 11 * len(head))
-        patch.setattr(losses, "IN_CACHE", rows * len(head))
+        patch.setattr("agentkd.distill.losses.LOGITS", 11 * len(head))
+        patch.setattr("agentkd.distill.losses.IN_CACHE", rows * len(head))
         for loss, aligned in ((between_heads, teacher), (from_known, p.log().float())):
             total = losses.chunked_loss(loss, *small, aligned, chunk=chunk)
             grads = torch.autograd.grad(3 * total, small)
@@ -95,8 +96,8 @@ def test_no_array_is_larger_than_a_chunks_logits(monkeypatch: pytest.MonkeyPatch
             return made
 
     hidden, head, teacher_hidden, teacher_head = (tensor.float() for tensor in states(n=64, d=2))
-    monkeypatch.setattr(losses, "LOGITS", 16 * 53 + 7)
-    monkeypatch.setattr(losses, "IN_CACHE", 4 * 53)
+    monkeypatch.setattr("agentkd.distill.losses.LOGITS", 16 * 53 + 7)
+    monkeypatch.setattr("agentkd.distill.losses.IN_CACHE", 4 * 53)
     with Sizes() as seen:
         losses.chunked_loss(
             lambda logits, teacher: losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1)),

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from agentkd.config import DistillConfig
+from agentkd.distill.data import teacher_scores
+from agentkd.distill.data.dataset import load_dataset
+from agentkd.distill.data.tokens import tokenise
+from agentkd.distill.stages import distill
+from agentkd.errors import UserError
+from tests.support.lazy import Lazy, lazily
+from tests.support.students import student_with, teacher_config
+from tests.support.vocabularies import byte_level
 
-from agentkd.config import DistillConfig  # noqa: E402 (torch is optional)
-from agentkd.distill import losses  # noqa: E402
-from agentkd.distill.data import teacher_scores  # noqa: E402
-from agentkd.distill.data.dataset import load_dataset  # noqa: E402
-from agentkd.distill.data.tokens import tokenise  # noqa: E402
-from agentkd.distill.lessons import multi_teacher as module  # noqa: E402
-from agentkd.distill.stages import distill  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from tests.support.students import student_with, teacher_config  # noqa: E402
-from tests.support.vocabularies import byte_level  # noqa: E402
+torch = lazily("torch")
+losses, module = Lazy("agentkd.distill.losses"), Lazy("agentkd.distill.lessons.multi_teacher")
 
 
 @pytest.fixture(scope="module")

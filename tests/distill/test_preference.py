@@ -10,14 +10,15 @@ import pytest
 
 from agentkd.config import DistillConfig, load_config
 from agentkd.distill.data.forms import Example
-from agentkd.distill.lessons.on_policy import make_prompts
-from agentkd.distill.lessons.preference import make_pairs
 from agentkd.distill.resolve import resolve_stages
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.models import find_weights
+from tests.support.lazy import Lazy
 from tests.support.students import little_student, weights
 from tests.support.traces import several_paths, write_run
+
+on_policy, preference = Lazy("agentkd.distill.lessons.on_policy"), Lazy("agentkd.distill.lessons.preference")
 
 EXAMPLE = Example(
     id="a", trace="t", prompt="Question: x\nPath:\n", target="capital", rejected=("river", "mayor", "border")
@@ -44,7 +45,7 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
-    found = make_pairs([EXAMPLE, EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, most=2)
+    found = preference.make_pairs([EXAMPLE, EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, most=2)
     texts = [{name: tokenizer.decode(ids) for name, ids in pair.items()} for pair in found]
     assert texts == [
         {
@@ -55,11 +56,11 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
         for name in ("river", "mayor")
     ]
     with pytest.raises(UserError, match=r"no question has a refused path.*--samples 8"):
-        make_pairs([EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, most=2)
+        preference.make_pairs([EXAMPLE.model_copy(update={"rejected": ()})], tokenizer, most=2)
 
 
 def test_a_prompt_is_asked_once() -> None:
-    assert make_prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})], None) == [
+    assert on_policy.make_prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})], None) == [
         {"prompt": "Question: x\nPath:\n"}
     ]
 

@@ -18,10 +18,10 @@ from agentkd.distill.student import load_model, open_student
 from agentkd.errors import UserError
 from agentkd.models import find_weights
 from agentkd.pretrained import load_encoder, load_pretrained, load_settings
+from tests.support.lazy import lazily
 from tests.support.paths import ROOT
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+torch, transformers = lazily("torch"), lazily("transformers")
 
 CODE = """
 import os

@@ -18,11 +18,13 @@ from agentkd.config import DistillConfig
 from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
 from tests.support.commands import command_words
+from tests.support.lazy import lazily
 from tests.support.paths import ROOT
 from tests.support.students import sft_config, weights
 from tests.support.warm import TRAIN, warm
 
-torch = pytest.importorskip("torch")
+torch = lazily("torch")
+
 CONFIGS = ROOT / "recipes" / "accelerate"
 
 

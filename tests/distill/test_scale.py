@@ -17,10 +17,11 @@ from agentkd.distill.resolve import resolve_run
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
 from agentkd.machine import hardware, memory_needs
+from tests.support.lazy import lazily
 from tests.support.students import sft_config, weights
 from tests.support.traces import make_trace, write_run
 
-torch = pytest.importorskip("torch")
+torch = lazily("torch")
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ from agentkd.config import DistillConfig, load_config
 from agentkd.distill.stages import distill
 from agentkd.distill.student import load_model, open_student
 from agentkd.errors import UserError
+from tests.support.lazy import lazily
 from tests.support.students import sft_config
 from tests.support.traces import make_trace, write_run
 
-transformers = pytest.importorskip("transformers")
+transformers = lazily("transformers")
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from agentkd.cli.main import app
 from agentkd.errors import UserError
 from agentkd.eval.bench.speed import train
 from agentkd.tasks.task import Task
+from tests.support.lazy import require
 from tests.support.warm import TRAIN, warm
 
-pytest.importorskip("trl")
+require("trl")
 
 
 @pytest.mark.whole

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-pd = pytest.importorskip("pandas")
-pytest.importorskip("sklearn")
+from agentkd.errors import UserError
+from agentkd.eval.competition import grade
+from agentkd.eval.leaderboard import medal_by_rank, medal_by_thresholds, medal_ranks, percentile
+from tests.support.lazy import lazily, require
+from tests.support.paths import KAGGLE_DATA
 
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.eval.competition import grade  # noqa: E402
-from agentkd.eval.leaderboard import medal_by_rank, medal_by_thresholds, medal_ranks, percentile  # noqa: E402
-from tests.support.paths import KAGGLE_DATA  # noqa: E402
+pd = lazily("pandas")
+require("sklearn")
 
 
 def competition(folder: Path, facts: dict[str, Any], solution: str, sample: str, board: str = "") -> Path:

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pd = pytest.importorskip("pandas")
-pytest.importorskip("sklearn")
+import agentkd.eval.competition
+from agentkd.agents.agent_k.contract import Setup, TaskKind
+from agentkd.agents.agent_k.scoring import metrics as solver
+from agentkd.agents.agent_k.scoring.scorer import score
+from agentkd.errors import UserError
+from agentkd.eval.competition import make_rows_scorer
+from agentkd.eval.competition_metrics import MAP_AT_K, METRICS
+from tests.support.lazy import lazily, require
 
-import agentkd.eval.competition  # noqa: E402
-from agentkd.agents.agent_k.contract import Setup, TaskKind  # noqa: E402
-from agentkd.agents.agent_k.scoring import metrics as solver  # noqa: E402
-from agentkd.agents.agent_k.scoring.scorer import score  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.eval.competition import make_rows_scorer  # noqa: E402
-from agentkd.eval.competition_metrics import MAP_AT_K, METRICS  # noqa: E402
+pd = lazily("pandas")
+require("sklearn")
 
 CASES = [(name, task) for name, metric in METRICS.items() for task in metric.tasks]
 CLASSES = {

@@ -7,12 +7,9 @@ import random
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
-
-from pydantic import TypeAdapter  # noqa: E402
-
-from agentkd.agents.agent_k.border import (  # noqa: E402
+from agentkd.agents.agent_k.border import (
     Refused,
     bound_columns,
     bound_table,
@@ -20,13 +17,16 @@ from agentkd.agents.agent_k.border import (  # noqa: E402
     read_left_table,
     try_look,
 )
-from agentkd.agents.agent_k.contract import MESSAGE, Setup, map_file  # noqa: E402
-from agentkd.agents.agent_k.model.run_code import SCORES, read_predictions  # noqa: E402
-from agentkd.agents.agent_k.model.trials import Direction  # noqa: E402
-from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps, check_submission  # noqa: E402
-from agentkd.agents.agent_k.workspace.files import save_setup, save_table  # noqa: E402
-from tests.support.fuzz import damage, fuzz  # noqa: E402
+from agentkd.agents.agent_k.contract import MESSAGE, Setup, map_file
+from agentkd.agents.agent_k.model.run_code import SCORES, read_predictions
+from agentkd.agents.agent_k.model.trials import Direction
+from agentkd.agents.agent_k.workspace.build import build_maps
+from agentkd.agents.agent_k.workspace.checks import check_maps, check_submission
+from agentkd.agents.agent_k.workspace.files import save_setup, save_table
+from tests.support.fuzz import damage, fuzz
+from tests.support.lazy import lazily
+
+pd = lazily("pandas")
 
 pytestmark = pytest.mark.whole
 ROWS = 60

@@ -11,29 +11,26 @@ from pathlib import Path
 
 import pytest
 
-pd = pytest.importorskip("pandas", reason="needs the extra kaggle")
+from agentkd.agents.agent_k.competition.pages import MAX_TEXT, join_pages
+from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
+from agentkd.agents.agent_k.understand.tables import read_table
+from agentkd.agents.agent_k.workspace.build import build_maps
+from agentkd.agents.agent_k.workspace.checks import check_maps
+from agentkd.errors import UserError
+from tests.support.fuzz import damage, fuzz
+from tests.support.lazy import lazily
 
-from agentkd.agents.agent_k.competition.pages import MAX_TEXT, join_pages  # noqa: E402
-from agentkd.agents.agent_k.understand.setup_from_files import guess_setup  # noqa: E402
-from agentkd.agents.agent_k.understand.tables import read_table  # noqa: E402
-from agentkd.agents.agent_k.workspace.build import build_maps  # noqa: E402
-from agentkd.agents.agent_k.workspace.checks import check_maps  # noqa: E402
-from agentkd.errors import UserError  # noqa: E402
-from tests.support.fuzz import damage, fuzz  # noqa: E402
+pd = lazily("pandas")
 
 pytestmark = pytest.mark.whole
 ROWS = 30
-TRAIN = pd.DataFrame(
-    {
-        "id": [f"r{row}" for row in range(ROWS)],
-        "a": [row / 7 for row in range(ROWS)],
-        "b": ["some words, and more"] * ROWS,
-        "when": [f"2021-03-{1 + row % 28:02d}" for row in range(ROWS)],
-        "y": [row % 3 for row in range(ROWS)],
-    }
-)
-TEST = TRAIN.drop(columns="y").assign(id=[f"s{row}" for row in range(ROWS)])
-SAMPLE = TEST[["id"]].assign(y=0)
+COLUMNS = {
+    "id": [f"r{row}" for row in range(ROWS)],
+    "a": [row / 7 for row in range(ROWS)],
+    "b": ["some words, and more"] * ROWS,
+    "when": [f"2021-03-{1 + row % 28:02d}" for row in range(ROWS)],
+    "y": [row % 3 for row in range(ROWS)],
+}
 PAGES = ("", "# Evaluation\nmulti-class log loss", "# Evaluation\nroot mean squared error")
 
 
@@ -60,7 +57,7 @@ KINDS = ("csv", "tsv", "csv.zip", "csv.gz", "parquet", "json", "jsonl", "semi.cs
 
 
 def test_tables(tmp_path: Path) -> None:
-    whole = {kind: written(TRAIN, f"train.{kind}") for kind in KINDS}
+    whole = {kind: written(pd.DataFrame(COLUMNS), f"train.{kind}") for kind in KINDS}
 
     def one_round(random: random.Random) -> None:
         kind = random.choice(KINDS)
@@ -139,11 +136,14 @@ def test_understanding_a_competition(tmp_path: Path) -> None:
         {"metric": "accuracy"},
     ]
 
+    train = pd.DataFrame(COLUMNS)
+    test = train.drop(columns="y").assign(id=[f"s{row}" for row in range(ROWS)])
+
     def one_round(random: random.Random) -> None:
         shutil.rmtree(data, ignore_errors=True)
         shutil.rmtree(workspace, ignore_errors=True)
         data.mkdir()
-        for name, frame in {"train": TRAIN, "test": TEST, "sample_submission": SAMPLE}.items():
+        for name, frame in {"train": train, "test": test, "sample_submission": test[["id"]].assign(y=0)}.items():
             frame = a_frame(random, frame) if random.random() < 0.6 else frame
             kind = random.choice(KINDS) if frame.columns.is_unique and random.random() < 0.2 else "csv"
             content = written(frame, f"{name}.{kind}")

@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from agentkd.config import KaggleConfig
 from agentkd.runs.read import read_traces
 from agentkd.trace import Trace
@@ -60,8 +58,10 @@ def last_trace(out: Path) -> Trace:
     return trace
 
 
-def valid_submission(out: Path, folder: Path) -> pd.DataFrame:
+def valid_submission(out: Path, folder: Path) -> Any:
     """The submission, which has the sample's rows and columns and only known classes."""
+    import pandas as pd
+
     made = pd.read_csv(out / "submission.csv", dtype=str)
     sample = pd.read_csv(folder / "public" / "sample_submission.csv", dtype=str)
     assert list(made.columns) == list(sample.columns) and list(made["id"]) == list(sample["id"])
@@ -69,15 +69,21 @@ def valid_submission(out: Path, folder: Path) -> pd.DataFrame:
     return made
 
 
+def kaggle_run(teacher: str, out: Path, candidates: int = 3) -> list[str]:
+    """The words of `agentkd kaggle run URL`."""
+    arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
+    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
+    return [*arguments, *values]
+
+
 def start_kaggle_run(
     server: Server, teacher: str, out: Path, *module: str, home: Path, candidates: int = 3, real: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """`agentkd kaggle run URL`, through `python -m MODULE…`. real: in a new process, with the sandbox that users have;
     otherwise the command and its solvers are forked."""
-    arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
-    values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
+    arguments = kaggle_run(teacher, out, candidates)
     env = os.environ | server.environment | {"HOME": str(home)}
-    argv = [sys.executable, "-m", *module, *arguments, *values]
+    argv = [sys.executable, "-m", *module, *arguments]
     if real:
         return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600, cwd=ROOT)
     return warm(*KAGGLE).run([*argv, "sandbox=none"], env=env, cwd=ROOT, solvers=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 SLUG = "odd-ones"
 DESCRIPTION = """# Odd ones
@@ -19,6 +18,8 @@ Submissions are evaluated on accuracy, the percentage of items that are classifi
 def make(folder: Path, rows: int = 240, seed: int = 0, description: str = DESCRIPTION) -> Path:
     """FOLDER/odd-ones with public/ (train, test, sample_submission), private/solution.csv and description.md: the
     target is the parity of `reading` in thousandths, some of them flipped, and leans a little on `size`."""
+    import pandas as pd
+
     random = np.random.default_rng(seed)
     count = rows + rows // 2
     reading = random.integers(0, 10_000, count)

@@ -1,6 +1,6 @@
 """Students of a few random layers, how they are trained, and their weights.
 
-Most of such a model's time is its vocabulary's: `little_student` has 258 tokens, `packaged_student` 49,152.
+Most of such a model's time is its vocabulary's: `little_student` has 258 tokens, `packaged_student` 4,096.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.config import DistillConfig
-from agentkd.models import find_weights
+from tests.support.vocabularies import first_tokens
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -59,11 +59,11 @@ def little_student(folder: Path, *, layers: int = 2, width: int = 32, seed: int 
 
 
 def packaged_student(folder: Path, *, layers: int, width: int, seed: int, spread: float = 0.02) -> Path:
-    """Random layers with the packaged tokenizer; `spread` is the standard deviation of their weights."""
+    """Random layers with the packaged tokenizer's first tokens; `spread` is the standard deviation of their weights."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
+    tokenizer = first_tokens()
     torch.manual_seed(seed)
     shape = {"hidden_size": width, "intermediate_size": 64, "num_hidden_layers": layers, "num_attention_heads": 2}
     settings = LlamaConfig(vocab_size=len(tokenizer), initializer_range=spread, **shape)

@@ -1,4 +1,4 @@
-"""Two small tokenizers of unlike families."""
+"""Two small tokenizers of unlike families, and the first tokens of the packaged one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from agentkd.distill.lessons.alignment import token_bytes
+from agentkd.models import find_weights
 
 TEXTS = [
     "Question: What is the capital of France?\nTopic: France",
@@ -62,3 +63,17 @@ def pieces() -> tuple[list[bytes], list[bytes]]:
     """The bytes of the tokens of each of the pair."""
     one, other = pair()
     return token_bytes(one), token_bytes(other)
+
+
+def first_tokens(count: int = 4096) -> Any:
+    """The packaged tokenizer with its first `count` tokens, and the merges that make them: nothing else of it is
+    changed, and a model over it takes a twelfth of the time."""
+    from tokenizers.models import BPE
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(find_weights("smollm2-135m"))
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    vocabulary = {token: number for token, number in model["vocab"].items() if number < count}
+    merges = [(one, other) for one, other in model["merges"] if one + other in vocabulary]
+    tokenizer.backend_tokenizer.model = BPE(vocabulary, merges)
+    return tokenizer

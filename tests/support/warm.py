@@ -1,26 +1,30 @@
 """Commands forked from a process that has imported what they need: they start in milliseconds instead of seconds.
 
-`Warm(*modules)` is that process; it has one thread and runs no command itself. `Warm.popen` forks it, and gives what
-tests use of `subprocess.Popen`: pipes, exit status, real signals. The fork has its own argv, environment, folder and
-process group. It shares what an interpreter fixes when it starts: the seed of string hashes, `sys.path`, what modules
-have read from the environment. So a test of start-up, of imports or of isolation starts a real process, and a test
-that compares two runs starts one of them as a real process.
+`warm(*modules)` leads to that process, which has one thread and runs no command itself. All workers of pytest share it.
+`Warm.popen` forks it, and gives what tests use of `subprocess.Popen`: pipes, exit status, real signals. The fork has
+its own argv, environment, folder and process group. It shares what an interpreter fixes when it starts: the seed of
+string hashes, `sys.path`, what modules have read from the environment. So a test of start-up, of imports or of
+isolation starts a real process, and a test that compares two runs starts one of them as a real process.
 
-    python -m tests.support.warm SOCKET MODULE…      is the warm process; it ends when its stdin is closed
+    python -m tests.support.warm MODULE…      is the warm process; it prints its folder, and ends when nobody holds it
 """
 
 from __future__ import annotations
 
 import array
 import atexit
+import contextlib
+import fcntl
 import functools
 import gc
+import hashlib
 import importlib
 import json
 import os
 import resource
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,34 +43,35 @@ from tests.support.paths import ROOT
 
 PIPE = subprocess.PIPE
 _start_supervised = supervised.start
+SHARED = "AGENTKD_TESTS_SHARED"  # variable: a folder of this run of pytest, the same in all its workers
 _SOLVERS = "AGENTKD_TESTS_WARM"  # variable: the socket that a forked command forks its solvers from
-KAGGLE = (  # all that a run of Agent K and its solvers import; not torch
+KAGGLE = (  # all that a run of Agent K and its solvers import; not torch, nor kaggle, which logs in when it is imported
     "pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat", "sklearn.ensemble", "sklearn.linear_model", "lightgbm",
-    "langgraph.checkpoint.sqlite.aio", "openai", "agentkd.cli.main", "agentkd.cli.kaggle",
+    "langgraph.checkpoint.sqlite.aio", "openai", "kagglesdk", "bleach", "slugify", "tqdm", "dotenv",
+    "google.protobuf.field_mask_pb2", "dateutil.relativedelta", "agentkd.cli.main", "agentkd.cli.kaggle",
+    "agentkd.agents.agent_k.competition.kaggle", "agentkd.agents.agent_k.competition.download",
     "agentkd.agents.agent_k.graph", "agentkd.agents.agent_k.run", "agentkd.agents.agent_k.solvers.registry",
     "agentkd.report.write",
 )  # fmt: skip
 KBQA = (
     "langgraph.graph", "openai", "bm25s", "rich._emoji_codes", "agentkd.cli.main", "agentkd.generate",
     "agentkd.agents.kd_cot", "agentkd.agents.cot", "agentkd.agents.one_call", "agentkd.agents.rag",
-    "agentkd.agents.top_path", "agentkd.retrievers.sparql", "agentkd.report.page", "agentkd.tasks.files",
+    "agentkd.agents.top_path", "agentkd.agents.path_writer", "agentkd.tasks.load", "agentkd.retrievers.sparql",
+    "agentkd.report.page", "agentkd.tasks.files",
 )  # fmt: skip
 TRAIN = (*KBQA, "torch", "transformers", "trl", "peft", "datasets", "agentkd.distill.train")
 
 
 class Warm:
-    """A warm process, and how it is asked to fork."""
+    """A warm process that this process holds: it lives until the last of its holders ends. `path` is the socket that
+    it forks for."""
 
-    def __init__(self, *modules: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="warm-")
-        self.path = str(Path(self._folder.name) / "socket")
-        fixed = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.warm", self.path, *modules],
-            stdin=PIPE, stdout=PIPE, env=os.environ | fixed, cwd=ROOT, start_new_session=True,
-        )  # fmt: skip
-        assert self._server.stdout is not None
-        assert self._server.stdout.read(1), "the warm process could not import what it should"
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "fork")
+        self._hold = socket.socket(socket.AF_UNIX)
+        self._hold.connect(str(folder / "hold"))
+        if not self._hold.recv(1):
+            raise EOFError("the warm process has just ended")
 
     def popen(self, argv: Sequence[str], **options: Any) -> Forked:
         return Forked(self.path, argv, **options)
@@ -81,20 +86,35 @@ class Warm:
         assert process.returncode is not None
         return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
 
-    def close(self) -> None:
-        assert self._server.stdin is not None and self._server.stdout is not None
-        self._server.stdin.close()
-        self._server.stdout.close()
-        self._server.wait(30)
-        self._folder.cleanup()
-
 
 @functools.cache
 def warm(*modules: str) -> Warm:
-    """The one warm process of this test process with these modules."""
-    started = Warm(*modules)
-    atexit.register(started.close)
-    return started
+    """The warm process with these modules: the one that another worker has started, or a new one."""
+    name = hashlib.sha256(" ".join(modules).encode()).hexdigest()[:16]
+    with open(Path(os.environ[SHARED]) / f"warm-{name}", "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if folder := file.read():
+            with contextlib.suppress(OSError, EOFError):
+                return Warm(Path(folder))
+        file.truncate(0)
+        folder = _start(modules)
+        file.write(folder)
+        return Warm(Path(folder))
+
+
+def _start(modules: Sequence[str]) -> str:
+    """Start a warm process; returns its folder once it has imported the modules."""
+    fixed = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm", *modules],
+        stdin=subprocess.DEVNULL, stdout=PIPE, env=os.environ | fixed, cwd=ROOT, start_new_session=True, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    with server.stdout as output:
+        folder = output.readline().strip()
+    assert folder, "the warm process could not import what it should"
+    return folder
 
 
 class Forked:
@@ -215,27 +235,42 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return data
 
 
-def _serve(path: str, modules: Sequence[str]) -> None:
-    """The warm process: fork for each connection, until stdin is closed. Returns in the command's process only."""
+def _serve(modules: Sequence[str]) -> None:
+    """The warm process: fork for each connection, until nobody holds it. Returns in the command's process only."""
     for module in modules:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
     assert threading.active_count() == 1, f"a fork has one thread: {threading.enumerate()}"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(64)
+    folder = tempfile.mkdtemp(prefix="warm-")
+    forks, holds = (_listen(Path(folder) / name) for name in ("fork", "hold"))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who has ended is taken note of by the kernel
-    os.write(1, b".")
+    os.write(1, f"{folder}\n".encode())
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    holders: list[socket.socket] = []
     while True:
-        if 0 in select.select([listener, 0], [], [])[0]:
+        ready = select.select([forks, holds, *holders], [], [], None if holders else 60)[0]
+        for one in ready:
+            if one in holders:  # it never writes: this is its end
+                holders.remove(one)
+                one.close()
+        if holds in ready:
+            holders.append(holds.accept()[0])
+            holders[-1].sendall(b".")
+        if not holders:
+            shutil.rmtree(folder)
             os._exit(0)
-        connection, _ = listener.accept()
+        if forks not in ready:
+            continue
+        connection, _ = forks.accept()
         if os.fork():
             connection.close()
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        listener.close()
+        for one in (forks, holds, *holders):
+            one.close()
         size, files, _, _ = socket.recv_fds(connection, 8, 2)
         request = json.loads(_exactly(connection, int.from_bytes(size, "big")))
         if child := os.fork():
@@ -243,6 +278,13 @@ def _serve(path: str, modules: Sequence[str]) -> None:
         connection.close()
         _enter(request, files)
         return
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(64)
+    return listener
 
 
 def _hold(child: int, connection: socket.socket, files: Sequence[int]) -> None:
@@ -302,4 +344,4 @@ def _enter(request: Mapping[str, Any], files: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2:])
+    _serve(sys.argv[1:])

@@ -6,11 +6,12 @@ states before the output layer, would be trained on other logits than it has, wi
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOGIT_SPREAD = 50.0  # of the logits that are compared: a cap of 30 shows in large ones only
 
