@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import compress
-from typing import Any
 
 from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
@@ -14,7 +13,7 @@ from agentkd.distill.data.teacher_scores import check_vocabularies
 from agentkd.distill.data.tokens import TrainingData, tokenise
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, check_embedding, find_model, open_student
+from agentkd.distill.student import Model, Student, check_embedding, check_head, find_model, open_student
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import context_length, open_tokenizer, refuse_pickles
 from agentkd.pretrained import load_settings
@@ -26,17 +25,33 @@ def find_teachers(stage: Stage) -> tuple[Model, ...]:
     return tuple(find_model(name, trust=stage.config.trust_remote_code) for name in stage.teachers)
 
 
-def open_teacher_tokenizer(teacher: Model) -> Any:
-    """A teacher's tokenizer. Raises UserError where it is unusable or does not fit the teacher's embedding."""
-    refuse_pickles(teacher.folder)
-    tokenizer = open_tokenizer(teacher.folder, teacher.name, trust=teacher.trust)
-    check_embedding(f"the teacher {teacher.name}", load_settings(teacher.folder, trust=teacher.trust), tokenizer)
-    return tokenizer
+def check_later_stages(stages: Sequence[Stage]) -> None:
+    """Raise UserError if a later stage could not use its models, before the first one is trained for it."""
+    if len(stages) > 1:
+        load_libraries()
+        student = open_student(stages[0].student, trust=stages[0].config.trust_remote_code)
+        for stage in stages[1:]:
+            check_models(stage, student, find_teachers(stage))
 
 
-def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
-    """Open the student, tokenise for it and make the method's inputs. Raises UserError where something is wrong with
-    student, teachers or examples."""
+def check_models(stage: Stage, student: Student, teachers: Sequence[Model]) -> None:
+    """Raise UserError if a teacher is unusable, or does not fit the student, or if a method that makes logits by hand
+    does not know how a model makes them."""
+    if stage.method.signal:
+        check_head(student.settings, trust=student.trust)
+    for teacher in teachers:
+        refuse_pickles(teacher.folder)
+        settings = load_settings(teacher.folder, trust=teacher.trust)
+        tokenizer = open_tokenizer(teacher.folder, teacher.name, trust=teacher.trust)
+        check_embedding(f"the teacher {teacher.name}", settings, tokenizer)
+        if stage.method.same_vocabulary:
+            check_vocabularies(student.tokenizer, tokenizer, teacher.name)
+        if stage.method.signal:
+            check_head(settings, trust=teacher.trust)
+
+
+def load_libraries() -> None:
+    """Import what trains, without its bars and warnings. Raises UserError where a package is missing."""
     keep_freed_memory()  # before torch allocates its first block
     try:
         import datasets.utils.logging
@@ -48,6 +63,12 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
     datasets.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+
+
+def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
+    """Open the student, tokenise for it and make the method's inputs. Raises UserError where something is wrong with
+    student, teachers or examples."""
+    load_libraries()
     student = open_student(stage.student, trust=stage.config.trust_remote_code)
     limit = stage.config.max_length or context_length(student.settings.get_text_config()) or sys.maxsize
     every = [tokenise(example, student.tokenizer) for example in dataset.examples]
@@ -61,9 +82,6 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
         raise UserError(
             f"--method {stage.config.method} does not run on DeepSpeed: launch it with recipes/accelerate/fsdp2.yaml"
         )
-    for teacher in teachers:
-        tokenizer = open_teacher_tokenizer(teacher)
-        if stage.method.same_vocabulary:
-            check_vocabularies(student.tokenizer, tokenizer, teacher.name)
+    check_models(stage, student, teachers)
     make_inputs = load_function(stage.method.inputs)
     return TrainingData(student, tuple(teachers), examples, rows, make_inputs(stage, student.tokenizer, examples, rows))

@@ -19,7 +19,7 @@ from agentkd.distill.data.dataset import Dataset, load_training_set
 from agentkd.distill.data.teacher_scores import hash_teachers
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.needs import check_needs
-from agentkd.distill.prepare import find_teachers, prepare_data
+from agentkd.distill.prepare import check_later_stages, find_teachers, prepare_data
 from agentkd.distill.publish.card import write_card
 from agentkd.distill.publish.lineage import write_lineage
 from agentkd.distill.resolve import Stage, resolve_run
@@ -38,6 +38,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     processes.join_processes()
     stages = processes.on_rank_0(lambda: resolve_run(config))
     dataset = processes.on_rank_0(lambda: load_training_set(stages[0]))
+    check_later_stages(stages)
     for stage in stages[:-1]:
         run_stage(stage, dataset)
     return {**run_stage(stages[-1], dataset), "next": next_command(stages)}

@@ -7,14 +7,17 @@ Muralidharan et al., Minitron, arXiv 2407.14679, section 2.3, compares other cho
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentkd.distill import processes
 from agentkd.errors import UserError
-from agentkd.inference.model_folder import load_weights, open_tokenizer, refuse_pickles
+from agentkd.inference.head import Head
+from agentkd.inference.model_folder import check_causal, load_weights, open_tokenizer, refuse_pickles
 from agentkd.models import find_weights
-from agentkd.pretrained import load_settings, make_model
+from agentkd.pretrained import first_line, load_settings, make_model
 from agentkd.runs.progress import say
 
 
@@ -85,6 +88,24 @@ def make_skeleton(settings: Any, layers: int | None = None, *, trust: bool = Fal
     return model
 
 
+def check_head(settings: Any, *, trust: bool = False) -> None:
+    """Raise UserError if a model makes its logits in an unknown way, as far as its code tells without weights.
+
+    Its forward pass is run on the meta device, with a small output layer that computes. Code that needs numbers on the
+    way there cannot be run so; such a model is tried when its weights are loaded."""
+    import torch
+
+    skeleton = make_skeleton(settings, trust=trust)
+    with contextlib.suppress(RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError):
+        layer = skeleton.get_output_embeddings()
+        bias = getattr(layer, "bias", None) is not None
+        small = torch.nn.Linear(layer.weight.shape[1], 32, bias=bias, device="meta").to_empty(device="cpu")
+        for number, parameter in enumerate(small.parameters()):  # without a draw from the global generator
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(number))
+        skeleton.set_output_embeddings(small)
+        Head.of(skeleton)
+
+
 def load_model(student: Student, layers: int | None) -> Any:
     """Load the weights in float32, with `layers` of the layers. Raises UserError as `load_weights` and `prune_layers`
     do."""
@@ -93,6 +114,8 @@ def load_model(student: Student, layers: int | None) -> Any:
     model = load_weights(student.folder, student.name, torch.float32, trust=student.trust)
     if layers:
         say(f"layers {', '.join(map(str, prune_layers(model, layers)))} of {student.name}")
+        model = rebuild(model)
+        check_causal(model, f"{student.name} with layers={layers}")
     return model
 
 
@@ -119,12 +142,33 @@ def prune_layers(model: Any, wanted: int) -> list[int]:
     if not isinstance(layers, ModuleList) or len(layers) != config.num_hidden_layers:
         raise UserError(f"{type(model).__name__} has no plain list of layers: layers=N cannot prune it")
     kept = choose_layers(len(layers), wanted)
+    lists = {name: value for name, value in vars(config).items() if re.search("layer|block", name)}
     backbone.layers = ModuleList(layers[number] for number in kept)
     for number, layer in enumerate(backbone.layers):
         for module in layer.modules():  # attention finds its cache by this number
             if hasattr(module, "layer_idx"):
                 module.layer_idx = number
+    for name, value in lists.items():
+        if isinstance(value, list | tuple) and len(value) == len(layers):
+            setattr(config, name, [value[number] for number in kept])
     config.num_hidden_layers = wanted
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[number] for number in kept]
     return kept
+
+
+def rebuild(model: Any) -> Any:
+    """Build a pruned model anew from its config, with its weights.
+
+    It is then what loading it again gives: some models compute with the number of their layers (MiniCPM). Raises
+    UserError if its config describes other layers than those that were kept."""
+    import torch
+
+    try:
+        with torch.random.fork_rng(devices=[]):
+            fresh = type(model)(model.config)
+        fresh.load_state_dict(model.state_dict())
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"the layers of {type(model).__name__} are of several kinds ({first_line(error)}): choose another layers=N"
+        ) from None
+    fresh.generation_config = model.generation_config
+    return fresh.eval()

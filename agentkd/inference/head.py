@@ -128,7 +128,7 @@ def _try_values(model: Any, layer: Any) -> tuple[Tensor, Tensor]:
     model.eval()
     try:
         with torch.no_grad():
-            ids = torch.arange(rows, device=weight.device)[None] % len(weight)
+            ids = torch.arange(rows, device=model.get_input_embeddings().weight.device)[None] % len(weight)
             logits = model(input_ids=ids).logits
             plain = torch.nn.functional.linear(values, weight, bias)
     finally:

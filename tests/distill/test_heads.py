@@ -19,6 +19,7 @@ from agentkd.distill.lessons.trl_head import refuse_unknown_head, trl_knows_head
 from agentkd.distill.lora import lora_config, merge_adapters, transposed_layers  # noqa: E402
 from agentkd.distill.publish.gguf import export  # noqa: E402
 from agentkd.distill.stages import distill  # noqa: E402
+from agentkd.distill.student import load_model, open_student  # noqa: E402
 from agentkd.errors import UserError  # noqa: E402
 from agentkd.inference.head import Head  # noqa: E402
 from agentkd.inference.model_folder import load_weights  # noqa: E402
@@ -86,6 +87,26 @@ def test_a_head_that_does_something_else_is_refused() -> None:
         with torch.inference_mode():
             own = log_p(model, torch.tensor([[5, 6, 7, 8, 9, 256]]))[0]
             assert float(weigher([trie])[0][0]) == pytest.approx(float(own[2, 8] + own[3, 9] + own[4, 256]), abs=1e-4)
+
+
+def test_an_unknown_head_is_refused_before_a_directory_is_made_and_before_a_first_stage(
+    traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import GraniteForCausalLM
+
+    forward = GraniteForCausalLM.forward
+
+    def squared(self: Any, *args: Any, **options: Any) -> Any:
+        out = forward(self, *args, **options)
+        out.logits = out.logits * out.logits.abs()
+        return out
+
+    monkeypatch.setattr(GraniteForCausalLM, "forward", squared)
+    odd, plain = family_student(tmp_path / "odd", "granite"), family_student(tmp_path / "plain", "llama")
+    for student, teacher, method in ((odd, plain, "logits"), (plain, odd, "sft,logits")):
+        with pytest.raises(UserError, match=r"GraniteForCausalLM .granite. makes its logits in a way that"):
+            distill(sft_config(student, traces, tmp_path / "out", method=method, teacher=str(teacher), limit=2))
+        assert not (tmp_path / "out").exists()
 
 
 def test_trl_knows_most_heads_and_the_others_are_seen() -> None:
@@ -256,3 +277,23 @@ def test_students_and_teachers_of_other_paddings_distil(sizes: tuple[int, int], 
         metrics = distill(sft_config(student, traces, tmp_path / method, method=method, **values, **changes))
         assert metrics["loss_last"] == pytest.approx(metrics["loss_last"]) and metrics["loss_last"] < 60
         assert json.loads((tmp_path / method / "config.json").read_text())["vocab_size"] == sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("minicpm3", {}), ("smollm3", {"no_rope_layers": [1, 0, 1, 0]}), ("mamba", {})],
+)
+def test_a_pruned_model_is_what_is_loaded_again(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """Some compute with the number of their layers, or have lists of their kinds."""
+    folder = family_student(tmp_path / "whole", name, num_hidden_layers=4, **options)
+    whole = family_model(name, num_hidden_layers=4, **options)
+    pruned = load_model(open_student(str(folder)), 2)
+    kept = [layer.state_dict() for layer in pruned.base_model.layers]
+    for state, number in zip(kept, (0, 3), strict=True):
+        expected = whole.base_model.layers[number].state_dict()
+        assert all(torch.equal(state[key], value) for key, value in expected.items())
+    pruned.save_pretrained(tmp_path / "pruned")
+    again = load_weights(tmp_path / "pruned", "pruned", torch.float32).eval()
+    torch.testing.assert_close(log_p(again), log_p(pruned), rtol=0, atol=1e-5)
+    if name == "smollm3":
+        assert again.config.no_rope_layers == [1, 0]
