@@ -71,6 +71,8 @@ class InProcessModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         self.model: Any = load_weights(folder, name, dtype, trust=trust).to(device).eval()
+        if self.model.generation_config.eos_token_id is None:
+            self.model.generation_config.eos_token_id = self.tokenizer.eos_token_id
         self._queue: asyncio.Queue[_Job] = asyncio.Queue()
 
     async def chat(
@@ -228,10 +230,19 @@ def format_chat(tokenizer: Any, messages: Sequence[Message]) -> str:
 
 
 def apply_template(tokenizer: Any, messages: Sequence[Message], **options: Any) -> str:
-    """Format messages with a tokenizer's chat template. The system text goes into the first user turn if the template
-    has no place for it.
+    """Format messages with a tokenizer's chat template, as `fit_roles` gives them. Raises UserError as it does."""
+    return _try_template(tokenizer, messages, **options)[1]
+
+
+def fit_roles(tokenizer: Any, messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages as a tokenizer's chat template takes them: the system text goes into the first user turn if the
+    template has no place for it.
 
     Raises UserError for a tokenizer without a template, and for a template that refuses the messages."""
+    return _try_template(tokenizer, messages, add_generation_prompt=True)[0]
+
+
+def _try_template(tokenizer: Any, messages: Sequence[Message], **options: Any) -> tuple[Sequence[Message], str]:
     from jinja2 import TemplateError
 
     name = tokenizer.name_or_path
@@ -247,7 +258,7 @@ def apply_template(tokenizer: Any, messages: Sequence[Message], **options: Any) 
             reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
             continue
         if all(system in text for system in systems):
-            return text
+            return version, text
     raise UserError(
         f"the chat template of {name} refuses a prompt of roles {', '.join(message.role for message in messages)} "
         f"({reason}): give a directory whose chat_template.jinja takes them"

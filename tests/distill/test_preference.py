@@ -59,7 +59,7 @@ def test_pairs_hold_the_verified_target_and_the_most_plausible_refused_ones() ->
 
 
 def test_a_prompt_is_asked_once() -> None:
-    assert make_prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})]) == [
+    assert make_prompts([EXAMPLE, EXAMPLE.model_copy(update={"target": "river"})], None) == [
         {"prompt": "Question: x\nPath:\n"}
     ]
 

@@ -18,6 +18,7 @@ from agentkd.distill.lessons.teacher_signal import TeacherSignal
 from agentkd.distill.lessons.trl_head import refuse_unknown_head
 from agentkd.distill.resolve import Stage
 from agentkd.inference.head import Head
+from agentkd.inference.in_process import fit_roles
 
 NEVER = -100.0  # the logit of a token that the teacher does not have
 
@@ -25,13 +26,18 @@ NEVER = -100.0  # the logit of a token that the teacher does not have
 def make_inputs(stage: Stage, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row]) -> Inputs:
     """Each distinct prompt once. In memory there are its tokens and those of a rollout."""
     prompts = {example.prompt: row["labels"].count(IGNORED) for example, row in zip(examples, rows, strict=True)}
-    return Inputs(make_prompts(examples), [tokens + stage.config.rollout_tokens for tokens in prompts.values()])
+    return Inputs(
+        make_prompts(examples, tokenizer), [tokens + stage.config.rollout_tokens for tokens in prompts.values()]
+    )
 
 
-def make_prompts(examples: Sequence[Example]) -> list[dict[str, Any]]:
+def make_prompts(examples: Sequence[Example], tokenizer: Any) -> list[dict[str, Any]]:
     """Each distinct prompt once: a text, or a chat that ends with the user's turn."""
     texts = dict.fromkeys(example.prompt for example in examples)
-    return [{"prompt": text if isinstance(text, str) else [turn.model_dump() for turn in text]} for text in texts]
+    return [
+        {"prompt": text if isinstance(text, str) else [turn.model_dump() for turn in fit_roles(tokenizer, text)]}
+        for text in texts
+    ]
 
 
 def make_trainer(

@@ -239,6 +239,11 @@ def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> No
     writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
     writer.add_add_space_prefix(False)
     if (template := tokenizer.chat_template) is not None:  # of several, llama.cpp takes the one named default
+        if isinstance(template, dict) and "default" not in template:
+            raise UserError(
+                f"cannot export {name}: of its chat templates ({', '.join(sorted(template))}) none is called default; "
+                f"call one so, and save the tokenizer again"
+            )
         named = template if isinstance(template, str) else [{"name": k, "template": v} for k, v in template.items()]
         writer.add_chat_template(named)
 
