@@ -62,7 +62,15 @@ class GenerateConfig(StageConfig):
     task: str = Field("geo", description="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file of questions")
     data: str | None = Field(None, description="folder with the task's files [default: the hub; geo is packaged]")
     kb: Spec = Field(
-        None, description="a TSV of head, relation, tail; a SPARQL URL; or wikidata [default: the task's own]"
+        None,
+        description="facts: a TSV, CSV, JSONL or RDF file, a folder of nodes and edges, a SPARQL URL, or wikidata "
+        "[default: the task's own]",
+    )
+    kb_columns: str | None = Field(
+        None, description="head, relation and tail among the KB file's columns, by name or number [default: its header]"
+    )
+    aliases: str | None = Field(
+        None, description="a table of entities of the KB and other names for them [default: the task's own]"
     )
     split: str | None = Field(None, description="split of the task [default: generate: train; eval: test, else dev]")
     limit: int | None = Field(None, ge=1, description="a seeded subset of this many questions [default: all]")
@@ -238,7 +246,7 @@ class EvalConfig(GenerateConfig):
         None, description="score this JSONL of {id, question, prediction, ground_truth} instead"
     )
     trust_remote_code: bool = Field(False, description=TRUST)
-    matchers: str = Field("strict,rog", description="comma-separated: strict, rog, webqsp_official, tog_em")
+    matchers: str = Field("strict,rog", description="comma-separated: strict, strict-1, rog, webqsp_official, tog_em")
     baseline: Spec = Field(None, description="row to compare the others with, paired by question")
 
 

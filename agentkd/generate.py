@@ -22,6 +22,7 @@ from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.summary import RATIONALISED_SAMPLE, SECOND_CHOICE_SAMPLE, summarise_run, verified_ids
 from agentkd.serving.llama import LOCAL_SLOTS
+from agentkd.tasks.coverage import check_coverage
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NoTeacher
 from agentkd.teacher.open import open_teacher
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 def generate(config: GenerateConfig) -> dict[str, Any]:
     """Run the stage and return its metrics. Opening the same directory again goes on where it stopped."""
     world = TaskWorld.load(config)
+    for line in world.kb.describe():
+        say(line)
     task = world.task
     default_out = f"runs/{slug(task_label(config.task))}-{slug(config.agent)}"
     config = derive_config(
@@ -47,6 +50,9 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     out = Path(str(config.out))
     questions = task.pick(str(config.split), config.limit, config.seed)
     say(describe_run(config, len(questions), task))
+    coverage = check_coverage(task, str(config.split), questions, verify=True)
+    for line in coverage.lines:
+        say(line)
     with RunDirectory(out, "generate", config, world.identity) as run:
         missing = list_unsolved(questions, config, run)
         if missing:
@@ -60,6 +66,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         write_groups(out, check.groups)
         metrics = summarise_run(out, ids, config.samples) | check.count(config.samples)
         metrics["usd"] = Cache(out / "cache").usd
+        metrics["coverage"] = coverage.record()
         if not is_complete(out) or not has_checks(out):
             write_report(out, metrics=metrics)
         close_run(run, metrics, missing=len(list_unsolved(questions, config, run)))

@@ -52,7 +52,8 @@ def check_step(
 
 def check_draft(kb: Graph, draft: Draft) -> Verdict:
     """Climb the ladder up to `complete`, or `judge`, for a closed draft; `ok` only at its top."""
-    answers = [name for text in draft.answers if (name := kb.find(text)) is not None]
+    found = [(text, match) for text in draft.answers if (match := kb.match(text)) is not None]
+    answers = [match.name for _, match in found]
     proof = Proof.of(draft)
     topics = proof.topics
     refused = next((step.verdict for step in draft.steps if step.verdict is not None and not step.verdict.ok), None)
@@ -77,7 +78,8 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
     if ends != set(answers):
         return Verdict(ok=False, rung="chain", reason="the answers are not the full endpoint set of the named paths")
     judged = next((step.verdict for step in draft.steps if step.kind == "judge" and step.verdict is not None), None)
-    return judged or Verdict(ok=True, rung="complete")
+    loose = [f"{text!r} is read as {match.name!r}" for text, match in found if match.loose]
+    return judged or Verdict(ok=True, rung="complete", reason=", ".join(loose[:3]))
 
 
 def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | None) -> Verdict:
@@ -85,7 +87,7 @@ def join_gold(verdict: Verdict, answers: Sequence[str], gold: Sequence[str] | No
     if gold is None or not verdict.ok:
         return verdict
     if strict_hits(answers, gold):
-        return Verdict(ok=True, rung="gold")
+        return Verdict(ok=True, rung="gold", reason=verdict.reason)
     return Verdict(ok=False, rung=verdict.rung, reason="proven, but not the answer that gold asks for")
 
 

@@ -47,7 +47,7 @@ class TaskWorld:
         """Load the task and its knowledge base; retriever and memory are loaded when they are first used."""
         from agentkd.tasks.load import load_task
 
-        task = load_task(config.task, data=Path(config.data) if config.data else None, kb=config.kb)
+        task = load_task(config.task, data=config.data, kb=config.kb, aliases=config.aliases, columns=config.kb_columns)
         kb = task.knowledge_base()
         return cls(task, require_in_memory(kb, "shuffle=true").shuffled(config.seed) if config.shuffle else kb, config)
 

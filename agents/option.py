@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentkd.matching import strict_key
+from agentkd.matching import find_name
 from agentkd.proof import Derivation, Proof
 from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.graph import Graph
@@ -67,9 +67,10 @@ def match_options(text: str, options: Sequence[Option]) -> list[Option]:
 
 
 def match_option(text: str, options: Sequence[Option]) -> Option | None:
-    """The option whose label the model wrote, compared without case and punctuation."""
-    key = strict_key(text.strip().strip('"'))
-    return next((option for option in options if strict_key(option.label) == key), None)
+    """The option whose label the model wrote; without case and punctuation where that leaves it unique."""
+    by_label = {option.label: option for option in reversed(options)}
+    label = find_name(text.strip().strip('"'), by_label)
+    return None if label is None else by_label[label]
 
 
 def make_proof(options: Sequence[Option], topics: Sequence[str], **flags: bool) -> Proof:
@@ -94,4 +95,7 @@ def collect_evidence(kb: Graph, starts: Sequence[str], option: Option, ends: Seq
     facts = [fact for start, path in walks for fact in kb.evidence(start, path, ends)[: EVIDENCE // len(walks)]]
     if option.constraint is not None:
         facts += kb.evidence(ends, option.constraint.way)[: EVIDENCE // 2]
-    return tuple(Triple(head=head, relation=relation, tail=tail, source="kb") for head, relation, tail in facts)
+    return tuple(
+        Triple(head=head, relation=relation, tail=tail, source=kb.cite((head, relation, tail)))
+        for head, relation, tail in facts
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentkd.agents.option import Option
 from agentkd.agents.survey import survey_step
-from agentkd.matching import strict_key
+from agentkd.matching import find_name
 from agentkd.retrievers.bm25 import score_texts
 from agentkd.retrievers.constraints import Constraint, find_constraint
 from agentkd.retrievers.graph import Graph
@@ -95,10 +95,10 @@ class PathSearch:
         return await self.constrain(question, anchors, found)
 
     def _look_up(self, anchors: Sequence[str], label: str) -> list[Option]:
-        paths = self.kb.relation_paths(anchors, self.hops)
-        path = next((path for path in paths if strict_key(self.kb.label(path)) == strict_key(label)), None)
-        ends = tuple(self.kb.follow(anchors, path)) if path else ()
-        return [Option(path, label, ends)] if path and ends else []
+        paths = {self.kb.label(path): path for path in self.kb.relation_paths(anchors, self.hops)}
+        found = find_name(label, paths)
+        ends = tuple(self.kb.follow(anchors, paths[found])) if found else ()
+        return [Option(paths[found], label, ends)] if found and ends else []
 
     def topics(self, question: Question) -> list[str]:
         """The question's topic entities as the KB spells them; unknown ones are left out."""

@@ -1,8 +1,8 @@
 """Checker of whether an answer is in the knowledge base; it shares only the spelling rule (`matching`) with agents.
 
-It reads the raw KB file itself and imports neither the retrievers nor the verifier, so that a bug there cannot vouch
-for itself. The figure is the *faithful ratio* of GCR (arXiv 2410.13080, figure 5): the share of correct answers that
-have a path in the KB.
+It reads the raw KB file itself (`raw_kb.py`) and imports neither the retrievers nor the verifier, so that a bug there
+cannot vouch for itself. The figure is the *faithful ratio* of GCR (arXiv 2410.13080, figure 5): the share of correct
+answers that have a path in the KB.
 
 A found chain proves that each of its triples is in the raw file, in the direction it was cited (either one where the
 file says the direction is unknown), and that they join one of the question's topics to the answer.
@@ -12,50 +12,33 @@ country joins nearly anything), that the walk follows the relations' directions,
 that the model used the chain, or that two things of one name are one thing (a KB without ids merges them).
 """
 
-import gzip
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from agentkd.errors import UserError
-from agentkd.matching import strict_key
+from agentkd.eval.raw_kb import Triple, read_raw
+from agentkd.matching import clean_name, strict_key
 
-Triple = tuple[str, str, str]  # head, relation, tail
 Record = tuple[Sequence[str], Sequence[str], Sequence[Triple]]  # topics, correct answers, evidence
 
 
 class RawKB:
-    """The triples of one KB file, compared verbatim; built by `load`."""
+    """The triples of one KB file, compared by clean names; built by `load`."""
 
     def __init__(self, triples: Iterable[Triple], undirected: Iterable[Triple] = ()) -> None:
         self._undirected = frozenset(undirected)
         self._triples = frozenset(triples) | self._undirected
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read `head TAB relation TAB tail [TAB provenance ...]`, or MetaQA's `head|relation|tail`; `.gz` too.
+    def load(cls, path: str | Path, *, columns: str | None = None) -> Self:
+        """Read a knowledge base's file or folder with the checker's own readers (`raw_kb.py`).
 
-        The first line decides between the two. A provenance that ends in `;undirected` says that the triple's
-        direction is unknown. Errors: `UserError` with file and line.
+        A provenance that ends in `;undirected` says that the triple's direction is unknown. `columns` are those of
+        `--kb-columns`. Errors: `UserError` with file and line.
         """
-        triples: list[Triple] = []
-        undirected: list[Triple] = []
-        separator = ""
-        try:
-            with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if not line.strip():
-                        continue
-                    separator = separator or ("\t" if "\t" in line else "|")
-                    head, relation, tail, *rest = _fields(line, separator, f"{path}:{number}")
-                    triples.append((head, relation, tail))
-                    if rest and "undirected" in rest[0].split(";")[1:]:
-                        undirected.append((head, relation, tail))
-        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or "damaged, or not UTF-8 text"
-            raise UserError(f"cannot read KB {str(path)!r} ({reason}): give a TSV, .gz or MetaQA kb file") from error
+        triples, undirected = read_raw(Path(path), columns)
         if not triples:
             raise UserError(f"no triples in KB {str(path)!r} (0 lines): write one triple a line, separated by tabs")
         return cls(triples, undirected)
@@ -65,15 +48,16 @@ class RawKB:
 
     @property
     def triples(self) -> frozenset[Triple]:
-        """All triples, as the file gives them."""
+        """All triples, with clean names."""
         return self._triples
 
     def has(self, head: str, relation: str, tail: str) -> bool:
-        """Whether the file has this triple, spelt exactly so (reversed as well if it is flagged undirected)."""
+        """Whether the file has this triple, by clean names (either way round if its direction is unknown)."""
         return self._stored((head, relation, tail)) is not None
 
     def _stored(self, cited: Triple) -> Triple | None:
-        """The triple as it stands in the file; one form for both ways of citing an undirected one."""
+        """The triple as the file has it; one form for both ways of citing an undirected one."""
+        cited = clean_name(cited[0]), clean_name(cited[1]), clean_name(cited[2])
         if cited in self._triples:
             return cited
         turned = (cited[2], cited[1], cited[0])
@@ -109,13 +93,6 @@ class RawKB:
             total += len(answers)
             found += sum(self.chain_exists(evidence, topics, name) for name in answers.values())
         return found / total if total else None
-
-
-def _fields(line: str, separator: str, where: str) -> list[str]:
-    parts = [part.strip() for part in line.rstrip("\r\n").split(separator)]
-    if len(parts) < 3 or not all(parts[:3]) or (separator == "|" and len(parts) > 3):
-        raise UserError(f"{where}: {line.strip()[:60]!r} is no triple: write head TAB relation TAB tail")
-    return parts
 
 
 def _named(nodes: Iterable[str], names: Sequence[str]) -> set[str]:

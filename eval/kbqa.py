@@ -37,6 +37,7 @@ from agentkd.runs.read import is_complete, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.untrusted import refuse_links
 from agentkd.stats import bootstrap_interval, paired_difference
+from agentkd.tasks.coverage import check_coverage
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Trace, Usage
@@ -56,6 +57,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     matchers = choose_matchers(config.matchers)
     config = inherit_task(config)
     world = TaskWorld.load(config)
+    for line in world.kb.describe():
+        say(line)
     task = world.task
     default_out = f"runs/{slug(task_label(config.task))}-eval"
     config = derive_config(
@@ -78,13 +81,17 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     )
     if task.note:
         say(task.note)
+    from_memory = all(system.agent == "cot" for system in entries)
+    coverage = check_coverage(task, str(config.split), questions, verify=False, topics=not from_memory)
+    for line in coverage.lines:
+        say(line)
     traces = {system.name: answer_questions(world, system, questions, out) for system in entries}
     untrained = list_untrained(entries)
     baseline = config.baseline or next(iter(untrained.values()), None)
     report = build_report(world, questions, traces, matchers, baseline, untrained)
     read_by = {system.name: system.describe_reading(config, task.max_hops) for system in entries}
     report["rows"] = [{**row, "read_by": read_by[row["name"]]} for row in report["rows"]]
-    report["out"] = str(out)
+    report |= {"coverage": coverage.record(), "out": str(out)}
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
     write_results_in_cards(entries, report, config.seed)
     gold = task.gold(str(config.split))
@@ -173,7 +180,9 @@ def build_report(
     asked = [question for question in questions if question.id in gold]
     if not asked:
         raise UserError(f"no question of {world.task.name} has gold answers: nothing can be scored")
-    raw_kb = RawKB.load(world.task.kb_path) if world.task.kb_path is not None else None  # an endpoint has no raw file
+    raw_kb = None  # an endpoint has no raw file
+    if world.task.kb_path is not None:
+        raw_kb = RawKB.load(world.task.kb_path, columns=world.task.source.columns)
     rows: list[dict[str, Any]] = []
     f1: dict[tuple[str, str], dict[str, float]] = {}
     groups: list[dict[str, Any]] = []

@@ -16,7 +16,14 @@ from typing import Any, TypedDict, TypeGuard
 import numpy as np
 
 from agentkd.errors import UserError, unknown_name
-from agentkd.matching import f1_of, normalize, split_prediction, strict_key, strict_precision_recall, strict_set
+from agentkd.matching import (
+    f1_of,
+    normalize,
+    normalized_key,
+    split_prediction,
+    strict_key,
+    strict_precision_recall,
+)
 
 Parse = Mapping[str, Any]  # one entry of WebQSP's "Parses": {"AnnotatorComment": {...}, "Answers": [...], ...}
 
@@ -51,15 +58,27 @@ class PredictionRow(TypedDict):
 
 
 def strict(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores:
-    """Sets of normalised names must be equal, member by member; no substrings. Duplicates count once.
+    """Sets of names must be equal, member by member, by `matching.strict_key`; no substrings. Duplicates count once.
 
     Without gold answers an empty prediction is right (precision, recall, F1, EM 1) and any other is wrong, as in
     GMT-KBQA's CWQ script; `hit` and `hits1` are 0 either way, as there is nothing to hit.
     """
-    lines = split_prediction(prediction)
-    predicted, gold = strict_set(lines), strict_set(answers)
+    return _compare_sets(prediction, answers, strict_key)
+
+
+def strict_1(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores:
+    """The earlier `strict`: as there, but names are compared by `matching.normalized_key`, RoG's rule.
+
+    It takes 3.14 for 314, -5 for 5 and C++ for C. It stays for one release, to compare figures with earlier ones.
+    """
+    return _compare_sets(prediction, answers, normalized_key)
+
+
+def _compare_sets(prediction: str, answers: Sequence[str], key: Callable[[str], str]) -> Scores:
+    lines = [key(line) for line in split_prediction(prediction)]
+    predicted, gold = (frozenset(filter(None, names)) for names in (lines, map(key, answers)))
     precision, recall = strict_precision_recall(predicted, gold)
-    hits1 = bool(lines) and strict_key(lines[0]) in gold
+    hits1 = bool(lines) and lines[0] in gold
     f1 = f1_of(precision, recall)
     return Scores(float(bool(predicted & gold)), float(hits1), precision, recall, f1, float(predicted == gold))
 
@@ -97,13 +116,13 @@ def webqsp_official(prediction: str, answers: Sequence[str], parses: Sequence[Pa
     other has P=0 R=1 F1=0. The average of `f1` is the paper's number, that of `em` (F1 is 1) its "true accuracy".
 
     Ours: the script compares Freebase ids, and models write names, so a gold answer is its `EntityName`, or its
-    `AnswerArgument` (a literal, or the id of an unnamed entity), and two names are compared as in `strict`. `hit` and
+    `AnswerArgument` (a literal, or the id of an unnamed entity), and two names are compared as in `strict-1`. `hit` and
     `hits1` are not in the script: here any, or the first, predicted answer is in the gold of any parse.
     """
-    predicted = [strict_key(line) for line in split_prediction(prediction)]
+    predicted = [normalized_key(line) for line in split_prediction(prediction)]
     try:
         quality = [(p["AnnotatorComment"]["QuestionQuality"], p["AnnotatorComment"]["ParseQuality"]) for p in parses]
-        golds = [[strict_key(a["EntityName"] or a["AnswerArgument"]) for a in p["Answers"]] for p in parses]
+        golds = [[normalized_key(a["EntityName"] or a["AnswerArgument"]) for a in p["Answers"]] for p in parses]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"malformed WebQSP parse ({error!r}): give parses as in the original file (AnnotatorComment, Answers with "
@@ -162,6 +181,7 @@ Matcher = Callable[[str, Sequence[str], Sequence[Parse]], Scores | None]
 
 MATCHERS: dict[str, Matcher] = {
     "strict": strict,
+    "strict-1": strict_1,
     "rog": rog,
     "webqsp_official": webqsp_official,
     "tog_em": tog_em,

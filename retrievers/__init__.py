@@ -1,4 +1,4 @@
-"""The knowledge base, and the search for relation paths and passages in it. May import: no other room."""
+"""The knowledge base, and the search for relation paths and passages in it. May import: its rooms."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The knowledge base in memory: triples in; entities, endpoints of relation paths and evidence out.
 
-A knowledge base is one file of `head, relation, tail` lines; no server. Entities are integers and the edges sorted
+A knowledge base is a file of facts, or a folder (`files/`); no server. Entities are integers and the edges sorted
 arrays in both directions, memory-mapped (`kb_index.py`), so that a path is followed with a few binary searches
-(`walk.py`).
+(`walk.py`). `lookup.py` tells which entity a text means.
 
 Vocabulary: a `Step` is a relation and a direction, a `RelationPath` a sequence of steps, its endpoints the named
 entities that it leads to. Unnamed nodes (Freebase's compound values, "CVT") may be passed through and are never an
@@ -15,7 +15,6 @@ A start entity that the knowledge base does not hold has no edges: nothing is ra
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from agentkd.errors import UserError
-from agentkd.matching import strict_key
 from agentkd.retrievers import kb_index
+from agentkd.retrievers.files.read import read_pairs
+from agentkd.retrievers.files.rows import Row
 from agentkd.retrievers.kb_index import Ints
+from agentkd.retrievers.lookup import Lookup, Match
 from agentkd.retrievers.relation_path import RelationPath, Step, Triple, label_steps
 from agentkd.retrievers.walk import find_edge_ranges, search_paths, trace_triples, walk_frontiers
 
@@ -43,24 +44,26 @@ class KnowledgeBase:
         self._relation_ids = {name: number for number, name in enumerate(self._relations)}
         self._steps: list[Step] = [(name, sign) for name in self._relations for sign in (1, -1)]
         self._index, self._triples, self._named = index, index.triples, index.named
-        self._aliases: dict[str, int] = {}
-        self._normalized: dict[str, int] | None = None
+        self.lookup = Lookup(self._names, self._ids, index.named, np.diff(index.first_edge))
+        self.lookup.add_aliases(zip(index.aliases, index.alias_entity.tolist(), strict=True))
         self._labels: list[str] | None = None
+        self._notes = list(index.notes)
         self._paths_around = lru_cache(maxsize=RECENT)(self._search_paths)
         self._label = lru_cache(maxsize=1 << 16)(self._spell)
 
     # ---- construction ------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path: str | Path, *, aliases: str | Path | None = None) -> KnowledgeBase:
-        """Read a file of triples: tab-separated, or MetaQA's `head|relation|tail`; `.gz` too.
+    def load(cls, path: str | Path, *, aliases: str | Path | None = None, columns: str | None = None) -> KnowledgeBase:
+        """Read a file or folder of facts, in one of the forms of docs/tasks.md; `.gz` too.
 
-        Further columns are provenance; `;undirected` in the fourth says that the direction is unknown, and such
-        a triple is matched both ways. `aliases` is a TSV with an entity and another name for it per line (either
-        order: the side that the knowledge base holds is the entity). Raises UserError with file and line.
+        Names are NFC and stripped. `;undirected` in a fourth column says that the direction is unknown; such a triple
+        is matched both ways. `aliases` is a table with an entity and another name for it per line (either order: the
+        side that the knowledge base holds is the entity). `columns` says which columns are head, relation and tail.
+        Raises UserError with file and line.
         """
         file = Path(path)
-        index, sha256 = kb_index.load_index(file)
+        index, sha256 = kb_index.load_index(file, columns)
         kb = cls(index, sha256=sha256, path=file)
         if aliases is not None:
             kb._read_aliases(Path(aliases))
@@ -72,9 +75,7 @@ class KnowledgeBase:
         rows = [tuple(row) for row in triples]
         digest = hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()
         flags = [len(row) > 3 and ";undirected" in row[3] for row in rows]
-        index = kb_index.build_index(
-            ((r[0], r[1], r[2], f) for r, f in zip(rows, flags, strict=True)), "the knowledge base"
-        )
+        index = kb_index.index_rows(Row(r[0], r[1], r[2], f) for r, f in zip(rows, flags, strict=True))
         return cls(index, sha256=digest, path=None)
 
     def shuffled(self, seed: int) -> KnowledgeBase:
@@ -90,17 +91,18 @@ class KnowledgeBase:
         return self.from_triples([(names[h], self._relations[r], names[t]) for h, r, t in rows.tolist()])
 
     def _read_aliases(self, file: Path) -> None:
-        for number, line in enumerate(kb_index.read_bytes(file).decode("utf-8-sig", "replace").splitlines(), start=1):
-            if not line.strip():
-                continue
-            left, tab, right = line.partition("\t")
-            right = right.split("\t")[0]
-            if not (left and tab and right):
-                raise UserError(f"{file}:{number}: not an alias: {line[:60]!r}; write entity<TAB>alias")
+        """Add the aliases of a table; a pair of which neither side is known is left out."""
+        known, strangers = [], []
+        for left, right in read_pairs(file):
             entity, alias = (left, right) if left in self._ids else (right, left)
             if entity in self._ids:
-                self._aliases.setdefault(alias, self._ids[entity])
-        self._normalized = None
+                known.append((alias, self._ids[entity]))
+            else:
+                strangers.append(f"{left} | {right}")
+        self.lookup.add_aliases(known)
+        self._notes.append(f"{file}: {len(known):,} other names")
+        if strangers:
+            self._notes.append(f"{len(strangers):,} more are of no known entity (first: {strangers[0][:80]!r})")
 
     # ---- names -------------------------------------------------------------------------------------------------
 
@@ -142,26 +144,38 @@ class KnowledgeBase:
         return entity in self._ids and bool(self._named[self._ids[entity]])
 
     def find(self, text: str) -> str | None:
-        """Find the entity a user or a model means: by exact name, else by alias, else by equal normalised name.
+        """Find the entity a user or a model means; None where there is none, or more than one (`lookup.py`)."""
+        match = self.lookup.match(text)
+        return None if match is None else match.name
 
-        Normalised: `strict_key`, then also without accents ("Hernan Cortes"). Of several
-        entities that are alike then, the one with the most edges wins.
-        """
-        if text in self._ids:
-            return text
-        if text in self._aliases:
-            return self._names[self._aliases[text]]
-        if self._normalized is None:
-            table: dict[str, int] = {}
-            best_connected_first = np.argsort(-np.diff(self._index.first_edge), kind="stable")
-            names = [(self._names[number], int(number)) for number in best_connected_first if self._named[number]]
-            for spell in (strict_key, _plain):
-                for name, number in [*names, *self._aliases.items()]:
-                    table.setdefault(spell(name), number)
-            table.pop("", None)
-            self._normalized = table
-        found = self._normalized.get(strict_key(text), self._normalized.get(_plain(text)))
-        return None if found is None else self._names[found]
+    def match(self, text: str) -> Match | None:
+        """Find as `find`, and say whether the text is another spelling of the name."""
+        return self.lookup.match(text)
+
+    def describe(self) -> list[str]:
+        """Return what a user should know of the file: facts, relations and names, and how it was read."""
+        names = int(self._named.sum())
+        first = " | ".join(self._triple(0))
+        sizes = {"fact": len(self), "relation": len(self._relations), "name": names}
+        sizes["unnamed node"] = len(self._names) - names
+        counts = [f"{size:,} {what}{'s' * (size != 1)}" for what, size in sizes.items() if size or what == "name"]
+        what = str(self.path) if self.path is not None else "knowledge base"
+        return [f"{what}: {', '.join(counts)} (first: {first[:120]})", *self._notes]
+
+    def cite(self, fact: Triple) -> str:
+        """Return the source of a fact for its evidence: `kb`, and the fact as the file spells it where it differs."""
+        raw = self._index.raw_triple
+        if not raw.size:
+            return "kb"
+        head, relation, tail = fact
+        low, high = find_edge_ranges(self._index, np.array([self._ids[head]]), 2 * self._relation_ids[relation])
+        edges = slice(int(low[0]), int(high[0]))
+        at = self._index.edge_triple[edges][self._index.edge_target[edges] == self._ids[tail]]
+        place = int(np.searchsorted(raw, at[0])) if at.size else len(raw)
+        if place == len(raw) or raw[place] != at[0]:
+            return "kb"
+        start = int(self._index.raw_end[place - 1]) if place else 0
+        return f"kb: {self._index.raw_text[start : int(self._index.raw_end[place])].tobytes().decode()}"
 
     # ---- executing paths ---------------------------------------------------------------------------------------
 
@@ -258,7 +272,3 @@ class KnowledgeBase:
             return " > ".join(self._labels[2 * self._relation_ids[name] + (sign < 0)] for name, sign in path)
         except KeyError as error:
             raise UserError(f"unknown relation {error}; take paths from this knowledge base") from None
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", strict_key(text)) if not unicodedata.combining(c))

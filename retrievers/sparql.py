@@ -25,6 +25,7 @@ from typing import Any
 
 from agentkd.errors import UserError, WorldError
 from agentkd.retrievers.kb import MAX_NODES
+from agentkd.retrievers.lookup import Match
 from agentkd.retrievers.relation_path import RelationPath, Triple, label_steps
 
 WIKIDATA = "https://query.wikidata.org/sparql"
@@ -72,6 +73,19 @@ class SparqlKB:
             rows = self._select(f"SELECT ?name WHERE {{ {self._named(f'<{self.dialect.item}{text}>', '?name')} }}")
             return rows[0]["name"]["value"] if rows else None
         return text if self._nodes([text]) else None
+
+    def match(self, text: str) -> Match | None:
+        """Find as `find`: an endpoint compares labels letter by letter, so no match is loose."""
+        name = self.find(text)
+        return None if name is None else Match(name)
+
+    def describe(self) -> list[str]:
+        """Return the line that says what is asked."""
+        return [f"{self.url}: a SPARQL endpoint, labels in {self.language!r}"]
+
+    def cite(self, fact: Triple) -> str:
+        """Return the source of a fact for its evidence."""
+        return "kb"
 
     def __contains__(self, entity: object) -> bool:
         return isinstance(entity, str) and bool(self._nodes([entity]))

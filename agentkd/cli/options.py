@@ -37,6 +37,8 @@ Recipe = Annotated[
 Task = Annotated[str | None, typer.Option(autocompletion=complete_from(task_names), rich_help_panel=TASK)]
 Data = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
 Kb = Annotated[str | None, typer.Option("--kb", rich_help_panel=TASK)]
+KbColumns = Annotated[str | None, typer.Option("--kb-columns", rich_help_panel=TASK)]
+Aliases = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
 Split = Annotated[str | None, typer.Option(rich_help_panel=TASK)]
 Limit = Annotated[int | None, typer.Option(rich_help_panel=TASK)]
 Agent = Annotated[str | None, typer.Option(autocompletion=complete_from(agent_names), rich_help_panel=MODEL)]

@@ -131,11 +131,11 @@ def _folders(path: Path) -> dict[str, Path]:
 
 def _gold(config: Mapping[str, Any]) -> tuple[Gold | None, str]:
     """Read the gold answers of the asked questions from the task again; None and the reason where that fails."""
-    from agentkd.tasks.load import load_task
+    from agentkd.tasks.load import reload_task
     from agentkd.trace import content_hash
 
     try:
-        task = load_task(config["task"], data=config["data"], kb=config["kb"])
+        task = reload_task(config)
         if content_hash(task.hashes(config["split"])) != config["hash_data"]:
             return None, f"The files of {config['task']} have changed since, so gold answers are not shown."
         gold = task.gold(config["split"])

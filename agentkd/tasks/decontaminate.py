@@ -8,7 +8,7 @@ from typing import Any
 from agentkd.errors import AgentkdError
 from agentkd.matching import normalize
 from agentkd.runs.progress import say
-from agentkd.tasks.load import load_task
+from agentkd.tasks.load import reload_task
 from agentkd.tasks.overlap import id_root
 from agentkd.trace import Trace
 
@@ -19,7 +19,7 @@ def make_evaluation_check(source: Mapping[str, Any]) -> Callable[[Trace], bool]:
     `source` is the config of the trace's run. Where the task's files are gone, a line says so, and nothing is left out.
     """
     try:
-        task = load_task(source["task"], data=source.get("data"), kb=source.get("kb"))
+        task = reload_task(source)
         splits = [split for split in task.splits if split != source.get("split")]
         others = [question for split in splits for question in task.pick(split, None, 0)]
     except AgentkdError as error:

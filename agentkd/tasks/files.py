@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError
+from agentkd.matching import clean_name
 from agentkd.models import agentkd_home
 from agentkd.tasks.question import Gold, Parse, Question, Row
 
@@ -52,7 +53,7 @@ def _names(row: Record, where: str, *keys: str) -> tuple[str, ...] | None:
         values = value if isinstance(value, list | tuple) else [value]
         if not all(isinstance(item, str | int | float) for item in values):
             raise UserError(f"{where}: {key!r} is {str(value)[:60]!r}; give a name or a list of names")
-        return tuple(dict.fromkeys(name for item in values if (name := str(item).strip())))
+        return tuple(dict.fromkeys(name for item in values if (name := clean_name(str(item)))))
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from agentkd.tasks.task import OWN_DATA, SPLITS, Task, TaskSource
 
 PACKAGE = Path(__file__).parents[1] / "data"
 MAX_HOPS = {"geo": 3, "webqsp": 2, "cwq": 2, "metaqa": 3, "pathquestion": 3}
+OPTIONS = {"data": "data", "kb": "kb", "aliases": "aliases", "columns": "kb_columns"}  # of load_task, and of a config
 _FBMINI_NOTE = (
     "fbmini is pooled from what published systems retrieved: it is far smaller and cleaner than Freebase, so scores "
     "on it are not comparable with published {} scores"
@@ -50,12 +52,37 @@ def find_licence(name: str) -> str:
     return _LICENCES.get(re.sub(r"-[123]hop$", "", name), OWN_DATA)
 
 
-def load_task(name: str, *, data: Path | str | None = None, kb: Path | str | None = None) -> Task:
+def load_task(
+    name: str,
+    *,
+    data: Path | str | None = None,
+    kb: Path | str | None = None,
+    aliases: Path | str | None = None,
+    columns: str | None = None,
+) -> Task:
     """Open the task of a name, or of a path to the user's own JSONL file (which needs `kb`).
 
     `data` is the folder of the task's files, or a parent of it; `kb` replaces the task's knowledge base. For the user's
-    own questions `kb` may be a SPARQL endpoint's address, or `wikidata`.
+    own questions `kb` may be a SPARQL endpoint's address, or `wikidata`. `aliases` is a table of other names for the
+    knowledge base's entities; `columns` says which columns of `kb` are head, relation and tail.
     """
+    task = _find_task(name, data, kb)
+    if aliases is None and columns is None:
+        return task
+    if task.source.endpoint is not None:
+        raise UserError(f"--kb {kb}: an endpoint has its own labels; --aliases and --kb-columns are for files")
+    file = task.aliases_path if aliases is None else Path(aliases).expanduser()
+    source = replace(task.source, aliases_path=file, columns=columns)
+    return Task(name=task.name, source=source, max_hops=task.max_hops, licence=task.licence, note=task.note)
+
+
+def reload_task(config: Mapping[str, Any]) -> Task:
+    """Open the task that a run was made with, from its config."""
+    values = {name: config.get(option) for name, option in OPTIONS.items()}
+    return load_task(config["task"], **values)
+
+
+def _find_task(name: str, data: Path | str | None, kb: Path | str | None) -> Task:
     if isinstance(kb, str) and (kb == "wikidata" or kb.startswith(("http://", "https://"))):
         if not name.endswith((".jsonl", ".json")):
             raise UserError(
@@ -112,7 +139,7 @@ def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
         split: (file,) for split in SPLITS if (file := folder / f"{name}_{split}.jsonl").is_file()
     }
     kb_path = kb or folder / "kb.tsv"
-    if not kb_path.is_file():
+    if not kb_path.exists():
         raise UserError(f"{folder}: holds {name} questions but no kb.tsv; put it there or name one with --kb")
     read: dict[str, Callable[[], list[Row]]] = {
         split: partial(read_fbmini, files[0], split) for split, files in parts.items()
@@ -167,7 +194,7 @@ def _own(file: Path, kb: Path | tuple[str, str] | None) -> Task:
     if kb is None:
         raise UserError(
             f"{file}: your own questions need a knowledge base; "
-            "add --kb FILE (head<TAB>relation<TAB>tail), or the URL of a SPARQL endpoint"
+            "add --kb FILE (TSV, CSV, JSON lines or RDF), or the URL of a SPARQL endpoint"
         )
     if not file.is_file():
         near = did_you_mean(file.name, [one.name for one in file.parent.glob("*.json*")])

@@ -5,7 +5,6 @@ Gold is kept apart: a `Question` has no field for an answer or for the way to it
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Literal
 from agentkd.errors import UserError, did_you_mean
 from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.kb_index import hash_file
 from agentkd.retrievers.sparql import SparqlKB
 from agentkd.tasks.question import Gold, Question, Row
 
@@ -35,6 +35,7 @@ class TaskSource:
     files: Mapping[str, tuple[Path, ...]]
     kb_path: Path | None
     aliases_path: Path | None = None
+    columns: str | None = None
     endpoint: tuple[str, str] | None = None
 
 
@@ -50,6 +51,7 @@ class Task:
         self.name, self.source, self.max_hops, self.licence, self.note = name, source, max_hops, licence, note
         self.kb_path, self.aliases_path = source.kb_path, source.aliases_path
         self._rows: dict[str, list[Row]] = {}
+        self._loose: dict[str, dict[str, dict[str, str]]] = {}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -71,17 +73,34 @@ class Task:
             near, have = did_you_mean(split, self.splits) or ";", ", ".join(self.splits)
             raise UserError(f"task {self.name} has no split '{split}'{near} choose one of: {have}")
         if split not in self._rows:
-            find = self.knowledge_base().find
             rows, seen = [], set[str]()
+            loose: dict[str, dict[str, str]] = {}
             for row in self.source.read[split]():
                 if row.question.id in seen:
                     what = f"id {row.question.id!r} occurs twice"
                     raise UserError(f"task {self.name}, split {split}: {what}; make ids unique, or leave them out")
                 seen.add(row.question.id)
-                topics = tuple(dict.fromkeys(find(topic) or topic for topic in row.question.topic_entities))
-                rows.append(row._replace(question=row.question.model_copy(update={"topic_entities": topics})))
-            self._rows[split] = rows
+                topics, other = self._find_topics(row.question.topic_entities)
+                if other:
+                    loose[row.question.id] = other
+                question = row.question.model_copy(update={"topic_entities": topics})
+                rows.append(row._replace(question=question, gold=self._find_gold(row.gold)))
+            self._rows[split], self._loose[split] = rows, loose
         return self._rows[split]
+
+    def _find_topics(self, texts: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The topics as the knowledge base names them, and which texts are read as another spelling of a name."""
+        found = {text: self.knowledge_base().match(text) for text in texts}
+        topics = dict.fromkeys(match.name if match else text for text, match in found.items())
+        return tuple(topics), {text: match.name for text, match in found.items() if match and match.loose}
+
+    def _find_gold(self, gold: Gold | None) -> Gold | None:
+        """Gold with the names of entities where it states their aliases; other spellings are left to the matchers."""
+        kb = self.knowledge_base()
+        if gold is None or not isinstance(kb, KnowledgeBase) or all(map(kb.lookup.answers, gold.answers)):
+            return gold
+        answers = [text if kb.lookup.answers(text) else kb.find(text) or text for text in gold.answers]
+        return gold.model_copy(update={"answers": tuple(dict.fromkeys(answers))})
 
     def questions(self, split: str) -> list[Question]:
         """Return the questions of a split in file order; topics have the names of the knowledge base."""
@@ -101,6 +120,11 @@ class Task:
         random.Random(seed).shuffle(questions)
         return questions[:limit]
 
+    def read_loosely(self, split: str) -> dict[str, dict[str, str]]:
+        """Return, by question id, the topics that stand for a name that is spelt otherwise, and the name."""
+        self._items(split)
+        return self._loose[split]
+
     def unresolved(self, split: str) -> dict[str, tuple[str, ...]]:
         """Return, by question id, the topic entities that the knowledge base lacks; the questions are kept."""
         kb = self.knowledge_base()
@@ -117,11 +141,11 @@ class Task:
             url, dialect = self.source.endpoint
             return SparqlKB(url, dialect=dialect)
         assert self.kb_path is not None
-        return KnowledgeBase.load(self.kb_path, aliases=self.aliases_path)
+        return KnowledgeBase.load(self.kb_path, aliases=self.aliases_path, columns=self.source.columns)
 
     def hashes(self, split: str | None = None) -> dict[str, str]:
         """Return the SHA-256 by file name of the KB, the aliases and the question files (of one split, or of all)."""
         chosen = [split] if split is not None else list(self.source.files)
         files = [file for file in (self.kb_path, self.aliases_path) if file is not None]
         files += [file for name in chosen for file in self.source.files.get(name, ())]
-        return {f"{f.parent.name}/{f.name}": hashlib.sha256(f.read_bytes()).hexdigest() for f in dict.fromkeys(files)}
+        return {f"{file.parent.name}/{file.name}": hash_file(file) for file in dict.fromkeys(files)}

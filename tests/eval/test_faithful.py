@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import agentkd.eval.faithful
+import agentkd.eval.raw_graphs
+import agentkd.eval.raw_kb
 from agentkd.errors import UserError
-from agentkd.eval.faithful import RawKB, Triple
+from agentkd.eval.faithful import RawKB
+from agentkd.eval.raw_kb import Triple
 from tests.support.paths import KBQA_DATA
 
 KB = """\
@@ -162,10 +165,12 @@ def test_more_evidence_never_loses_a_chain_and_invented_evidence_never_makes_one
 
 def test_the_checker_is_independent() -> None:
     """It may share the spelling rule, and nothing else, with what it checks."""
-    tree = ast.parse(Path(agentkd.eval.faithful.__file__).read_text(encoding="utf-8"))
-    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    assert {m for m in modules if m.startswith("agentkd")} == {"agentkd.errors", "agentkd.matching"}
+    own = {"agentkd.eval.raw_kb", "agentkd.eval.raw_graphs"}
+    for checker in (agentkd.eval.faithful, agentkd.eval.raw_kb, agentkd.eval.raw_graphs):
+        tree = ast.parse(Path(checker.__file__).read_text(encoding="utf-8"))
+        modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        assert {m for m in modules if m.startswith("agentkd")} - own == {"agentkd.errors", "agentkd.matching"}
 
 
 def test_real_knowledge_bases() -> None:

@@ -18,7 +18,7 @@ from agentkd.distill.data.forms import FORMS, Example
 from agentkd.distill.resolve import Stage
 from agentkd.doubts.review import make_trust_check
 from agentkd.errors import UserError
-from agentkd.matching import normalize
+from agentkd.matching import strict_key
 from agentkd.proof import Proof
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_traces
@@ -125,7 +125,7 @@ def build_dataset(
         if held_out(trace):
             dataset.left_out["asked at evaluation"] += 1
             continue
-        if (text := normalize(trace.question)) in seen:
+        if (text := strict_key(trace.question)) in seen:
             dataset.left_out["question seen before"] += 1
             continue
         # For the control, every trace counts as verified.

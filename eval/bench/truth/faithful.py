@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
-from agentkd.eval.faithful import RawKB, Triple
+from agentkd.eval.faithful import RawKB
+from agentkd.eval.raw_kb import Triple
 from agentkd.proof import Proof
 from agentkd.runs.read import read_config, read_traces
 from agentkd.runs.terminal import print_line
-from agentkd.tasks.load import load_task
+from agentkd.tasks.load import reload_task
 from agentkd.trace import Trace
 
 KINDS = ("relation", "entity", "direction")
@@ -27,11 +27,10 @@ KINDS = ("relation", "entity", "direction")
 def bench_faithful(traces: Path, *, corruptions: int, seed: int) -> dict[str, Any]:
     """Corrupt the verified traces of a run, `corruptions` times at most, and return rates in percent by kind."""
     source = read_config(traces)
-    config = GenerateConfig.model_validate({k: v for k, v in source.items() if k in GenerateConfig.model_fields})
-    task = load_task(config.task, data=config.data, kb=config.kb)
+    task = reload_task(source)
     if task.kb_path is None:
         raise UserError(f"{traces} was made with a SPARQL endpoint: the checker reads a file")
-    raw = RawKB.load(task.kb_path)
+    raw = RawKB.load(task.kb_path, columns=task.source.columns)
     verified = [trace for trace in read_traces(traces) if trace.verified]
     if not verified:
         raise UserError(f"no verified trace in {traces}: generate some first")

@@ -1,0 +1,1 @@
+"""The files of knowledge bases, in every form that is read. May import: no other room."""
