@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound=GenerateConfig)
 REASONS = 3  # of samples that failed for good, that a line tells
+KEPT = 2_000  # answers of a trace; of a longer list the first and the number
+CLIPPED = "answers_in_all"
 GIVE_UP = 8  # errors of the world in a row that stop a run, instead of failing sample after sample
 
 
@@ -103,7 +105,8 @@ async def collect_traces(
     refuses key, account or model, or a full disk end it with a WorldError, ctrl-C with a KeyboardInterrupt (see
     `Interrupt`). What is done stays done."""
     gold = world.task.gold(str(world.config.split))
-    in_a_row = 0
+    loose = world.task.read_loosely(str(world.config.split))
+    in_a_row = clipped = 0
     ended: WorldError | None = None
     refused: list[tuple[tuple[str, int], Refused]] = []
     stop = model.stop if isinstance(model, Teacher) else lambda: None
@@ -133,7 +136,12 @@ async def collect_traces(
                 if isinstance(result, Exception):
                     raise result
                 in_a_row = 0
-                draft, verdict = judge_draft(world.kb, result, gold.get(question.id))
+                known = gold.get(question.id)
+                draft, verdict = judge_draft(world.kb, result, known)
+                draft = clip_answers(draft, max(KEPT, len(known.answers) if known else 0))
+                if question.id in loose:
+                    draft = draft.model_copy(update={"provenance": {**draft.provenance, "read_as": loose[question.id]}})
+                clipped += CLIPPED in draft.provenance
                 trace = Trace.close(
                     **{name: getattr(draft, name) for name in type(draft).model_fields},
                     id=question.id,
@@ -150,8 +158,26 @@ async def collect_traces(
     for key, error in refused:  # a server that answers nobody may have other reasons than the request
         final = judged and (not error.retry or key in run.refused)
         run.fail(key, str(error), retry=not final, refused=True)
+    if clipped:
+        say(f"traces with more than {KEPT:,} answers, of which the first are kept, and the number: {clipped:,}")
     if ended is not None:
         raise ended
+
+
+def clip_answers(draft: Draft, kept: int) -> Draft:
+    """Return a draft that has been judged with its first `kept` answers, and their number in its provenance.
+
+    A hub ends in hundreds of thousands, which no reader wants in a trace."""
+    total = len(draft.answers)
+    if total <= kept:
+        return draft
+    steps = []
+    for step in draft.steps:
+        lines = step.output.split("\n", kept)
+        cut = step if len(lines) <= kept else step.model_copy(update={"output": "\n".join(lines[:kept])})
+        steps.append(cut)
+    provenance = {**draft.provenance, CLIPPED: total}
+    return draft.model_copy(update={"answers": draft.answers[:kept], "steps": tuple(steps), "provenance": provenance})
 
 
 def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verdict]:

@@ -17,7 +17,7 @@ Identity is `exact_key`, or a looser one where it is unique. The matchers that t
 import re
 import string
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
@@ -87,6 +87,7 @@ def exact_key(name: str) -> str:
 
 # ---- the strict rule -----------------------------------------------------------------------------------------------
 
+_BEFORE_ARTICLES = frozenset("as at by for from in into is like of on to under upon with without".split())  # noqa: SIM905
 _KEPT = "+#<>=%$^"
 _DELETED = "".join(re.escape(char) for char in string.punctuation if char not in _KEPT)
 _RUN = re.compile(f"[{_DELETED}]+")
@@ -108,7 +109,8 @@ def strict_key(name: str) -> str:
       1979; the unit counts, and so does the sign. Digits that begin with a further 0 are a name ("007").
     - Punctuation is deleted, but not + # < > = % $ ^, not between digits ("9/11"), not a sign or a decimal point
       before a digit, and not a minus at the end of a word ("A-").
-    - "the" is dropped, "an" but for the last word, "a" only where it begins the name before a longer word.
+    - "the" is dropped; "an" but for the last word; "a" where it begins the name or follows a preposition ("on a
+      chicken"), before a longer word.
     - A name of which that leaves nothing (the band "!!!", "The The") stays as it is; only a blank name has the key "".
     """
     text = exact_key(name)
@@ -136,9 +138,14 @@ def _strip_text(text: str) -> str:
     """Delete the punctuation and the articles that do not count."""
     words = _RUN.sub(_counting, text).split()
     words = [word for i, word in enumerate(words) if word != "the" and (word != "an" or i == len(words) - 1)]
-    if len(words) > 1 and words[0] == "a" and len(words[1]) > 1 and words[1].isalpha():
-        words = words[1:]
-    return " ".join(words)
+    kept = [word for i, word in enumerate(words) if word != "a" or not _is_article(words[:i], words[i + 1 :])]
+    return " ".join(kept)
+
+
+def _is_article(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether an "a" between two lists of words is an article, and not a letter as in "vitamin a deficiency"."""
+    begins = not before or before[-1] in _BEFORE_ARTICLES
+    return begins and bool(after) and len(after[0]) > 1 and after[0].isalpha()
 
 
 def _counting(match: re.Match[str]) -> str:

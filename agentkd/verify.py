@@ -65,7 +65,8 @@ def check_draft(kb: Graph, draft: Draft) -> Verdict:
         return Verdict(ok=False, rung="none", reason="an answer is no entity of the KB")
     if not draft.triples:
         return Verdict(ok=False, rung="none", reason=refused.reason if refused else "no evidence")
-    lost = [answer for answer in answers if answer not in reachable_entities(draft.triples, topics)]
+    reached = reachable_entities(draft.triples, topics)
+    lost = [answer for answer in answers if answer not in reached]
     if lost:
         return Verdict(ok=False, rung="endpoint", reason=f"no chain of evidence to {', '.join(lost[:3])}")
     first, others = proof.first, proof.others

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
+from agentkd.answering import CLIPPED, check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
 from agentkd.distill.publish.card import add_results
 from agentkd.errors import UserError, WorldError, unknown_name
@@ -260,7 +260,9 @@ def score_groups(
 def score_answers(matcher: str, trace: Trace, gold: Gold) -> Scores | None:
     """Score one trace with a matcher; None where the matcher skips the question."""
     parses = [parse.model_dump() for parse in gold.parses]
-    return MATCHERS[matcher]("\n".join(trace.answers), gold.answers, parses)
+    beyond = int(trace.provenance.get(CLIPPED, 0)) - len(trace.answers)  # wrong ones, of which only the number is kept
+    answers = [*trace.answers, *(chr(0xE000 + n // 6400) + chr(0xE000 + n % 6400) for n in range(beyond))]
+    return MATCHERS[matcher]("\n".join(answers), gold.answers, parses)
 
 
 def average_costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:

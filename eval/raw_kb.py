@@ -192,7 +192,7 @@ def _mark_column(first: Sequence[str], places: Sequence[Place]) -> int | None:
     for i, word in rest.items():
         if word in ("provenance", "source", "origin", "reference", "direction"):
             return i
-    if set(places) == {0, 1, 2} and len(first) < 5:
+    if set(places) == {0, 1, 2} and len(first) == 3:
         return 3
     return next((i for i, word in rest.items() if word == "type"), None)
 

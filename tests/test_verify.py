@@ -94,6 +94,19 @@ def test_gold_is_the_last_rung_and_may_be_absent() -> None:
     assert join_gold(unproven, ["Ben"], ["Ben"]) == unproven
 
 
+def test_an_answer_in_another_spelling_is_said_and_another_thing_is_refused() -> None:
+    loose = check_draft(KB, draft(["the Ben", "cleo"], BOTH, CHILD))
+    assert loose == Verdict(ok=True, rung="complete", reason="'the Ben' is read as 'Ben'")
+    assert join_gold(loose, ["the Ben"], ["Ben"]).reason == loose.reason
+    kb = KnowledgeBase.from_triples([("Chrome", "written in", "C++"), ("Unix", "written in", "C")])
+    made = draft(["C"], facts("Chrome|written in|C++"), (("written in", 1),), ("Chrome",))
+    assert not check_draft(kb, made).ok
+    for answer, gold in [("C++", "C"), ("3.14", "314"), ("-5", "5"), ("3.5 V", "35 V")]:
+        assert not join_gold(Verdict(ok=True, rung="complete"), [answer], [gold]).ok
+    for answer, gold in [("1979", "1979.0"), ("8.50", "8.5"), ("11000000", "11,000,000"), ("true", "True")]:
+        assert join_gold(Verdict(ok=True, rung="complete"), [answer], [gold]).ok
+
+
 def test_a_chain_without_a_named_path_is_looked_for() -> None:
     assert find_explaining_path(KB, ["Anna"], ["Ben", "Cleo"]) == CHILD
     assert find_explaining_path(KB, ["Anna"], ["Rome"]) == (("child", 1), ("born in", 1))

@@ -135,7 +135,7 @@ def _columns(
     read = {head, relation, tail, *labels.values()}
     if mark is None:
         marks = [i for i, cell in enumerate(first) if i not in read and spelling(cell) in MARKS]
-        mark = marks[0] if marks else 3 if {head, relation, tail} == {0, 1, 2} and len(first) < 5 else None
+        mark = marks[0] if marks else 3 if {head, relation, tail} == {0, 1, 2} and len(first) == 3 else None
     unread = tuple(cell.strip() for i, cell in enumerate(first) if i not in read and i != mark)
     chosen = tuple((i, labels[i]) for i in (head, relation, tail) if i in labels)
     told = mark is not None and mark < len(first) and spelling(first[mark]) in ("type", "direction")

@@ -105,11 +105,12 @@ def test_wrong_input(
 def test_an_entity_that_the_kb_lacks_is_a_question_without_answer(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (here / "mixed.jsonl").write_text((here / "strange.jsonl").read_text() + (here / "ask.jsonl").read_text())
     with mock_server() as server:
         argv = [
             "generate",
             "--task",
-            "strange.jsonl",
+            "mixed.jsonl",
             "--kb",
             "kb.tsv",
             "--retriever",
@@ -117,9 +118,13 @@ def test_an_entity_that_the_kb_lacks_is_a_question_without_answer(
             "--teacher",
             server.spec,
         ]
-        code, _, _ = call([*argv, "--out", "out"], monkeypatch, capsys)
-    (trace,) = [json.loads(line) for line in (here / "out" / "traces-0.jsonl").read_text().splitlines()]
-    assert code == 0
+        code, _, error = call([*argv, "--out", "out"], monkeypatch, capsys)
+        argv[2] = "strange.jsonl"
+        refused, _, reason = call([*argv, "--out", "none"], monkeypatch, capsys)
+    traces = [json.loads(line) for line in (here / "out" / "traces-0.jsonl").read_text().splitlines()]
+    (trace,) = [trace for trace in traces if not trace["provenance"]["topics"]]
+    assert code == 0 and "have no topic in the knowledge base" in error
+    assert refused == 2 and "has a topic in kb.tsv" in reason and not (here / "none").exists()
     assert trace["answers"] == [] and trace["verdict"]["reason"] == "no answer"
 
 

@@ -117,6 +117,47 @@ def test_find_exact_alias_normalised_accents(tmp_path: Path) -> None:
         KnowledgeBase.load(tmp_path / "kb.tsv", aliases=tmp_path / "aliases.tsv")
 
 
+TWINS = ["C", "C++", "C#", "Hepatitis", "Hepatitis A", "3.5", "T-5", "US", "us", "U.S.S.R.", "AC/DC", "Hernán Cortés"]
+TWINS += ["Hamlet!", "Hamlet?", "1979", "São Paulo"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "loose"),
+    [
+        ("C++", "C++", False),
+        ("c#", "C#", False),
+        ("C--", None, False),
+        ("hepatitis a", "Hepatitis A", False),
+        ("Hepatitis B", None, False),
+        ("35", None, False),
+        ("T+5", None, False),
+        ("T\u22125", "T-5", False),
+        ("us", "us", False),
+        ("Us", "US", True),  # of two that differ in case the one with more edges
+        ("ussr", "U.S.S.R.", True),
+        ("ACDC", "AC/DC", True),
+        ("Hernan Cortes", "Hernán Cortés", True),
+        ("hamlet", None, False),  # either
+        ("Hamlet!", "Hamlet!", False),
+        ("1979.0", "1979", True),
+        ("Sa\u0303o Paulo ", "São Paulo", False),
+        ("", None, False),
+    ],
+)
+def test_who_is_meant(text: str, name: str | None, loose: bool) -> None:
+    kb = KnowledgeBase.from_triples([*((twin, "is", "x") for twin in TWINS), ("US", "is", "y")])
+    match = kb.match(text)
+    assert (match and match.name) == kb.find(text) == name
+    assert match is None or match.loose == loose
+
+
+def test_an_alias_of_two_entities_names_neither() -> None:
+    kb = KnowledgeBase.from_triples([("Paris", "is", "x"), ("Paris (Texas)", "is", "x")])
+    kb.lookup.add_aliases([("City of Light", 0), ("Paree", 0), ("Paree", 2)])
+    assert (kb.find("city of light"), kb.find("Paree"), kb.find("paree!")) == ("Paris", None, None)
+    assert kb.lookup.nearest("Pariss") == ["Paris", "Paris (Texas)"] and kb.lookup.nearest("zzz") == []
+
+
 def test_unnamed_nodes(family: KnowledgeBase) -> None:
     assert all(map(family.is_cvt, ["m.0abc", "M.010pvk_k", "g.11b_x", "cvt.q1.2", "_:b0"]))
     assert not any(map(family.is_cvt, ["M. C. Escher", "G. Love", "m.", "M.O.N.Y.", "46.41"]))

@@ -18,7 +18,7 @@ from agentkd.runs.read import read_config
 from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_small
 
 FILE = "lineage.json"
-OF_TASK = ("task", "data", "kb", "retriever")  # options that say what is asked, and where answers are searched
+OF_TASK = ("task", "data", "kb", "kb_columns", "aliases", "retriever")  # what is asked, and where answers are searched
 
 
 def write_lineage(folder: Path, source: Mapping[str, Any]) -> None:
@@ -46,5 +46,5 @@ def task_options(source: Mapping[str, Any]) -> dict[str, str]:
 
 def eval_command(source: Mapping[str, Any], **options: str) -> str:
     """Write the command that evaluates on a run's task; `options` come last."""
-    words = [word for name, value in {**task_options(source), **options}.items() for word in (f"--{name}", value)]
-    return shlex.join(["agentkd", "eval", *words])
+    given = {name.replace("_", "-"): value for name, value in {**task_options(source), **options}.items()}
+    return shlex.join(["agentkd", "eval", *(word for name, value in given.items() for word in (f"--{name}", value))])
