@@ -91,6 +91,7 @@ _BEFORE_ARTICLES = frozenset("as at by for from in into is like of on to under u
 _KEPT = "+#<>=%$^"
 _DELETED = "".join(re.escape(char) for char in string.punctuation if char not in _KEPT)
 _RUN = re.compile(f"[{_DELETED}]+")
+_INITIAL = re.compile(r"a\. +[^\W\d_]{2,}(?:\s|$)")  # "A. Lincoln" is not Lincoln
 _SIGN = re.compile(r"-?\.?$")
 _DIGIT = re.compile(r"\d")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])([1-9]\d{0,2}(?:,\d{3})+)(?!,?\d)")
@@ -108,7 +109,7 @@ def strict_key(name: str) -> str:
     - A number, alone or with a unit or a currency, is compared by its value: 1,234 is 1234, 8.50 is 8.5, 1979.0 is
       1979; the unit counts, and so does the sign. Digits that begin with a further 0 are a name ("007").
     - Punctuation is deleted, but not + # < > = % $ ^, not between digits ("9/11"), not a sign or a decimal point
-      before a digit, and not a minus at the end of a word ("A-").
+      before a digit, not a minus at the end of a word ("A-"), and not the point of an initial A ("A. Lincoln").
     - "the" is dropped; "an" but for the last word; "a" where it begins the name or follows a preposition ("on a
       chicken"), before a longer word.
     - A name of which that leaves nothing (the band "!!!", "The The") stays as it is; only a blank name has the key "".
@@ -151,6 +152,8 @@ def _is_article(before: Sequence[str], after: Sequence[str]) -> bool:
 def _counting(match: re.Match[str]) -> str:
     """Return the part of a run of punctuation that counts, by the characters on both sides."""
     run, text = match[0], match.string
+    if run == "." and _INITIAL.match(text) and match.start() == 1:
+        return run
     before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
     if after.isdecimal():
         if before.isdecimal():

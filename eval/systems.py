@@ -119,7 +119,8 @@ def inherit_task(config: EvalConfig) -> EvalConfig:
                 f"{model} was taught on {other_task} {options.get(other_task)}, {other} on {others.get(other_task)}: "
                 f"name the task with --task, --data and --kb"
             )
-    taken = {name: value for name, value in options.items() if name not in given}
+    of_kb = {"kb_columns", "aliases"} if "kb" in given else set()  # they belong to the knowledge base of the traces
+    taken = {name: value for name, value in options.items() if name not in given | of_kb}
     if taken:
         say(f"{', '.join(f'{name} {value}' for name, value in taken.items())}: as {model} was taught")
     return config.model_copy(update=taken)

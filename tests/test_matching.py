@@ -129,6 +129,8 @@ PAIRS = [
     ("Hepatitis A", "Hepatitis", "none"),
     ("Group A", "Group", "none"),
     ("Vitamin A deficiency", "Vitamin deficiency", "none"),
+    ("A. R. Rahman", "A R Rahman", "strict"),
+    ("A. Lincoln", "Lincoln", "none"),
     ("A 38", "38", "none"),
     ("A B", "B", "none"),
     ("9/11", "911", "none"),
@@ -205,7 +207,8 @@ def slow_words(text: str) -> str:
         minus = char == "-" and (i == end or (i == end - 1 and text[end] == "."))
         sign = after.isdecimal() and not before.isalnum() and (point or minus)
         charge = before.isalnum() and not after.isalnum() and set(text[start : i + 1]) == {"-"}
-        kept += char if between or sign or charge else ""
+        initial = start == end == 1 and re.match(r"a\. +[^\W\d_]{2,}( |$)", text)
+        kept += char if between or sign or charge or initial else ""
     words = kept.split()
     words = [w for i, w in enumerate(words) if w != "the" and (w != "an" or i + 1 == len(words))]
     if len(words) > 1 and words[0] == "a" and len(words[1]) > 1 and words[1].isalpha():

@@ -43,7 +43,8 @@ def check_coverage(
 
     Raises UserError where it is all of them: for want of `topics`, or, where answers are to be verified, of gold."""
     kb = task.knowledge_base()
-    lost = [question for question in questions if not any(topic in kb for topic in question.topic_entities)]
+    missing = task.unresolved(split)
+    lost = [question for question in questions if len(missing.get(question.id, ())) == len(question.topic_entities)]
     where = str(task.kb_path or "the knowledge base")
     lines = []
     if lost:
