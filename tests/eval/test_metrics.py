@@ -266,7 +266,7 @@ def test_score_predictions_leaves_out_what_the_matcher_skips() -> None:
     assert score_predictions([], "webqsp_official") == {}
     with pytest.raises(UserError, match="skips all 3 questions"):
         score_predictions(rows, "webqsp_official")
-    with pytest.raises(UserError, match="unknown matcher 'exact': choose one of strict, strict-1, rog"):
+    with pytest.raises(UserError, match="unknown matcher 'exact'; choose one of: strict, strict-1, rog"):
         score_predictions(rows, "exact")
     with pytest.raises(UserError, match="two predictions for question 'a'"):
         score_predictions([rows[0], rows[0]], "strict")
