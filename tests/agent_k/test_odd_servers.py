@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pandas", reason="needs the extra kaggle")
-
 from agentkd.agents.agent_k.model import ask
 from agentkd.agents.agent_k.run import run
 from agentkd.errors import WorldError
 from agentkd.runs.read import is_complete
 from agentkd.teacher import transport
 from tests.support.competition_runs import config, last_trace
+from tests.support.lazy import require
 from tests.support.little_competition import make
 from tests.support.odd_server import MODES, Request, odd_server
 from tests.support.scripted_expert import default
 
+require("pandas")
 pytestmark = pytest.mark.whole
 Decisions = tuple[list[tuple[str, str]], str]
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-
 from agentkd.distill.publish.gguf import export
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
@@ -19,8 +17,10 @@ from agentkd.inference.model_folder import open_tokenizer
 from agentkd.teacher.chat import merge_system
 from agentkd.trace import Message
 from tests.support.families import family_student
+from tests.support.lazy import require
 from tests.support.students import TEMPLATE, byte_tokenizer, sft_config
 
+require("torch")
 CHAT = [Message(role="system", content="Be short."), Message(role="user", content="Name a river.")]
 MERGED = "<|im_start|>user\nBe short.\n\nName a river.<|im_end|>\n<|im_start|>assistant\n"
 REFUSES = (

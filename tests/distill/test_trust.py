@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from agentkd.distill.stages import distill
+from agentkd.errors import UserError
+from agentkd.inference.in_process import continuation_ids, open_in_process
+from agentkd.pretrained import load_pretrained
+from tests.support.families import family_student
+from tests.support.lazy import lazily
+from tests.support.students import byte_tokenizer, sft_config
 
-from agentkd.distill.stages import distill  # noqa: E402 (torch is optional)
-from agentkd.errors import UserError  # noqa: E402
-from agentkd.inference.in_process import continuation_ids, open_in_process  # noqa: E402
-from agentkd.pretrained import load_pretrained  # noqa: E402
-from tests.support.families import family_student  # noqa: E402
-from tests.support.students import byte_tokenizer, sft_config  # noqa: E402
+torch = lazily("torch")
 
 CODE = """
 from transformers import LlamaConfig, LlamaForCausalLM
