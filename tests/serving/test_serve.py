@@ -70,10 +70,17 @@ class TestServe:
             assert second.returncode == 3
             assert f"error: port {port} of 127.0.0.1 is taken by another program: choose another with --port" in error
 
-            argv = ["--task", "geo", "--limit", "1", "--agent", "cot", "--retriever", "bm25", "--out", "out", "--json"]
+            # The example of docs/serving.md, and the same for a student: eight answers are asked for, of two slots.
+            argv = ["--task", "geo", "--limit", "1", "--retriever", "bm25", "--json"]
             with command("generate", *argv, "--teacher", found["teacher"], home=tmp_path) as generate:
                 out, error = generate.communicate(timeout=600)
             assert generate.returncode == 0 and json.loads(out)["traces"] == 1, error
+            assert "one answer where 8 are asked for" in error
+            with command("eval", *argv, "--model", found["teacher"], home=tmp_path) as evaluated:
+                out, error = evaluated.communicate(timeout=600)
+            assert evaluated.returncode == 0, error
+            row = json.loads(out)["rows"][0]
+            assert (row["read_by"], row["calls"]) == ("8 votes", 8.0)
 
             server.send_signal(signal.SIGINT)
             rest, error = server.communicate(timeout=600)
