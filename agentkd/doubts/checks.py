@@ -3,9 +3,10 @@
 - several kinds: two of the answers have no relation in common
 - no date, no number, a date: when, how many, who or where is asked, and the answers are of another form
 - another kind: the knowledge base calls other entities by the noun that is asked for
-- a kind with another name: it has no name for what is asked for, the answers are of a kind that it has a name for, and
-  a shorter path, or another one of one step, leads to entities without one (mutual exclusivity: a new word means a
-  thing that has none yet; Markman and Wachtel, Cognitive Psychology 1988)
+- a kind with another name: it has no name for what is asked for; the answers are of a kind that it has a name for, or
+  that simple questions ask for with another noun; and a shorter path, or another one of one step, leads to entities
+  without a name (mutual exclusivity: a new word means a thing that has none yet; Markman and Wachtel, Cognitive
+  Psychology 1988)
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Checks:
         words = {item.asked.kind for item in proven} - {"", WHO, WHEN, WHERE, HOW_MANY}
         self.kinds = Kinds(kb, words) if isinstance(kb, KnowledgeBase) and proven else None
         self.persons = self._find_persons(proven)
+        self.owners: dict[str, Any] = {}
+        self.owners = self._find_owners(proven)
 
     def _find_persons(self, proven: Sequence[Proven]) -> list[Any]:
         """The kinds of answers that who-questions get, one for each path."""
@@ -69,6 +72,17 @@ class Checks:
             if item.asked.kind == WHO and not mostly(_BARE_DATE.fullmatch, item.answers):
                 by_path[item.path] += item.answers[:FIRST]
         return [self.kinds.vector(some) for some in by_path.values() if some and not self.kinds.are_mixed(some)]
+
+    def _find_owners(self, proven: Sequence[Proven]) -> dict[str, Any]:
+        """For each noun, the kind of the answers that simple questions for it get: those of one step, not doubted."""
+        if self.kinds is None:
+            return {}
+        found: dict[str, list[str]] = defaultdict(list)
+        for item in proven:
+            simple = len(item.proof.path or ()) == 1 and not item.proof.others
+            if simple and item.asked.kind in self.kinds.nouns and not self._doubt(item.asked, item.proof, item.answers):
+                found[item.asked.kind] += item.answers[:FIRST]
+        return {noun: self.kinds.vector(answers) for noun, answers in found.items()}
 
     def doubt(self, items: Sequence[Proven]) -> str:
         """Why the answers of a group may not be what was asked for: what holds for most of its traces."""
@@ -92,9 +106,9 @@ class Checks:
                 return f"asks {asked.words}; the answers are dates or numbers"
             if asked.kind == WHO and self.kinds is not None:
                 known = [noun for noun in self.kinds.known_as(answers) if not is_person(noun)]
-                return f"asks {asked.words}; the knowledge base calls the answers “{known[0]}”" if known else ""
+                return f"asks {asked.words}; the answers are known as “{known[0]}”" if known else ""
         elif asked.kind and (told := self._find_other_name(asked, proof, answers)):
-            return f"asks “{asked.words}”; the knowledge base calls the answers “{told}”"
+            return f"asks “{asked.words}”; the answers are known as “{told}”"
         return ""
 
     def _find_other_name(self, asked: Asked, proof: Proof, answers: Sequence[str]) -> str:
@@ -107,7 +121,7 @@ class Checks:
             return "a date or number"
         if called is not None:
             return "" if called else self.kinds.name_kind(answers) or "something else"
-        told = self._name(answers, noun)
+        told = self._name(answers, noun) or (self._find_owner(answers, noun) if len(proof.path or ()) > 1 else "")
         return told if told and any(not self._name(ends, noun) for _, ends in self._shorter(proof)) else ""
 
     def _name(self, entities: Sequence[str], noun: str) -> str:
@@ -120,6 +134,14 @@ class Checks:
             return ""
         vector = self.kinds.vector(entities)
         return WHO if any(cosine(vector, one) > SAME for one in self.persons) else ""
+
+    def _find_owner(self, entities: Sequence[str], noun: str) -> str:
+        """Another noun with which simple questions ask for entities of this kind; empty where the noun itself does."""
+        if self.kinds is None:
+            return ""
+        vector = self.kinds.vector(entities)
+        owners = [other for other, kind in self.owners.items() if cosine(vector, kind) > SAME]
+        return "" if noun in owners else next(iter(owners), "")
 
     def _shorter(self, proof: Proof) -> Iterable[tuple[RelationPath, list[str]]]:
         """The beginnings of a path with their ends; for a path of one step, the other steps out of the topics."""

@@ -62,7 +62,7 @@ def render_generation(
         (
             "questions",
             format_number(metrics["questions"]),
-            f"{metrics['questions_with_verified']} with a verified trace",
+            f"{metrics['questions_with_verified']} with a {'proven' if metrics.get('unchecked') else 'verified'} trace",
         ),
         ("traces", format_number(count), f"{config['samples']} a question"),
         ("calls a trace", format_number(metrics["calls"], 1), ""),

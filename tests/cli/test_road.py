@@ -74,7 +74,7 @@ def test_without_gold_proven_is_not_called_right(here: Path, generated: subproce
     assert (
         "Which albums did Anchors record, on whatever label? → Polar; Nightjar" in told
     )  # an example of the wrong group
-    assert "doubtful: asks “which albums”; the knowledge base calls the answers “record label”" in told
+    assert "doubtful: asks “which albums”; the answers are known as “record label”" in told
     assert "warning: 3 of 8 proven traces" in told and "agentkd review runs/music-top-path" in told
     page = (here / "runs/music-top-path/report.html").read_text()
     large = re.findall(r'class="value">([^<]*)<', page)

@@ -9,6 +9,7 @@ from agentkd.doubts.groups import SAMPLES, Group, doubtful_traces, read_groups, 
 from agentkd.doubts.groups import find_groups as groups_of
 from agentkd.doubts.kinds import name_slot
 from agentkd.retrievers.kb import KnowledgeBase
+from agentkd.retrievers.relation_path import RelationPath
 from agentkd.trace import Trace
 from tests.doubts.conftest import ALBUMS, BANDS, MakeTrace
 
@@ -46,7 +47,7 @@ def test_answers_of_a_kind_that_has_another_name(music: KnowledgeBase, trace: Ma
     """Albums are asked, and their labels are given: the path is proven, and the fault is in every such question."""
     wrong = [trace(f"Which albums did {band} record?", band, LABELS) for band in BANDS]
     groups = find_groups(right_traces(trace) + wrong, music)
-    assert groups[0].doubt == "asks “which albums”; the knowledge base calls the answers “record label”"
+    assert groups[0].doubt == "asks “which albums”; the answers are known as “record label”"
     assert groups[0].example == "Which albums did Anchors record? → Polar; Nightjar"
     assert {key for key, _ in doubtful_traces(groups)} == {item.id for item in wrong}
 
@@ -54,10 +55,32 @@ def test_answers_of_a_kind_that_has_another_name(music: KnowledgeBase, trace: Ma
 def test_answers_that_who_would_ask_for(music: KnowledgeBase, trace: MakeTrace) -> None:
     wrong = [trace(f"Which albums did {band} record?", band, (*ALBUM, *PRODUCER)) for band in BANDS]
     assert doubts(right_traces(trace) + wrong, music) == {
-        "Which albums did # record?": "asks “which albums”; the knowledge base calls the answers “who”"
+        "Which albums did # record?": "asks “which albums”; the answers are known as “who”"
     }
     fine = [trace(f"Which producers worked with {band}?", band, (*ALBUM, *PRODUCER)) for band in BANDS]
     assert not doubts(right_traces(trace) + fine, music)
+
+
+def test_answers_that_simple_questions_ask_for_with_another_noun(trace: MakeTrace) -> None:
+    """The knowledge base has no name for sites or digs; questions of one step tell them apart."""
+    digs = [(f"Dig {n}", "led by", f"Person {n}") for n in range(4)] + [
+        (f"Dig {n}", "lies at", f"Bay {n}") for n in range(4)
+    ]
+    kb = KnowledgeBase.from_triples(digs)
+
+    def ask(question: str, topic: str, path: RelationPath) -> Trace:
+        text = question.format(topic)
+        proof = {"path": path, "topics": [topic]}
+        fields = {"id": text, "question": text, "answers": tuple(kb.follow([topic], path)), "provenance": proof}
+        return trace("?", "Amber Door", YEAR).model_copy(update=fields)
+
+    simple = [ask("Which sites has {}?", f"Dig {n}", (("lies at", 1),)) for n in range(4)]
+    far = (("led by", -1), ("lies at", 1))
+    right = [ask("Which sites did {} see?", f"Person {n}", far) for n in range(4)]
+    wrong = [ask("Which camps did {} lead?", f"Person {n}", far) for n in range(4)]
+    assert doubts([*simple, *right, *wrong], kb) == {
+        "Which camps did # lead?": "asks “which camps”; the answers are known as “site”"
+    }
 
 
 def test_a_noun_that_the_knowledge_base_knows(music: KnowledgeBase, trace: MakeTrace) -> None:
@@ -69,7 +92,7 @@ def test_a_noun_that_the_knowledge_base_knows(music: KnowledgeBase, trace: MakeT
 def test_things_that_are_asked_for_in_the_plural_are_no_numbers(music: KnowledgeBase, trace: MakeTrace) -> None:
     wrong = [trace(f"Which songs are on {name}?", name, YEAR) for name in ALBUMS]
     assert doubts(wrong, music) == {
-        "Which songs are on # ?": "asks “which songs”; the knowledge base calls the answers “a date or number”"
+        "Which songs are on # ?": "asks “which songs”; the answers are known as “a date or number”"
     }
 
 
@@ -145,4 +168,4 @@ def test_who_is_no_place(trace: MakeTrace) -> None:
         for question, _ in asked
         for club, _, town in towns
     ]  # fmt: skip
-    assert doubts(traces, kb) == {"Who plays for # ?": "asks who; the knowledge base calls the answers “town”"}
+    assert doubts(traces, kb) == {"Who plays for # ?": "asks who; the answers are known as “town”"}
