@@ -20,7 +20,8 @@ def test_rungs_and_counts_are_of_the_samples_asked_for(tmp_path: Path, music: Kn
     traces += [trace(f"When was {name} released?", name, YEAR, gold=True) for name in names[2:4]]
     traces += [trace(f"When was {names[0]} released?", names[0], YEAR, sample=7)]
     unproven = trace(f"When was {names[4]} released?", names[4], YEAR)
-    traces.append(unproven.model_copy(update={"verified": False, "verdict": unproven.verdict.model_copy(update={"ok": False, "rung": "chain"})}))  # fmt: skip
+    refused = unproven.verdict.model_copy(update={"ok": False, "rung": "chain"})
+    traces.append(unproven.model_copy(update={"verified": False, "verdict": refused}))
     run = write_run(tmp_path / "run", traces)
     check = RunCheck(run, music, {item.id for item in traces})
     assert check.count(samples=1) == {
