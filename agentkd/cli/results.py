@@ -23,7 +23,10 @@ def print_generation(result: dict[str, Any]) -> None:
         say(f"{result['rationalised']} more questions are proven with a hint from gold (flagged as rationalised)")
     if result["unchecked"]:
         print_groups(result)
-    say(f"wrote {result['out']}; next: agentkd distill --traces {shlex.quote(result['out'])}")
+    if result["verified"] + result["rationalised"]:
+        say(f"wrote {result['out']}; next: agentkd distill --traces {shlex.quote(result['out'])}")
+    else:
+        say(f"wrote {result['out']}; nothing is proven, so there is nothing to learn: see {result['out']}/report.html")
 
 
 def print_groups(result: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from agentkd.distill.publish.lineage import write_lineage
 from agentkd.distill.resolve import Stage, resolve_run
 from agentkd.distill.student import Model
 from agentkd.distill.train import train_student
+from agentkd.doubts.review import DOUBTFUL
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
@@ -39,6 +40,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     stages = processes.on_rank_0(lambda: resolve_run(config))
     dataset = processes.on_rank_0(lambda: load_training_set(stages[0]))
     check_later_stages(stages)
+    processes.on_rank_0(lambda: warn_of_doubts(dataset))
     for stage in stages[:-1]:
         run_stage(stage, dataset)
     return {**run_stage(stages[-1], dataset), "next": next_command(stages)}
@@ -78,6 +80,15 @@ def prepare_and_check(stage: Stage, teachers: Sequence[Model], dataset: Dataset)
     data = prepare_data(stage, teachers, dataset)
     processes.on_rank_0(lambda: check_needs(stage, data))
     return data
+
+
+def warn_of_doubts(dataset: Dataset) -> None:
+    """Say that doubtful traces are left out, and what decides about them."""
+    if count := dataset.left_out[DOUBTFUL]:
+        say(
+            f"warning: {count} proven traces are left out, because their answers may not be what was asked; "
+            f"`agentkd review` of the run decides, doubtful=true keeps them"
+        )
 
 
 def say_stage(stage: Stage, dataset: Dataset) -> None:

@@ -24,6 +24,7 @@ from agentkd.runs.read import read_traces
 from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_file_lines, read_small, refuse_links
 from agentkd.trace import Frozen, Trace
 
+DOUBTFUL = "doubtful (answers may not be what was asked)"  # a reason why a trace is not learned from
 FILE, SUMMARY = "review.jsonl", "review.json"
 COUNT = 20
 Z = 1.959964  # of a 95 % interval
@@ -190,6 +191,6 @@ def make_trust_check(run: Path, *, doubtful: bool) -> Callable[[Trace], str]:
             return "called wrong in the review" if review[key].answer == "wrong" else ""
         if key in refused:
             return "of a path that the review calls wrong"
-        return "doubtful (answers may not be what was asked)" if key in doubts else ""
+        return DOUBTFUL if key in doubts else ""
 
     return refuse

@@ -97,7 +97,7 @@ def test_the_printed_commands_ask_the_runs_own_task(here: Path, generated: subpr
     little_student(here / "base")
     distilled = run(f"{line} --student base epochs=1 precision=fp32", here, TRAIN)
     assert distilled.returncode == 0, distilled.stderr
-    assert "left out: 3 doubtful" in distilled.stderr
+    assert "warning: 3 proven traces are left out" in distilled.stderr
     evaluated = run(next_command(distilled.stderr), here, TRAIN)
     assert evaluated.returncode == 0, evaluated.stderr
     assert "task music.jsonl, kb music.tsv, retriever bm25: as students/music-sft was taught" in evaluated.stderr
