@@ -83,9 +83,12 @@ class Distinct:
         return self.name(key, words_of(key) if relation and label is None else end_of(key), end_of(key))
 
 
-def is_term(cell: str) -> bool:
-    """Whether a cell is an RDF term."""
-    return re.fullmatch(r'<[^<>\s]+>|".*"(@[\w-]+|\^\^<\S+>)?|_:\S+', cell.strip()) is not None
+def are_terms(cells: Sequence[str]) -> bool:
+    """Whether cells are RDF terms: quoted at least, and one of them marked as an IRI, or by a language or a type."""
+    marked = [re.fullmatch(r'<[^<>\s]+>|".*"(@[\w-]+|\^\^<\S+>)|_:\S+', cell.strip()) for cell in cells]
+    return any(marked) and all(
+        mark or re.fullmatch(r'"([^"]|"")*"', cell.strip()) for mark, cell in zip(marked, cells, strict=True)
+    )
 
 
 def _term(cell: str) -> tuple[str, bool]:

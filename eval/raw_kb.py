@@ -23,8 +23,8 @@ from agentkd.eval.raw_graphs import (
     Cells,
     Distinct,
     Fact,
+    are_terms,
     best_column,
-    is_term,
     read_graph,
     read_rdf,
     refuse,
@@ -153,7 +153,7 @@ def _read_table(path: Path, kind: str, lines: Cells, columns: str | None) -> Ite
     first = [cell.strip() for cell in lines[0][1]]
     places, skip, terms = _places(first, lines, columns)
     numbers = [place for place in places if isinstance(place, int)]
-    terms = terms or (not skip and all(place < len(first) and is_term(first[place]) for place in numbers))
+    terms = terms or (not skip and are_terms([cell for i, cell in enumerate(first) if i <= max(numbers)]))
     labels = {place: _label_column(first, place) for place in numbers} if skip else {}
     by_id = terms or any(label is not None for label in labels.values())
     mark = _mark_column(first, places) if skip else 3
@@ -211,7 +211,7 @@ def _places(first: list[str], lines: Cells, columns: str | None) -> tuple[Sequen
             return [w[1:].strip() if w[:1] == "=" else int(w) - 1 for w in asked], variables or known, variables
         names = {cell.removeprefix("?"): i for i, cell in enumerate(first)}
         return [w[1:].strip() if w[:1] == "=" else names[w.removeprefix("?")] for w in asked], True, variables
-    if first[0].startswith("/a/[") and len(first) > 3:
+    if first[0].startswith("/a/[") and len(first) > 3 and first[1].startswith("/r/"):
         return [2, 1, 3], False, False
     if relation is not None:
         values = {cells[relation].strip().lower() for _, cells in lines[1:] if len(cells) > relation}

@@ -78,7 +78,7 @@ def find_columns(file: Path, first: Sequence[str], rows: Sequence[Sequence[str]]
     if wish:
         return _wished(file, first, wish)
     cells = [spelling(cell) for cell in first]
-    variables = all(re.fullmatch(r"\s*\?\w+\s*", cell) for cell in first)
+    variables = _are_variables(first)
     labels = _labels_of(cells)
     free = {i: cell for i, cell in enumerate(cells) if i not in labels.values()}
     roles = [_find(free, names) for names in (HEADS, RELATIONS, TAILS)]
@@ -98,6 +98,11 @@ def find_columns(file: Path, first: Sequence[str], rows: Sequence[Sequence[str]]
     if len(long) > 1:
         _refuse(file, first)
     return POSITIONS
+
+
+def _are_variables(first: Sequence[str]) -> bool:
+    """Whether a line is a header of SPARQL variables."""
+    return all(re.fullmatch(r"\s*\?\w+\s*", cell) for cell in first)
 
 
 def _labels_of(cells: Sequence[str]) -> dict[int, int]:
@@ -161,7 +166,7 @@ def _wished(file: Path, first: Sequence[str], wish: str) -> Columns:
             raise UserError(f"--kb-columns {wish}: {file} has no column {word!r}; it has: {', '.join(names)[:200]}")
     head, relation, tail = numbers
     assert isinstance(head, int) and isinstance(tail, int)
-    variables = all(name.startswith("?") for name in names)
+    variables = _are_variables(first)
     cells = dict(enumerate(map(spelling, first)))
     header = by_name or variables or None not in [_find(cells, known) for known in (HEADS, RELATIONS, TAILS)]
     labels = {i: label for i, label in _labels_of(list(cells.values())).items() if header and i in numbers}
