@@ -110,7 +110,7 @@ def find_access(url: str, *, insecure: bool = False) -> Access:
 
 def key_headers(parts: SplitResult, key: str) -> dict[str, str]:
     """The headers that carry a key. Azure reads another one, and gateways to Azure read either."""
-    azure = (parts.hostname or "").endswith((".azure.com", ".azure-api.net"))
+    azure = is_azure(parts.hostname or "")
     headers = {} if azure else {"Authorization": f"Bearer {key}"}
     if azure or "api-version=" in parts.query:
         headers["api-key"] = key
@@ -126,6 +126,11 @@ def is_openai(host: str) -> bool:
     """Whether a host is OpenAI's, or the one that the user has put in its place."""
     own = urlsplit(os.environ.get("OPENAI_BASE_URL", "").strip()).hostname
     return host in {OPENAI, own} - {None}
+
+
+def is_azure(host: str) -> bool:
+    """Whether a host is one of Azure's."""
+    return host.endswith((".azure.com", ".azure-api.net"))
 
 
 def is_loopback(host: str) -> bool:

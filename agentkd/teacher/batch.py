@@ -16,12 +16,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
-from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.client import Teacher
 from agentkd.teacher.dialect import LEARNED, list_fields
@@ -31,6 +30,9 @@ from agentkd.teacher.prices import BATCH_SHARE, Price
 from agentkd.teacher.refusal import describe_error, read_refusal
 from agentkd.teacher.reply import NO_RESPONSE, load_json, read_count, read_reply
 from agentkd.teacher.transport import Refused
+
+if TYPE_CHECKING:
+    from agentkd.teacher.batch_api import BatchApi
 
 LINES, BYTES = 50_000, 190_000_000  # per file at most: OpenAI takes 50,000 requests and 200 MB
 REQUESTS = re.compile(r"requests-(\d+)\.jsonl")

@@ -10,17 +10,17 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
+import openai
 
-from agentkd.errors import UserError, WorldError
+from agentkd.credentials import mask_secrets
+from agentkd.errors import ServerRefused, UserError, WorldError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
 from agentkd.teacher.address import Address
-from agentkd.teacher.refusal import describe_error
-from agentkd.teacher.reply import load_json
-from agentkd.teacher.transport import AttemptFailed, parse_body, read_body, root_cause
+from agentkd.teacher.hosted import make_client
+from agentkd.teacher.refusal import describe_error, read_refusal
+from agentkd.teacher.transport import parse_body, root_cause
 
 TIMEOUT = 600.0  # seconds for one file of up to 200 MB
 FILE_BYTES = 500 << 20  # of an output
@@ -31,75 +31,64 @@ class BatchApi:
     """The batches of one account, at an address (…/v1) that has a key."""
 
     def __init__(self, address: Address) -> None:
-        self.address, self.url = address, address.url
+        self.address = address
 
     async def submit(self, folder: Path, say: Say) -> None:
         """Submit the request files that have no note yet. Raises WorldError where the API refuses one."""
-        async with self._session() as session:
+        async with self._client() as client:
             for path in sorted(folder.glob("requests-*.jsonl")):
                 note = note_path(path)
                 if note.exists():
                     continue
                 with path.open("rb") as file:
                     endpoint = json.loads(file.readline())["url"]
-                    file.seek(0)
-                    form = aiohttp.FormData({"purpose": "batch"})
-                    form.add_field("file", file, filename=path.name, content_type="application/jsonl")
-                    uploaded = await self._json(session, "POST", "/files", data=form)
-                order = {"input_file_id": uploaded["id"], "endpoint": endpoint, "completion_window": "24h"}
-                batch = await self._json(session, "POST", "/batches", json=order)
-                write_atomically(note, json.dumps({"id": batch["id"], "fetched": False}) + "\n")
-                say(f"submitted {path} as {batch['id']}")
+                uploaded = await client.files.create(file=path, purpose="batch")
+                batch = await client.batches.create(
+                    input_file_id=uploaded.id, endpoint=endpoint, completion_window="24h"
+                )
+                write_atomically(note, json.dumps({"id": str(batch.id), "fetched": False}) + "\n")
+                say(f"submitted {path} as {batch.id}")
 
     async def fetch(self, folder: Path, say: Say) -> None:
         """Fetch the outputs of finished batches. Raises UserError for a batch that failed as a whole."""
-        async with self._session() as session:
+        async with self._client() as client:
             for path in sorted(folder.glob("requests-*.jsonl")):
                 note = note_path(path)
                 state = json.loads(note.read_text()) if note.exists() else {"fetched": True}
                 if state["fetched"]:
                     continue
-                batch = await self._json(session, "GET", f"/batches/{state['id']}")
-                status, counts = batch.get("status"), batch.get("request_counts") or {}
-                say(f"{path.name}: {state['id']} is {status}, {counts.get('completed', 0)} of {counts.get('total', 0)}")
-                if status not in OVER:
+                batch = await client.batches.retrieve(str(state["id"]))
+                counts = batch.request_counts
+                done = f"{counts.completed} of {counts.total}" if counts else "0 of 0"
+                say(f"{path.name}: {state['id']} is {batch.status}, {done}")
+                if batch.status not in OVER:
                     continue
-                for kind in ("output", "error"):
-                    if name := batch.get(f"{kind}_file_id"):
-                        content = await self._bytes(session, "GET", f"/files/{name}/content")
-                        write_atomically(path.with_name(path.name.replace("requests", kind)), content)
-                if status == "failed":
-                    errors = (batch.get("errors") or {}).get("data") or [{}]
-                    why = errors[0].get("message", "no reason given")
+                for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
+                    if file_id:
+                        content = await client.files.content(file_id)
+                        write_atomically(path.with_name(path.name.replace("requests", kind)), content.content)
+                if batch.status == "failed":
+                    errors = batch.errors.data if batch.errors else None
+                    why = (errors[0].message if errors else None) or "no reason given"
                     raise UserError(f"the batch of {path} failed: {why}; remove {path} and {note}, then run again")
                 write_atomically(note, json.dumps({**state, "fetched": True}) + "\n")
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        async with aiohttp.ClientSession(headers=self.address.headers, timeout=timeout) as session:
-            yield session
-
-    async def _json(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> dict[str, Any]:
-        raw = await self._bytes(session, method, path, **content)
+    async def _client(self) -> AsyncIterator[openai.AsyncOpenAI]:
+        """The package's client; its errors become lines."""
+        url = self.address.url
         try:
-            answer = load_json(raw)
-            return {**answer, "id": str(answer["id"])}
-        except (ValueError, KeyError, TypeError):
-            raise WorldError(f"{self.url}{path} answers no batch: {describe_error(parse_body(raw))}") from None
-
-    async def _bytes(self, session: aiohttp.ClientSession, method: str, path: str, **content: Any) -> bytes:
-        to, headers = self.address, self.address.proxy_headers
-        try:
-            async with session.request(
-                method, to.target(path), proxy=to.proxy, proxy_headers=headers, allow_redirects=False, **content
-            ) as response:
-                raw = await read_body(response, FILE_BYTES)
-                if response.status >= 300:  # a redirect, too: questions go to no other host
-                    raise WorldError(f"{self.url}{path} answers {response.status}: {describe_error(parse_body(raw))}")
-                return raw
-        except (aiohttp.ClientError, OSError, AttemptFailed) as error:  # a timeout is an OSError
-            raise WorldError(f"{self.url}{path} does not answer ({root_cause(error)}): run the command again") from None
+            async with make_client(self.address, seconds=TIMEOUT, limit=FILE_BYTES) as client:
+                yield client
+        except openai.APIStatusError as error:
+            content = parse_body(error.response.content)
+            text = f"{url} answers {error.status_code} to {error.request.url.path}: {describe_error(content)}"
+            if read_refusal(error.status_code, content).cause == "server":
+                raise ServerRefused(f"{text}; mend that and run the same command again", error.status_code) from None
+            raise WorldError(text) from None
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:  # the package trusts what it reads
+            why = mask_secrets(root_cause(error))
+            raise WorldError(f"{url} gives no answer for a batch ({why}): run the command again") from None
 
 
 def note_path(requests: Path) -> Path:

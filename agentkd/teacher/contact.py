@@ -14,7 +14,7 @@ from typing import Any
 
 from agentkd.errors import ServerRefused, UserError, WorldError
 from agentkd.teacher.address import Address
-from agentkd.teacher.transport import AttemptFailed, Refused, TrackedBody, Transport, parse_body, read_response
+from agentkd.teacher.transport import AttemptFailed, Refused, Transport, parse_body, read_response
 
 PING_TIMEOUT = 10.0  # seconds for the list of models of a server that ought to be up
 PROBE_TIMEOUT = 60.0  # seconds for a token: the server may load the model first
@@ -77,8 +77,8 @@ async def _ask_one_token(wire: Transport, address: Address, model: str) -> str:
 
     Raises what `read_response` does, and ValueError where the answer is no completion."""
     request = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-    body = TrackedBody(json.dumps(request).encode())
-    response = await wire.request(address, "POST", "/chat/completions", body, PROBE_TIMEOUT)
+    data = json.dumps(request).encode()
+    response = await wire.request(address, "POST", "/chat/completions", data, PROBE_TIMEOUT)
     content = read_response(address, response, ("max_tokens",), lambda content: content)
     if not isinstance(content, dict) or not isinstance(content.get("choices"), list):
         raise ValueError("answers with no completion")

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
-from agentkd.credentials import take_secrets
+from agentkd.credentials import is_azure, take_secrets
 from agentkd.errors import UserError, did_you_mean
 from agentkd.models import PACKAGED, find_gguf, find_weights, is_hub_name
 from agentkd.runs.progress import Say
@@ -18,12 +19,12 @@ from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_repo
 from agentkd.serving.vllm import make_vllm_server
 from agentkd.teacher.address import Address
 from agentkd.teacher.batch import open_batch
-from agentkd.teacher.batch_api import BatchApi
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NO_TEACHER, Chat, NoTeacher
 from agentkd.teacher.client import Teacher
 from agentkd.teacher.options import DEFAULTS, Endpoint, TeacherOptions
 from agentkd.teacher.prices import Price, find_price
+from agentkd.teacher.transport import Transport
 
 Kind = Literal["local", "vllm", "openai", "url"]
 
@@ -135,11 +136,15 @@ async def open_teacher(
     )
     if options.batch is not None:
         address = Address(parsed.urls[0], insecure=options.insecure) if parsed.kind == "openai" else None
-        api = BatchApi(address) if address is not None and address.access.headers else None
+        api = None
+        if address is not None and address.access.headers:
+            from agentkd.teacher.batch_api import BatchApi
+
+            api = BatchApi(address)
         async with open_batch(endpoint, folder=options.batch, api=api, cache=cache, options=options, say=say) as batch:
             yield batch
     elif server is None:
-        teacher = Teacher(endpoint, cache=cache, options=options, say=say)
+        teacher = Teacher(endpoint, cache=cache, options=options, wire=make_wire(parsed, options), say=say)
         try:
             for note in teacher.requests.wire.notes:
                 say(note)
@@ -164,6 +169,15 @@ async def close_teacher(teacher: Teacher, say: Say) -> None:
     await teacher.close()
     if line := teacher.tally.describe():
         say(f"{teacher.name}: {line}")
+
+
+def make_wire(spec: TeacherSpec, options: TeacherOptions) -> Transport:
+    """The wire to servers that run already: hosted ones are asked through the `openai` package."""
+    if spec.kind == "openai" or all(is_azure(urlsplit(url).hostname or "") for url in spec.urls):
+        from agentkd.teacher.hosted import HostedTransport
+
+        return HostedTransport(spec.urls, insecure=options.insecure)
+    return Transport(spec.urls, insecure=options.insecure)
 
 
 def make_server(spec: TeacherSpec, run: Path, options: TeacherOptions, say: Say) -> ManagedServer | None:

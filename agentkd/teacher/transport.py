@@ -1,8 +1,9 @@
 """Sends JSON over HTTP to servers that speak the OpenAI protocol, and retries.
 
-Raw aiohttp is used because the openai package spends far longer on a request (docs/teachers.md has the figures). A
-request that may succeed later is sent again, to another address where there is one, with exponential pauses, full
-jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015) and the server's Retry-After.
+Raw aiohttp is used for servers of one's own, because the openai package spends far longer on a request
+(docs/teachers.md has the figures); hosted APIs go through the package (`hosted.py`). A request that may succeed later
+is sent again, to another address where there is one, with exponential pauses, full jitter (Brooker, "Exponential
+Backoff and Jitter", AWS Architecture Blog, 2015) and the server's Retry-After.
 """
 
 from __future__ import annotations
@@ -161,9 +162,8 @@ class Transport:
     ) -> T:
         address.in_flight += 1
         address.sent += 1
-        body = TrackedBody(data)
         try:
-            response = await self.request(address, "POST", path, body, seconds)
+            response = await self.request(address, "POST", path, data, seconds)
             answer = read_response(address, response, fields, read)
         except AttemptFailed as fault:
             address.mark_failed(fault.wait)
@@ -174,10 +174,6 @@ class Transport:
         except Refused:
             address.mark_working()
             raise
-        except asyncio.CancelledError:
-            if body.sent:
-                raise CancelledInFlight from None
-            raise
         finally:
             address.in_flight -= 1
             address.probed = False
@@ -185,12 +181,11 @@ class Transport:
         self.answered += 1
         return answer
 
-    async def request(
-        self, address: Address, method: str, path: str, body: TrackedBody | None, seconds: float
-    ) -> Response:
+    async def request(self, address: Address, method: str, path: str, data: bytes | None, seconds: float) -> Response:
         """Send one request, once.
 
-        Raises AttemptFailed where no whole response came."""
+        Raises AttemptFailed where no whole response came, CancelledInFlight where it was cancelled on its way."""
+        body = None if data is None else TrackedBody(data)
         timeout = self._timeouts.get(seconds)
         if timeout is None:
             timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_TIMEOUT))
@@ -207,6 +202,10 @@ class Transport:
                 allow_redirects=False,  # a POST that is redirected would become a GET
             ) as response:
                 return Response(response.status, response.headers, mask_keys(await read_body(response)))
+        except asyncio.CancelledError:
+            if body is not None and body.sent:
+                raise CancelledInFlight from None
+            raise
         except aiohttp.InvalidURL:
             raise UserError(f"{address.url} is no address: write http://HOST:PORT/v1") from None
         except TimeoutError as error:

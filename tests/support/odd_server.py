@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple
 
@@ -241,6 +242,7 @@ class OddServer(ThreadingHTTPServer):
         self.mode, self.answer = mode, answer
         self.lock = threading.Lock()
         self.requests: list[Request] = []
+        self.headers: list[Message] = []
 
     @property
     def url(self) -> str:
@@ -256,6 +258,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.server.headers.append(self.headers)
         self.send(self.server.mode.models)
 
     def do_POST(self) -> None:
@@ -263,6 +266,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         with server.lock:
             server.requests.append(request)
+            server.headers.append(self.headers)
             count = Count(len(server.requests), server.requests.count(request))
         self.send(server.mode.post(request, server.answer(request), count))
 

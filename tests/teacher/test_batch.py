@@ -299,7 +299,7 @@ def test_a_batch_that_fails_as_a_whole_is_said(api: FakeApi, tmp_path: Path) -> 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_questions_go_to_no_other_host(status: int, api: FakeApi, tmp_path: Path) -> None:
     api.redirect = status
-    with pytest.raises(WorldError, match=f"/files answers {status}"):
+    with pytest.raises(WorldError, match=f"answers {status} to /v1/files"):
         run(tmp_path / "run", batch=str(tmp_path / "batch"), teacher="openai:gpt-4o-mini")
     assert not list((tmp_path / "batch").glob("*.batch.json")), "it does not count as submitted"
 
