@@ -75,11 +75,11 @@ def exact_key(name: str) -> str:
     Punctuation and articles stay. Hyphens and minus signs are one, as are the digits of all scripts.
     """
     text = clean_name(name)
-    if not text.isascii():
-        text = _FRACTION.sub(" ", _RAISED.sub("^", text))
-        text = _DASH.sub("-", unicodedata.normalize("NFKC", text.translate(_HYPHENS)).translate(_HYPHENS))
-        text = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
-    text = text.casefold()
+    if text.isascii():
+        return text.casefold()
+    text = _FRACTION.sub(" ", _RAISED.sub("^", text))
+    text = _DASH.sub("-", unicodedata.normalize("NFKC", text.translate(_HYPHENS)).translate(_HYPHENS))
+    text = "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text).casefold()
     if not text.isascii():  # folding may decompose; the Turkish İ folds to i and a dot above
         text = unicodedata.normalize("NFKC", text.replace("i\u0307", "i"))
     return clean_name(text)
