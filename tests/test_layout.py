@@ -26,7 +26,7 @@ K = "agents.agent_k"
 # Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors"),
-    ("trace", "matching", "prompts", "stats", "credentials", "pretrained"),
+    ("trace", "matching", "prompts", "stats", "credentials", "pretrained", "methods"),
     ("config",),
     ("runs",),
     ("models", "sandbox"),
@@ -57,7 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.lessons", "distill.publish"),
     ("distill",),
     ("eval",),
-    ("eval.bench",),
+    ("eval.bench", "eval.golden"),
     ("cli",),
     ("__main__",),
 )

@@ -1,113 +1,22 @@
-"""Divergences between a teacher's and a student's next-token distributions, and a loss that never holds all logits.
+"""A loss over next-token distributions that never holds all logits.
 
-p is the teacher, q the student, everywhere. Divergences take log-probabilities [..., V], give nats per token [...], and
-are differentiable in both arguments. Sources:
-
-- generalised JSD: Agarwal et al., On-Policy Distillation of Language Models (GKD), arXiv 2306.13649, section 2
-- skew divergences: Ko et al., DistiLLM, arXiv 2402.03898, section 3.1; DistiLLM-2, arXiv 2503.07067, section 3
-
-`chunked_loss` computes any of them from hidden states, for some tokens at a time.
+`chunked_loss` computes any loss of a token's logits from hidden states, for some tokens at a time. The divergences that
+it is given are in `agentkd/methods/divergences.py`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-Divergence = Callable[[Tensor, Tensor], Tensor]
 LOGITS = 10_000_000
 """Number of logits that exist at once: 40 MB in float32, or 65 tokens of a vocabulary of 151,936."""
 IN_CACHE = 300_000
 """Number of logits that a loss sees at once on a CPU. A loss makes about ten arrays of their size; arrays of a megabyte
 are still in the cache when they are read again. (A GPU wants large steps.)"""
-_NOTHING = -30.0  # log of a mass too small to change a float32 sum, and which no divergence turns into NaN
-_TINY = 1e-7  # the least probability of the rest of a vocabulary: about float32's step below 1
-
-
-def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p || q), mode-covering."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
-
-
-def reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(q || p), mode-seeking."""
-    return forward_kl(log_q, log_p)
-
-
-def log_mixture(log_a: Tensor, log_b: Tensor, weight: float) -> Tensor:
-    """log(weight a + (1 - weight) b), for 0 < weight < 1."""
-    return torch.logaddexp(log_a + math.log(weight), log_b + math.log1p(-weight))
-
-
-def jsd(log_p: Tensor, log_q: Tensor, beta: float = 0.5) -> Tensor:
-    """beta KL(p || m) + (1 - beta) KL(q || m) with m = beta p + (1 - beta) q (GKD, equation 1).
-
-    As in GKD and TRL, beta = 0 means KL(p || q) and beta = 1 means KL(q || p): the limits of the expression divided by
-    beta and by 1 - beta; the expression itself would be 0. Raises ValueError for a beta outside [0, 1].
-    """
-    if not 0.0 <= beta <= 1.0:
-        raise ValueError(f"beta is {beta}: give a number from 0 (forward KL) to 1 (reverse KL)")
-    if beta == 0.0:
-        return forward_kl(log_p, log_q)
-    if beta == 1.0:
-        return reverse_kl(log_p, log_q)
-    log_m = log_mixture(log_p, log_q, beta)
-    return beta * forward_kl(log_p, log_m) + (1.0 - beta) * forward_kl(log_q, log_m)
-
-
-def skew_forward_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
-    """KL(p || alpha p + (1 - alpha) q) (DistiLLM, equation 4); 0 <= alpha < 1, at 0 the forward KL."""
-    return forward_kl(log_p, log_mixture(log_p, log_q, alpha) if alpha else log_q)
-
-
-def skew_reverse_kl(log_p: Tensor, log_q: Tensor, alpha: float = 0.1) -> Tensor:
-    """KL(q || (1 - alpha) p + alpha q) (DistiLLM, equation 4); 0 <= alpha < 1, at 0 the reverse KL."""
-    return forward_kl(log_q, log_mixture(log_q, log_p, alpha) if alpha else log_p)
-
-
-def find_divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Divergence:
-    """Find a divergence by name: `forward`, `reverse`, `jsd`, `skew` or `skew-reverse`; ValueError for another."""
-    table: dict[str, Divergence] = {
-        "forward": forward_kl,
-        "reverse": reverse_kl,
-        "jsd": partial(jsd, beta=beta),
-        "skew": partial(skew_forward_kl, alpha=alpha),
-        "skew-reverse": partial(skew_reverse_kl, alpha=alpha),
-    }
-    if name not in table:
-        raise ValueError(f"unknown divergence {name!r}: choose one of {', '.join(table)}")
-    return table[name]
-
-
-def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> tuple[Tensor, Tensor]:
-    """Restrict both distributions to the teacher's K likeliest tokens.
-
-    `rest` says what becomes of the missing mass; the choice changes the loss and its gradient:
-
-    - `bucket`: all other tokens are one more outcome, [N, K + 1]. The student learns how much mass to leave to them,
-      and is free in how to divide it.
-    - `renormalise`: both are conditioned on the K tokens, [N, K]. The student may leave any mass to the others.
-
-    An id of -1 is no token: both sides get the same negligible mass there, which no divergence sees.
-    """
-    known = ids_NK >= 0
-    log_q_NK = log_q_NV.gather(-1, ids_NK.clamp_min(0)).masked_fill(~known, _NOTHING)
-    log_p_NK = log_p_NK.masked_fill(~known, _NOTHING)
-    if rest == "renormalise":
-        return log_p_NK.log_softmax(-1), log_q_NK.log_softmax(-1)
-    if rest != "bucket":
-        raise ValueError(f"rest is {rest!r}: choose bucket or renormalise")
-
-    def with_rest(log_x_NK: Tensor) -> Tensor:
-        left = (1.0 - log_x_NK.exp().sum(-1, keepdim=True)).clamp_min(_TINY)
-        return torch.cat([log_x_NK, left.log()], dim=-1)
-
-    return with_rest(log_p_NK), with_rest(log_q_NK)
 
 
 class Head(NamedTuple):

@@ -23,9 +23,14 @@ from tests.support.traces import make_trace
 from tests.support.vocabularies import byte_level, pair, pieces, sentencepiece
 
 torch = lazily("torch")
-losses, module, uld, teacher_signal = (
-    Lazy(f"agentkd.distill.{name}")
-    for name in ("losses", "lessons.cross_tokenizer", "lessons.uld", "lessons.teacher_signal")
+module, uld, teacher_signal, divergences = (
+    Lazy(f"agentkd.{name}")
+    for name in (
+        "distill.lessons.cross_tokenizer",
+        "distill.lessons.uld",
+        "distill.lessons.teacher_signal",
+        "methods.divergences",
+    )
 )
 
 LONGER = "path: capital, then river\nanswers:\nWrocław\nÓbidos → Łódź\nSão Tomé"
@@ -140,7 +145,7 @@ def test_value_and_gradient_are_the_dense_references(tmp_path: Path, k: int, res
     g = torch.Generator().manual_seed(1)
     hidden = torch.randn(len(batch.labels), 12, generator=g, dtype=torch.float64).requires_grad_()
     head = torch.randn(len(pieces()[0]), 12, generator=g, dtype=torch.float64).requires_grad_()
-    settings = teacher_signal.LossOptions(losses.forward_kl, rest, nll=0.3)
+    settings = teacher_signal.LossOptions(divergences.forward_kl, rest, nll=0.3)
     expected = reference(batch, (hidden @ head.T).log_softmax(-1), k, rest)
     value = 0.3 * expected["nll"] + 0.7 * (expected["uld"] + expected["divergence"])
     gradients = torch.autograd.grad(value, (hidden, head))

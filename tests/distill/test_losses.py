@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.lazy import Lazy, lazily
 
 torch = lazily("torch")
-losses = Lazy("agentkd.distill.losses")
+losses, divergences = Lazy("agentkd.distill.losses"), Lazy("agentkd.methods.divergences")
 
 NAMES = ["forward", "reverse", "jsd", "skew", "skew-reverse"]
 
@@ -59,7 +59,7 @@ def test_chunked_equals_the_dense_reference(
     expected = reference(name, p, q, beta, alpha).sum()
     expected_grads = torch.autograd.grad(3 * expected, (hidden, head))
 
-    measure = losses.find_divergence(name, beta=beta, alpha=alpha)
+    measure = divergences.find_divergence(name, beta=beta, alpha=alpha)
     small = [tensor.detach().float().requires_grad_() for tensor in (hidden, head)]
     teacher = losses.Head(teacher_hidden.float(), teacher_head.float())
 
@@ -100,56 +100,12 @@ def test_no_array_is_larger_than_a_chunks_logits(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("agentkd.distill.losses.IN_CACHE", 4 * 53)
     with Sizes() as seen:
         losses.chunked_loss(
-            lambda logits, teacher: losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1)),
+            lambda logits, teacher: divergences.jsd(teacher.log_softmax(-1), logits.log_softmax(-1)),
             hidden.requires_grad_(),
             head.requires_grad_(),
             losses.Head(teacher_hidden, teacher_head),
         ).backward()
     assert seen.largest == 16 * 53 and seen.losses == 4 * 53
-
-
-def test_the_limits_of_jsd_are_the_two_kls() -> None:
-    log_p, log_q = (torch.randn(5, 11, generator=torch.Generator().manual_seed(s)).log_softmax(-1) for s in (0, 1))
-    assert torch.equal(losses.jsd(log_p, log_q, 0.0), losses.forward_kl(log_p, log_q))
-    assert torch.equal(losses.jsd(log_p, log_q, 1.0), losses.forward_kl(log_q, log_p))
-    near = losses.jsd(log_p.double(), log_q.double(), 1e-6) / 1e-6
-    torch.testing.assert_close(near, losses.forward_kl(log_p, log_q).double(), rtol=1e-3, atol=1e-4)
-    assert torch.equal(losses.skew_forward_kl(log_p, log_q, 0.0), losses.forward_kl(log_p, log_q))
-    with pytest.raises(ValueError, match=r"beta is 1\.5"):
-        losses.jsd(log_p, log_q, 1.5)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_equal_distributions_do_not_diverge(name: str) -> None:
-    log_p = torch.randn(4, 9, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
-    assert losses.find_divergence(name)(log_p, log_p).abs().max() < 1e-6
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rest", ["bucket", "renormalise"])
-def test_all_tokens_known_is_the_full_divergence(name: str, rest: str) -> None:
-    """With K = V nothing is missing: the bucket is all but empty on both sides."""
-    log_p, log_q = (torch.randn(6, 7, generator=torch.Generator().manual_seed(s)).log_softmax(-1) for s in (3, 4))
-    top, ids = log_p.topk(7)
-    full, measure = losses.find_divergence(name)(log_p, log_q), losses.find_divergence(name)
-    torch.testing.assert_close(measure(*losses.restrict_to_top_k(top, ids, log_q, rest)), full, rtol=1e-4, atol=1e-5)
-
-
-def test_the_missing_mass_is_a_choice_that_counts() -> None:
-    """A flat student and the top 2 of 100 tokens: the bucket sees what the student leaves to the others."""
-    log_p = torch.full((1, 100), 0.2 / 98).log()
-    log_p[0, :2] = torch.tensor([0.5, 0.3]).log()
-    log_q = torch.full((1, 100), 0.01).log()
-    top, ids = log_p.topk(2)
-    bucket = losses.forward_kl(*losses.restrict_to_top_k(top, ids, log_q, "bucket"))
-    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.01, 0.01, 0.98])
-    torch.testing.assert_close(bucket[0], kl(p, q))
-    among = losses.forward_kl(*losses.restrict_to_top_k(top, ids, log_q, "renormalise"))
-    torch.testing.assert_close(among[0], kl(torch.tensor([0.625, 0.375]), torch.tensor([0.5, 0.5])))
-    # The full divergence is never below that of coarser outcomes (data processing).
-    assert among < bucket <= losses.forward_kl(log_p, log_q) + 1e-6
-    with pytest.raises(ValueError, match="choose bucket or renormalise"):
-        losses.restrict_to_top_k(top, ids, log_q, "zero")
 
 
 def test_frozen_parts_get_no_gradient_and_rows_must_match() -> None:
@@ -177,5 +133,3 @@ def test_frozen_parts_get_no_gradient_and_rows_must_match() -> None:
         losses.chunked_loss(nll, hidden, head, labels[1:])
     with pytest.raises(ValueError, match=r"37 tokens, but aligned tensors of \[37, 5\] rows"):
         losses.chunked_loss(nll, hidden, head, labels, losses.Head(hidden[:5], head))
-    with pytest.raises(ValueError, match="unknown divergence 'tvd'"):
-        losses.find_divergence("tvd")

@@ -18,7 +18,7 @@ from tests.support.students import student_with, teacher_config
 from tests.support.vocabularies import byte_level
 
 torch = lazily("torch")
-losses, module = Lazy("agentkd.distill.losses"), Lazy("agentkd.distill.lessons.multi_teacher")
+divergences, module = Lazy("agentkd.methods.divergences"), Lazy("agentkd.distill.lessons.multi_teacher")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_mean_is_the_dense_one_over_what_is_known(k: int, rest: str) -> None
     top = log_p.topk(k)
     ids, mixed = module.mix_top_k(top.indices, top.values, weights)
     log_q = distributions(1)[0].flip(0).requires_grad_()
-    ours = losses.forward_kl(*losses.restrict_to_top_k(mixed, ids, log_q, rest))
+    ours = divergences.forward_kl(*divergences.restrict_to_top_k(mixed, ids, log_q, rest))
     gradient = torch.autograd.grad(ours.sum(), log_q)[0]
 
     expected = []
@@ -67,7 +67,7 @@ def test_the_mean_is_the_dense_one_over_what_is_known(k: int, rest: str) -> None
     torch.testing.assert_close(gradient, torch.autograd.grad(sum(expected), log_q)[0], rtol=1e-4, atol=1e-4)
     if k == 12:
         mean = (log_p.exp() * weights[:, None, None]).sum(0)
-        torch.testing.assert_close(ours, losses.forward_kl(mean.log(), log_q), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours, divergences.forward_kl(mean.log(), log_q), rtol=1e-5, atol=1e-5)
 
 
 def test_ids_of_no_token_change_nothing() -> None:
@@ -76,11 +76,11 @@ def test_ids_of_no_token_change_nothing() -> None:
     fill = torch.nn.functional.pad
     for rest in ("bucket", "renormalise"):
         for name in ("forward", "reverse", "jsd", "skew", "skew-reverse"):
-            measure = losses.find_divergence(name)
-            bare = measure(*losses.restrict_to_top_k(top.values, top.indices, log_q, rest))
+            measure = divergences.find_divergence(name)
+            bare = measure(*divergences.restrict_to_top_k(top.values, top.indices, log_q, rest))
             wide = fill(top.values, (0, 2)), fill(top.indices, (0, 2), value=-1)
             torch.testing.assert_close(
-                measure(*losses.restrict_to_top_k(*wide, log_q, rest)), bare, rtol=1e-6, atol=1e-9
+                measure(*divergences.restrict_to_top_k(*wide, log_q, rest)), bare, rtol=1e-6, atol=1e-9
             )
 
 

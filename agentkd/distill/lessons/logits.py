@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agentkd.distill import losses
 from agentkd.distill.data.teacher_scores import load_scores
 from agentkd.distill.data.tokens import TrainingData, pad_rows
 from agentkd.distill.lessons.teacher_signal import (
@@ -27,6 +26,7 @@ from agentkd.distill.lessons.teacher_signal import (
 )
 from agentkd.distill.resolve import Stage
 from agentkd.inference.head import Head
+from agentkd.methods import divergences
 
 TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -80,7 +80,7 @@ def token_loss(options: LossOptions, terms: Terms) -> TokenLoss:
     def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor) -> Tensor:
         log_q = logits_CV.log_softmax(-1)
         nll = -log_q.gather(-1, labels_C[:, None])[:, 0]
-        divergence = options.divergence(*losses.restrict_to_top_k(log_p_CK, ids_CK, log_q, options.rest))
+        divergence = options.divergence(*divergences.restrict_to_top_k(log_p_CK, ids_CK, log_q, options.rest))
         terms["nll"].append(nll.detach().sum())
         terms["divergence"].append(divergence.detach().sum())
         return options.nll * nll + (1.0 - options.nll) * divergence

@@ -14,6 +14,7 @@ from agentkd.distill import losses
 from agentkd.distill.data.tokens import IGNORED
 from agentkd.distill.resolve import Stage
 from agentkd.inference.head import Head
+from agentkd.methods import divergences
 
 Terms = dict[str, list[Tensor]]
 BatchLoss = Callable[[Tensor, Head, Tensor, dict[str, Tensor], Terms], Tensor]
@@ -34,7 +35,7 @@ class LossOptions(NamedTuple):
     """The options of a token's loss: nll x NLL(trace) + (1 - nll) x divergence(teacher, student). `rest` says what
     becomes of the teacher's mass beyond its top K."""
 
-    divergence: losses.Divergence
+    divergence: divergences.Divergence
     rest: str
     nll: float
 
@@ -42,7 +43,7 @@ class LossOptions(NamedTuple):
 def read_loss_options(stage: Stage) -> LossOptions:
     """Read a stage's LossOptions."""
     config = stage.config
-    divergence = losses.find_divergence(stage.divergence, beta=config.beta, alpha=config.alpha)
+    divergence = divergences.find_divergence(stage.divergence, beta=config.beta, alpha=config.alpha)
     return LossOptions(divergence, config.rest, config.nll)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from agentkd.distill import losses
 from agentkd.distill.lessons.teacher_signal import LossOptions, Terms
+from agentkd.methods import divergences
 
 SILENT, PLAIN, HYBRID = 0, 1, 2  # the teacher's score of a token: none, ranks, or ids and ranks
 
@@ -41,7 +41,9 @@ def token_loss(options: LossOptions, terms: Terms, shared_V: Tensor | None = Non
         if shared_V is not None:
             ids, log_p = match
             both = (kind == HYBRID).nonzero()[:, 0]
-            by_id = options.divergence(*losses.restrict_to_top_k(log_p[both], ids[both], log_q[both], options.rest))
+            by_id = options.divergence(
+                *divergences.restrict_to_top_k(log_p[both], ids[both], log_q[both], options.rest)
+            )
             others = uld_of_known_ranks(p_CK[both], log_q[both].exp().masked_fill(shared_V, 0.0))
             terms["divergence"].append(by_id.detach().sum())
             terms["uld"].append(others.detach().sum())

@@ -121,6 +121,7 @@ def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int,
     import torch
 
     from agentkd.distill import losses
+    from agentkd.methods.divergences import jsd
 
     generator = torch.Generator().manual_seed(seed)
 
@@ -133,11 +134,11 @@ def measure_loss(name: str, tokens: int, vocabulary: int, width: int, seed: int,
 
     def dense(n: int) -> torch.Tensor:
         log_p = (teacher_hidden[:n] @ teacher_head.T).log_softmax(-1)
-        return losses.jsd(log_p, (hidden[:n] @ head.T).log_softmax(-1), BETA).sum()
+        return jsd(log_p, (hidden[:n] @ head.T).log_softmax(-1), BETA).sum()
 
     def ours(n: int) -> torch.Tensor:
         def loss(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-            return losses.jsd(teacher.log_softmax(-1), logits.log_softmax(-1), BETA)
+            return jsd(teacher.log_softmax(-1), logits.log_softmax(-1), BETA)
 
         return losses.chunked_loss(loss, hidden[:n], head, losses.Head(teacher_hidden[:n], teacher_head))
 
