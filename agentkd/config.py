@@ -243,7 +243,15 @@ class EvalConfig(GenerateConfig):
         None, description="of the students: path, one-call or dialogue [default: as they were taught]"
     )
     predictions: str | None = Field(
-        None, description="score this JSONL of {id, question, prediction, ground_truth} instead"
+        None,
+        description="score these JSONL files of {id, question, prediction, ground_truth} instead, comma-separated: "
+        "those of another system, or OUT/questions/*.jsonl of an evaluation again",
+    )
+    ceiling: int | None = Field(
+        None,
+        ge=0,
+        description="paths per question whose best one is the ceiling beside each score; 0: none "
+        "[default: 50; with an endpoint 0]",
     )
     trust_remote_code: bool = Field(False, description=TRUST)
     matchers: str = Field("strict,rog", description="comma-separated: strict, strict-1, rog, webqsp_official, tog_em")

@@ -49,6 +49,10 @@ class PathSearch:
                 self.found[asked] = await asyncio.to_thread(self._search, *asked)
             return list(self.found[asked])
 
+    def search(self, query: str, topics: Sequence[str]) -> list[Option]:
+        """The best relation paths out of a question's topics, executed; for one caller at a time, without a cache."""
+        return self._search(query, topics, self.hops, len(topics) > 1)
+
     def _search(self, query: str, anchors: Sequence[str], hops: int, several: bool) -> list[Option]:
         if several and (
             pairs := find_conjunctions(self.kb, self.retriever, mask_topics(query, anchors), anchors, hops)

@@ -14,18 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.answering import CLIPPED, check_names, close_run, collect_traces, derive_config, list_outstanding
+from agentkd.agents.survey import read_survey
+from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
 from agentkd.distill.publish.card import add_results
 from agentkd.errors import UserError, WorldError, unknown_name
+from agentkd.eval.ceiling import count_ceiling, shown_answers, wide_answers
 from agentkd.eval.faithful import RawKB
-from agentkd.eval.metrics import (
-    MATCHERS,
-    Scores,
-    aggregate,
-    read_predictions,
-    score_predictions,
-)
+from agentkd.eval.metrics import MATCHERS, read_predictions
+from agentkd.eval.records import Record, f1_by_id, make_record, rescore, summarise, write_records
 from agentkd.eval.systems import System, check_baseline, find_untrained, inherit_task, list_systems, split_list
 from agentkd.inference.in_process import BATCH, open_in_process
 from agentkd.matching import strict_hits
@@ -36,7 +33,7 @@ from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.untrusted import refuse_links
-from agentkd.stats import bootstrap_interval, paired_difference
+from agentkd.stats import paired_difference
 from agentkd.tasks.coverage import check_coverage
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
@@ -46,6 +43,9 @@ from agentkd.world import TaskWorld
 if TYPE_CHECKING:
     from agentkd.tasks.question import Gold, Question
     from agentkd.teacher.chat import Chat
+
+
+QUESTIONS = "questions"  # the folder of the records
 
 
 def evaluate(config: EvalConfig) -> dict[str, Any]:
@@ -88,10 +88,14 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     traces = {system.name: answer_questions(world, system, questions, out) for system in entries}
     untrained = list_untrained(entries)
     baseline = config.baseline or next(iter(untrained.values()), None)
-    report = build_report(world, questions, traces, matchers, baseline, untrained)
+    ceiling = count_ceiling(world, config.ceiling)
+    records = make_records(world, questions, traces, matchers, ceiling)
+    for system in entries:
+        write_records(out / QUESTIONS, system.folder, records[system.name])
+    report = build_report(world, questions, traces, records, matchers, baseline, untrained)
     read_by = {system.name: system.describe_reading(config, task.max_hops) for system in entries}
     report["rows"] = [{**row, "read_by": read_by[row["name"]]} for row in report["rows"]]
-    report |= {"coverage": coverage.record(), "out": str(out)}
+    report |= {"coverage": coverage.record(), "out": str(out), "ceiling": ceiling}
     write_atomically(out / "metrics.json", json.dumps(report, indent=1) + "\n")
     write_results_in_cards(entries, report, config.seed)
     gold = task.gold(str(config.split))
@@ -168,6 +172,7 @@ def build_report(
     world: TaskWorld,
     questions: Sequence[Question],
     traces: Mapping[str, Mapping[str, Trace]],
+    records: Mapping[str, Sequence[Record]],
     matchers: Sequence[str],
     baseline: str | None,
     untrained: Mapping[str, str],
@@ -175,24 +180,17 @@ def build_report(
     """Return rows of scores and paired differences.
 
     A question whose sample failed for good has no answer, right or wrong: it is counted as missing, and not scored."""
-    config = world.config
-    gold = world.task.gold(str(config.split))
-    asked = [question for question in questions if question.id in gold]
-    if not asked:
-        raise UserError(f"no question of {world.task.name} has gold answers: nothing can be scored")
+    gold = world.task.gold(str(world.config.split))
+    asked = sum(question.id in gold for question in questions)
     raw_kb = None  # an endpoint has no raw file
     if world.task.kb_path is not None:
         raw_kb = RawKB.load(world.task.kb_path, columns=world.task.source.columns)
     rows: list[dict[str, Any]] = []
-    f1: dict[tuple[str, str], dict[str, float]] = {}
     groups: list[dict[str, Any]] = []
-    for name, by_id in traces.items():
-        answered = [question for question in asked if question.id in by_id]
-        found = [by_id[question.id] for question in answered]
-        if not found:
-            raise WorldError(f"{name} has no answer to any of {len(asked)} questions: nothing can be scored")
-        if missing := len(asked) - len(found):
-            say(f"{name} has no answer to {missing} of {len(asked)} questions, which are not scored")
+    for name, own in records.items():
+        found = [traces[name][record["id"]] for record in own]
+        if missing := asked - len(found):
+            say(f"{name} has no answer to {missing} of {asked} questions, which are not scored")
         cost = average_costs(found, len(found))
         faithful = (
             None
@@ -206,63 +204,78 @@ def build_report(
                 for trace in found
             )
         )
-        groups += score_groups(name, matchers[0], answered, by_id, gold)
+        groups += score_groups(name, matchers[0], own, gold)
         for matcher in matchers:
-            scores = {trace.id: score_answers(matcher, trace, gold[trace.id]) for trace in found}
-            counted = {id_: item for id_, item in scores.items() if item is not None}  # the official script skips some
-            if not counted:
+            if (means := summarise(own, matcher)) is None:  # the official script skips some
                 continue
-            values = {id_: item.f1 * 100 for id_, item in counted.items()}
-            low, high = bootstrap_interval([*values.values()])
-            row = {"name": name, "matcher": matcher, "n": len(counted), **aggregate([*counted.values()])}
-            row |= {"missing": missing, "f1_low": low, "f1_high": high}
+            row = {"name": name, "matcher": matcher, **means, "missing": missing}
             row |= {"in_kb": percent_in_kb(found), "faithful": None if faithful is None else faithful * 100, **cost}
             rows.append(row)
-            f1[name, matcher] = values
+    f1 = {(name, matcher): f1_by_id(own, matcher) for name, own in records.items() for matcher in matchers}
     return {
         "task": world.task.name,
-        "split": config.split,
-        "n": len(asked),
+        "split": world.config.split,
+        "n": asked,
         "note": world.task.note,
         "rows": rows,
         "groups": groups,
-        "differences": compare_with_baseline(f1, list(traces), matchers, baseline),
+        "differences": compare_with_baseline(f1, list(records), matchers, baseline),
         "below_untrained": list_below(f1, matchers[0], untrained),
+    }
+
+
+def make_records(
+    world: TaskWorld,
+    questions: Sequence[Question],
+    traces: Mapping[str, Mapping[str, Trace]],
+    matchers: Sequence[str],
+    ceiling: int,
+) -> dict[str, list[Record]]:
+    """Return each system's records of the questions that it has answered and that have gold, in their order.
+
+    `ceiling` is the number of paths for the wide ceiling, 0 for no ceilings."""
+    gold = world.task.gold(str(world.config.split))
+    asked = [question for question in questions if question.id in gold]
+    if not asked:
+        raise UserError(f"no question of {world.task.name} has gold answers: nothing can be scored")
+    for name, by_id in traces.items():
+        if not any(question.id in by_id for question in asked):
+            raise WorldError(f"{name} has no answer to any of {len(asked)} questions: nothing can be scored")
+    surveyed = any(read_survey(trace) for by_id in traces.values() for trace in by_id.values())
+    wide = dict(wide_answers(world, asked, ceiling)) if ceiling and surveyed else {}
+    return {
+        name: [
+            make_record(
+                by_id[question.id],
+                gold[question.id],
+                matchers,
+                shown_answers(world.kb, by_id[question.id]) if ceiling else None,
+                wide.get(question.id),
+            )
+            for question in asked
+            if question.id in by_id
+        ]
+        for name, by_id in traces.items()
     }
 
 
 GROUPS = 12  # kinds at most: some tasks have a type for each relation path
 
 
-def score_groups(
-    name: str, matcher: str, answered: Sequence[Question], by_id: Mapping[str, Trace], gold: Mapping[str, Gold]
-) -> list[dict[str, Any]]:
+def score_groups(name: str, matcher: str, records: Sequence[Record], gold: Mapping[str, Gold]) -> list[dict[str, Any]]:
     """Return one system's scores by hops and by type of question, where the task has several of them."""
     found = []
     for kind in ("hops", "type"):
-        members: dict[Any, list[Question]] = {}
-        for question in answered:
-            if (value := getattr(gold[question.id], kind)) is not None:
-                members.setdefault(value, []).append(question)
+        members: dict[Any, list[Record]] = {}
+        for record in records:
+            if (value := getattr(gold[record["id"]], kind)) is not None:
+                members.setdefault(value, []).append(record)
         if 1 < len(members) <= GROUPS:
             for value, some in sorted(members.items()):
-                scores = [score_answers(matcher, by_id[question.id], gold[question.id]) for question in some]
-                counted = [item for item in scores if item is not None]
-                if not counted:
-                    continue
-                low, high = bootstrap_interval([item.f1 * 100 for item in counted])
-                label = f"{value} hops" if kind == "hops" else str(value)
-                row = {"name": name, "matcher": matcher, "group": label, "n": len(counted), **aggregate(counted)}
-                found.append({**row, "f1_low": low, "f1_high": high})
+                if (means := summarise(some, matcher)) is not None:
+                    label = f"{value} hops" if kind == "hops" else str(value)
+                    found.append({"name": name, "matcher": matcher, "group": label, **means})
     return found
-
-
-def score_answers(matcher: str, trace: Trace, gold: Gold) -> Scores | None:
-    """Score one trace with a matcher; None where the matcher skips the question."""
-    parses = [parse.model_dump() for parse in gold.parses]
-    beyond = int(trace.provenance.get(CLIPPED, 0)) - len(trace.answers)  # wrong ones, of which only the number is kept
-    answers = [*trace.answers, *(chr(0xE000 + n // 6400) + chr(0xE000 + n % 6400) for n in range(beyond))]
-    return MATCHERS[matcher]("\n".join(answers), gold.answers, parses)
 
 
 def average_costs(traces: Sequence[Trace], asked: int) -> dict[str, float]:
@@ -311,14 +324,24 @@ def list_below(
 
 
 def evaluate_predictions(config: EvalConfig) -> dict[str, Any]:
-    """Score a file of `{id, question, prediction, ground_truth}` rows; nothing is run."""
-    path = Path(str(config.predictions))
-    predictions = read_predictions(path)
+    """Score files of `{id, question, prediction, ground_truth}` rows, such as `eval` writes; nothing is run."""
+    matchers = choose_matchers(config.matchers)
+    files = [Path(name) for name in split_list(str(config.predictions))]
+    records = {path.stem: rescore(map(dict, read_predictions(path)), matchers) for path in files}
+    if len(records) < len(files):
+        raise UserError(f"two files of {config.predictions} have one name: rename one, it names the rows")
+    check_baseline(config.baseline, list(records))
     rows = []
-    for matcher in choose_matchers(config.matchers):
-        scores = list(score_predictions(predictions, matcher).values())
-        low, high = bootstrap_interval([item.f1 * 100 for item in scores])
+    for name, own in records.items():
         empty = dict.fromkeys(("in_kb", "faithful", "calls", "tokens", "seconds"))
-        row = {"name": path.stem, "matcher": matcher, "n": len(scores), **aggregate(scores)}
-        rows.append({**row, "f1_low": low, "f1_high": high, **empty})
-    return {"task": None, "n": len(predictions), "rows": rows, "differences": []}
+        found = [(matcher, means) for matcher in matchers if (means := summarise(own, matcher)) is not None]
+        if not found:
+            raise UserError(f"{config.matchers} skips all {len(own)} questions of {name}: use strict")
+        rows += [{"name": name, "matcher": matcher, **means, **empty} for matcher, means in found]
+    f1 = {(name, matcher): f1_by_id(own, matcher) for name, own in records.items() for matcher in matchers}
+    return {
+        "task": None,
+        "n": max(map(len, records.values())),
+        "rows": rows,
+        "differences": compare_with_baseline(f1, list(records), matchers, config.baseline),
+    }

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, NotRequired, TypedDict, TypeGuard
 
 import numpy as np
 
@@ -49,12 +49,18 @@ measure, unlike an empty prediction, whose precision it calls 1."""
 
 
 class PredictionRow(TypedDict):
-    """A line of a predictions file in the RoG family's format: one answer per line in `prediction`."""
+    """A line of a predictions file in the RoG family's format: one answer per line in `prediction`.
+
+    The other fields are those of a record that `eval` wrote (`records.py`)."""
 
     id: str
     question: str
     prediction: str
     ground_truth: list[str]
+    parses: NotRequired[list[dict[str, Any]]]
+    unlisted: NotRequired[int]
+    ceiling: NotRequired[dict[str, dict[str, float | None]]]
+    proof: NotRequired[dict[str, Any]]
 
 
 def strict(prediction: str, answers: Sequence[str], parses: Sequence[Parse] = ()) -> Scores:
@@ -263,7 +269,30 @@ def _parse_row(line: str, where: str) -> PredictionRow:
             found = f"{key!r} is {str(raw[key])[:60]!r}" if key in raw else f"{key!r} is missing"
             raise UserError(f"{where}: {found}: it must be {wanted}")
     gold: list[str] = raw["ground_truth"]
-    return PredictionRow(id=str(raw["id"]), question=raw["question"], prediction=str(prediction), ground_truth=gold)
+    row = PredictionRow(id=str(raw["id"]), question=raw["question"], prediction=str(prediction), ground_truth=gold)
+    if "scores" in raw and "ceiling" in raw:  # a record of ours; another program's fields may mean something else
+        _take_record(raw, row, where)
+    return row
+
+
+def _take_record(raw: dict[str, Any], row: PredictionRow, where: str) -> None:
+    """Add the further fields of a record to its row."""
+    try:
+        row["ceiling"] = {
+            str(name): {key: one[key] for key in ("shown", "wide")} for name, one in raw["ceiling"].items()
+        }
+        numbers = [value for one in row["ceiling"].values() for value in one.values() if value is not None]
+        if "parses" in raw:
+            row["parses"] = [dict(parse) for parse in raw["parses"]]
+        if "unlisted" in raw:
+            row["unlisted"] = int(raw["unlisted"])
+        if "proof" in raw:
+            row["proof"] = dict(raw["proof"])
+            numbers.append(row["proof"]["held"])
+        if not all(0 <= value <= 10 for value in numbers):  # `rog` gives an F1 above 1
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{where}: not as eval wrote it (parses, unlisted, ceiling or proof); run eval again") from None
 
 
 def _is_names(value: object) -> TypeGuard[list[str]]:

@@ -10,6 +10,11 @@ from rich.table import Table
 from agentkd.runs.terminal import Terminal
 
 COLUMNS = ("hit", "hits1", "precision", "recall", "f1", "em", "faithful")
+CEILINGS = ("best_shown", "best_wide")
+CEILING_NOTE = (
+    "the ceiling, F1 of the best single path of those that the system was shown, or that retrieval ranks first"
+)
+PROOF_NOTE = "share of the facts of the gold proofs that the evidence holds"
 FEW = 5  # questions: smaller kinds share one line
 
 
@@ -24,6 +29,12 @@ def print_evaluation(report: dict[str, Any]) -> None:
     table.add_column("matcher")
     for name in ("Hit", "Hits@1", "P", "R", "F1 [95 %]", "EM", "faithful", "calls", "tokens", "s"):
         table.add_column(name, justify="right", no_wrap=True)
+    ceilings = [key for key in CEILINGS if any(row.get(key) is not None for row in report["rows"])]
+    for key in ceilings:
+        table.add_column(name_ceiling(key, report), justify="right", no_wrap=True)
+    proofs = any(row.get("proof") is not None for row in report["rows"])
+    if proofs:
+        table.add_column("proof", justify="right", no_wrap=True)
     told = any(row.get("read_by") for row in report["rows"])
     if told:
         table.add_column("read by", no_wrap=True)
@@ -37,9 +48,15 @@ def print_evaluation(report: dict[str, Any]) -> None:
             format_cell(row["calls"]),
             format_cell(row["tokens"], 0),
             format_cell(row["seconds"], 2),
+            *(format_cell(row.get(key)) for key in ceilings),
+            *([format_cell(row.get("proof"))] if proofs else []),
             *([row["read_by"]] if told else []),
         )
     console.print(table)
+    if ceilings:
+        console.print(f"{' and '.join(name_ceiling(key, report) for key in ceilings)}: {CEILING_NOTE}")
+    if proofs:
+        console.print(f"proof: {PROOF_NOTE} ({max(row.get('with_proof') or 0 for row in report['rows'])} questions)")
     for row in report["rows"]:
         if row["matcher"] == report["rows"][0]["matcher"] and row.get("in_kb") is not None:
             console.print(
@@ -57,17 +74,25 @@ def print_evaluation(report: dict[str, Any]) -> None:
         )
 
 
+def name_ceiling(key: str, report: Mapping[str, Any]) -> str:
+    """The heading of a column of ceilings."""
+    return "best shown" if key == "best_shown" else f"best of {report.get('ceiling') or 'many'}"
+
+
 def print_kinds(console: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
     """Print the scores by kind of question; kinds of fewer than FEW questions are counted in one line."""
     large = [row for row in groups if row["n"] >= FEW]
     kinds = {row["group"]: row["n"] for row in groups if row["n"] < FEW}
     if large:
         table = Table(title=f"by kind of question, {groups[0]['matcher']}", title_justify="left", box=None)
-        for name in ("system", "kind", "n", "Hit", "F1 [95 %]"):
+        names = ["system", "kind", "n", "Hit", "F1 [95 %]"]
+        names += ["best shown"] if any(row.get("best_shown") is not None for row in large) else []
+        for name in names:
             table.add_column(name, justify="left" if name in ("system", "kind") else "right", no_wrap=name != "system")
         for row in large:
             f1 = f"{format_cell(row['f1'])} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
-            table.add_row(row["name"], row["group"], str(row["n"]), format_cell(row["hit"]), f1)
+            cells = [row["name"], row["group"], str(row["n"]), format_cell(row["hit"]), f1]
+            table.add_row(*cells, *([format_cell(row.get("best_shown"))] if len(names) > len(cells) else []))
         console.print(table)
     if kinds:
         console.print(f"{len(kinds)} kinds have fewer than {FEW} questions, {sum(kinds.values())} in all: metrics.json")

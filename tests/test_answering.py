@@ -7,8 +7,9 @@ import pytest
 
 from agentkd.answering import CLIPPED, KEPT, clip_answers
 from agentkd.config import EvalConfig, GenerateConfig
-from agentkd.eval.kbqa import evaluate, score_answers
+from agentkd.eval.kbqa import evaluate
 from agentkd.eval.metrics import MATCHERS
+from agentkd.eval.records import make_record, score_record
 from agentkd.generate import generate
 from agentkd.runs.read import read_traces
 from agentkd.tasks.question import Gold
@@ -36,7 +37,8 @@ def test_a_clipped_trace_scores_as_the_whole_one(matcher: str) -> None:
     close = {"id": "1", "task": "t", "question": "?", "verified": False, "verdict": Verdict(ok=False, rung="none")}
     values = {name: getattr(clipped, name) for name in type(clipped).model_fields}
     trace = Trace.close(**values, **close, sample=0, teacher="none")
-    assert score_answers(matcher, trace, gold) == MATCHERS[matcher]("\n".join(MANY), gold.answers, ())
+    record = make_record(trace, gold, [matcher], None, None)
+    assert score_record(record, matcher) == MATCHERS[matcher]("\n".join(MANY), gold.answers, ())
 
 
 def test_a_hub_leaves_a_small_trace_and_says_so(

@@ -160,11 +160,10 @@ def train_encoder(
             SentenceTransformerTrainer,
             SentenceTransformerTrainingArguments,
         )
-        from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
-        from sentence_transformers.util import pairwise_cos_sim
         from transformers import PrinterCallback
     except ImportError as error:
         raise UserError(f"feedback needs {error.name}: pip install 'agentkd[dense,train]'") from None
+    from agentkd.distill.list_loss import ListLoss
     from agentkd.retrievers.dense import SCALE, find_encoder
     from agentkd.stats import paired_difference
 
@@ -196,7 +195,7 @@ def train_encoder(
             use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_dict(table),
-        loss=DistillKLDivLoss(model, similarity_fct=lambda query, path: SCALE * pairwise_cos_sim(query, path)),
+        loss=ListLoss(model, SCALE),
         callbacks=[progress_callback("nats/question", interrupt)],
     )
     trainer.remove_callback(PrinterCallback)

@@ -70,6 +70,7 @@ def parse_row(row: Record, where: str, default_id: str, default_split: str = "al
     if hops is not None and not isinstance(hops, int):
         raise UserError(f"{where}: 'hops' is {hops!r}; give a whole number or leave it out")
     kind = row.get("type", row.get("compositionality_type"))
+    proof = _facts(row, where)
     item = Question(
         id=str(row.get("id") or default_id),
         question=question.strip(),
@@ -78,8 +79,19 @@ def parse_row(row: Record, where: str, default_id: str, default_split: str = "al
     gold = None
     if answers is not None:
         kind = None if kind is None else str(kind)
-        gold = Gold(answers=answers, parses=_parses(row.get("parses")), hops=hops, type=kind)
+        gold = Gold(answers=answers, parses=_parses(row.get("parses")), hops=hops, type=kind, proof=proof)
     return Row(str(row.get("split") or default_split), item, gold)
+
+
+def _facts(row: Record, where: str) -> tuple[tuple[str, str, str], ...]:
+    """Read the facts that lead to the answer, where the row states them."""
+    facts = row.get("proof") or ()
+    if not isinstance(facts, list | tuple):
+        raise UserError(f"{where}: 'proof' is {str(facts)[:60]!r}; give a list of [head, relation, tail]")
+    for fact in facts:
+        if not isinstance(fact, list | tuple) or len(fact) != 3 or not all(isinstance(name, str) for name in fact):
+            raise UserError(f"{where}: 'proof' holds {str(fact)[:60]!r}; give [head, relation, tail]")
+    return tuple((clean_name(head), clean_name(relation), clean_name(tail)) for head, relation, tail in facts)
 
 
 def _parses(parses: Any) -> tuple[Parse, ...]:
@@ -120,6 +132,7 @@ def read_fbmini(file: Path, split: str) -> list[Row]:
     for where, row in read_jsonl(file):
         if "topic_entities" not in row:
             row["topic_entities"] = names.get(row.get("topic_mid", "")) or row.get("topic_key", "").replace("_", " ")
+        row.setdefault("proof", row.get("crucial_triples"))
         rows.append(parse_row(row, where, where)._replace(split=split))
     return rows
 
@@ -201,7 +214,9 @@ def read_pathquestion(files: dict[int, Path], split: str) -> list[Row]:
                 topic_entities=(chain[0],),
             )
             names = tuple(dict.fromkeys(name for name in answers[1].split("/") if name))
-            rows.append(Row("", item, Gold(answers=names, hops=hops)))
+            steps = chain[: 2 * hops + 1]
+            proof = tuple((steps[n], steps[n + 1], steps[n + 2]) for n in range(0, len(steps) - 2, 2))
+            rows.append(Row("", item, Gold(answers=names, hops=hops, proof=proof)))
     topics = sorted({row.question.topic_entities[0] for row in rows})
     random.Random(0).shuffle(topics)
     share = {topic: place / len(topics) for place, topic in enumerate(topics)}

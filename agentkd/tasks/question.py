@@ -32,6 +32,7 @@ class Parse(BaseModel):
 class Gold(BaseModel):
     """All right answers of one question, and what is known of the way to them.
 
+    `proof` is the facts (head, relation, tail) that lead to the answers, as the question's makers state them.
     `hops` and `type` are for reports. They are part of the gold because a type often spells out the gold path (geo,
     MetaQA).
     """
@@ -42,6 +43,7 @@ class Gold(BaseModel):
     parses: tuple[Parse, ...] = ()
     hops: int | None = None
     type: str | None = None
+    proof: tuple[tuple[str, str, str], ...] = ()
 
 
 class Row(NamedTuple):

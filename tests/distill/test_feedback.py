@@ -94,3 +94,24 @@ def test_too_little_and_no_retriever_are_named(run: Path, tmp_path: Path) -> Non
         train_retriever(FeedbackConfig(traces=str(tmp_path / "few"), out=str(tmp_path / "r")))
     with pytest.raises(UserError, match="holds no retriever"):
         make_retriever(str(run), load_task("geo").knowledge_base())
+
+
+def test_each_text_is_encoded_once_and_the_loss_stays(encoder: Path) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
+    from sentence_transformers.util import pairwise_cos_sim
+
+    from agentkd.distill.list_loss import ListLoss
+
+    model = SentenceTransformer(str(encoder)).eval()
+    columns = [["who", "where is it"], ["born in", "capital"], ["a much longer label > of two steps", "born in"]]
+    labels = torch.tensor([[0.0, LOWEST], [LOWEST, -1.0]])
+    old = DistillKLDivLoss(model, similarity_fct=lambda query, path: 20 * pairwise_cos_sim(query, path))
+    values = []
+    for loss in (old, ListLoss(model, 20)):
+        value = loss([dict(model.preprocess(texts)) for texts in columns], labels)
+        model.zero_grad()
+        value.backward()
+        values.append((value.item(), sum(float(w.grad.abs().sum()) for w in model.parameters() if w.grad is not None)))
+    assert values[1] == pytest.approx(values[0], rel=1e-4)

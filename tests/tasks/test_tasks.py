@@ -254,7 +254,8 @@ def test_pathquestion_split_is_disjoint_in_topics(tmp_path: Path) -> None:
     name = task.questions("train")[0].topic_entities[0]
     number = name.removeprefix("e_")
     gold = task.gold("train")[task.questions("train")[0].id]
-    assert gold == Gold(answers=(f"b{number}", f"c{number}"), hops=2)
+    proof = ((name, "r", f"a{number}"), (f"a{number}", "s", f"b{number}"))
+    assert gold == Gold(answers=(f"b{number}", f"c{number}"), hops=2, proof=proof)
     write(tmp_path / "PQ-2H.txt", "what\tx\ty")
     with pytest.raises(UserError, match=r"PQ-2H\.txt:1: not a PathQuestion line"):
         load_task("pathquestion", data=tmp_path).questions("train")
