@@ -23,11 +23,12 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """One way to train a student. The three code fields name functions of these signatures:
+    """One way to train a student. The code fields name functions of these signatures:
 
     - `inputs(stage, tokenizer, examples, rows) -> Inputs`: what the method's trainer is fed
     - `signal(stage, data, folder) -> TeacherSignal`: what the teachers say about the rows, and the loss that learns it
     - `trainer(stage, data, arguments, parts, signal) -> Trainer`: a trainer with checks of its health
+    - `check(model, pad)`: raises UserError for a student or teacher that the trainer would read wrongly
     """
 
     needs_teacher: str | None = None  # what `teacher=` must name; None for a method without a teacher
@@ -41,6 +42,7 @@ class Method:
     inputs: str = "sft.make_inputs"
     signal: str | None = None  # None for a method without a scoring pass
     trainer: str = "sft.make_trainer"
+    check: str | None = None  # None for a trainer that reads every model
     drops_last: bool = False  # the trainer skips an epoch's last step if it is not full
     terms: tuple[str, ...] = ()  # what the trainer logs at each step besides the loss
 
@@ -69,6 +71,7 @@ METHODS: dict[str, Method] = {
         divergence="reverse",
         inputs="on_policy.make_inputs",
         trainer="on_policy.make_trainer",
+        check="on_policy.check_model",
         drops_last=True,
         terms=("completions/mean_length",),
     ),
@@ -77,6 +80,7 @@ METHODS: dict[str, Method] = {
         lr=2e-5,
         inputs="preference.make_inputs",
         trainer="preference.make_trainer",
+        check="preference.check_model",
         terms=("rewards/margins", "rewards/accuracies"),
     ),
     "cross-tokenizer": Method(

@@ -14,7 +14,7 @@ from agentkd.config import has_gpu
 from agentkd.distill import processes
 from agentkd.distill.data.tokens import IGNORED, TrainingData
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, make_skeleton
+from agentkd.distill.student import Model, can_checkpoint, make_skeleton
 from agentkd.errors import UserError
 from agentkd.machine import memory_needs
 from agentkd.machine.hardware import GB, read_memory
@@ -76,17 +76,24 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
 
 
 def model_sizes(settings: Any, parameters: int, layers: int | None = None) -> memory_needs.ModelSizes:
-    """A model's sizes from its config.json, or the usual ones where it does not name them."""
-    heads = getattr(settings, "num_attention_heads", 1)
+    """A model's sizes from its config.json, or the usual ones where it does not name them.
+
+    Of a list by layers (Gemma 3n), the largest counts."""
+
+    def size(name: str) -> int | None:
+        value = getattr(settings, name, None)
+        return max(value) if isinstance(value, list | tuple) and value else value or None
+
+    heads = size("num_attention_heads") or 1
     return memory_needs.ModelSizes(
         name=settings.model_type,
         parameters=parameters,
         layers=layers or settings.num_hidden_layers,
         hidden=settings.hidden_size,
-        kv_heads=getattr(settings, "num_key_value_heads", None) or heads,
-        head=getattr(settings, "head_dim", None) or settings.hidden_size // heads,
+        kv_heads=size("num_key_value_heads") or heads,
+        head=size("head_dim") or settings.hidden_size // heads,
         vocabulary=settings.vocab_size,
-        inner=getattr(settings, "intermediate_size", None) or 4 * settings.hidden_size,
+        inner=size("intermediate_size") or 4 * settings.hidden_size,
     )
 
 
@@ -164,9 +171,11 @@ def suggest_changes(stage: Stage, data: TrainingData, free: float) -> str:
     while batch > 1:
         batch //= 2
         changes.append({"batch": batch, "accumulate": -(-examples_a_step // batch)})
-    one = {"batch": 1, "accumulate": examples_a_step, "grad_checkpointing": True}
+    twice = {"grad_checkpointing": True} if can_checkpoint(data.student.settings, trust=data.student.trust) else {}
+    one = {"batch": 1, "accumulate": examples_a_step, **twice}
     layers = max(1, (stage.config.layers or data.student.settings.get_text_config().num_hidden_layers) // 2)
-    changes += [{"grad_checkpointing": True}, one, {**one, "lora": 16}, {**one, "lora": 16, "layers": layers}]
+    changes += [twice] if twice else []
+    changes += [one, {**one, "lora": 16}, {**one, "lora": 16, "layers": layers}]
     for change in changes:
         needs = compute_needs(stage.with_changes(**change), data)
         if sum(needs["memory"]["training"].values()) <= free:

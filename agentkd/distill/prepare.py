@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import compress
 
+from agentkd.distill import processes
 from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
-from agentkd.distill.data.teacher_scores import check_vocabularies
+from agentkd.distill.data.teacher_scores import check_vocabularies, load_teacher
 from agentkd.distill.data.tokens import TrainingData, tokenise
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, Student, check_embedding, check_head, find_model, open_student
+from agentkd.distill.student import (
+    Model,
+    Student,
+    check_checkpointing,
+    check_embedding,
+    check_head,
+    find_model,
+    open_student,
+)
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import context_length, open_tokenizer, refuse_pickles
 from agentkd.pretrained import load_settings
@@ -31,7 +41,9 @@ def check_later_stages(stages: Sequence[Stage]) -> None:
         load_libraries()
         student = open_student(stages[0].student, trust=stages[0].config.trust_remote_code)
         for stage in stages[1:]:
-            check_models(stage, student, find_teachers(stage))
+            teachers = find_teachers(stage)
+            check_models(stage, student, teachers)
+            processes.on_rank_0(partial(check_weights, stage, student, teachers))
 
 
 def check_models(stage: Stage, student: Student, teachers: Sequence[Model]) -> None:
@@ -39,6 +51,8 @@ def check_models(stage: Stage, student: Student, teachers: Sequence[Model]) -> N
     does not know how a model makes them."""
     if stage.method.signal:
         check_head(student.settings, trust=student.trust)
+    if stage.config.grad_checkpointing:
+        check_checkpointing(student)
     for teacher in teachers:
         refuse_pickles(teacher.folder)
         settings = load_settings(teacher.folder, trust=teacher.trust)
@@ -48,6 +62,15 @@ def check_models(stage: Stage, student: Student, teachers: Sequence[Model]) -> N
             check_vocabularies(student.tokenizer, tokenizer, teacher.name)
         if stage.method.signal:
             check_head(settings, trust=teacher.trust)
+
+
+def check_weights(stage: Stage, student: Student, teachers: Sequence[Model]) -> None:
+    """Raise UserError if the trainer of a method would read a model wrongly. Each model is loaded for it, one after
+    another."""
+    if stage.method.check:
+        check = load_function(stage.method.check)
+        for model in (Model(student.name, student.folder, student.trust), *teachers):
+            check(load_teacher(model), student.tokenizer.pad_token_id)
 
 
 def load_libraries() -> None:

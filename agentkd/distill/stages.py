@@ -19,7 +19,7 @@ from agentkd.distill.data.dataset import Dataset, load_training_set
 from agentkd.distill.data.teacher_scores import hash_teachers
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.needs import check_needs
-from agentkd.distill.prepare import check_later_stages, find_teachers, prepare_data
+from agentkd.distill.prepare import check_later_stages, check_weights, find_teachers, prepare_data
 from agentkd.distill.publish.card import write_card
 from agentkd.distill.publish.lineage import write_lineage
 from agentkd.distill.resolve import Stage, resolve_run
@@ -76,9 +76,12 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
 
 
 def prepare_and_check(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
-    """The data to train on. Raises UserError if it is unusable, or if the run would not fit."""
+    """The data to train on. Raises UserError if it is unusable, if the run would not fit, or, before its directory is
+    made, if the method's trainer would read a model wrongly."""
     data = prepare_data(stage, teachers, dataset)
     processes.on_rank_0(lambda: check_needs(stage, data))
+    if not processes.on_rank_0(stage.out.exists):
+        processes.on_rank_0(lambda: check_weights(stage, data.student, teachers))
     return data
 
 

@@ -106,6 +106,20 @@ def check_head(settings: Any, *, trust: bool = False) -> None:
         Head.of(skeleton)
 
 
+def can_checkpoint(settings: Any, *, trust: bool = False) -> bool:
+    """Whether a model can compute activations twice instead of keeping them."""
+    return bool(make_skeleton(settings, trust=trust).supports_gradient_checkpointing)
+
+
+def check_checkpointing(student: Student) -> None:
+    """Raise UserError for a student that cannot compute activations twice."""
+    if not can_checkpoint(student.settings, trust=student.trust):
+        raise UserError(
+            f"grad_checkpointing: the student {student.name} ({student.settings.model_type}) keeps all of its "
+            f"activations: leave it out, and take a smaller batch="
+        )
+
+
 def load_model(student: Student, layers: int | None) -> Any:
     """Load the weights in float32, with `layers` of the layers. Raises UserError as `load_weights` and `prune_layers`
     do."""

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import load_weights, open_tokenizer
+from agentkd.inference.padding import reads_padding
 from agentkd.inference.trie import Trie, Weigher
 from agentkd.models import find_weights
+from agentkd.runs.progress import say
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import COMPLETE_TOKENS, Reply, merge_system
 from agentkd.teacher.reply import mark_cached, read_string
@@ -51,7 +53,8 @@ class _Job:
 class InProcessModel:
     """A `Chat` over `model.generate`.
 
-    Requests that wait together run as one left-padded batch of at most BATCH."""
+    Requests that wait together run as one left-padded batch of at most BATCH; one by one, where the model does not mask
+    padding."""
 
     weighs = True
 
@@ -128,7 +131,7 @@ class InProcessModel:
             batch = [job for job in waiting if job.settings == settings][:BATCH]
             waiting = [job for job in waiting if job not in batch]
             try:
-                replies = await asyncio.to_thread(self._weigh if batch[0].choices else self._answer, batch)
+                replies = await asyncio.to_thread(self._weigh if batch[0].choices else self._answer_all, batch)
             except Exception as error:
                 for job in batch:
                     if not job.done.done():
@@ -138,14 +141,20 @@ class InProcessModel:
                 if not job.done.done():  # its agent may have been cancelled
                     job.done.set_result(reply)
 
+    def _answer_all(self, batch: list[_Job]) -> list[Reply]:
+        if len(batch) == 1 or self._reads_padding:
+            return self._answer(batch)
+        return [reply for job in batch for reply in self._answer([job])]
+
     def _answer(self, batch: list[_Job]) -> list[Reply]:
         import torch
 
         start = time.monotonic()
         _, max_tokens, temperature, sample, n = batch[0].settings
         texts = [job.prompt for job in batch]
-        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        inputs = inputs.to(self.model.device)
+        inputs = self.tokenizer(
+            texts, return_tensors="pt", padding=True, add_special_tokens=False, return_token_type_ids=False
+        ).to(self.model.device)
         torch.manual_seed(sample)
         sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
         with torch.inference_mode():
@@ -204,6 +213,13 @@ class InProcessModel:
             known = tuple(round(value, 4) for value in log_p.tolist())
             replies.append(Reply(texts=texts, finish_reason="stop", usage=read, log_p=known))
         return replies
+
+    @cached_property
+    def _reads_padding(self) -> bool:
+        found = reads_padding(self.model, self.tokenizer.pad_token_id)
+        if not found:
+            say(f"{type(self.model).__name__} does not mask padding: it answers one by one, which is slower")
+        return found
 
     @cached_property
     def _weigher(self) -> Weigher:

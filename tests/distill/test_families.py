@@ -1,11 +1,12 @@
 """Each family as student and teacher, in the trie and at export: the model's own log-likelihoods, or one line.
 
-`pytest -m "" tests/distill/test_families.py -v` runs all of them, about six seconds each.
+`pytest -m "" tests/distill/test_families.py --junitxml=families.xml` runs all of them, about four seconds each.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from agentkd.distill.data.tokens import IGNORED, tokenise
 from agentkd.distill.publish.gguf import export
 from agentkd.distill.stages import distill
 from agentkd.errors import UserError
-from agentkd.inference.in_process import continuation_ids, open_in_process
+from agentkd.inference.in_process import continuation_ids, format_chat, open_in_process
+from agentkd.inference.model_folder import open_tokenizer
+from agentkd.trace import Message
 from tests.support.families import FAMILIES, family_student
 from tests.support.lazy import lazily
 from tests.support.students import byte_tokenizer, sft_config
@@ -50,7 +53,9 @@ def own_log_p(folder: Path, texts: list[tuple[list[int], list[int]]]) -> list[li
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_family_distils_and_is_weighed_as_it_is(name: str, run: Path, tmp_path: Path) -> None:
+def test_a_family_distils_and_is_weighed_as_it_is(
+    name: str, run: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     folder, tokenizer = family_student(tmp_path / "model", name), byte_tokenizer()
     rows = [tokenise(example, tokenizer) for example in load_dataset(run, "one-call").examples]
     texts = []
@@ -58,27 +63,40 @@ def test_a_family_distils_and_is_weighed_as_it_is(name: str, run: Path, tmp_path
         given = row["labels"].count(IGNORED)
         texts.append((row["input_ids"][:given], row["input_ids"][given:]))
     own = np.concatenate(own_log_p(folder, texts))
+    record_property("family", name)
+
+    def check(what: str, found: Any, expected: Any) -> None:
+        """Record and bound the largest difference, in nats."""
+        difference = float(np.abs(np.asarray(found) - np.asarray(expected)).max())
+        record_property(what, f"{difference:.0e}")
+        assert difference < 1e-3, what
 
     metrics = distill(sft_config(folder, run, tmp_path / "sft", **STEP))
-    assert metrics["loss_first"] == pytest.approx(-own.mean(), abs=1e-3)
-    assert np.concatenate(own_log_p(tmp_path / "sft", texts)) == pytest.approx(own, abs=1e-3)
+    saved = np.concatenate(own_log_p(tmp_path / "sft", texts))
+    check("sft", [metrics["loss_first"], *saved], [-own.mean(), *own])
 
     out = tmp_path / "logits"  # the student is its own teacher
     metrics = distill(sft_config(folder, run, out, method="logits", teacher=str(folder), top_k=258, **STEP))
-    assert metrics["nll"][0] == pytest.approx(-own.mean(), abs=1e-3) and abs(metrics["divergence"][0]) < 1e-3
-    assert np.array(teacher_scores.Scores(out / "logits", rows, 258).target) == pytest.approx(own, abs=1e-3)
+    scored = teacher_scores.Scores(out / "logits", rows, 258).target
+    check("logits", [metrics["nll"][0], metrics["divergence"][0], *scored], [-own.mean(), 0.0, *own])
 
     asked = [(prompt_ids(), continuation_ids(tokenizer, choice)) for choice in CHOICES]
-    assert weigh(out, tmp_path) == pytest.approx([sum(values) for values in own_log_p(out, asked)], abs=1e-3)
+    weighed, answers = ask(out, tmp_path)
+    check("trie", weighed, [sum(values) for values in own_log_p(out, asked)])
+    assert answers == [own_words(out, text) for text in LONG_AND_SHORT]
+    record_property("answers", "equal")
 
-    if not name.startswith("llama"):  # tests/distill/test_gguf.py runs what is exported
-        with pytest.raises(
-            UserError, match=r"cannot export .*: its architecture is \w+, known is LlamaForCausalLM"
-        ) as no:
-            export(str(out))
-        assert "\n" not in str(no.value)
+    if name.startswith("llama") and name != "llama4_text":  # tests/distill/test_gguf.py runs what is exported
+        record_property("export", "runs")
+        return
+    with pytest.raises(UserError, match=r"cannot export .*: its architecture is \w+, known is LlamaForCausalLM") as no:
+        export(str(out))
+    assert "\n" not in str(no.value)
+    record_property("export", "refused")
 
 
+TOKENS = 4
+LONG_AND_SHORT = ["Which river runs through the capital of the country? " * 2, "Hi"]
 PROMPT = "Question: what is the capital of the country?\nPath:\n"
 
 
@@ -86,11 +104,30 @@ def prompt_ids() -> list[int]:
     return list(byte_tokenizer()(PROMPT)["input_ids"])
 
 
-def weigh(folder: Path, tmp_path: Path) -> list[float]:
-    """The log-likelihoods of CHOICES that `eval --constrain kb` decides by."""
+def ask(folder: Path, tmp_path: Path) -> tuple[list[float], list[str]]:
+    """The log-likelihoods of CHOICES that `eval --constrain kb` decides by, and a batch of answers to two texts."""
 
-    async def ask() -> Any:
+    async def both() -> tuple[Any, Any]:
         async with open_in_process(str(folder), name="s", run=tmp_path / "run") as student:
-            return await student.complete(PROMPT, choices=CHOICES)
+            weighed = await student.complete(PROMPT, choices=CHOICES)
+            chats = [student.chat([Message(role="user", content=text)], max_tokens=TOKENS) for text in LONG_AND_SHORT]
+            return weighed, await asyncio.gather(*chats)
 
-    return list(asyncio.run(ask()).log_p)
+    weighed, answers = asyncio.run(both())
+    return list(weighed.log_p), [answer.text for answer in answers]
+
+
+def own_words(folder: Path, text: str) -> str:
+    """The model's likeliest continuation of a chat, token by token, without a cache and without padding."""
+    from transformers import AutoModelForCausalLM
+
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(),
+        open_tokenizer(folder, name="s"),
+    )
+    ids = tokenizer(format_chat(tokenizer, [Message(role="user", content=text)]))["input_ids"]
+    start = len(ids)
+    while (len(ids) < start + TOKENS and ids[-1] != tokenizer.eos_token_id) or len(ids) == start:
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return str(tokenizer.decode(ids[start:], skip_special_tokens=True))

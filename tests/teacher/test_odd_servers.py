@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agentkd.config import EvalConfig, GenerateConfig
 from agentkd.errors import ServerRefused, WorldError
-from agentkd.eval.kbqa import evaluate
-from agentkd.generate import generate
-from agentkd.runs.read import is_complete, read_lines, read_traces
 from agentkd.teacher import transport
 from agentkd.teacher.chat import Reply
 from agentkd.teacher.client import Teacher
@@ -91,52 +85,3 @@ def check_hosted(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
             assert isinstance(caught.value, ServerRefused) == (mode.outcome == "stops")
         assert {headers["Authorization"] for headers in server.headers} == {"Bearer sk-of-openai"}
         assert all(headers["User-Agent"].startswith("AsyncOpenAI") for headers in server.headers)
-
-
-def run(command: str, server: OddServer, out: Path, **options: Any) -> Path:
-    """Run a command on a few questions; return the directory that holds its traces."""
-    fields: dict[str, Any] = {"task": "geo", "limit": 5, "retriever": "bm25", "teacher": server.spec, "out": str(out)}
-    fields |= {"agent": "kd-cot", "concurrency": 3, **options}
-    if command == "generate":
-        generate(GenerateConfig(**fields))
-        return out
-    report = evaluate(EvalConfig(**fields))
-    assert all(row["missing"] == 0 for row in report["rows"])
-    return next(out.glob("kd-cot-*"))
-
-
-def hashes(run: Path) -> dict[str, str]:
-    return {trace.id: trace.hash for trace in read_traces(run)}
-
-
-def check_mended(command: str, name: str, folder: Path) -> None:
-    """No run ends well that has lost a sample; mended, the same command ends as an undisturbed one."""
-    mode = MODES[name]
-    with odd_server("sound") as server:
-        calm = hashes(run(command, server, folder / "calm", teacher=f"{server.url}#{mode.model}"))
-    with odd_server(name) as server:
-        try:
-            run(command, server, folder / "run")
-            assert mode.outcome == "right", "it ended well"
-        except WorldError as error:
-            assert mode.outcome != "right" and re.search(mode.words, str(error)), error
-            for failures in (folder / "run").rglob("failures-0.jsonl"):
-                assert all(row["retry"] for row in read_lines(failures.parent, "failures"))
-        server.mode = MODES["sound"]
-        made = run(command, server, folder / "run", teacher=f"{server.url}#{mode.model}")
-    assert is_complete(made) and len(calm) == 5 and hashes(made) == calm
-
-
-FEW = ("max-tokens", "402-three-times", "413", "none", "400")
-
-
-@pytest.mark.parametrize("name", FEW)
-def test_a_run_ends_as_undisturbed(name: str, tmp_path: Path) -> None:
-    check_mended("generate", name, tmp_path)
-
-
-@pytest.mark.whole
-@pytest.mark.parametrize("command", ["generate", "eval"])
-@pytest.mark.parametrize("name", MODES)
-def test_every_run_ends_as_undisturbed(name: str, command: str, tmp_path: Path) -> None:
-    check_mended(command, name, tmp_path)

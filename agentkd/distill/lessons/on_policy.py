@@ -17,8 +17,10 @@ from agentkd.distill.health import with_health_checks
 from agentkd.distill.lessons.teacher_signal import TeacherSignal
 from agentkd.distill.lessons.trl_head import refuse_unknown_head
 from agentkd.distill.resolve import Stage
+from agentkd.errors import UserError
 from agentkd.inference.head import Head
 from agentkd.inference.in_process import fit_roles
+from agentkd.inference.padding import reads_padding
 
 NEVER = -100.0  # the logit of a token that the teacher does not have
 
@@ -55,7 +57,7 @@ def make_trainer(
     data.student.tokenizer.padding_side = "left"
     student, teacher = parts["model"], load_teacher(data.teachers[0])
     for model in (student, teacher):
-        refuse_unknown_head(model, stage.config.method)
+        check_model(model, data.student.tokenizer.pad_token_id)
     size = len(student.get_output_embeddings().weight)
     fit_vocabulary(teacher, size)
     padding = sorted(set(range(size)) - set(data.student.tokenizer.get_vocab().values()))
@@ -68,6 +70,17 @@ def make_trainer(
         shuffle_dataset=True,
     )
     return with_health_checks(DistillationTrainer)(args=settings, teacher_model=teacher, **parts)
+
+
+def check_model(model: Any, pad: int) -> None:
+    """Raise UserError for a student or teacher that TRL would read wrongly: its head, or prompts padded on their
+    left."""
+    refuse_unknown_head(model, "on-policy")
+    if not reads_padding(model, pad):
+        raise UserError(
+            f"--method on-policy is TRL's, which pads prompts on their left, and {type(model).__name__} does not mask "
+            f"padding: take --method sft or logits, or another model"
+        )
 
 
 def fit_vocabulary(teacher: Any, size: int) -> None:

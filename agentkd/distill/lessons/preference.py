@@ -52,6 +52,11 @@ def make_pairs(examples: Sequence[Example], tokenizer: Any, most: int) -> list[d
     return pairs
 
 
+def check_model(model: Any, pad: int) -> None:
+    """Raise UserError for a model whose head TRL would read wrongly. It pads texts on their right."""
+    refuse_unknown_head(model, "preference")
+
+
 def make_trainer(
     stage: Stage,
     data: TrainingData,
@@ -68,7 +73,7 @@ def make_trainer(
             return dataset  # it holds token ids already
 
     config = stage.config
-    refuse_unknown_head(parts["model"], config.method)
+    check_model(parts["model"], data.student.tokenizer.pad_token_id)
     settings = DPOConfig(
         **arguments,
         max_length=None,
