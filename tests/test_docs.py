@@ -13,13 +13,13 @@ import pytest
 import typer
 
 from agentkd.cli.main import app
-from agentkd.config import DistillConfig, EvalConfig, FeedbackConfig, GenerateConfig, KaggleConfig
+from agentkd.config import DistillConfig, EvalConfig, FeedbackConfig, GenerateConfig, KaggleConfig, ReproduceConfig
 from tests.support.paths import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
 ARCHITECTURE = ROOT / "docs/architecture.md"
-CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, KaggleConfig)
+CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, KaggleConfig, ReproduceConfig)
 FIELDS = {name for config in CONFIGS for name in config.model_fields}
 FOREIGN = {
     "--help",
@@ -82,7 +82,7 @@ def test_the_readme_is_one_page() -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "docs/results").glob("*.json")), ids=lambda file: file.name)
 def test_figures_are_those_of_the_raw_results(file: Path) -> None:
     """Each file is linked, and each strict F1 in it stands in the docs with its interval."""
-    text = read(ROOT / "docs/results.md") + read(ROOT / "docs/benchmarks.md")
+    text = "".join(read(ROOT / f"docs/{page}.md") for page in ("results", "benchmarks", "methods"))
     assert f"](results/{file.name})" in text
     rows = [row for row in json.loads(read(file)).get("rows", []) if row.get("matcher", "strict") == "strict"]
     shown = {f"{row['f1']:.1f} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]" for row in rows if "f1_low" in row}

@@ -56,7 +56,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.data",),
     ("distill.lessons", "distill.publish"),
     ("distill",),
-    ("eval",),
+    ("eval", "reproduce"),
     ("eval.bench", "eval.golden"),
     ("cli",),
     ("__main__",),

@@ -46,6 +46,7 @@ from agentkd.cli.options import (
     print_text,
     say,
 )
+from agentkd.cli.reproduce import reproduce
 from agentkd.cli.results import print_generation
 from agentkd.cli.review import review
 from agentkd.errors import AgentkdError, WorldError
@@ -352,6 +353,9 @@ def doctor(
 
 
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
+app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(
+    reproduce
+)
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
 

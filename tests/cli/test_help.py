@@ -18,7 +18,10 @@ from agentkd.cli.help import Page
 from agentkd.cli.main import app
 from tests.support.paths import ROOT
 
-CONFIGS = [config.GenerateConfig, config.DistillConfig, config.FeedbackConfig, config.EvalConfig, config.KaggleConfig]
+CONFIGS = [
+    config.GenerateConfig, config.DistillConfig, config.FeedbackConfig, config.EvalConfig, config.KaggleConfig,
+    config.ReproduceConfig,
+]  # fmt: skip
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -105,6 +108,7 @@ def test_facts_of_a_competition_have_a_section_of_their_own() -> None:
         ("eval --agent cot,ra", {"cot,rag"}),
         ("distill --method sft,on", {"sft,on-policy"}),
         ("distill --form one", {"one-call"}),
+        ("reproduce ha", {"hard"}),
         ("bench lo", {"losses"}),
     ],
 )

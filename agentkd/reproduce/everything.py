@@ -1,0 +1,98 @@
+"""All experiments in a row, and the two files that show them: methods.json and the results part of methods.md."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentkd.config import ReproduceConfig
+from agentkd.errors import UserError
+from agentkd.reproduce import EXPERIMENTS
+from agentkd.reproduce.run import default_out, run_experiment
+from agentkd.reproduce.table import describe_comparison, draw_lines, draw_table, format_spread
+from agentkd.runs.disk import write_atomically
+from agentkd.runs.progress import say
+
+DOCS = Path("docs")  # of a checkout
+BEGIN, END = "<!-- results: written by `agentkd reproduce all` -->", "<!-- end of results -->"
+
+
+def run_all(config: ReproduceConfig) -> dict[str, Any]:
+    """Run every experiment in a folder of its own below `config.out`, and write methods.json and methods.md there.
+
+    In a checkout, a run that is not quick writes docs/results/methods.json and the results part of docs/methods.md
+    instead."""
+    root = Path(config.out or Path(default_out("all", quick=False)).parent)
+    found: dict[str, Any] = {}
+    for place, name in enumerate(EXPERIMENTS, 1):
+        say(f"{place} of {len(EXPERIMENTS)}: {name}")
+        folder = root / Path(default_out(name, quick=config.quick)).name
+        found[name] = run_experiment(name, config.model_copy(update={"out": str(folder)}))
+    published = {"date": time.strftime("%Y-%m-%d"), "quick": config.quick, "experiments": found}
+    raw = json.dumps(published, indent=1, ensure_ascii=False) + "\n"
+    page = DOCS / "methods.md"
+    if not config.quick and page.exists():
+        files = {DOCS / "results/methods.json": raw, page: replace_part(page.read_text(encoding="utf-8"), found)}
+    else:
+        files = {root / "methods.json": raw, root / "methods.md": describe_all(found)}
+    for path, text in files.items():
+        write_atomically(path, text)
+    return {**published, "wrote": [str(path) for path in files]}
+
+
+def replace_part(page: str, found: Mapping[str, Any]) -> str:
+    """Put the results between the two marks of a page. Raises UserError where it lacks them."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{DOCS}/methods.md lacks the lines {BEGIN!r} and {END!r}: put them where results belong")
+    raw = "Raw figures, with the values of every seed: [methods.json](results/methods.json)."
+    return f"{before}{BEGIN}\n\n{raw}\n\n{describe_all(found)}\n{END}{after}"
+
+
+def describe_all(found: Mapping[str, Any]) -> str:
+    """The results as Markdown: a table of verdicts, then a section an experiment."""
+    return "\n".join([summarise(found), *(describe_one(name, report) for name, report in found.items())])
+
+
+def summarise(found: Mapping[str, Any]) -> str:
+    """One line an experiment: claimed arm and control with mean ± sd, the difference, and the verdict."""
+    lines = []
+    for report in found.values():
+        first = report["comparisons"][0]
+        spread = {row["arm"]: row for row in report["rows"] if row["metric"] == first["metric"]}
+        shown = [
+            f"{arm}: {format_spread(spread[arm]['mean'], spread[arm]['sd'])}"
+            for arm in (first["arm"], first["control"])
+        ]
+        difference = describe_comparison(first).partition(": ")[2].partition(",")[0]
+        interval = describe_comparison(first).partition("[")[2].partition("]")[0]
+        lines.append(
+            [
+                report["title"],
+                first["metric"],
+                *shown,
+                f"{difference.split(' [')[0]} [{interval}]",
+                str(first["pairs"]),
+                f"{report['seconds']:.0f}",
+                report["verdict"],
+            ]
+        )
+    head = ["method", "metric", "claimed better", "control", "paired difference", "seeds", "seconds", "verdict"]
+    return draw_lines(head, lines) + "\n"
+
+
+def describe_one(name: str, report: Mapping[str, Any]) -> str:
+    """A section: claim, bed, arms, table, comparisons."""
+    arms = "\n".join(f"- **{arm}**: {text}" for arm, text in report["arms"].items())
+    comparisons = "\n".join(f"- {describe_comparison(comparison)}" for comparison in report["comparisons"])
+    seeds = report["rows"][0]["seeds"]
+    return (
+        f"### {report['title']}\n\n{report['claim'][0].upper()}{report['claim'][1:]} ({report['paper']}).\n\n"
+        f"    agentkd reproduce {name}\n\n"
+        f"Bed: {report['bed']}. Seeds {seeds[0]} to {seeds[-1]}, {report['seconds']:.0f} s on one core, "
+        f"{report['date']}.\n\n{arms}\n\n{draw_table(report)}\n\n{comparisons}\n"
+    )

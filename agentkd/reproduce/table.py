@@ -1,0 +1,52 @@
+"""Tables of arms with mean ± sd over seeds, in Markdown, from the rows of a report alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def draw_table(report: Mapping[str, Any]) -> str:
+    """One line an arm, one column a metric; `mean ± sd`, a dash where an arm lacks the metric."""
+    metrics = list(dict.fromkeys(row["metric"] for row in report["rows"]))
+    cells = {(row["arm"], row["metric"]): format_spread(row["mean"], row["sd"]) for row in report["rows"]}
+    arms = dict.fromkeys(row["arm"] for row in report["rows"])
+    head = ["arm", *metrics]
+    lines = [[arm, *(cells.get((arm, metric), "–") for metric in metrics)] for arm in arms]
+    return draw_lines(head, lines)
+
+
+def draw_lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned for a terminal, too."""
+    widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
+    ruled = [head, ["-" * width for width in widths], *lines]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in ruled
+    )
+
+
+def format_spread(mean: float, sd: float | None) -> str:
+    """`80.9 ± 1.3`; three significant digits where values are small."""
+    return format_value(mean) + ("" if sd is None else f" ± {format_value(sd, mean)}")
+
+
+def format_value(value: float, like: float | None = None) -> str:
+    """Two decimals, or as many as show three digits of `like`, at most six; thousands are grouped."""
+    size = abs(value if like is None else like)
+    digits = 0 if size >= 10_000 else 2 if size >= 1 or size == 0 else min(6, 2 - int(np.floor(np.log10(size))))
+    return f"{value:,.{digits}f}"
+
+
+def describe_comparison(comparison: Mapping[str, Any]) -> str:
+    """`hard - kd, shifted: +63.2 [+60.1, +66.3], 5 seeds: shown`."""
+    difference, low, high = (
+        ("+" if value >= 0 else "") + format_value(value, comparison["difference"])
+        for value in (comparison["difference"], comparison["low"], comparison["high"])
+    )
+    claimed = "" if comparison["higher"] else " (claimed: below 0)"
+    return (
+        f"{comparison['arm']} - {comparison['control']}, {comparison['metric']}{claimed}: "
+        f"{difference} [{low}, {high}], {comparison['pairs']} seeds: {comparison['verdict']}"
+    )
