@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, log_softmax
+from torch.nn.functional import affine_grid, grid_sample
+
+from agentkd.methods.logits import kd
 
 AFFINE = ("shift x", "shift y", "rotation", "log zoom", "log aspect", "shear")
 
 
 def divergence(student_BC: Tensor, teacher_BC: Tensor, temperature: float = 1.0) -> Tensor:
     """KL(p || q) at a temperature, summed over classes, mean over the batch; without T²."""
-    log_q, log_p = (log_softmax(logits / temperature, -1) for logits in (student_BC, teacher_BC))
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    return kd(student_BC, teacher_BC, temperature, scale=False)
 
 
 def augmentor_loss(
