@@ -1,8 +1,9 @@
 """For all tests: no network, no server but their own, one thread per process, and the order of files."""
 
 import gc
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -56,6 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """A failed assertion may show half a character, which pytest-xdist cannot send."""
+    data = yield
+    return json.loads(json.dumps(data, ensure_ascii=False).encode(errors="replace"))
 
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist is not switched off

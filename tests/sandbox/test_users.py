@@ -16,6 +16,7 @@ import pytest
 
 from agentkd.sandbox.collect import Outcome
 from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.remove import remove_folder
 from agentkd.sandbox.sandbox import Sandbox
 from agentkd.sandbox.unprivileged import choose_user, hand_over, take_back
 from tests.support.paths import ROOT
@@ -96,12 +97,14 @@ def test_a_folder_is_handed_over_and_taken_back(tmp_path: Path) -> None:
     assert os.fstat(deepest).st_uid == 0 and os.stat(work / "file").st_gid == 0
     assert os.stat(outside).st_uid == 12_345  # belongs to somebody else
     os.close(deepest)
+    remove_folder(work)  # pytest's own removal cannot go as deep
 
 
 CONFINED = """
 import json, sys
 from pathlib import Path
 from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.remove import remove_folder
 from agentkd.sandbox.sandbox import open_sandbox
 said = []
 sandbox = open_sandbox("landlock", said.append)
