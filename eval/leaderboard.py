@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from agentkd.errors import UserError
 from agentkd.eval.competition_answers import read_table
 
@@ -42,7 +44,7 @@ def medal_by_rank(value: float, board: list[float], lower_is_better: bool) -> Me
 
 
 def medal_ranks(teams: int) -> dict[Medal, int]:
-    """Return the last rank that gets each medal; at least the first rank gets gold.
+    """Return the last rank that gets each medal; at least the first rank has one.
 
     Kaggle's rule as in MLE-bench (arXiv:2410.07095, table 1), by number of teams:
 
@@ -51,7 +53,7 @@ def medal_ranks(teams: int) -> dict[Medal, int]:
     - bronze: 40 % of fewer than 250, 100 teams of 250-999, else 10 %
     """
     if teams < 100:
-        ranks = (max(1, int(teams * 0.1)), int(teams * 0.2), int(teams * 0.4))
+        ranks = (max(1, int(teams * 0.1)), max(1, int(teams * 0.2)), max(1, int(teams * 0.4)))
     elif teams < 250:
         ranks = (10, int(teams * 0.2), int(teams * 0.4))
     elif teams < 1000:
@@ -61,11 +63,23 @@ def medal_ranks(teams: int) -> dict[Medal, int]:
     return {"gold": ranks[0], "silver": ranks[1], "bronze": ranks[2]}
 
 
-def medal_by_thresholds(value: float, thresholds: dict[str, Any], lower_is_better: bool) -> Medal | None:
-    """Return the medal of a score by the scores that competition.json states for each medal."""
+def medal_thresholds(board: list[float], lower_is_better: bool) -> dict[str, float]:
+    """Return the score at the last rank of each medal, and the median. UserError for a board without teams."""
+    if not board:
+        raise UserError("a leaderboard without teams has no medals: give the teams' scores")
+    ordered = sorted(board, reverse=not lower_is_better)
+    scores = {str(name): ordered[last - 1] for name, last in medal_ranks(len(board)).items()}
+    return scores | {"median": float(np.median(ordered))}
+
+
+def medal_by_thresholds(
+    value: float, thresholds: dict[str, Any], lower_is_better: bool, *, digits: int = 5
+) -> Medal | None:
+    """Return the medal of a score by the scores that competition.json states for each medal; a tie gets the medal."""
     names: tuple[Medal, ...] = ("gold", "silver", "bronze")
     for name in names:
         limit = thresholds.get(name)
-        if limit is not None and (round(value, 5) <= limit if lower_is_better else round(value, 5) >= limit):
+        shown = round(value, digits)
+        if limit is not None and (shown <= limit if lower_is_better else shown >= limit):
             return name
     return None

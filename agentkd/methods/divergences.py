@@ -74,9 +74,11 @@ def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def log_mixture(log_a: Tensor, log_b: Tensor, weight: float | Tensor) -> Tensor:
-    """log(weight a + (1 - weight) b), for 0 < weight < 1; a tensor of weights broadcasts."""
+    """log(weight a + (1 - weight) b), for 0 <= weight <= 1; a tensor of weights broadcasts, and is neither 0 nor 1."""
     if isinstance(weight, Tensor):
         return torch.logaddexp(log_a + weight.log(), log_b + (-weight).log1p())
+    if weight in (0.0, 1.0):
+        return log_a if weight else log_b
     return torch.logaddexp(log_a + math.log(weight), log_b + math.log1p(-weight))
 
 
@@ -120,7 +122,9 @@ def find_divergence(name: str, *, beta: float = 0.5, alpha: float = 0.1) -> Dive
     return table[name]
 
 
-def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str) -> tuple[Tensor, Tensor]:
+def restrict_to_top_k(
+    log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: str, *, least: float = _TINY
+) -> tuple[Tensor, Tensor]:
     """Restrict both distributions to the teacher's K likeliest tokens.
 
     `rest` says what becomes of the missing mass; the choice changes the loss and its gradient:
@@ -129,7 +133,8 @@ def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: 
       and is free in how to divide it.
     - `renormalise`: both are conditioned on the K tokens, [N, K]. The student may leave any mass to the others.
 
-    An id of -1 is no token: both sides get the same negligible mass there, which no divergence sees.
+    The bucket has at least the mass `least`. An id of -1 is no token: both sides get the same negligible mass there,
+    which no divergence sees.
     """
     known = ids_NK >= 0
     log_q_NK = log_q_NV.gather(-1, ids_NK.clamp_min(0)).masked_fill(~known, _NOTHING)
@@ -140,7 +145,7 @@ def restrict_to_top_k(log_p_NK: Tensor, ids_NK: Tensor, log_q_NV: Tensor, rest: 
         raise ValueError(f"rest is {rest!r}: choose bucket or renormalise")
 
     def with_rest(log_x_NK: Tensor) -> Tensor:
-        left = (1.0 - log_x_NK.exp().sum(-1, keepdim=True)).clamp_min(_TINY)
+        left = (1.0 - log_x_NK.exp().sum(-1, keepdim=True)).clamp_min(least)
         return torch.cat([log_x_NK, left.log()], dim=-1)
 
     return with_rest(log_p_NK), with_rest(log_q_NK)

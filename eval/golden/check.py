@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from agentkd.errors import UserError
-from agentkd.eval.golden import language, rankings, vision
+from agentkd.eval.golden import images, language, rankings, vision
 from agentkd.eval.golden.cases import Case, read_cases
 
 Adapter = Callable[[Case], Any]
-ADAPTERS: dict[str, Adapter] = {**vision.ADAPTERS, **language.ADAPTERS, **rankings.ADAPTERS}
+ADAPTERS: dict[str, Adapter] = {**vision.ADAPTERS, **images.ADAPTERS, **language.ADAPTERS, **rankings.ADAPTERS}
 NAN_IS_MEANT = ("miou", "cka")
 STEP = 1e-6  # of one-sided differences
 

@@ -1,0 +1,4 @@
+"""What is measured beside accuracy: likeness of features, overlap of segments, exposure of canaries.
+
+May import: methods.
+"""
