@@ -18,6 +18,7 @@ from agentkd import __version__
 from agentkd.cli.bench import measure
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
 from agentkd.cli.kaggle import kaggle
+from agentkd.cli.methods import methods
 from agentkd.cli.options import (
     MODEL,
     TASK,
@@ -358,6 +359,7 @@ app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_
 )
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
+app.add_typer(methods, name="methods", rich_help_panel=MORE)
 
 
 def pick_options(values: dict[str, Any], fields: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from agentkd.eval.golden.cases import Case
 from agentkd.methods import bounds, compodistill, distiller, divergences, llava_kd, miniplm
 from agentkd.methods.divergences import log_probs
-from agentkd.methods.tokens import distillm, masked, minillm, ranking, topk, uld
+from agentkd.methods.tokens import distillm, gkd, minillm, ranking, topk, uld
 
 
 def _logs(case: Case, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -22,11 +22,11 @@ def _logs(case: Case, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
 def _gjsd(case: Case) -> Tensor:
     x, p = case.inputs, case.params
     if case.variant == "gold_probs":
-        return masked.jsd_of_parts(x["student_probs"], x["teacher_probs"], beta=p["beta"])
+        return gkd.jsd_of_parts(x["student_probs"], x["teacher_probs"], beta=p["beta"])
     if case.variant == "kdflow":
-        return masked.mixture_jsd(*_logs(case, p.get("temperature", 1.0)), 1.0 - p["jsd_beta"])
+        return gkd.mixture_jsd(*_logs(case, p.get("temperature", 1.0)), 1.0 - p["jsd_beta"])
     options = {"beta": p["beta"], "temperature": p["temperature"], "reduction": p["reduction"]}
-    return {"gkd": masked.generalised_jsd}[case.variant](
+    return {"gkd": gkd.generalised_jsd}[case.variant](
         x["student_logits"], x["teacher_logits"], x.get("labels"), **options
     )
 
@@ -147,7 +147,7 @@ def _llava_helper(case: Case) -> Tensor:
     helpers: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "fkl_cross_entropy": divergences.soft_cross_entropy,
         "rkl": divergences.reverse_kl,
-        "jsd": lambda log_p, log_q: masked.mixture_jsd(log_p, log_q, 1.0 - case.params.get("lam", 0.9)),
+        "jsd": lambda log_p, log_q: gkd.mixture_jsd(log_p, log_q, 1.0 - case.params.get("lam", 0.9)),
         "tvd": divergences.total_variation,
         "skl_cross_entropy": lambda log_p, log_q: divergences.soft_cross_entropy(
             log_p, divergences.log_mixture(log_p, log_q, lam)

@@ -19,9 +19,7 @@ DIGITS = 15  # of a score: none is rounded away
 def _elommr(case: Case) -> dict[str, Any]:
     ignore = {"python": False, "rust": True}[case.variant]
     contests = [
-        Contest(
-            [(str(name), low, high) for name, low, high in each["standings"]], each["time"], each["weight"]
-        )
+        Contest([(str(name), low, high) for name, low, high in each["standings"]], each["time"], each["weight"])
         for each in case.inputs["contests"]
     ]
     ratings = rate_players(contests, ignore_empty=ignore)

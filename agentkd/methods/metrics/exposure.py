@@ -25,9 +25,7 @@ def exposure_by_rank(perplexities: Sequence[float], references: Sequence[float])
     """The exposure of each canary, in the order given, from its exact rank among the references."""
     canaries, others = _finite(perplexities, "canaries"), np.sort(_finite(references, "references"))
     if not len(others):
-        raise UserError(
-            "exposure compares with references: give perplexities of sequences that were not trained on"
-        )
+        raise UserError("exposure compares with references: give perplexities of sequences that were not trained on")
     rank = 1 + np.searchsorted(others, canaries, side="right")
     bits: Floats = np.log2(len(others)) - np.log2(rank)
     return bits

@@ -61,7 +61,7 @@ def gaussian(n: int, width: float, symbol: float, rate: float) -> Floats:
 def _times(n: int, symbol: float, rate: float) -> Floats:
     if n < 1 or symbol <= 0.0 or rate <= 0.0:
         raise UserError(f"{n} taps of a symbol of {symbol} s at {rate} per second: give numbers above 0")
-    return (np.arange(n) - n / 2.0) / rate
+    return np.asarray((np.arange(n) - n / 2.0) / rate, np.float64)
 
 
 def psk(order: int) -> Points:

@@ -28,7 +28,8 @@ from torch.nn.functional import pad
 
 from agentkd.errors import UserError
 from agentkd.methods.divergences import log_probs
-from agentkd.methods.tokens.masked import IGNORED, jsd_of_parts
+from agentkd.methods.tokens.gkd import jsd_of_parts
+from agentkd.methods.tokens.masked import IGNORED
 
 LEAST = 1e-8
 START = ("official", "observed", "bayesian")
