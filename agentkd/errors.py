@@ -6,6 +6,7 @@ failed (exit 3). Both carry one line that names the problem, with the value, and
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 LISTED = 12  # names at most, where a near one is known
 
@@ -38,6 +39,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_key = {each.lower().replace("_", "-"): each for each in known}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), by_key, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(by_key[each] for each in close)}?" if close else ""
+
+
+def near_file(path: Path) -> str:
+    """Return `; did you mean A or B?` for the files beside a missing one with the nearest names."""
+    return did_you_mean(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else ""
 
 
 class WorldError(AgentkdError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, WorldError, did_you_mean
-from agentkd.pretrained import load_pretrained
+from agentkd.pretrained import first_line, load_pretrained
 from agentkd.runs.progress import say
 
 PACKAGED = "smollm2-135m"
@@ -240,7 +240,7 @@ def _refuse_misspelt_folder(name: str, error: Exception) -> None:
 
 def _download(name: str) -> Path:
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     except ImportError as error:
         raise UserError(f"downloading {name!r} needs huggingface_hub: {_TRAIN_REMEDY}") from error
@@ -257,8 +257,10 @@ def _download(name: str) -> Path:
         ) from error
     except Exception as error:  # the hub client lets errors of several HTTP libraries through
         _refuse_misspelt_folder(name, error)
-        why = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
-        remedy = f"give a directory or {PACKAGED}, or unset HF_HUB_OFFLINE"
+        why = f"{type(error).__name__}: {first_line(error)}"
+        remedy = f"give a directory or {PACKAGED}"
+        if constants.HF_HUB_OFFLINE:
+            why, remedy = "HF_HUB_OFFLINE is set, and it is not in the cache", f"{remedy}, or unset HF_HUB_OFFLINE"
         raise WorldError(f"cannot get {name!r} from the hub ({why}): {remedy}") from error
     _check_directory(path)
     return path

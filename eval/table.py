@@ -21,8 +21,6 @@ FEW = 5  # questions: smaller kinds share one line
 def print_evaluation(report: dict[str, Any]) -> None:
     """Print rows and paired differences; scores in percent, calls, tokens and seconds per question."""
     console = Terminal()
-    if not console.is_terminal:
-        console.width = 150
     title = f"{report['task'] or 'predictions'} {report.get('split') or ''} · {report['n']} questions"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("system", overflow="fold", min_width=16)
@@ -52,6 +50,7 @@ def print_evaluation(report: dict[str, Any]) -> None:
             *([format_cell(row.get("proof"))] if proofs else []),
             *([row["read_by"]] if told else []),
         )
+    widen(console, table)
     console.print(table)
     if ceilings:
         console.print(f"{' and '.join(name_ceiling(key, report) for key in ceilings)}: {CEILING_NOTE}")
@@ -74,6 +73,11 @@ def print_evaluation(report: dict[str, Any]) -> None:
         )
 
 
+def widen(console: Terminal, table: Table) -> None:
+    """Make room for all columns, which rich would cut off: a narrow terminal wraps the lines, a file has no width."""
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
+
+
 def name_ceiling(key: str, report: Mapping[str, Any]) -> str:
     """The heading of a column of ceilings."""
     return "best shown" if key == "best_shown" else f"best of {report.get('ceiling') or 'many'}"
@@ -93,6 +97,7 @@ def print_kinds(console: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
             f1 = f"{format_cell(row['f1'])} [{row['f1_low']:.1f}, {row['f1_high']:.1f}]"
             cells = [row["name"], row["group"], str(row["n"]), format_cell(row["hit"]), f1]
             table.add_row(*cells, *([format_cell(row.get("best_shown"))] if len(names) > len(cells) else []))
+        widen(console, table)
         console.print(table)
     if kinds:
         console.print(f"{len(kinds)} kinds have fewer than {FEW} questions, {sum(kinds.values())} in all: metrics.json")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentkd.errors import UserError
+from agentkd.errors import UserError, near_file
 from agentkd.runs.shard import parse_record
 from agentkd.runs.untrusted import CONFIG_BYTES, METRICS_BYTES, parse_json, parse_yaml, read_file_lines, read_small
 from agentkd.trace import Trace
@@ -28,7 +28,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         values = parse_yaml(read_small(path / "config.yaml", CONFIG_BYTES))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is not a run directory: it has no config.yaml") from None
+        raise UserError(f"{path} is not a run directory: it has no config.yaml{near_file(path)}") from None
     except ValueError:
         values = None
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentkd.errors import UserError, did_you_mean, unknown_name
+from agentkd.errors import UserError, near_file, unknown_name
 from agentkd.retrievers.sparql import WIKIDATA
 from agentkd.tasks import NAMES
 from agentkd.tasks.files import (
@@ -92,7 +92,7 @@ def _find_task(name: str, data: Path | str | None, kb: Path | str | None) -> Tas
     folder, kb_path = (Path(p).expanduser() if p is not None else None for p in (data, kb))
     for file in (folder, kb_path):
         if file is not None and not file.exists():
-            raise UserError(f"{file}: no such file or folder; check --data and --kb")
+            raise UserError(f"{file}: no such file or folder{near_file(file)}; check --data and --kb")
     if match := re.fullmatch(r"(metaqa|pathquestion)(?:-([123])hop)?", name):
         return _hops(match[1], folder, kb_path, int(match[2]) if match[2] else None)
     if name == "geo":
@@ -197,8 +197,9 @@ def _own(file: Path, kb: Path | tuple[str, str] | None) -> Task:
             "add --kb FILE (TSV, CSV, JSON lines or RDF), or the URL of a SPARQL endpoint"
         )
     if not file.is_file():
-        near = did_you_mean(file.name, [one.name for one in file.parent.glob("*.json*")])
-        raise UserError(f"{file}: no such file{near or ';'} a task of your own is a file of JSON lines (docs/tasks.md)")
+        raise UserError(
+            f"{file}: no such file{near_file(file)}; a task of your own is a file of JSON lines (docs/tasks.md)"
+        )
     by_split = read_own(file)
     if not by_split:
         raise UserError(f"{file}: holds no question; write one JSON object a line")

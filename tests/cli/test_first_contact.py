@@ -51,6 +51,8 @@ SLIPS = [
     ([*OWN, "--retriever", "bm-25"], "bm25"),
     (["generate", "--split", "trian"], "train"),
     (["generate", "--task", "aks.jsonl", "--kb", "kb.tsv"], "ask.jsonl"),
+    (["generate", "--task", "ask.jsonl", "--kb", "kb.tvs"], "kb.tsv"),
+    (["distill", "--traces", "rum"], "run"),
     (["eval", "--model", "students/flms", "--agent", "none"], "students/films"),
     (["generate", "vote=4"], "votes"),
     (["generate", "votes"], "votes"),

@@ -102,9 +102,10 @@ def check_mended(command: str, name: str, commands: Commands, out: Path, record:
         assert calm.code == 0 and calm.made and not calm.lost
         CALM[command, mode.model] = calm.made
     with odd_server(name, play) as server:
-        first = commands.run(command, server.spec, out)
+        spec = server.spec
+        first = commands.run(command, spec, out)
         server.mode = MODES["sound"]
-        again = commands.run(command, server.spec, out)
+        again = commands.run(command, spec, out)
     for key, value in (("command", command), ("mode", name), ("rc", first.code), ("line", first.line)):
         record(key, str(value).replace(server.url, "URL").replace(str(out), "OUT"))
     record("mended", f"rc {again.code}, {'equal' if again.made == CALM[command, mode.model] else 'not equal'}")

@@ -47,6 +47,19 @@ def test_matchers_that_agree_share_a_row(capsys: pytest.CaptureFixture[str]) -> 
     assert out.count("strict, rog") == 1 and out.count("51.0") == 1 and out.count("weighed") == 3
 
 
+@pytest.mark.parametrize("columns", [None, "60"])
+def test_no_column_is_cut_off(
+    columns: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rich would cut what a narrow terminal, or the width that it takes for a file, has no room for."""
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    rows = [row("students/one", "strict", best_shown=71.5, best_wide=81.5, proof=61.5, read_by="8 votes")]
+    out = shown(capsys, rows=rows, ceiling=50)
+    assert all(text in out for text in ("Hits@1", "best of 50", "71.5", "81.5", "61.5", "read by", "8 votes")), out
+
+
 def test_small_kinds_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     kinds = [{**row("s", "strict"), "group": f"kind {n}", "n": n} for n in (1, 2, 4, 5)]
     out = shown(capsys, groups=kinds)
