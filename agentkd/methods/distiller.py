@@ -5,8 +5,8 @@ Claims: the intermediate loss counts most; MI-alpha (`bounds.interpolated`) is b
 Losses between a student's and a teacher's states of one layer, as in the authors' library: hidden states [B, L, D],
 attention [B, H, L, L], class logits [B, C], `mask` [B, L], True where a token counts. Each function names its
 reduction. A batch without any token that counts has loss 0. Kept of the official code: `state_products` divides by the
-width without a mask and by the length with one; heads are not in the denominator of `attention_mse`; without a mask,
-entries of at most -0.001 are taken for the padding of additive masks and left out.
+width without a mask and by the length with one; without a mask, entries of attention of at most -0.001 are taken for
+the padding of additive masks and left out.
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ def _unit(states: Tensor) -> Tensor:
 def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None, *, heads: str = "each") -> Tensor:
     """The squared difference of attention. `heads`: `each`, or `sum`, which adds them up first.
 
-    Without a mask the mean over all entries; with one the sum over pairs of tokens that count (and over heads), divided
-    by the sum of the squared lengths."""
+    Without a mask the mean over all entries; with one the mean over heads and pairs of tokens that count."""
     check_shapes(student, teacher, "attention maps")
     if heads == "sum" and student.dim() == 4:
         student, teacher = student.sum(1), teacher.sum(1)

@@ -49,10 +49,12 @@ def _skew_kl(case: Case) -> Any:
 
 def _akl_tvd_rank(case: Case) -> Tensor:
     x, p = case.inputs, case.params
+    known: Any = x["student_logits"], x.get("ids"), x.get("logprobs")
     if case.variant == "hinge":
-        return ranking.hinge_ranking(x["student_logits"], x["ids"], x["logprobs"], p.get("margin"))
+        margin = p.get("margin")
+        return ranking.hinge_ranking(*known, margin=margin, mask_BS=x.get("mask"))
     if case.variant == "logistic":
-        return ranking.logistic_ranking(x["student_logits"], x["ids"], x["logprobs"])
+        return ranking.logistic_ranking(*known, mask_BS=x.get("mask"))
     losses: dict[str, Callable[..., Tensor]] = {
         "akl": partial(ranking.adaptive_kl, tail=p.get("adaptive_kl_alpha", 0.5)),
         "tvd": divergences.total_variation,
@@ -92,13 +94,13 @@ def _uld(case: Case) -> Any:
             x.get(f"{side}_ids"),
             x.get(f"{side}_byte_offsets"),
             p.get(f"{side}_temperature", p.get(f"uld_{side}_temperature", 1.0)),
+            p.get(f"uld_skip_{side}_eos", p.get(f"skip_{side}_eos", False)),
         )
         for side in ("student", "teacher")
     )
     if {"official": True, "trl": False}[case.variant]:
         return uld.uld_loss(student, teacher)
-    skip = p.get("uld_skip_student_eos", p.get("skip_eos", False))
-    rules = uld.Rules(p.get("uld_token_merge_strategy", "observed"), p.get("use_extended_uld", False), skip)
+    rules = uld.Rules(p.get("uld_token_merge_strategy", "observed"), p.get("use_extended_uld", False))
     return uld.uld_loss(student, teacher, rules, _hybrid(p) if p.get("uld_use_hybrid_loss") else None)
 
 

@@ -24,14 +24,14 @@ def _kd(case: Case) -> Tensor:
 def _dkd(case: Case) -> Tensor:
     x, p = case.inputs, case.params
     labels = x["labels"]
-    weights = {"alpha": p["alpha"], "beta": p["beta"], "temperature": p["T"]}
+    weights = {"alpha": p.get("alpha", 1.0), "beta": p.get("beta", 8.0), "temperature": p.get("T", 4.0)}
     return logits.dkd(x["student_logits"], x["teacher_logits"], labels, **weights)
 
 
 def _dist(case: Case) -> Tensor:
     x, p = case.inputs, case.params
     form = {"official": "official", "tau": "scaled", "torchdistill": "torchdistill"}[case.variant]
-    weights = {"beta": p["beta"], "gamma": p["gamma"], "temperature": p.get("tau", 1.0)}
+    weights = {"beta": p.get("beta", 1.0), "gamma": p.get("gamma", 1.0), "temperature": p.get("tau", 1.0)}
     return logits.dist(x["student_logits"], x["teacher_logits"], form=form, **weights)
 
 
@@ -65,7 +65,7 @@ def _fsp(case: Case) -> Tensor:
 
 
 def _rkd(case: Case) -> Tensor:
-    weights = {"distance": case.params["w_distance"], "angle": case.params["w_angle"]}
+    weights = {"distance": case.params.get("w_distance", 25.0), "angle": case.params.get("w_angle", 50.0)}
     return relations.rkd(case.inputs["student"], case.inputs["teacher"], **weights)
 
 
@@ -83,8 +83,8 @@ def _cckd(case: Case) -> Tensor:
 def _ft_ab(case: Case) -> Tensor:
     student, teacher = case.inputs["student"], case.inputs["teacher"]
     if case.variant == "ab":
-        return factors.boundaries(student, teacher, case.params["margin"])
-    return {"ft": factors.factors}[case.variant](student, teacher, case.params["p"])
+        return factors.boundaries(student, teacher, case.params.get("margin", 1.0))
+    return {"ft": factors.factors}[case.variant](student, teacher, case.params.get("p", 1))
 
 
 def _vid(case: Case) -> Tensor:

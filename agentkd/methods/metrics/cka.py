@@ -20,7 +20,7 @@ def linear_cka(x_ND: Tensor, y_NE: Tensor, *, debiased: bool = False) -> Tensor:
 
 def linear_cka_of_features(x_ND: Tensor, y_NE: Tensor, *, debiased: bool = False) -> Tensor:
     """The same number from matrices of the size of the features: for many examples."""
-    x, y = (features - features.mean(0) for features in (x_ND, y_NE))
+    x, y = (_exactly(features - features.mean(0), features) for features in (x_ND, y_NE))
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         inner = (a.T @ b).square().sum()
@@ -54,13 +54,19 @@ def cka_of_kernels(k_NN: Tensor, l_NN: Tensor, *, debiased: bool = False) -> Ten
 def _centre(matrix_NN: Tensor, debiased: bool) -> Tensor:
     if not debiased:
         rows = matrix_NN.mean(0)
-        return matrix_NN - rows[:, None] - rows[None] + rows.mean()
+        return _exactly(matrix_NN - rows[:, None] - rows[None] + rows.mean(), matrix_NN)
     n = _enough(len(matrix_NN))
     own = torch.eye(n, dtype=torch.bool, device=matrix_NN.device)
     hollow = matrix_NN.masked_fill(own, 0.0)
     rows = hollow.sum(0) / (n - 2)
     rows = rows - rows.sum() / (2 * (n - 1))
-    return (hollow - rows[:, None] - rows[None]).masked_fill(own, 0.0)
+    return _exactly((hollow - rows[:, None] - rows[None]).masked_fill(own, 0.0), matrix_NN)
+
+
+def _exactly(centred: Tensor, before: Tensor) -> Tensor:
+    """Zeros where nothing but rounding is left of a constant: its CKA is NaN, not a ratio of roundings."""
+    noise = 8 * len(before) * torch.finfo(before.dtype).eps * before.abs().max()
+    return torch.zeros_like(centred) if bool(centred.abs().max() <= noise) else centred
 
 
 def _enough(n: int) -> int:

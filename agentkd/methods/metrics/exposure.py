@@ -46,7 +46,7 @@ def exposure_by_fit(perplexities: Sequence[float], references: Sequence[float]) 
     bits = []
     for value in canaries:
         mass = float(skewnorm.cdf(value, shape, place, width))
-        if mass < 1e-12:  # a difference of two numbers there: integrate the density below the value instead
+        if mass == 0.0:  # it underflows: integrate the logarithm of the density instead
             grid = value - width * np.geomspace(1e-9, 60.0, GRID)[::-1]
             log_mass = np.logaddexp.reduce(skewnorm.logpdf(grid, shape, place, width) + np.log(np.gradient(grid)))
             bits.append(-float(log_mass) / np.log(2.0))

@@ -7,8 +7,8 @@ on the teacher's answers with reverse skew on the student's works better than ei
 
 Logits and labels as the model has them: they are shifted here. The mean is over the unmasked tokens of each SEQUENCE.
 DistiLLM-2's adaptive a (equation 8), with c an anchor and g the gap of mean probabilities, is
-clip(1 - (1 - a) c / (g + 1e-5), 0.01, a); with the published defaults it never runs. In KDFlow's reverse skew the
-gradient flows through the mixture: that is `divergences.skew_reverse_kl`.
+clip(1 - (1 - a) c / (g + 1e-5), 0.01, a), through which the gradient flows; with the published defaults it never runs.
+In KDFlow's reverse skew the gradient flows through the mixture: that is `divergences.skew_reverse_kl`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def sequence_divergences(
     elif kind == "gkd":
         forward = reverse = jsd(log_p, log_q, GKD_WEIGHT)
     elif kind == "skew":
-        gap = (other.exp() - own.exp()).detach()
+        gap = other.exp() - own.exp()
         weights = [_adaptive(alpha, anchor, sign * gap) for anchor, sign in zip(anchors, (1.0, -1.0), strict=True)]
         forward = forward_kl(log_p, log_mixture(log_p, log_q, weights[0]))
         reverse = forward_kl(log_q, log_mixture(log_q.detach(), log_p, weights[1]))

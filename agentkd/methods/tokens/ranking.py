@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from agentkd.methods.divergences import forward_kl, log_probs, reverse_kl
 
-TIE = 1e-9  # probabilities that differ by no more are equal
+TIE = 1e-8  # probabilities that differ by no more are equal; it stands in the denominator, too, as in DistillKit
 
 
 def adaptive_kl(log_p: Tensor, log_q: Tensor, tail: float = 0.5) -> Tensor:
@@ -37,24 +37,37 @@ def top1_cross_entropy(log_p: Tensor, log_q: Tensor) -> Tensor:
     return -(best.exp() * log_q.gather(-1, place))[..., 0]
 
 
-def hinge_ranking(student_BSV: Tensor, ids_BSK: Tensor, log_p_BSK: Tensor, margin: float | None = None) -> Tensor:
+def hinge_ranking(
+    student_BSV: Tensor,
+    ids_BSK: Tensor,
+    log_p_BSK: Tensor,
+    *,
+    margin: float | None = None,
+    mask_BS: Tensor | None = None,
+) -> Tensor:
     """The mean over pairs (k, l) with p_k > p_l of max(0, margin - (q_k - q_l)); the margin is p_k - p_l where None."""
     p = log_p_BSK.exp()
     q = log_probs(student_BSV).gather(-1, ids_BSK).exp()
     wanted = _pairs(p) if margin is None else torch.full_like(_pairs(p), margin)
-    return _mean_of_ordered(p, (wanted - _pairs(q)).clamp_min(0.0))
+    return _mean_of_ordered(p, (wanted - _pairs(q)).clamp_min(0.0), mask_BS)
 
 
-def logistic_ranking(student_BSV: Tensor, ids_BSK: Tensor, log_p_BSK: Tensor) -> Tensor:
+def logistic_ranking(
+    student_BSV: Tensor, ids_BSK: Tensor, log_p_BSK: Tensor, *, mask_BS: Tensor | None = None
+) -> Tensor:
     """The mean over pairs (k, l) with p_k > p_l of log(1 + exp(-(z_k - z_l))), z the student's logits."""
     logits = student_BSV.gather(-1, ids_BSK)
-    return _mean_of_ordered(log_p_BSK.exp(), softplus(-_pairs(logits)))
+    return _mean_of_ordered(log_p_BSK.exp(), softplus(-_pairs(logits)), mask_BS)
 
 
 def _pairs(values_K: Tensor) -> Tensor:
     return values_K[..., :, None] - values_K[..., None, :]
 
 
-def _mean_of_ordered(p_K: Tensor, values_KK: Tensor) -> Tensor:
-    ordered = _pairs(p_K) > TIE
-    return torch.where(ordered, values_KK, 0.0).sum() / ordered.sum().clamp_min(1)
+def _mean_of_ordered(p_BSK: Tensor, values_BSKK: Tensor, mask_BS: Tensor | None) -> Tensor:
+    """Over pairs of tokens that the teacher gives any mass, at the places that count; none: 0."""
+    known = p_BSK > TIE
+    ordered = (_pairs(p_BSK) > TIE) & known[..., :, None] & known[..., None, :]
+    if mask_BS is not None:
+        ordered = ordered & mask_BS[..., None, None]
+    return torch.where(ordered, values_BSKK, 0.0).sum() / (ordered.sum() + TIE)

@@ -37,13 +37,14 @@ START = ("official", "observed", "bayesian")
 
 class Side(NamedTuple):
     """One model's logits [B, L, V] and labels [B, L], and for spans its token ids [B, L] and the bytes of the text at
-    which each token begins and ends [B, L, 2]."""
+    which each token begins and ends [B, L, 2]. `skip_last` leaves out an answer's last token (EOS)."""
 
     logits: Tensor
     labels: Tensor
     ids: Tensor | None = None
     offsets: Tensor | None = None
     temperature: float = 1.0
+    skip_last: bool = False
 
 
 class Hybrid(NamedTuple):
@@ -58,11 +59,10 @@ class Hybrid(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """`start` is where an answer begins; `spans` joins tokens; `skip_last` leaves out an answer's last token (EOS)."""
+    """`start` is where an answer begins; `spans` joins tokens."""
 
     start: str = "official"
     spans: bool = False
-    skip_last: bool = False
 
 
 def sorted_distance(student_NV: Tensor, teacher_NW: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def _first(labels_L: Tensor) -> int:
 
 def _answer(side: Side, row: int, rules: Rules, drop: int) -> _Answer:
     first, labels = _first(side.labels[row]), side.labels[row]
-    size = max(0, int((labels != IGNORED).sum()) - int(rules.skip_last) - drop)
+    size = max(0, int((labels != IGNORED).sum()) - int(side.skip_last) - drop)
     begin = max(0, first) + drop
     at = begin if rules.start == "observed" else max(0, begin - 1)
     p = log_probs(side.logits[row, at : at + size], side.temperature).exp() if size else side.logits[row, :0]
