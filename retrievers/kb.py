@@ -160,7 +160,19 @@ class KnowledgeBase:
         sizes["unnamed node"] = len(self._names) - names
         counts = [f"{size:,} {what}{'s' * (size != 1)}" for what, size in sizes.items() if size or what == "name"]
         what = str(self.path) if self.path is not None else "knowledge base"
-        return [f"{what}: {', '.join(counts)} (first: {first[:120]})", *self._notes]
+        lines = [f"{what}: {', '.join(counts)} (first: {first[:120]})", *self._notes]
+        if self._first_is_alone():
+            lines.append(
+                f"no other fact has a name or the relation of the first, {first[:80]!r}: if that line is a header, "
+                f"say which columns are head, relation and tail with --kb-columns"
+            )
+        return lines
+
+    def _first_is_alone(self) -> bool:
+        """Whether neither names nor relation of the first fact occur in another, as with a header read as a fact."""
+        head, relation, tail = self._triples[0]
+        rest = self._triples[1:]
+        return bool(len(rest) > 1) and not ((rest[:, 1] == relation) | np.isin(rest[:, ::2], (head, tail)).any(1)).any()
 
     def cite(self, fact: Triple) -> str:
         """Return the source of a fact for its evidence: `kb`, and the fact as the file spells it where it differs."""

@@ -61,6 +61,10 @@ def parse_spec(text: str) -> TeacherSpec:
     if kind == "vllm" and model:
         return TeacherSpec(text, "vllm", model)
     near = did_you_mean(kind, get_args(Kind)[:-1])
+    if kind == "ollama" and model:
+        near = f"; for a server on this machine write http://127.0.0.1:11434/v1#{model};"
+    elif "/" in text and "#" in text:
+        near = "; an address begins with http:// or https://;"
     raise UserError(f"unknown teacher '{text}'{near or ':'} use local, vllm:MODEL, openai:MODEL or URL#MODEL")
 
 

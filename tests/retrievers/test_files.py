@@ -280,7 +280,11 @@ WRITERS: dict[str, Callable[[list[Triple]], str]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 @example([('"a" b', "r", "x"), ("a", "r", 'y"')])
 @given(facts=FACTS)
 def test_names_come_back_from_every_form(tmp_path: Path, name: str, facts: list[Triple]) -> None:
@@ -291,3 +295,10 @@ def test_names_come_back_from_every_form(tmp_path: Path, name: str, facts: list[
     assert RawKB.load(file).triples == set(wanted)
     for head, relation, tail in wanted:
         assert kb.has(head, relation, tail) and kb.find(head) == head
+
+
+@pytest.mark.parametrize(("first", "said"), [("film\tproperty\tdirector", True), ("Alien\tfollowed by\tAliens", False)])
+def test_a_header_of_strange_words_is_asked_about(first: str, said: bool, tmp_path: Path) -> None:
+    rows = "Alien\tdirected by\tRidley Scott\nBlade Runner\tdirected by\tRidley Scott\n"
+    lines = read(write(tmp_path, {"kb.tsv": f"{first}\n{rows}"})).describe()
+    assert any("if that line is a header" in line and "--kb-columns" in line for line in lines) == said

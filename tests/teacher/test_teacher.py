@@ -448,6 +448,8 @@ def run_open(spec: str, folder: Path, work: Work | None = None, **options: Any) 
     [
         ("nonsense", UserError, "unknown teacher 'nonsense': use local"),
         ("vllm:", UserError, "unknown teacher 'vllm:'"),
+        ("ollama:llama3", UserError, "write http://127.0.0.1:11434/v1#llama3; use local"),
+        ("127.0.0.1:8000/v1#m", UserError, "an address begins with http:// or https://; use local"),
         ("openai:", UserError, "unknown teacher 'openai:'"),
         ("http://127.0.0.1:9/v1", UserError, "names no model: write URL#MODEL"),
         ("http://127.0.0.1:9/v1,127.0.0.1:10#m", UserError, "names no model: write URL#MODEL"),
