@@ -30,7 +30,7 @@ LONGEST = (
     "teacher/test_teacher.py", "cli/test_cli.py", "agent_k/test_resubmit.py", "distill/test_scale.py",
     "distill/test_feedback.py", "eval/test_bench_train.py", "machine/test_doctor.py",
 )  # fmt: skip
-TORCH = ("tests/eval/test_bench_train.py", "tests/inference/test_trie.py")  # and all of tests/distill
+TORCH = ("tests/eval/test_bench_train.py", "tests/inference/test_trie.py")  # and all of tests/distill and tests/methods
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,6 +83,6 @@ class AlikeTogether(LoadFileScheduling):
 
 
 def _needs(file: str) -> str:
-    if file.startswith("tests/distill/") or file in TORCH:
+    if file.startswith(("tests/distill/", "tests/methods/")) or file in TORCH:
         return "torch"
     return "sklearn" if file.startswith(("tests/agent_k/", "tests/eval/test_competition")) else ""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from agentkd.errors import UserError
+from agentkd.methods.divergences import check_finite
 
 
 def infonce(scores_KK: Tensor) -> Tensor:
@@ -90,4 +91,5 @@ def _needs_pairs(scores_KK: Tensor) -> int:
 def _square(scores_KK: Tensor) -> Tensor:
     if scores_KK.dim() != 2 or scores_KK.shape[0] != scores_KK.shape[1] or not len(scores_KK):
         raise UserError(f"scores of shape {list(scores_KK.shape)}: give a square matrix, student by teacher")
+    check_finite("scores", scores_KK)
     return scores_KK

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from agentkd.methods.divergences import check_shapes, log_probs, soft_cross_entropy
+from agentkd.methods.divergences import check_features, log_probs, soft_cross_entropy
 from agentkd.methods.tokens.masked import IGNORED, token_mean
 
 
@@ -30,7 +30,7 @@ def logit_loss(student_BSV: Tensor, teacher_BSV: Tensor, labels_BS: Tensor) -> T
 
 def attention_loss(student_LBNN: Tensor, teacher_LBNN: Tensor) -> Tensor:
     """The distance of the attention that each visual token receives, without the peaks."""
-    check_shapes(student_LBNN, teacher_LBNN, "attention maps")
+    check_features(student_LBNN, teacher_LBNN, "attention maps")
     kept = _below_peak(student_LBNN) & _below_peak(teacher_LBNN) & (teacher_LBNN != 0)
     own, other = ((maps * kept).sum(-2) / kept.sum(-2).clamp_min(1) for maps in (student_LBNN, teacher_LBNN))
     return (1.0 - cosine_similarity(own, other, dim=-1)).sum() / student_LBNN.shape[1]

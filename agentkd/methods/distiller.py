@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn.functional import cosine_embedding_loss
 
-from agentkd.methods.divergences import check_shapes, log_probs, soft_cross_entropy
+from agentkd.errors import UserError
+from agentkd.methods.divergences import check_features, check_shapes, log_probs, soft_cross_entropy
 
 PADDING = -1e-3
 
@@ -30,29 +31,31 @@ def logits_ce(student_BC: Tensor, teacher_BC: Tensor, temperature: float | Tenso
 
 def logits_mse(student_BC: Tensor, teacher_BC: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """The mean over all entries of the squared difference of logits / T."""
-    check_shapes(student_BC, teacher_BC)
+    check_features(student_BC, teacher_BC, "logits")
     return ((student_BC - teacher_BC) / _per_sample(temperature)).square().mean()
 
 
 def _per_sample(temperature: float | Tensor) -> float | Tensor:
+    if not bool((torch.as_tensor(temperature) > 0).all()):
+        raise UserError(f"temperature is {float(torch.as_tensor(temperature).min())}: give numbers above 0")
     return temperature[..., None] if isinstance(temperature, Tensor) and temperature.dim() else temperature
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     """The squared difference, mean over tokens and width."""
-    check_shapes(student, teacher, "hidden states")
+    check_features(student, teacher, "hidden states")
     return _token_mean((student - teacher).square().mean(-1), mask)
 
 
 def hidden_ce(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     """The soft cross-entropy of softmaxes over the width, mean over tokens."""
-    check_shapes(student, teacher, "hidden states")
+    check_features(student, teacher, "hidden states")
     return _token_mean(soft_cross_entropy(log_probs(teacher), log_probs(student)), mask)
 
 
 def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     """1 - cosine, mean over tokens; a zero vector has cosine 0."""
-    check_shapes(student, teacher, "hidden states")
+    check_features(student, teacher, "hidden states")
     own, other = student.flatten(0, -2), teacher.flatten(0, -2)
     apart = cosine_embedding_loss(own, other, torch.ones_like(own[:, 0]), reduction="none")
     return _token_mean(apart.reshape(student.shape[:-1]), mask)
@@ -61,7 +64,7 @@ def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
 def first_token(student: Tensor, teacher: Tensor) -> Tensor:
     """Patient KD: the squared distance of L2-normalised first tokens ([B, L, D] or [B, D]), mean over B."""
     own, other = (states[:, 0] if states.dim() == 3 else states for states in (student, teacher))
-    check_shapes(own, other, "hidden states")
+    check_features(own, other, "hidden states")
     return (_unit(own) - _unit(other)).square().sum(-1).mean()
 
 
@@ -74,7 +77,7 @@ def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None, 
     """The squared difference of attention. `heads`: `each`, or `sum`, which adds them up first.
 
     Without a mask the mean over all entries; with one the mean over heads and pairs of tokens that count."""
-    check_shapes(student, teacher, "attention maps")
+    check_features(student, teacher, "attention maps")
     if heads == "sum" and student.dim() == 4:
         student, teacher = student.sum(1), teacher.sum(1)
     if mask is None:
@@ -93,7 +96,7 @@ def attention_ce(student: Tensor, teacher: Tensor, mask: Tensor | None = None, *
 
     Without a mask the mean over queries; with one the sum over queries and keys that count, divided by their number of
     queries (and heads). The softmaxes themselves are over all keys."""
-    check_shapes(student, teacher, "attention maps")
+    check_features(student, teacher, "attention maps")
     if heads == "mean" and student.dim() == 4:
         student, teacher = student.mean(1), teacher.mean(1)
     p, log_q = log_probs(teacher).exp(), log_probs(student)
@@ -115,7 +118,7 @@ def layer_flow(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], m
         length = counts.sum(1, keepdim=True).clamp_min(1.0)
         student, teacher = ((first * counts, second * counts) for first, second in (student, teacher))
     own, other = (first.mT @ second / length for first, second in (student, teacher))
-    check_shapes(own, other, "flow matrices")
+    check_features(own, other, "flow matrices")
     return (own - other).square().mean()
 
 
@@ -125,7 +128,7 @@ def state_products(
     """MMD in the authors' words: S1 S2ᵀ [B, L, L], squared difference. Widths may differ."""
     axis = 2 if mask is None else 1
     own, other = (first @ second.mT / second.shape[axis] for first, second in (student, teacher))
-    check_shapes(own, other, "products of states")
+    check_features(own, other, "products of states")
     apart = (own - other).square()
     if mask is None:
         return apart.mean()

@@ -32,7 +32,7 @@ def log_probs(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     UserError for a temperature that is not positive and for logits that are NaN or +inf."""
     cool = torch.as_tensor(temperature, dtype=logits.dtype, device=logits.device)
     if not bool((cool > 0).all()):
-        raise UserError(f"temperature is {temperature}: give a number above 0")
+        raise UserError(f"temperature is {float(cool.min())}: give a number above 0")
     if logits.shape[-1] == 0:
         raise UserError(f"logits of shape {list(logits.shape)} have no class: give at least one")
     if bool(logits.isnan().any()) or bool((logits == math.inf).any()):
@@ -41,7 +41,7 @@ def log_probs(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         raise UserError("logits of -inf alone have no possible class: give every row at least one that is finite")
     # The largest logit becomes 0 before the division, so that no temperature overflows it.
     centred = logits - logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
-    return (centred / cool).log_softmax(-1).clamp_min(LEAST_LOG)
+    return (centred / cool).log_softmax(-1).clamp_min(max(LEAST_LOG, torch.finfo(logits.dtype).min))
 
 
 def check_shapes(student: Tensor, teacher: Tensor, what: str = "logits") -> None:
@@ -51,6 +51,19 @@ def check_shapes(student: Tensor, teacher: Tensor, what: str = "logits") -> None
             f"{what} of student and teacher are {list(student.shape)} and {list(teacher.shape)}: "
             "they are compared entry by entry, so give the same shape (a projector brings them together)"
         )
+
+
+def check_finite(what: str, *tensors: Tensor) -> None:
+    """Raise UserError for a NaN or an infinity: no objective on features survives one."""
+    for tensor in tensors:
+        if not bool(tensor.isfinite().all()):
+            raise UserError(f"{what} are NaN or infinite: look for an overflow or a division by zero in the network")
+
+
+def check_features(student: Tensor, teacher: Tensor, what: str = "features") -> None:
+    """`check_shapes` and `check_finite`."""
+    check_shapes(student, teacher, what)
+    check_finite(what, student, teacher)
 
 
 def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from agentkd.errors import UserError
-from agentkd.methods.divergences import check_shapes, log_probs
+from agentkd.methods.divergences import check_features, check_finite, check_shapes, log_probs
 
 
 def fusion_weights(log_p_KC: Tensor, beta: float = 10.0) -> Tensor:
@@ -57,12 +57,13 @@ def knowledge_loss(student_NC: Tensor, fused_NC: Tensor) -> Tensor:
 
 def fedmd_consensus(logits_KNC: Tensor) -> Tensor:
     """The plain mean over parties of logits on the public set [N, C]."""
+    check_finite("logits", logits_KNC)
     return logits_KNC.mean(0)
 
 
 def fedmd_digest_loss(student_NC: Tensor, consensus_NC: Tensor) -> Tensor:
     """The mean absolute difference of logits."""
-    check_shapes(student_NC, consensus_NC)
+    check_features(student_NC, consensus_NC, "logits")
     return (student_NC - consensus_NC).abs().mean()
 
 

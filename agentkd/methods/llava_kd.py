@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from agentkd.errors import UserError
-from agentkd.methods.divergences import check_shapes, forward_kl, log_probs
+from agentkd.methods.divergences import check_finite, check_shapes, forward_kl, log_probs
 from agentkd.methods.tokens.masked import IGNORED, token_mean
 
 
@@ -73,6 +73,7 @@ def relation_loss(student_BND: Tensor, teacher_BND: Tensor) -> Tensor:
             f"{list(student_BND.shape[:2])} visual tokens and {list(teacher_BND.shape[:2])} of the teacher: "
             "give both the same images in the same patches"
         )
+    check_finite("visual logits", student_BND, teacher_BND)
     own, other = ((states @ states.mT).flatten(1) for states in (student_BND, teacher_BND))
     return (1.0 - cosine_similarity(other, own, dim=-1)).mean()
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from agentkd.errors import UserError
+from agentkd.methods.divergences import check_finite
 from agentkd.methods.logits import kd, soft_label_loss
 
 
@@ -65,6 +66,7 @@ def mix(values: Tensor, how: Mix) -> Tensor:
 
 def by_deviation(logits_BC: Tensor) -> Tensor:
     """z / std(z) of each row; a row of (all but) equal logits, or of one class, is left as it is."""
+    check_finite("logits", logits_BC)
     if logits_BC.shape[-1] < 2:
         return logits_BC
     deviation = logits_BC.std(-1, keepdim=True)

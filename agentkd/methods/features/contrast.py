@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from agentkd.methods.divergences import check_finite
+
 CRD_EPS = 1e-7
 
 
@@ -57,6 +59,7 @@ def crd(
 
     `candidates_BK` [B, K + 1] are rows of the banks: the sample itself first, then its K negatives. The banks come back
     with this batch's rows moved towards the new embeddings (momentum on the old) and normalised."""
+    check_finite("embeddings", student_BD, teacher_BD, banks.student, banks.teacher)
     log_s, z_student = _log_scores(student_BD, banks.teacher, candidates_BK, temperature, banks.z_student)
     log_t, z_teacher = _log_scores(teacher_BD, banks.student, candidates_BK, temperature, banks.z_teacher)
     n, rows = len(banks.student), candidates_BK[:, 0]

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
-from agentkd.methods.divergences import check_shapes
+from agentkd.errors import UserError
+from agentkd.methods.divergences import check_features
 from agentkd.methods.logits import kd
 
 LEAST_VARIANCE = 1e-5
@@ -25,7 +26,7 @@ def factors(student: Tensor, teacher: Tensor, p: float = 1.0) -> Tensor:
     """Factor transfer: the distance of flattened factors of L2 norm 1.
 
     p = 1: the mean of |difference| over all entries; else the L_p norm of each sample, mean over the batch."""
-    check_shapes(student, teacher, "factors")
+    check_features(student, teacher, "factors")
     apart = normalize(student.flatten(1)) - normalize(teacher.flatten(1))
     return apart.abs().mean() if p == 1 else vector_norm(apart, ord=p, dim=-1).mean()
 
@@ -34,7 +35,7 @@ def boundaries(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tensor:
     """Activation boundaries: student activations on the wrong side of the teacher's boundary, squared, with a margin.
 
     (s + m)² where the teacher is off (t <= 0) and s > -m; (s - m)² where it is on and s <= m. Before the ReLU."""
-    check_shapes(student, teacher, "activations")
+    check_features(student, teacher, "activations")
     off = ((student > -margin) & (teacher <= 0)) * (student + margin).square()
     on = ((student <= margin) & (teacher > 0)) * (student - margin).square()
     return (off + on).sum() / len(student)
@@ -44,7 +45,11 @@ def information(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
     """Variational information: the mean of ((mean - t)² / variance + log variance) / 2, without the constant.
 
     `mean` is the student's regression of the teacher's features; `variance` broadcasts against it."""
-    check_shapes(mean, teacher, "features")
+    check_features(mean, teacher, "features")
+    if not bool((variance > 0).all()):
+        raise UserError(
+            f"a variance is {float(variance.detach().min())}: give numbers above 0 (`channel_variance` makes them)"
+        )
     return 0.5 * ((mean - teacher).square() / variance + variance.log()).mean()
 
 
@@ -68,6 +73,6 @@ def simple_recipe(
 
     The student's logits are those of the teacher's classifier on the student's projected features. At equal features
     the official code gives -inf; here the sum is at least the smallest normal number."""
-    check_shapes(student, teacher, "features")
+    check_features(student, teacher, "features")
     apart = (student - teacher).abs().pow(exponent).sum().clamp_min(torch.finfo(student.dtype).tiny)
     return 2.0 * apart.log() + kd(student_logits_BC, teacher_logits_BC, temperature, scale=False)

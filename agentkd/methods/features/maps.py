@@ -16,7 +16,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, mse_loss, normalize
 
 from agentkd.errors import UserError
-from agentkd.methods.divergences import check_shapes
+from agentkd.methods.divergences import check_features, check_finite
 
 
 def attention(student: Tensor, teacher: Tensor, *, form: str = "code") -> Tensor:
@@ -63,7 +63,7 @@ def fsp(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tenso
     instead. The two maps of a network are max-pooled to the smaller of them; C1 and C2 must agree between networks."""
     apart = flow(*student)
     other = flow(*teacher)
-    check_shapes(apart, other, "FSP matrices")
+    check_features(apart, other, "FSP matrices")
     columns: Tensor = vector_norm(apart - other, dim=1)
     return columns.sum() / len(apart)
 
@@ -78,7 +78,7 @@ def flow(first: Tensor, second: Tensor) -> Tensor:
 def ickd(student: Tensor, teacher: Tensor) -> Tensor:
     """The squared distance of channel correlations: F Fᵀ over positions, rows of L2 norm 1. C must agree."""
     q, p = (normalize(maps.flatten(2) @ maps.flatten(2).mT, dim=-1) for maps in (student, teacher))
-    check_shapes(q, p, "channel correlations")
+    check_features(q, p, "channel correlations")
     return (q - p).square().sum() / (q.shape[1] * len(q) ** 2)
 
 
@@ -86,7 +86,7 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
     """The hierarchical context loss: MSE of the maps and of their averages on grids of 4, 2 and 1 (below H).
 
     Weights are 1, 1/2, 1/4, … in this order, divided by their sum."""
-    check_shapes(student, teacher, "feature maps")
+    check_features(student, teacher, "feature maps")
     grids = [grid for grid in (4, 2, 1) if grid < student.shape[2]]
     total, weights = mse_loss(student, teacher), 1.0
     for power, grid in enumerate(grids, 1):
@@ -107,6 +107,7 @@ def _smaller(first: Tensor, second: Tensor) -> tuple[int, int]:
     for maps in (first, second):
         if maps.dim() != 4:
             raise UserError(f"features of shape {list(maps.shape)} are no maps: give [batch, channels, height, width]")
+    check_finite("feature maps", first, second)
     if len(first) != len(second):
         raise UserError(f"maps of {len(first)} and {len(second)} samples: give the same batch to both networks")
     return min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3])

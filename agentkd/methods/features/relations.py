@@ -21,6 +21,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import normalize, smooth_l1_loss
 
 from agentkd.errors import UserError
+from agentkd.methods.divergences import check_finite
 
 PKT_EPS = 1e-7
 COINCIDENT = 1e-12  # the least squared distance (RKD)
@@ -48,7 +49,7 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     sample; smooth L1 with beta 1. Coincident samples count as a distance of 1e-6, as in the official code. A batch of
     one has no pair: its loss is 0."""
     q, p = _flat(student, teacher)
-    total = 0.0 * q.sum()
+    total = q[:0].sum()
     if len(q) < 2:
         return total
     if distance:
@@ -95,7 +96,9 @@ def congruence(
         return math.exp(-2.0 * gamma) * torch.stack(terms).sum(0)
 
     q, p = _flat(student, teacher)
-    norm: Tensor = vector_norm(matrix(q) - matrix(p))
+    own, other = matrix(q), matrix(p)
+    check_finite("kernel matrices", own, other)
+    norm: Tensor = vector_norm(own - other)
     return norm / len(q) ** 2 if mean else norm
 
 
@@ -113,4 +116,5 @@ def congruence_of_neighbours(student: Tensor, teacher: Tensor) -> Tensor:
 def _flat(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     if len(student) != len(teacher):
         raise UserError(f"features of {len(student)} and {len(teacher)} samples: give the same batch to both networks")
+    check_finite("features", student, teacher)
     return student.flatten(1), teacher.flatten(1)

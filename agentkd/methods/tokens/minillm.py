@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agentkd.methods.divergences import check_features
 from agentkd.methods.tokens.masked import token_mean
 
 MASKED_LENGTH = 1e-4
@@ -22,6 +23,7 @@ def advantages(
     student_logp_BL: Tensor, teacher_logp_BL: Tensor, mask_BL: Tensor, *, gamma: float = 0.0, normalise: bool = True
 ) -> Tensor:
     """The advantage of each sampled token [B, L]; log-probabilities of the sampled tokens."""
+    check_features(student_logp_BL[mask_BL], teacher_logp_BL[mask_BL], "log-probabilities")
     reward = torch.where(mask_BL, teacher_logp_BL - student_logp_BL, 0.0)
     if gamma <= 0.0:
         return reward
@@ -39,4 +41,5 @@ def _later(values_BL: Tensor) -> Tensor:
 
 def single_step(student_logp_BL: Tensor, teacher_logp_BL: Tensor, mask_BL: Tensor) -> Tensor:
     """The regularising term: q (log q - log p) of the given log-probabilities, mean over the batch's tokens."""
+    check_features(student_logp_BL[mask_BL], teacher_logp_BL[mask_BL], "log-probabilities")
     return token_mean(student_logp_BL.exp() * (student_logp_BL - teacher_logp_BL), mask_BL)

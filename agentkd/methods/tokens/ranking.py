@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from agentkd.methods.divergences import forward_kl, log_probs, reverse_kl
+from agentkd.methods.divergences import check_finite, forward_kl, log_probs, reverse_kl
 
 TIE = 1e-8  # probabilities that differ by no more are equal; it stands in the denominator, too, as in DistillKit
 
@@ -57,6 +57,7 @@ def logistic_ranking(
 ) -> Tensor:
     """The mean over pairs (k, l) with p_k > p_l of log(1 + exp(-(z_k - z_l))), z the student's logits."""
     logits = student_BSV.gather(-1, ids_BSK)
+    check_finite("logits", logits)
     return _mean_of_ordered(log_p_BSK.exp(), softplus(-_pairs(logits)), mask_BS)
 
 

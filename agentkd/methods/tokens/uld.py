@@ -105,7 +105,7 @@ def _row_loss(student: Side, teacher: Side, row: int, rules: Rules, hybrid: Hybr
     own, other = _answer(student, row, rules, drop[0]), _answer(teacher, row, rules, drop[1])
     q, p = own.p, other.p
     if not len(q) or not len(p):
-        return 0.0 * student.logits[row].sum()
+        return student.logits[row, :0].sum()
     if rules.spans:
         groups = [pair for pair in align_ends(own.ends, other.ends) if all(pair)]
         q, p = (
@@ -115,7 +115,7 @@ def _row_loss(student: Side, teacher: Side, row: int, rules: Rules, hybrid: Hybr
     else:
         q, p = q[: len(p)], p[: len(q)]
     if not len(q):
-        return 0.0 * student.logits[row].sum()
+        return student.logits[row, :0].sum()
     return sorted_distance(q, p).mean() if hybrid is None else _hybrid_loss(q, p, hybrid)
 
 
@@ -168,14 +168,14 @@ def _join(answer: _Answer, groups: Sequence[Sequence[int]], last: bool) -> Tenso
 
 
 def _hybrid_loss(q_NV: Tensor, p_NW: Tensor, hybrid: Hybrid) -> Tensor:
-    matched = 0.0 * q_NV.sum()
+    matched = q_NV[:0].sum()
     if len(hybrid.student):
         matched = jsd_of_parts(q_NV[:, list(hybrid.student)], p_NW[:, list(hybrid.teacher)], beta=hybrid.beta)
     own, other = (
         values[:, [place for place in range(values.shape[-1]) if place not in known]]
         for values, known in ((q_NV, set(hybrid.student)), (p_NW, set(hybrid.teacher)))
     )
-    apart = sorted_distance(own, other).mean() if own.shape[-1] and other.shape[-1] else 0.0 * q_NV.sum()
+    apart = sorted_distance(own, other).mean() if own.shape[-1] and other.shape[-1] else q_NV[:0].sum()
     share = len(hybrid.teacher) / max(1, p_NW.shape[-1])
     weights = hybrid.weights or (share, 1.0 - share)
     return weights[0] * matched + weights[1] * apart
