@@ -1,9 +1,9 @@
 """Print what tests recorded, as a Markdown table: one row per test, or per value of ROW with a column per value of
 COLUMN.
 
-    python scripts/recorded_table.py FILE.xml [ROW COLUMN CELL…]
+    python scripts/recorded_table.py FILE.xml[,FILE.xml] [ROW COLUMN CELL…]
 
-FILE.xml is pytest's `--junitxml`.
+FILE.xml is pytest's `--junitxml`. Of a test that is in several files, the last one counts.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import sys
 from xml.etree import ElementTree
 
 
-def read_rows(file: str) -> list[dict[str, str]]:
-    """The properties that each test recorded, and whether it passed."""
-    rows = []
-    for case in ElementTree.parse(file).iter("testcase"):
+def read_rows(files: str) -> list[dict[str, str]]:
+    """The properties that each test recorded, and whether it failed."""
+    rows = {}
+    for case in (case for file in files.split(",") for case in ElementTree.parse(file).iter("testcase")):
         found = {entry.get("name", ""): entry.get("value", "") for entry in case.iter("property")}
         failed = case.find("failure") is not None or case.find("error") is not None
-        if found or failed:
-            rows.append(found | ({"failed": case.get("name", "")} if failed else {}))
-    return rows
+        name = case.get("name", "")
+        rows[name] = found | ({"failed": name} if failed else {})
+    return [found for found in rows.values() if found]
 
 
 def pivot(rows: list[dict[str, str]], row: str, column: str, cells: list[str]) -> list[dict[str, str]]:
@@ -32,8 +32,8 @@ def pivot(rows: list[dict[str, str]], row: str, column: str, cells: list[str]) -
     return list(made.values())
 
 
-def main(file: str, *names: str) -> None:
-    rows = read_rows(file)
+def main(files: str, *names: str) -> None:
+    rows = read_rows(files)
     if names:
         row, column, *cells = names
         rows = pivot(rows, row, column, cells)

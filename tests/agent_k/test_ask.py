@@ -196,7 +196,7 @@ class FailingChat(SlowChat):
 
 
 OUTAGE = WorldError("no server")
-REFUSED = {cause: Refused("(400)", 400, Refusal(cause)) for cause in ("request", "unknown")}  # type: ignore[arg-type]
+REFUSED = {cause: Refused("(400)", 400, Refusal(cause)) for cause in ("request", "unknown", "field")}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,10 @@ REFUSED = {cause: Refused("(400)", 400, Refusal(cause)) for cause in ("request",
         ([OUTAGE] * 2, None),
         ([OUTAGE] * 3, WorldError),
         ([ServerRefused("(402)")], ServerRefused),
-        ([REFUSED["unknown"]], Refused),
+        ([REFUSED["unknown"]] * 2, None),
+        ([REFUSED["unknown"]] * 3, WorldError),
         ([REFUSED["request"]], NoAnswer),
+        ([REFUSED["field"]], Refused),
     ],
 )
 def test_a_server_that_fails_stops_the_run(
@@ -218,11 +220,12 @@ def test_a_server_that_fails_stops_the_run(
     asked, said = slow_model(tmp_path, FailingChat(*errors))
     if raised is None:
         assert asyncio.run(ask(asked))[1].text == "well"
-        assert len(said) == 2 and "no server" in said[0]
+        assert len(said) == 2 and str(errors[0]) in said[0]
         return
     with pytest.raises(raised) as caught:
         asyncio.run(ask(asked))
     assert type(caught.value) is raised and not asked.given_up
+    assert ("understand.summarise goes on without the model: (400)" in said) == (raised is NoAnswer)
     assert ("--teacher none" in str(caught.value)) == (raised is WorldError)
 
 

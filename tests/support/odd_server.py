@@ -142,7 +142,7 @@ MODES: dict[str, Mode] = {
     "harmony-stripped": odd(lambda text: reply(f"analysisThey ask.assistantfinal{text}")),
     "granite": odd(lambda text: reply(f"Here is my thought process: so\n\nHere is my response: {text}")),
     "reasoning-apart": odd(lambda text: reply(text, reasoning_content="so")),
-    "fenced": odd(lambda text: reply(f"```json\n{text}\n```")),
+    "fenced": odd(lambda text: reply(f"```json\n{text}\n```" if text[0] in '{"' else text)),
     "finish-null": odd(lambda text: reply(text, finish=None)),
     "finish-eos": odd(lambda text: reply(text, finish="EOS_TOKEN")),
     "usage-missing": odd(lambda text: reply(text, usage=None)),

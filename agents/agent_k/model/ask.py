@@ -128,8 +128,9 @@ class Model:
             self.give_up(str(error))
             raise NoAnswer(str(error)) from None
         except Refused as error:
-            if error.refusal.cause != "request":
-                raise
+            if error.refusal.cause != "request" or not self._has_answered():
+                raise  # a server that has answered nobody may have other reasons than the request
+            self.say(f"{stage}.{action} goes on without the model: {error}")
             raise NoAnswer(str(error)) from None
         except TimeoutError:
             if self._outage is not None:  # the server is at fault, not its pace
@@ -142,8 +143,12 @@ class Model:
         self.errors = 0
         return Step(kind=f"{stage}.{action}", messages=messages, output=reply.text), reply
 
+    def _has_answered(self) -> bool:
+        """Whether the server has answered anything, now or before the run was resumed."""
+        return not isinstance(self._chat, Teacher) or self._chat.has_answered or bool(self._chat.requests.cache)
+
     async def _outlast(self, chat: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Ask again after some pauses where the server fails.
+        """Ask again after some pauses where the server fails, or refuses in words that tell nothing.
 
         A run does not go on without a model that only is away: what it would decide without it could not be taken
         back. So it stops in the end, and the same command resumes it."""
@@ -152,9 +157,11 @@ class Model:
                 reply = await chat()
                 self._outage = None
                 return reply
-            except (PutOff, TokenLimit, ServerRefused, Refused):
+            except (PutOff, TokenLimit, ServerRefused):
                 raise
             except WorldError as error:
+                if isinstance(error, Refused) and error.refusal.cause != "unknown":
+                    raise
                 self._outage = WorldError(f"{error} (or go on without a model: --teacher none)")
             if pause:
                 self.say(f"{self._outage}; asked again in {pause:.0f} s")
