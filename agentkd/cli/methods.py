@@ -26,7 +26,7 @@ def list_methods(context: typer.Context, as_json: Json = False) -> None:
 
 @methods.command(cls=page(example="agentkd methods check cases/kd.json cases/ofa.json --json"))
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="JSON files of golden cases (docs/methods.md)")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="JSON files of golden cases (docs/methods.md)")],
     as_json: Json = False,
 ) -> None:
     """Run other implementations' numbers through the library: values and gradients.

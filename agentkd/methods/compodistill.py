@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from agentkd.methods.divergences import check_features, log_probs, soft_cross_entropy
+from agentkd.methods.divergences import check_features, check_shapes, log_probs, soft_cross_entropy
 from agentkd.methods.tokens.masked import IGNORED, token_mean
 
 
 def logit_loss(student_BSV: Tensor, teacher_BSV: Tensor, labels_BS: Tensor) -> Tensor:
     """The soft cross-entropy at labelled positions."""
-    log_p = log_probs(teacher_BSV[..., : student_BSV.shape[-1]])
+    teacher_BSV = teacher_BSV[..., : student_BSV.shape[-1]]
+    check_shapes(student_BSV, teacher_BSV)
+    log_p = log_probs(teacher_BSV)
     return token_mean(soft_cross_entropy(log_p, log_probs(student_BSV)), labels_BS != IGNORED)
 
 

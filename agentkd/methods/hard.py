@@ -66,6 +66,13 @@ def warp_affine(images_BCHW: Tensor, params_B6: Tensor) -> Tensor:
     return grid_sample(images_BCHW, grid, align_corners=False)
 
 
+def move_latent(mean_BD: Tensor, log_std_D: Tensor, noise_BD: Tensor, limit: float) -> Tensor:
+    """The latent augmentor: a VAE's code, moved by reparameterised Gaussian noise of at most `limit`; decode it.
+
+    The gradient reaches `log_std_D`, one spread a direction."""
+    return mean_BD + (log_std_D.exp() * noise_BD).clamp(-limit, limit)
+
+
 def mix_pairs(images_BCHW: Tensor, others_BCHW: Tensor, weight_B: Tensor) -> Tensor:
     """The mixing augmentor: (1 - w) x + w x', one weight an image."""
     weight = weight_B.reshape(-1, *[1] * (images_BCHW.dim() - 1))

@@ -63,7 +63,8 @@ def answer_loss(
 def visual_loss(student_BNV: Tensor, teacher_BNV: Tensor) -> Tensor:
     """MDist on logits at the visual positions, mean over positions and batch."""
     check_shapes(student_BNV, teacher_BNV, "visual logits")
-    return forward_kl(log_probs(teacher_BNV), log_probs(student_BNV)).mean()
+    values = forward_kl(log_probs(teacher_BNV), log_probs(student_BNV))
+    return values.sum() / max(1, values.numel())
 
 
 def relation_loss(student_BND: Tensor, teacher_BND: Tensor) -> Tensor:

@@ -46,13 +46,17 @@ def kd_with_labels(
 
 def label_loss(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     """Cross-entropy with labels [B]; UserError for a label that is no class."""
-    classes = logits_BC.shape[-1]
+    check_labels(labels_B, logits_BC.shape[-1])
+    return -log_probs(logits_BC).gather(-1, labels_B[:, None]).mean()
+
+
+def check_labels(labels_B: Tensor, classes: int) -> None:
+    """Raise UserError for a label that is no class."""
     if labels_B.numel() and not bool(((labels_B >= 0) & (labels_B < classes)).all()):
         raise UserError(
             f"labels run from {int(labels_B.min())} to {int(labels_B.max())}, but there are {classes} classes: "
             f"give labels from 0 to {classes - 1}"
         )
-    return -log_probs(logits_BC).gather(-1, labels_B[:, None]).mean()
 
 
 def dkd(
@@ -70,6 +74,7 @@ def dkd(
     beyond about 1000 T; here it is left out exactly. With two classes NCKD is 0, with one class both are. The official
     training multiplies the loss by min(epoch / 20, 1) and adds the cross-entropy: that is the caller's part."""
     check_shapes(student_BC, teacher_BC)
+    check_labels(labels_B, student_BC.shape[-1])
     if student_BC.shape[-1] == 1:
         return student_BC[:0].sum()
     log_p, log_q = log_probs(teacher_BC, temperature), log_probs(student_BC, temperature)

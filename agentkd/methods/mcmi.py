@@ -19,17 +19,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agentkd.errors import UserError
 from agentkd.methods.divergences import forward_kl, log_probs
-from agentkd.methods.logits import label_loss
+from agentkd.methods.logits import check_labels, label_loss
 
 
 def class_means(logits_NC: Tensor, labels_N: Tensor, classes: int | None = None) -> Tensor:
     """Q [classes, C]: the mean softmax of each class's samples, rows of sum 1. A class without samples: uniform."""
     probabilities = log_probs(logits_NC).exp()
     classes = classes or probabilities.shape[-1]
-    if labels_N.numel() and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < classes:
-        raise UserError(f"labels run from {int(labels_N.min())} to {int(labels_N.max())}: give 0 to {classes - 1}")
+    check_labels(labels_N, classes)
     sums = probabilities.new_zeros(classes, probabilities.shape[-1]).index_add(0, labels_N, probabilities)
     empty = torch.bincount(labels_N, minlength=classes) == 0
     sums = torch.where(empty[:, None], torch.ones_like(sums), sums)

@@ -20,8 +20,9 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from agentkd.errors import UserError
 from agentkd.methods.divergences import check_shapes, log_probs
-from agentkd.methods.logits import label_loss
+from agentkd.methods.logits import check_labels, label_loss
 
 
 class OfaLoss(NamedTuple):
@@ -49,6 +50,7 @@ def adaptive_target_loss(
 ) -> Tensor:
     """The loss of one head; official eps: 1 on CIFAR-100, 1.5 on ImageNet."""
     check_shapes(student_BC, teacher_BC)
+    check_labels(labels_B, student_BC.shape[-1])
     target = one_hot(labels_B, student_BC.shape[-1]).to(student_BC.dtype)
     weights = (log_probs(teacher_BC, temperature).exp() + target).pow(eps) - target
     return -(weights * log_probs(student_BC, temperature)).sum(-1).mean()
@@ -67,8 +69,6 @@ def ofa_loss(
     """All terms. `eps` has one number for each stage's head, and a last one for the final logits."""
     heads = list(heads_SBC)
     if len(eps) != len(heads) + 1:
-        from agentkd.errors import UserError
-
         raise UserError(f"{len(eps)} values of eps for {len(heads)} stages: give one a stage, and one for the logits")
     stages = student_BC.new_zeros(())
     for head_BC, power in zip(heads, eps, strict=False):
