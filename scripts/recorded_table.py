@@ -1,7 +1,6 @@
-"""Print what tests recorded, as a Markdown table: one row per test, or per value of ROW with a column per value of
-COLUMN.
+"""Print what tests recorded, as a Markdown table: one row per test, or one per value of KEY.
 
-    python scripts/recorded_table.py FILE.xml[,FILE.xml] [ROW COLUMN CELL…]
+    python scripts/recorded_table.py FILE.xml[,FILE.xml] [KEY]
 
 FILE.xml is pytest's `--junitxml`. Of a test that is in several files, the last one counts.
 """
@@ -23,20 +22,16 @@ def read_rows(files: str) -> list[dict[str, str]]:
     return [found for found in rows.values() if found]
 
 
-def pivot(rows: list[dict[str, str]], row: str, column: str, cells: list[str]) -> list[dict[str, str]]:
-    """One row per value of `row`; its cells under each value of `column` are joined."""
+def join_rows(rows: list[dict[str, str]], key: str) -> list[dict[str, str]]:
+    """Join the rows that have the same value of `key`."""
     made: dict[str, dict[str, str]] = {}
     for found in rows:
-        cell = " · ".join(found.get(name, "") for name in cells)
-        made.setdefault(found.get(row, ""), {row: found.get(row, "")})[found.get(column, "")] = cell
+        made.setdefault(found.get(key, ""), {}).update(found)
     return list(made.values())
 
 
-def main(files: str, *names: str) -> None:
-    rows = read_rows(files)
-    if names:
-        row, column, *cells = names
-        rows = pivot(rows, row, column, cells)
+def main(files: str, key: str = "") -> None:
+    rows = join_rows(read_rows(files), key) if key else read_rows(files)
     columns = list(dict.fromkeys(name for found in rows for name in found))
     lines = [columns, ["---"] * len(columns), *([found.get(name, "") for name in columns] for found in rows)]
     for cells in lines:

@@ -41,6 +41,10 @@ def print_groups(result: dict[str, Any]) -> None:
         say(
             f"warning: {result['doubtful']} of {result['unchecked']} proven traces may answer something else than was "
             f"asked (above); distill leaves them out"
-            + (f", and learns {result['second_choices']} second choices" if result["second_choices"] else "")
+            + (
+                f", and learns {result['second_choices']} second choice{'s' * (result['second_choices'] != 1)}"
+                if result["second_choices"]
+                else ""
+            )
         )
     say(f"proven is not right: say of twenty traces whether they are, with agentkd review {shlex.quote(result['out'])}")
