@@ -11,10 +11,30 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agentkd.errors import UserError
 from agentkd.methods.divergences import check_finite
+
+
+class Critic(nn.Module):
+    """The learned part: scores [K, K] of all pairs, and TUBA's log baseline [K] of the student's side.
+
+    Both sides' features [K, D] (of sequences the first token, or flattened states) are embedded to one width; a score is
+    their inner product over its root."""
+
+    def __init__(self, student_width: int, teacher_width: int, width: int = 128) -> None:
+        super().__init__()
+        self.student, self.teacher = (
+            nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
+            for inputs in (student_width, teacher_width)
+        )
+        self.baseline = nn.Sequential(nn.Linear(student_width, width), nn.ReLU(), nn.Linear(width, 1))
+
+    def forward(self, student_KD: Tensor, teacher_KE: Tensor) -> tuple[Tensor, Tensor]:
+        own, other = self.student(student_KD), self.teacher(teacher_KE)
+        scores: Tensor = own @ other.T / math.sqrt(own.shape[-1])
+        return scores, self.baseline(student_KD)[:, 0]
 
 
 def infonce(scores_KK: Tensor) -> Tensor:

@@ -22,6 +22,20 @@ from agentkd.methods.divergences import check_features, check_shapes, log_probs,
 PADDING = -1e-3
 
 
+def map_layers(student: int, teacher: int, how: str = "skip") -> list[tuple[int, int]]:
+    """Which layer of the student learns from which of the teacher, 0-based (section 3.2).
+
+    `skip` spreads the student's layers evenly over the teacher's, the last on the last; `last` takes the teacher's last
+    ones. (The paper's EMD learns the pairing.)"""
+    if not 1 <= student <= teacher:
+        raise UserError(f"{student} layers of a student for {teacher} of a teacher: give 1 to {teacher}")
+    if how == "last":
+        return [(layer, teacher - student + layer) for layer in range(student)]
+    if how != "skip":
+        raise UserError(f"the mapping of layers is {how!r}: choose skip or last")
+    return [(layer, (layer + 1) * teacher // student - 1) for layer in range(student)]
+
+
 def logits_ce(student_BC: Tensor, teacher_BC: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """- sum p log q at T, without T², mean over the batch. T is a number, or one for each sample [B]."""
     check_shapes(student_BC, teacher_BC)

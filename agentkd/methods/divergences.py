@@ -30,18 +30,25 @@ def log_probs(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
 
     A logit of -inf is an outcome that cannot occur: it gets `LEAST_LOG`, so that divergences stay finite. Raises
     UserError for a temperature that is not positive and for logits that are NaN or +inf."""
-    cool = torch.as_tensor(temperature, dtype=logits.dtype, device=logits.device)
-    if not bool((cool > 0).all()):
-        raise UserError(f"temperature is {float(cool.min())}: give a number above 0")
     if logits.shape[-1] == 0:
         raise UserError(f"logits of shape {list(logits.shape)} have no class: give at least one")
-    if bool(logits.isnan().any()) or bool((logits == math.inf).any()):
-        raise UserError("logits are NaN or +inf: look for an overflow or a division by zero in the model")
-    if bool((logits == -math.inf).all(-1).any()):
-        raise UserError("logits of -inf alone have no possible class: give every row at least one that is finite")
-    # The largest logit becomes 0 before the division, so that no temperature overflows it.
-    centred = logits - logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
-    return (centred / cool).log_softmax(-1).clamp_min(max(LEAST_LOG, torch.finfo(logits.dtype).min))
+    cool = torch.as_tensor(temperature, dtype=logits.dtype, device=logits.device)
+    coldest = float(cool.min()) if cool.numel() else 1.0
+    if not coldest > 0.0:
+        raise UserError(f"temperature is {coldest}: give a number above 0")
+    if coldest < 1.0:  # the largest logit becomes 0 before the division, so that no temperature overflows it
+        logits = logits - logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
+    log_p = (logits if isinstance(temperature, float | int) and temperature == 1 else logits / cool).log_softmax(-1)
+    if not log_p.numel():
+        return log_p
+    least = float(log_p.detach().amin())
+    if math.isnan(least):
+        raise UserError(
+            "logits are NaN or +inf, or -inf alone in a row, which has no possible class then: look for an overflow or "
+            "a division by zero in the model"
+        )
+    floor = max(LEAST_LOG, torch.finfo(logits.dtype).min)
+    return log_p.clamp_min(floor) if least < floor else log_p
 
 
 def check_shapes(student: Tensor, teacher: Tensor, what: str = "logits") -> None:

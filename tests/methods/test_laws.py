@@ -236,3 +236,31 @@ def test_what_cannot_be_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(UserError, match=words) as refused:
         call()
     assert "\n" not in str(refused.value)
+
+
+def test_layers_are_paired_in_order_and_the_last_with_the_last() -> None:
+    assert distiller.map_layers(4, 12) == [(0, 2), (1, 5), (2, 8), (3, 11)]
+    assert distiller.map_layers(3, 5, "last") == [(0, 2), (1, 3), (2, 4)]
+    for student, teacher in ((1, 1), (5, 7), (6, 6)):
+        pairs = distiller.map_layers(student, teacher)
+        assert pairs[-1] == (student - 1, teacher - 1) and sorted({b for _, b in pairs}) == [b for _, b in pairs]
+    with pytest.raises(Exception, match="7 layers of a student for 6"):
+        distiller.map_layers(7, 6)
+
+
+def test_a_critic_learns_what_two_sides_share() -> None:
+    """Of 16 pairs that share a feature, InfoNCE comes near log 16; of pairs that share none, it stays near 0."""
+    torch.manual_seed(0)
+    critic, shared = bounds.Critic(3, 5, 32), torch.randn(256, 2)
+    student, teacher = torch.cat([shared, torch.randn(256, 1)], 1), torch.cat([torch.randn(256, 3), shared], 1)
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-2)
+    for step in range(100):
+        rows = torch.randperm(256, generator=torch.Generator().manual_seed(step))[:16]
+        scores, baseline = critic(student[rows], teacher[rows])
+        loss = -bounds.interpolated(scores, baseline, 0.9)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = bounds.infonce(critic(student[:16], teacher[:16])[0]).item()
+    assert 1.0 < found <= math.log(16)
+    assert bounds.infonce(critic(student[:16], teacher[16:32])[0]).item() < 0.5

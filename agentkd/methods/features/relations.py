@@ -96,9 +96,8 @@ def congruence(
         return math.exp(-2.0 * gamma) * torch.stack(terms).sum(0)
 
     q, p = _flat(student, teacher)
-    own, other = matrix(q), matrix(p)
-    check_finite("kernel matrices", own, other)
-    norm: Tensor = vector_norm(own - other)
+    norm: Tensor = vector_norm(matrix(q) - matrix(p))
+    check_finite("kernel matrices of features so large", norm)
     return norm / len(q) ** 2 if mean else norm
 
 
