@@ -1,7 +1,7 @@
 """Odd servers and whole commands: no run ends well that lost a sample, and mended it ends as an undisturbed one.
 
-`pytest -m "" tests/cli/test_odd_commands.py --junitxml=odd.xml` tries all of them; `scripts/recorded_table.py odd.xml mode`
-makes the table of docs/results/odd-servers.md.
+All of them: `pytest -m "" tests/cli/test_odd_commands.py --junitxml=odd.xml`, and then
+`scripts/recorded_table.py odd.xml mode` makes the table of docs/results/odd-servers.md.
 """
 
 from __future__ import annotations
