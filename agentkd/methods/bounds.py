@@ -20,7 +20,7 @@ from agentkd.methods.divergences import check_finite
 class Critic(nn.Module):
     """The learned part: scores [K, K] of all pairs, and TUBA's log baseline [K] of the student's side.
 
-    Both sides' features [K, D] (of sequences the first token, or flattened states) are embedded to one width; a score is
+    Both sides' features [K, D] (of sequences the first token, or all states) are embedded to one width; a score is
     their inner product over its root."""
 
     def __init__(self, student_width: int, teacher_width: int, width: int = 128) -> None:
