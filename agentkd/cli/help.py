@@ -15,6 +15,7 @@ NAME_COLUMN = 22  # characters; a longer name has a line of its own
 ARGUMENTS, OPTIONS, OUTPUT = "Arguments", "Options", "Output"
 FACTS = "Facts that files and pages may leave open, as key=value"
 KEY_VALUE = "More, as key=value"
+BESIDE = "With --task {task}, as key=value"
 FIRST, LAST = (ARGUMENTS, FACTS), (OUTPUT, OPTIONS, KEY_VALUE)  # sections; those that commands name come between
 
 
@@ -24,12 +25,16 @@ class Page(TyperCommand):
     config: ClassVar[str] = ""  # the class in agentkd.config that describes the options
     takes_fields: ClassVar[bool] = True  # whether all its fields can be given as key=value
     example: ClassVar[str] = ""
+    beside: ClassVar[tuple[str, str]] = ("", "")  # another config of the same command, and the --task that takes it
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         fields = config_fields(self.config)
         param: Any
+        others, task = config_fields(self.beside[0]), self.beside[1]
         for param in self.get_params(ctx):
+            if param.name in others and param.name not in fields and not param.help:
+                param.help, param.show_default = others[param.name], False
             if param.name in fields and not param.help:
                 param.help, param.show_default = fields[param.name], False
             record = param.get_help_record(ctx)
@@ -40,6 +45,8 @@ class Page(TyperCommand):
         for name in (name for name in fields if self.takes_fields and name not in shown):
             title = FACTS if name in fact_fields(self.config) else KEY_VALUE
             groups.setdefault(title, []).append((f"{name}=", fields[name]))
+        for name in (name for name in others if name not in shown):
+            groups.setdefault(BESIDE.format(task=task), []).append((f"{name}=", others[name]))
         if self.example:
             formatter.write_paragraph()
             formatter.write(f"Example:\n  {self.example}\n")
@@ -69,9 +76,12 @@ def order_of(title: str) -> int:
     return (LAST.index(title) + 1) if title in LAST else (FIRST.index(title) - len(FIRST)) if title in FIRST else 0
 
 
-def page(config: str = "", example: str = "", *, takes_fields: bool = True) -> type[Page]:
+def page(
+    config: str = "", example: str = "", *, takes_fields: bool = True, beside: tuple[str, str] = ("", "")
+) -> type[Page]:
     """The class of a command: `cls=page("GenerateConfig", "agentkd generate --task geo")`."""
-    return type("CommandPage", (Page,), {"config": config, "example": example, "takes_fields": takes_fields})
+    values = {"config": config, "example": example, "takes_fields": takes_fields, "beside": beside}
+    return type("CommandPage", (Page,), values)
 
 
 def config_fields(name: str) -> dict[str, str]:
@@ -125,7 +135,15 @@ def form_names() -> list[str]:
     return list(get_args(DistillConfig.model_fields["form"].annotation))
 
 
-NAMES: dict[str, Callable[[], list[str]]] = {"{agents}": agent_names, "{methods}": method_names}
+def image_method_names() -> list[str]:
+    from agentkd.distill.images.methods import IMAGE_METHODS
+
+    return list(IMAGE_METHODS)
+
+
+NAMES: dict[str, Callable[[], list[str]]] = {
+    "{agents}": agent_names, "{methods}": method_names, "{image_methods}": image_method_names,
+}  # fmt: skip
 
 
 def complete_from(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:

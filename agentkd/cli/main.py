@@ -17,6 +17,7 @@ import typer
 from agentkd import __version__
 from agentkd.cli.bench import measure
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
+from agentkd.cli.images import distill_pictures, is_about_images
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.methods import methods
 from agentkd.cli.options import (
@@ -164,11 +165,19 @@ def feedback(
     say(f"wrote {result['out']}; use it with --retriever {result['out']}")
 
 
-@app.command(cls=page("DistillConfig", "agentkd distill --traces runs/geo-kd-cot --method sft"), rich_help_panel=ROAD)
+@app.command(
+    cls=page(
+        "DistillConfig", "agentkd distill --traces runs/geo-kd-cot --method sft", beside=("ImagesConfig", "images")
+    ),
+    rich_help_panel=ROAD,
+)
 def distill(
     overrides: Overrides = None,
     recipe: Recipe = None,
     traces: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
+    task: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
+    data: Data = None,
+    teacher_model: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     limit: Limit = None,
     student: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     method: Annotated[
@@ -194,6 +203,9 @@ def distill(
     The stages of --method sft,on-policy are trained one after another.
     The same command resumes a run that was stopped.
     """
+    if is_about_images(task, recipe):
+        distill_pictures(locals(), plan=plan, as_json=as_json)
+        return
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import processes
     from agentkd.distill.plan import plan_run

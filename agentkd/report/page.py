@@ -199,6 +199,38 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
     )
 
 
+def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Render a student of images: accuracies on held-out images, differences, loss and settings."""
+    names = {"student": "student", "baseline": "the same student without a teacher", "teacher": "teacher"}
+    facts = [
+        (f"accuracy, {names[row['name']]}", f"{row['accuracy']:.1f} %", f"{row['low']:.1f} to {row['high']:.1f}")
+        for row in metrics["rows"]
+    ]
+    facts += [
+        (f"student minus {row['minus']}", f"{row['accuracy']:+.1f}", f"{row['low']:+.1f} to {row['high']:+.1f}")
+        for row in metrics["differences"]
+    ]
+    lineage = [
+        ("images", config.get("data")),
+        ("teacher", config.get("teacher_model")),
+        ("images learned from", metrics.get("examples")),
+        ("held-out images", metrics.get("held_out")),
+        ("parameters of the student", metrics["parameters"]["student"]),
+        ("parameters of the teacher", metrics["parameters"]["teacher"]),
+        ("hash of the data", config.get("hash_data")),
+    ]
+    return render(
+        kind="student",
+        title=f"{config.get('student')} · {config.get('method')}",
+        lead=f"taught by {config.get('teacher_model')} with the images of {config.get('data')}",
+        facts=facts,
+        curve=draw_curve([float(value) for value in metrics.get("losses") or []]),
+        lineage=lineage,
+        source=True,
+        config=list_settings(config),
+    )
+
+
 def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
     """Count the traces that passed each rung or a higher one.
 

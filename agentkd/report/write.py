@@ -38,6 +38,8 @@ def write_report(
         html = _evaluation(path, gold)
     elif (config := read_config(path)).get("stage") == "distill":
         html = page.render_student(config, metrics or read_metrics(path), _source(path, config))
+    elif config.get("stage") == "distill-images":
+        html = page.render_images(config, metrics or read_metrics(path))
     elif config.get("stage") in ("generate", "answers"):
         html = _generation(path, config, metrics)
     elif config.get("stage") == "kaggle":

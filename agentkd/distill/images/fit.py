@@ -1,0 +1,136 @@
+"""Train one lesson with transformers' Trainer, resumed from its checkpoints, and ask classifiers for their logits."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.config import ImagesConfig
+from agentkd.distill.checkpoints import last_checkpoint, progress_callback
+from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped, with_health_checks
+from agentkd.distill.images.classifier import Classifier
+from agentkd.distill.images.pixels import Pixels, collate
+from agentkd.runs.disk import write_atomically
+from agentkd.runs.interrupt import Interrupt
+from agentkd.runs.progress import say
+from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from agentkd.distill.images.lessons import Lesson
+
+
+def fit(lesson: Lesson, pixels: Pixels, folder: Path, config: ImagesConfig, epochs: float, lr: float) -> dict[str, Any]:
+    """Train, write the classifier into `folder`, and return steps, seconds and losses (nats an image).
+
+    `fit.json`, written last, says that the folder is whole. Raises UserError for a loss that is no number."""
+    interrupt = Interrupt(lambda: None)
+    checkpoints = folder / "checkpoints"
+    trainer = make_trainer(lesson, pixels, checkpoints, config, epochs=epochs, lr=lr, interrupt=interrupt)
+    remove_torn_checkpoints(checkpoints)
+    last = last_checkpoint(checkpoints)
+    if last:
+        say(f"going on from {last}")
+    start = time.monotonic()
+    lesson.model.train()
+    train_until_stopped(trainer, interrupt, last)
+    trainer.check_weights()
+    lesson.model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    with guard_saving(folder / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
+        lesson.student.save(folder)
+    history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    facts = {
+        "steps": trainer.state.global_step,
+        "seconds": round(time.monotonic() - start, 1),
+        "losses": [round(value, 4) for value in history],
+    }
+    write_atomically(folder / "fit.json", json.dumps(facts) + "\n")
+    return facts
+
+
+def read_fit(folder: Path) -> dict[str, Any] | None:
+    """What `fit` has returned for a folder that is whole, else None."""
+    file = folder / "fit.json"
+    found = parse_json(read_small(file, METRICS_BYTES)) if file.is_file() else None
+    return found if isinstance(found, dict) else None
+
+
+def make_trainer(
+    lesson: Lesson,
+    pixels: Pixels,
+    checkpoints: Path,
+    config: ImagesConfig,
+    *,
+    epochs: float,
+    lr: float,
+    interrupt: Interrupt,
+) -> Any:
+    """transformers' Trainer with our health checks; parameters beside the student have learning rates of their own."""
+    import torch
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    from agentkd.distill.images.lessons import AUGMENTOR_LR
+
+    class Classifying(with_health_checks(Trainer)):  # type: ignore[misc]
+        def create_optimizer(self, *args: Any, **options: Any) -> Any:
+            inner = self.model
+            decayed = [value for name, value in inner.named_parameters() if value.requires_grad and value.dim() > 1]
+            plain = [
+                value
+                for name, value in inner.named_parameters()
+                if value.requires_grad and value.dim() < 2 and name != "log_std"
+            ]
+            groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+            if hasattr(inner, "log_std"):
+                groups.append(
+                    {"params": [inner.log_std], "weight_decay": 0.0, "lr": AUGMENTOR_LR * self.args.learning_rate}
+                )
+            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
+            return self.optimizer
+
+    steps = max(1, -(-len(pixels) // config.batch))
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=epochs,
+        learning_rate=lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, steps // 2),
+        per_device_train_batch_size=config.batch,
+        seed=config.seed,
+        save_strategy="steps",
+        save_steps=10**9,  # `progress_callback` saves by the clock
+        save_total_limit=1,
+        logging_steps=max(1, round(steps * epochs / 100)),
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    trainer = Classifying(
+        model=lesson,
+        args=arguments,
+        train_dataset=pixels,
+        data_collator=collate,
+        callbacks=[progress_callback("nats/image", interrupt)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def ask(classifier: Classifier, pixels: Pixels) -> Tensor:
+    """Logits [N, C] of all images in order, on the CPU."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = classifier.model.to(device).eval()
+    with torch.inference_mode():
+        rows = [
+            model(pixel_values=classifier.inputs(batch["pixels"].to(device))).logits.float().cpu()
+            for batch in pixels.batches()
+        ]
+    return torch.cat(rows).clone()

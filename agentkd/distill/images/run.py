@@ -1,0 +1,177 @@
+"""`agentkd distill --task images`, in a straight line: read → teacher → baseline → student → compare → card.
+
+The directory is the student's: an ordinary transformers one. `teacher/` (where it was fitted or tuned) and `baseline/`,
+the same student trained on the labels alone for the same steps, lie inside. Each is trained once: what is whole is
+kept, and the same command goes on from checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkd.config import ImagesConfig, slug
+from agentkd.distill.images.classifier import Classifier, open_classifier
+from agentkd.distill.images.data import ImageSet, read_images
+from agentkd.distill.images.methods import IMAGE_METHODS
+from agentkd.distill.images.pixels import Pixels
+from agentkd.distill.images.publish import publish
+from agentkd.errors import UserError, unknown_name
+from agentkd.runs.progress import say
+from agentkd.runs.read import is_complete, read_metrics
+from agentkd.runs.store import RunDirectory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def resolve(config: ImagesConfig) -> ImagesConfig:
+    """The config with a directory. Raises UserError for what is missing or unknown."""
+    if config.method not in IMAGE_METHODS:
+        raise unknown_name("method of images", config.method, IMAGE_METHODS)
+    for option, value, example in (
+        ("--data", config.data, "a folder of class folders, or a CSV of image,label"),
+        ("--teacher-model", config.teacher_model, "a folder, a hub name or a config.json"),
+        ("--student", config.student, "a folder, a hub name or a config.json"),
+    ):
+        if not value:
+            raise UserError(f"--task images needs {option}: {example}")
+    out = config.out or f"students/{slug(Path(str(config.data)).resolve().stem)}-{config.method}"
+    return config.model_copy(update={"out": out})
+
+
+def distill_images(config: ImagesConfig) -> dict[str, Any]:
+    """Train and compare; returns the metrics. Raises UserError for wrong input before a directory is made."""
+    config = resolve(config)
+    folder = Path(str(config.out))
+    images = read_images(Path(str(config.data)).expanduser(), held_out=config.held_out, seed=config.seed)
+    teacher, student = open_pair(config, images)
+    say(
+        f"{config.method} · teacher {config.teacher_model} · student {config.student} · {len(images.train)} training "
+        f"and {len(images.test)} held-out images of {len(images.classes)} classes → {folder}"
+    )
+    with RunDirectory(folder, "distill-images", config, {"hash_data": images.hash}) as run:
+        if is_complete(folder):
+            say(f"{folder} is complete: nothing to do")
+            return {"out": str(folder), **read_metrics(folder)}
+        metrics = train_all(config, images, teacher, student)
+        publish(config, metrics, run)
+    return {"out": str(folder), **metrics}
+
+
+def open_pair(config: ImagesConfig, images: ImageSet) -> tuple[Classifier, Classifier]:
+    """Teacher and student."""
+    trust = config.trust_remote_code
+    teacher = open_classifier(str(config.teacher_model), images.classes, seed=config.seed, trust=trust)
+    student = open_classifier(str(config.student), images.classes, seed=config.seed, trust=trust)
+    return teacher, student
+
+
+def pixels_of(images: ImageSet, readers: tuple[Classifier, ...]) -> Pixels:
+    """The training images, at the size of the reader that sees most."""
+    size = max(reader.size for reader in readers)
+    channels = max(reader.channels for reader in readers)
+    return Pixels(images.train, size, channels)
+
+
+def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, student: Classifier) -> dict[str, Any]:
+    """Fit what is not fitted yet, ask all three about the held-out images, and compare."""
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    from agentkd.distill.images.compare import compare
+    from agentkd.distill.images.fit import ask
+    from agentkd.distill.images.lessons import Lesson, make_lesson
+
+    disable_progress_bar()
+    folder = Path(str(config.out))
+    train = pixels_of(images, (teacher, student))
+    parts: dict[str, Any] = {}
+    if not teacher.fitted:
+        say(
+            f"the labels of {teacher.name} are not these classes: it is fitted first, "
+            f"teacher_epochs={config.teacher_epochs:g}"
+        )
+        phase = Phase(config, images, train, folder / "teacher")
+        teacher, parts["teacher"] = phase.train(teacher, Lesson, config.teacher_epochs)
+    if IMAGE_METHODS[config.method].tunes:
+        teacher, parts["tuning"] = tune_teacher(config, images, train, teacher)
+    for value in teacher.model.parameters():
+        value.requires_grad_(False)
+    baseline = open_classifier(str(config.student), images.classes, seed=config.seed, trust=config.trust_remote_code)
+    phase = Phase(config, images, train, folder / "baseline")
+    baseline, parts["baseline"] = phase.train(baseline, Lesson, config.epochs)
+    taught = None if IMAGE_METHODS[config.method].live else ask(teacher, train)
+
+    def lesson(learner: Classifier) -> Any:
+        made: Any = make_lesson(learner, teacher, taught, config)
+        if IMAGE_METHODS[config.method].stages:
+            made.make_heads(next(train.batches(2))["pixels"])
+        return made
+
+    torch.manual_seed(config.seed)
+    student, parts["student"] = Phase(config, images, train, folder).train(student, lesson, config.epochs)
+    predicted = {
+        name: ask(model, Pixels(images.test, model.size, model.channels)).argmax(-1).tolist()
+        for name, model in (("student", student), ("baseline", baseline), ("teacher", teacher))
+    }
+    sizes = {name: model.model.num_parameters() for name, model in (("student", student), ("teacher", teacher))}
+    return {
+        "classes": len(images.classes),
+        "channels": student.channels,
+        "examples": len(images.train),
+        "parameters": sizes,
+        "phases": {name: {key: facts[key] for key in ("steps", "seconds")} for name, facts in parts.items()},
+        "losses": parts["student"]["losses"],
+        "seconds": round(sum(facts["seconds"] for facts in parts.values()), 1),
+        **compare(images, predicted, folder),
+    }
+
+
+class Phase:
+    """One training: of a teacher, the baseline or the student, in a folder of its own."""
+
+    def __init__(self, config: ImagesConfig, images: ImageSet, pixels: Pixels, folder: Path) -> None:
+        self.config, self.images, self.pixels, self.folder = config, images, pixels, folder
+
+    def train(
+        self, learner: Classifier, lesson: Any, epochs: float, *, lr_share: float = 1.0
+    ) -> tuple[Classifier, dict[str, Any]]:
+        """The trained classifier, read back from its folder, and the facts of its training."""
+        from agentkd.distill.images.fit import fit, read_fit
+
+        facts = read_fit(self.folder)
+        if facts is None:
+            say(f"{self.folder}: {epochs:g} epochs of {-(-len(self.pixels) // self.config.batch)} steps")
+            facts = fit(lesson(learner), self.pixels, self.folder, self.config, epochs, self.config.lr * lr_share)
+        trust = self.config.trust_remote_code
+        made = open_classifier(str(self.folder), self.images.classes, seed=self.config.seed, trust=trust)
+        return made, facts
+
+
+def tune_teacher(
+    config: ImagesConfig, images: ImageSet, train: Pixels, teacher: Classifier
+) -> tuple[Classifier, dict[str, Any]]:
+    """MCMI: tune the teacher with the class means that it has before; nothing is chosen on held-out images."""
+    from agentkd.distill.images.fit import ask
+    from agentkd.distill.images.lessons import MutualInformation
+    from agentkd.methods.mcmi import class_means, cmi
+
+    labels = label_tensor(images)
+    before = ask(teacher, train)
+    means = class_means(before, labels, len(images.classes))
+    phase = Phase(config, images, train, Path(str(config.out)) / "teacher-mcmi")
+    tuned, facts = phase.train(
+        teacher, lambda model: MutualInformation(model, means, config.cmi_weight), config.cmi_epochs, lr_share=0.5
+    )
+    after = ask(tuned, train)
+    risen = cmi(before, means[labels]), cmi(after, class_means(after, labels, len(images.classes))[labels])
+    say(f"conditional mutual information of the teacher: {risen[0]:.4f} → {risen[1]:.4f} nats")
+    return tuned, facts
+
+
+def label_tensor(images: ImageSet) -> Tensor:
+    """The labels of the training images, [N]."""
+    import torch
+
+    return torch.tensor([item.label for item in images.train])
