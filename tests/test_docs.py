@@ -13,13 +13,21 @@ import pytest
 import typer
 
 from agentkd.cli.main import app
-from agentkd.config import DistillConfig, EvalConfig, FeedbackConfig, GenerateConfig, KaggleConfig, ReproduceConfig
+from agentkd.config import (
+    DistillConfig,
+    EvalConfig,
+    FeedbackConfig,
+    GenerateConfig,
+    ImagesConfig,
+    KaggleConfig,
+    ReproduceConfig,
+)
 from tests.support.paths import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
 ARCHITECTURE = ROOT / "docs/architecture.md"
-CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, KaggleConfig, ReproduceConfig)
+CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, ImagesConfig, KaggleConfig, ReproduceConfig)
 FIELDS = {name for config in CONFIGS for name in config.model_fields}
 FOREIGN = {
     "--help",

@@ -56,6 +56,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.data",),
     ("distill.lessons", "distill.publish"),
     ("distill",),
+    ("distill.images",),
     ("eval", "reproduce"),
     ("eval.bench", "eval.golden"),
     ("cli",),

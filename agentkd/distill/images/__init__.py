@@ -1,1 +1,2 @@
-"""`distill --task images`: an image classifier into a smaller one. May import: everything but eval and cli."""
+"""`distill --task images`: an image classifier into a smaller one. May import: methods, distill, inference,
+runs, prompts, report."""
