@@ -15,12 +15,13 @@ SEEDS, QUICK_SEEDS = 5, 2
 @dataclass(frozen=True)
 class Comparison:
     """A paired difference over seeds: `arm` minus `control` in one metric. It is claimed to be positive if `higher`,
-    else negative."""
+    else negative; with `within`, to be no larger than that."""
 
     arm: str
     control: str
     metric: str
     higher: bool = True
+    within: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,14 @@ def _compare(comparison: Comparison, by_arm: Mapping[str, list[Row]]) -> dict[st
     arm, control = ({row.seed: row for row in by_arm[name]} for name in (comparison.arm, comparison.control))
     sign = 1.0 if comparison.higher else -1.0
     pairs = [(arm[seed].metrics, control[seed].metrics) for seed in sorted(arm.keys() & control.keys())]
-    found = judge([sign * (a[comparison.metric] - b[comparison.metric]) for a, b in pairs])
+    found = judge([sign * (a[comparison.metric] - b[comparison.metric]) for a, b in pairs], comparison.within)
     low, high = sorted((sign * found.low, sign * found.high))
     return {
         "arm": comparison.arm,
         "control": comparison.control,
         "metric": comparison.metric,
         "higher": comparison.higher,
+        "within": comparison.within,
         "difference": sign * found.mean,
         "low": low,
         "high": high,

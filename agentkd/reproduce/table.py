@@ -46,6 +46,7 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
         for value in (comparison["difference"], comparison["low"], comparison["high"])
     )
     claimed = "" if comparison["higher"] else " (claimed: below 0)"
+    claimed = f" (claimed: at most {comparison['within']:g} apart)" if comparison["within"] is not None else claimed
     return (
         f"{comparison['arm']} - {comparison['control']}, {comparison['metric']}{claimed}: "
         f"{difference} [{low}, {high}], {comparison['pairs']} seeds: {comparison['verdict']}"

@@ -25,10 +25,11 @@ class Judged(NamedTuple):
     verdict: str
 
 
-def judge(differences: Sequence[float]) -> Judged:
-    """Judge differences, one a seed, that a claim says are positive.
+def judge(differences: Sequence[float], within: float | None = None) -> Judged:
+    """Judge differences, one a seed, that a claim says are positive; with `within`, that they are no larger than that.
 
-    `shown`: the interval lies above 0; `against`: below 0; `not shown`: it contains 0. Raises UserError for fewer than
+    `shown`: the interval lies on the claimed side, above 0 or inside ± within; `against`: it lies on the other, below 0
+    or wholly outside; `not shown`: it lies on both. Raises UserError for fewer than
     two seeds, whose spread is unknown, and for values that are not finite."""
     if len(differences) < 2:
         raise UserError(f"{len(differences)} seeds have no spread: give --seeds 2 or more")
@@ -37,7 +38,8 @@ def judge(differences: Sequence[float]) -> Judged:
     mean = fmean(differences)
     half = t_quantile(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
     low, high = mean - half, mean + half
-    return Judged(mean, low, high, SHOWN if low > 0 else AGAINST if high < 0 else NOT_SHOWN)
+    shown, against = (low > 0, high < 0) if within is None else (max(-low, high) <= within, max(low, -high) > within)
+    return Judged(mean, low, high, SHOWN if shown else AGAINST if against else NOT_SHOWN)
 
 
 def t_quantile(freedom: int) -> float:

@@ -1,0 +1,81 @@
+"""CNN and transformer on segmentation canvases: should each student follow the other only where the other is better?
+
+Two students train together in every arm, a U-Net and a ViT, both on labels. `random masks` follows as many pixels and
+regions as `bsd`, chosen at random: what it lacks is the choice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
+
+from agentkd.methods.collaborative import (
+    better_pixels,
+    better_regions,
+    feature_loss,
+    pixel_distillation,
+    pixel_losses,
+    region_distillation,
+    same_size_mask,
+)
+from agentkd.methods.hooks import Outputs
+from agentkd.methods.metrics.miou import measure_segments
+from agentkd.reproduce.beds.canvases import CLASSES, make_canvases
+from agentkd.reproduce.fit import Plan, fit, predict
+from agentkd.reproduce.nets.segment import UNet, VitSegmenter
+
+ARMS = {
+    "independent": "labels alone",
+    "mutual": "each follows the other at all pixels",
+    "random masks": "each follows the other at random pixels and in random regions, as many as in bsd",
+    "bsd": "each follows the other at the pixels and in the regions where the other's loss is lower",
+    "bsd, hfd": "as bsd, and the low features of both are brought together",
+}
+PIXEL, REGION, FEATURE, GRID, CHANNELS = 1.0, 0.1, 0.1, 4, 16
+EPOCHS = 20
+
+
+def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
+    """The mean IoU of both students, in percent, and of each."""
+    data = make_canvases(seed)
+    torch.manual_seed(seed)
+    students = [UNet(CLASSES), VitSegmenter(CLASSES)]
+    projectors = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in (16, 32, 16, 32)])
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        with Outputs(students[0], ["low", "high"]) as a, Outputs(students[1], ["low", "high"]) as b:
+            logits = [student(x) for student in students]
+        total = cross_entropy(logits[0], y) + cross_entropy(logits[1], y)
+        if arm == "independent":
+            return total
+        losses = [pixel_losses(each, y) for each in logits]
+        high = [project(maps) for project, maps in zip(projectors[:2], (a["high"], b["high"]), strict=True)]
+        for own, other in ((0, 1), (1, 0)):
+            pixels = better_pixels(losses[own], losses[other])
+            regions = better_regions(losses[own], losses[other], GRID)
+            if arm == "mutual":
+                pixels = torch.ones_like(pixels)
+            elif arm == "random masks":
+                pixels, regions = same_size_mask(pixels, generator), same_size_mask(regions, generator)
+            total = total + PIXEL * pixel_distillation(logits[own], logits[other], pixels)
+            if arm != "mutual":
+                total = total + REGION * region_distillation(high[own], high[other], regions)
+        if arm == "bsd, hfd":
+            low = [
+                project(adaptive_avg_pool2d(maps, 8))
+                for project, maps in zip(projectors[2:], (a["low"], b["low"]), strict=True)
+            ]
+            total = total + FEATURE * (feature_loss(low[0], low[1]) + feature_loss(low[1], low[0]))
+        return total
+
+    plan = Plan(epochs=1 if quick else EPOCHS, batch=20, lr=3e-3, seed=seed)
+    fit([*students, projectors], data[:2], loss, plan)
+    scores = [measure(student, data.x_test, data.y_test) for student in students]
+    return {"mIoU": sum(scores) / 2, "mIoU, U-Net": scores[0], "mIoU, ViT": scores[1]}
+
+
+def measure(student: nn.Module, x: Tensor, y: Tensor) -> float:
+    """The mean IoU over classes in percent."""
+    return measure_segments(predict(student, x, batch=50).argmax(1), y, CLASSES).mean_iou * 100

@@ -1,0 +1,112 @@
+"""OFA-KD on digits: do a student's stages, projected into logit space, help where the teacher is of another family?
+
+Three beds: a CNN teaches a ViT, for a short time and for a long one, and a ViT teaches a CNN. The control `kd` has the
+same loss without the stages: with eps = 1 it is plain distillation on logits at T = 1. Projectors are dropped after the
+training. The linear CKA of the last features of teacher and student stands beside the accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from agentkd.methods.hooks import Outputs
+from agentkd.methods.metrics.cka import linear_cka_of_features
+from agentkd.methods.ofa import OfaWeights, ofa_loss
+from agentkd.reproduce.beds.digits import Split, make_digits
+from agentkd.reproduce.fit import Plan, accuracy, fit, predict
+from agentkd.reproduce.nets.staged import PATHS, STAGES, LogitHead, make_staged_cnn, make_staged_vit, pool
+
+ARMS = {
+    "scratch": "labels alone",
+    "kd": "labels and the teacher's logits at T = 1",
+    "fitnet": "as kd, and the last features, projected, follow the teacher's",
+    "ofa 0.1": "as kd, and each of three stages with weight 0.1, eps = 1",
+    "ofa 0.1, eps 1.5": "as ofa 0.1, with eps = 1.5",
+    "ofa 1": "as kd, and each stage with weight 1, as in the official scripts, eps = 1",
+}
+WEIGHTS = {"kd": 0.0, "fitnet": 0.0, "ofa 0.1": 0.1, "ofa 0.1, eps 1.5": 0.1, "ofa 1": 1.0}
+CLASSES, TRAIN, LAST = 10, 600, PATHS[-1]
+
+
+class Bed(NamedTuple):
+    """Makers of teacher and student, and the student's epochs."""
+
+    teacher: Callable[[], nn.Module]
+    student: Callable[[], nn.Module]
+    epochs: int
+
+
+BEDS = {
+    "short": Bed(lambda: make_staged_cnn(CLASSES, 16), lambda: make_staged_vit(CLASSES, 16), 20),
+    "long": Bed(lambda: make_staged_cnn(CLASSES, 16), lambda: make_staged_vit(CLASSES, 16), 80),
+    "to cnn": Bed(lambda: make_staged_vit(CLASSES, 32), lambda: make_staged_cnn(CLASSES, 3), 30),
+}
+
+
+@cache
+def prepare(name: str, seed: int, quick: bool) -> tuple[Split, nn.Module]:
+    """Images, 600 of them for training, and a teacher that has seen all."""
+    torch.manual_seed(seed)
+    data, teacher = make_digits(seed), BEDS[name].teacher()
+    plan = Plan(epochs=3 if quick else 30, lr=2e-3, seed=seed)
+    fit([teacher], data[:2], lambda x, y: cross_entropy(teacher(x), y), plan)
+    return data._replace(x_train=data.x_train[:TRAIN], y_train=data.y_train[:TRAIN]), teacher.requires_grad_(False)
+
+
+def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
+    """Percent correct and CKA on each bed."""
+    metrics = {}
+    for name in BEDS:
+        data, teacher = prepare(name, seed, quick)
+        student = train_student(arm, name, seed, quick)
+        metrics[name] = accuracy(student, data.x_test, data.y_test)
+        metrics[f"CKA, {name}"] = compare_features(student, teacher, data.x_test)
+        metrics[f"teacher, {name}"] = accuracy(teacher, data.x_test, data.y_test)
+    return metrics
+
+
+def train_student(arm: str, name: str, seed: int, quick: bool) -> nn.Module:
+    """The student of an arm on a bed."""
+    data, teacher = prepare(name, seed, quick)
+    torch.manual_seed(seed)
+    student = BEDS[name].student()
+    targets, guide = predict(teacher, data.x_train), last_features(teacher, data.x_train)
+    with Outputs(student, PATHS) as outputs, torch.no_grad():
+        student(data.x_train[:2])
+    heads = nn.ModuleList([LogitHead(outputs[path], CLASSES) for path in PATHS])
+    projector = nn.Linear(pool(outputs[LAST]).shape[-1], guide.shape[-1])
+    eps = [1.5 if arm.endswith("eps 1.5") else 1.0] * (STAGES + 1)
+    weights = OfaWeights(stages=WEIGHTS.get(arm, 0.0))
+
+    def loss(x: Tensor, y: Tensor, z: Tensor, features: Tensor) -> Tensor:
+        if arm == "scratch":
+            return cross_entropy(student(x), y)
+        with Outputs(student, PATHS) as seen:
+            logits = student(x)
+        exits = [head(seen[path]) for head, path in zip(heads, PATHS, strict=True)] if weights.stages else []
+        total = ofa_loss(logits, exits, z, y, eps=eps[-len(exits) - 1 :], weights=weights).total
+        return total + mse_loss(projector(pool(seen[LAST])), features) if arm == "fitnet" else total
+
+    epochs = 3 if quick else BEDS[name].epochs
+    fit([student, heads, projector], (*data[:2], targets, guide), loss, Plan(epochs=epochs, lr=2e-3, seed=seed))
+    return student
+
+
+@torch.no_grad()
+def last_features(model: nn.Module, x: Tensor) -> Tensor:
+    """The features of the last stage, averaged over places [N, D]."""
+    model.eval()
+    with Outputs(model, [LAST]) as outputs:
+        model(x)
+    return pool(outputs[LAST])
+
+
+def compare_features(student: nn.Module, teacher: nn.Module, x: Tensor) -> float:
+    """The linear CKA of the last features."""
+    return float(linear_cka_of_features(last_features(student, x), last_features(teacher, x)))
