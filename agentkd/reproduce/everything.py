@@ -12,7 +12,7 @@ from agentkd.config import ReproduceConfig
 from agentkd.errors import UserError
 from agentkd.reproduce import EXPERIMENTS
 from agentkd.reproduce.run import default_out, run_experiment
-from agentkd.reproduce.table import describe_comparison, draw_lines, draw_table, format_spread
+from agentkd.reproduce.table import describe_comparison, draw_lines, draw_table, format_interval, format_spread
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 
@@ -68,14 +68,12 @@ def summarise(found: Mapping[str, Any]) -> str:
             f"{arm}: {format_spread(spread[arm]['mean'], spread[arm]['sd'])}"
             for arm in (first["arm"], first["control"])
         ]
-        difference = describe_comparison(first).partition(": ")[2].partition(",")[0]
-        interval = describe_comparison(first).partition("[")[2].partition("]")[0]
         lines.append(
             [
                 report["title"],
                 first["metric"],
                 *shown,
-                f"{difference.split(' [')[0]} [{interval}]",
+                format_interval(first),
                 str(first["pairs"]),
                 f"{report['seconds']:.0f}",
                 report["verdict"],

@@ -1,8 +1,9 @@
 """MCMI on digits: does a teacher that says more about each image teach a class that the student never sees?
 
 Three teachers come from one network trained on labels, by as many further epochs of the same schedule: with plain
-cross-entropy, with the MCMI objective, or with label smoothing. Class means are those before the fine-tuning, and
-nothing is chosen on test images. Students learn by .1 CE + .9 T² KL at T = 4.
+cross-entropy, with the MCMI objective, or with label smoothing. Class means are computed anew in each epoch: with those
+before the fine-tuning, as in the official code, this small teacher's CMI grows without bound and its accuracy is lost.
+Nothing is chosen on test images. Students learn by .1 CE + .9 T² KL at T = 4.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from agentkd.methods.mcmi import class_means, cmi, teacher_loss
 from agentkd.reproduce.beds.digits import Split, make_digits
 from agentkd.reproduce.fit import Plan, accuracy, fit, predict
 from agentkd.reproduce.nets.small import make_mlp
+from agentkd.reproduce.nets.stacked import StackedMlp
 
 ARMS = {
     "plain": "teacher tuned with cross-entropy, as long as the others",
-    "mcmi": "teacher tuned with cross-entropy - 0.8 CMI",
+    "mcmi": "teacher tuned with cross-entropy - 0.5 CMI",
     "label smoothing": "teacher tuned with labels smoothed by 0.1: the control of an unsure teacher",
 }
-CLASSES, WEIGHT, SMOOTHING = 10, 0.8, 0.1
-SHARES = {"5 % of images": 0.05, "10 % of images": 0.1, "25 % of images": 0.25, "all images": 1.0}
+CLASSES, WEIGHT, SMOOTHING = 10, 0.5, 0.1
+SHARES = {"5 % of images": 0.05, "25 % of images": 0.25, "all images": 1.0}
 
 
 @cache
@@ -43,14 +45,20 @@ def tune_teacher(arm: str, seed: int, quick: bool) -> nn.Module:
     """The teacher of an arm."""
     data, start = prepare(seed, quick)
     teacher = copy.deepcopy(start)
-    means = class_means(predict(teacher, data.x_train), data.y_train, CLASSES)
+    plan = Plan(epochs=4 if quick else 20, lr=0.02, sgd=True, seed=seed)
+    steps, means = 0, torch.empty(0)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
+        nonlocal steps, means
+        if steps % (len(data.x_train) // plan.batch) == 0:
+            with torch.no_grad():
+                means = class_means(teacher(data.x_train), data.y_train, CLASSES)
+        steps += 1
         if arm == "label smoothing":
             return cross_entropy(teacher(x), y, label_smoothing=SMOOTHING)
         return teacher_loss(teacher(x), y, means, WEIGHT if arm == "mcmi" else 0.0)
 
-    fit([teacher], data[:2], loss, Plan(epochs=4 if quick else 20, lr=1e-3, seed=seed))
+    fit([teacher], data[:2], loss, plan)
     return teacher
 
 
@@ -65,11 +73,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
         "teacher's CMI": float(cmi(predict(teacher, data.x_test), means[data.y_test])),
         "teacher": accuracy(teacher, data.x_test, data.y_test),
     }
-    found = []
-    for omitted in range(CLASSES):
-        student = train_student(data, logits, data.y_train != omitted, seed, quick)
-        rows = data.y_test == omitted
-        found.append(accuracy(student, data.x_test[rows], data.y_test[rows]))
+    found = score_omitted(data, logits, seed, quick)
     metrics |= {"omitted class": sum(found) / CLASSES, "best omitted class": max(found)}
     for name, share in SHARES.items():
         kept = torch.arange(len(data.y_train)) < share * len(data.y_train)
@@ -77,12 +81,32 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
     return metrics
 
 
+def score_omitted(data: Split, logits: Tensor, seed: int, quick: bool) -> list[float]:
+    """Percent correct on each class of a student that never saw it. The ten students are trained at once."""
+    torch.manual_seed(seed)
+    students = StackedMlp(CLASSES, 64, 24, CLASSES)
+    kept = [(data.y_train != omitted).nonzero()[:, 0] for omitted in range(CLASSES)]
+    count = min(map(len, kept))
+    picks_NK = torch.stack([rows[:count] for rows in kept], 1)
+
+    def loss(picks: Tensor) -> Tensor:
+        answers = students(data.x_train[picks].flatten(2)).flatten(0, 1)
+        target, labels = logits[picks].flatten(0, 1), data.y_train[picks].flatten()
+        return CLASSES * kd_with_labels(answers, target, labels, temperature=4.0, alpha=0.1)
+
+    fit([students], [picks_NK], loss, Plan(epochs=3 if quick else 50, lr=5e-3, seed=seed))
+    answers = predict(students, data.x_test.flatten(2).expand(-1, CLASSES, -1)).argmax(-1)
+    own = torch.arange(CLASSES)
+    right = ((answers == own) & (data.y_test[:, None] == own)).sum(0) / torch.bincount(data.y_test, minlength=CLASSES)
+    return [100 * share for share in right.tolist()]
+
+
 def train_student(data: Split, logits: Tensor, kept: Tensor, seed: int, quick: bool) -> nn.Module:
     """A student of the rows in `kept`; the teacher's logits are computed once."""
     torch.manual_seed(seed)
     student = make_mlp(64, (24,), CLASSES)
     rows = [tensor[kept] for tensor in (data.x_train, data.y_train, logits)]
-    steps = 40 if quick else 250
+    steps = 40 if quick else 300
     batch = min(64, int(kept.sum()))
     plan = Plan(epochs=max(1, steps // (len(rows[0]) // batch)), batch=batch, lr=5e-3, seed=seed)
     fit([student], rows, lambda x, y, z: kd_with_labels(student(x), z, y, temperature=4.0, alpha=0.1), plan)

@@ -23,10 +23,8 @@ from agentkd.reproduce.nets.small import make_cnn, make_signal_cnn
 
 ARMS = {
     "scratch": "labels alone",
-    "mixup": "labels alone, full mixup",
     "kd": "plain teacher, T = 4, no mixup",
     "kd, mixup teacher": "as kd, but the teacher was trained with full mixup",
-    "kd, full mixup": "as kd, inputs of the student mixed",
     "std": "plain teacher, logits divided by their standard deviation, no mixup",
     "std, full mixup": "as std, inputs of the student mixed",
     "std, partial mixup": "as std, 90 % of the inputs drawn to stay pure: the paper's method",
@@ -44,10 +42,8 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "scratch": Setting(None, None),
-    "mixup": Setting(None, 0.0),
     "kd": Setting("plain", None),
     "kd, mixup teacher": Setting("mixup", None),
-    "kd, full mixup": Setting("plain", 0.0),
     "std": Setting("plain", None, True),
     "std, full mixup": Setting("plain", 0.0, True),
     "std, partial mixup": Setting("plain", PURE, True),
@@ -68,7 +64,7 @@ BEDS = {
         make_signals,
         lambda: make_signal_cnn(1, CLASSES, width=32),
         lambda: make_signal_cnn(1, CLASSES, width=8),
-        (25, 2),
+        (20, 2),
     ),
     "digits": Bed(make_digits, lambda: make_cnn(1, CLASSES, width=24), lambda: make_cnn(1, CLASSES, width=4), (30, 2)),
 }

@@ -27,6 +27,7 @@ from agentkd.config import ReproduceConfig
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.reproduce import EXPERIMENTS
 from agentkd.reproduce.experiment import QUICK_SEEDS, SEEDS, Row, report
+from agentkd.reproduce.plots import draw_arms
 from agentkd.runs.progress import Progress, say
 from agentkd.runs.shard import Shard, read_records, repair_shard
 from agentkd.runs.store import RunDirectory
@@ -59,6 +60,7 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
         found = report(name, EXPERIMENTS[name], arms, [row for row in rows.values() if row.seed in seeds])
         found |= {"quick": config.quick, "arms": dict(arms), "out": str(path), "date": time.strftime("%Y-%m-%d")}
         if total or not (path / "manifest.json").exists():
+            draw_arms(found, path / "plot.png")
             directory.finish(found)
     return found
 

@@ -41,13 +41,18 @@ def format_value(value: float, like: float | None = None) -> str:
 
 def describe_comparison(comparison: Mapping[str, Any]) -> str:
     """`hard - kd, shifted: +63.2 [+60.1, +66.3], 5 seeds: shown`."""
-    difference, low, high = (
-        ("+" if value >= 0 else "") + format_value(value, comparison["difference"])
-        for value in (comparison["difference"], comparison["low"], comparison["high"])
-    )
     claimed = "" if comparison["higher"] else " (claimed: below 0)"
     claimed = f" (claimed: at most {comparison['within']:g} apart)" if comparison["within"] is not None else claimed
     return (
         f"{comparison['arm']} - {comparison['control']}, {comparison['metric']}{claimed}: "
-        f"{difference} [{low}, {high}], {comparison['pairs']} seeds: {comparison['verdict']}"
+        f"{format_interval(comparison)}, {comparison['pairs']} seeds: {comparison['verdict']}"
     )
+
+
+def format_interval(comparison: Mapping[str, Any]) -> str:
+    """The mean paired difference with its interval: `+63.20 [+60.10, +66.30]`."""
+    difference, low, high = (
+        ("+" if value >= 0 else "") + format_value(value, comparison["difference"])
+        for value in (comparison["difference"], comparison["low"], comparison["high"])
+    )
+    return f"{difference} [{low}, {high}]"

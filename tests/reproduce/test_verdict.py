@@ -25,6 +25,14 @@ def test_the_interval_decides(differences: list[float], verdict: str) -> None:
     assert judge(differences).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [([0.0, 0.0], "shown"), ([0.001, -0.001, 0.0], "shown"), ([5.0, 5.1, 4.9], "against"), ([0.0, 9.0], "not shown")],
+)
+def test_a_claim_of_equality_has_a_bound(differences: list[float], verdict: str) -> None:
+    assert judge(differences, within=0.01).verdict == verdict
+
+
 def test_the_interval_is_students() -> None:
     """Of 1, 2, 3, 4, 5: mean 3, standard error 0.7071, quantile 2.7764."""
     found = judge([1.0, 2.0, 3.0, 4.0, 5.0])

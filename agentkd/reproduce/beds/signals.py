@@ -17,7 +17,7 @@ TEMPLATES = np.random.default_rng(7).normal(size=(CLASSES, POINTS)).cumsum(1)
 SMOOTH, WHITE = 0.25, 0.1  # standard deviations of noise; the templates' is 1
 
 
-def make_signals(seed: int, *, train: int = 1500, test: int = 1000) -> Split:
+def make_signals(seed: int, *, train: int = 1000, test: int = 1000) -> Split:
     """Signals [N, 1, 40] and labels [N], drawn with the seed."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(CLASSES, size=train + test)
