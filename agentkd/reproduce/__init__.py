@@ -1,6 +1,6 @@
 """The founding papers' claims, measured here: one file an experiment, each arm beside its control.
 
-May import: beds, nets, methods, runs.
+May import: beds, nets, methods, features, metrics, signals, runs.
 
 `EXPERIMENTS` lists them and loads nothing heavy. An experiment's module has `ARMS` (name → what it is) and
 `one(arm, seed, quick)`, which trains one arm and returns its metrics.
