@@ -59,7 +59,9 @@ class GenerateConfig(StageConfig):
         }
     )
 
-    task: str = Field("geo", description="geo, webqsp, cwq, metaqa, pathquestion, or a JSONL file of questions")
+    task: str = Field(
+        "geo", description="geo, webqsp, cwq, metaqa, pathquestion, kgqagen, or a JSONL file of questions"
+    )
     data: str | None = Field(None, description="folder with the task's files [default: the hub; geo is packaged]")
     kb: Spec = Field(
         None,
@@ -90,6 +92,11 @@ class GenerateConfig(StageConfig):
         None, ge=1, description="relation paths that a model chooses from [default: 5; path-writer: 12]"
     )
     hops: int | None = Field(None, ge=1, description="longest relation path in KB edges [default: by the task]")
+    rerank: bool | None = Field(
+        None,
+        description="let the retriever's reranker rank the first paths again "
+        "[default: where it has one, but for top-path]",
+    )
     rounds: int = Field(4, ge=1, description="KD-CoT: at most this many rounds per question")
     demos: str | None = Field(
         None, description="run directories whose verified traces are the worked examples [default: packaged ones]"
@@ -264,7 +271,15 @@ class FeedbackConfig(StageConfig):
     lr: float = Field(5e-5, gt=0, description="peak learning rate")
     batch: int = Field(16, ge=1, description="questions per step")
     candidates: int = Field(20, ge=2, description="paths per question")
+    reranker: bool = Field(True, description="also train the reranker, which reads a path and its first answers")
+    reranker_epochs: float = Field(1.0, gt=0, description="passes over the questions, for the reranker")
+    reranker_lr: float = Field(1e-4, gt=0, description="peak learning rate of the reranker")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto, bf16 or fp32")
+
+    @property
+    def half(self) -> bool:
+        """Whether steps are computed in bfloat16."""
+        return self.precision == "bf16" or (self.precision == "auto" and has_bf16())
 
 
 class EvalConfig(GenerateConfig):

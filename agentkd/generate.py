@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents import MODEL_FREE
 from agentkd.agents.survey import surveyed_derivations
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import GenerateConfig, slug, task_label
@@ -125,7 +126,7 @@ async def _rationalise(world: TaskWorld, run: RunDirectory, questions: Sequence[
     missing = [(question, sample) for question, sample in unproven if (question.id, sample) not in run.done]
     if missing:
         model = NoTeacher()
-        agent = Rationaliser(world.context(model), gold)
+        agent = Rationaliser(world.context(model, shown_by(world.config.agent)), gold)
         await collect_traces(world, run, agent, model, missing, label="rationalised", concurrency=1)
 
 
@@ -139,9 +140,14 @@ async def _choose_again(
     missing = [(question, sample) for question, sample in again if (question.id, sample) not in run.done]
     if missing:
         model = NoTeacher()
-        agent = SecondChoice(world.context(model), paths)
+        agent = SecondChoice(world.context(model, shown_by(world.config.agent)), paths)
         await collect_traces(world, run, agent, model, missing, label="second choices", concurrency=1)
     return bool(missing)
+
+
+def shown_by(agent: str) -> str:
+    """The agent whose candidates a run's other traces show; they are the same for all that ask a model."""
+    return agent if agent in MODEL_FREE else ""
 
 
 def describe_run(config: GenerateConfig, count: int, task: Task) -> str:

@@ -54,7 +54,26 @@ def load_encoder(name: str, **options: Any) -> Any:
     """Load a sentence encoder from a folder or the hub.
 
     Raises UserError where the folder names a class that is not among ENCODER_MODULES."""
-    folder = Path(name)
+    _check_modules(Path(name))
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(name, trust_remote_code=False, **options)
+
+
+def load_cross_encoder(name: str, **options: Any) -> Any:
+    """Load a cross-encoder from a folder, or make one of a sentence encoder's weights, with a new head.
+
+    Raises UserError where the folder cannot be read, or names a class that is not among ENCODER_MODULES."""
+    _check_modules(Path(name))
+    from sentence_transformers.cross_encoder import CrossEncoder
+
+    try:
+        return CrossEncoder(name, trust_remote_code=False, **options)
+    except Exception as error:  # missing or damaged files: each raises its own kind
+        raise UserError(f"{name} is no cross-encoder ({first_line(error)}): run `agentkd feedback` again") from error
+
+
+def _check_modules(folder: Path) -> None:
     if folder.is_dir():
         refuse_kernels(folder)
         modules = _read_json(folder / "modules.json")
@@ -64,9 +83,6 @@ def load_encoder(name: str, **options: Any) -> Any:
                 raise UserError(
                     f"{folder}/modules.json names {kind[:80]!r}: an encoder consists of {', '.join(ENCODER_MODULES)}"
                 )
-    from sentence_transformers import SentenceTransformer
-
-    return SentenceTransformer(name, trust_remote_code=False, **options)
 
 
 def refuse_kernels(folder: Path) -> None:

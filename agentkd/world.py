@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents import make_agent
+from agentkd.agents import MODEL_FREE, make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import JudgedAgent
 from agentkd.agents.worked_examples import Memory, examples_from_traces, packaged_examples
@@ -18,6 +18,7 @@ from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.retrievers.graph import require_in_memory
 from agentkd.runs.read import read_config, read_traces
+from agentkd.teacher.chat import NO_TEACHER
 from agentkd.trace import content_hash
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class TaskWorld:
             from agentkd.retrievers.dense import hash_encoder
 
             identity["hash_retriever"] = hash_encoder(folder)
+        if (reranker := self._reranker()) is not None:
+            from agentkd.retrievers.reranker import hash_reranker
+
+            identity["hash_reranker"] = hash_reranker(reranker)
         if self.config.demos:
             identity["hash_demos"] = content_hash(self.memory.examples)
         return identity
@@ -80,6 +85,26 @@ class TaskWorld:
     def retriever(self) -> PathRetriever:
         return make_retriever(self.config.retriever or default_retriever(), self.kb)
 
+    def _reranker(self) -> Path | None:
+        """The folder of the reranker that may be asked. Raises UserError where it is wanted and missing."""
+        from agentkd.retrievers.reranker import find_reranker
+
+        folder = None if self.config.rerank is False else find_reranker(Path(str(self.config.retriever)))
+        if self.config.rerank and folder is None:
+            raise UserError(
+                f"rerank=true, and retriever {self.config.retriever} has no reranker: make one with `agentkd feedback`"
+            )
+        return folder
+
+    @cached_property
+    def reranked(self) -> PathRetriever:
+        """The retriever with its reranker, or alone where it has none."""
+        from agentkd.retrievers.dense import DensePaths
+        from agentkd.retrievers.reranker import RerankedPaths
+
+        folder, retriever = self._reranker(), self.retriever
+        return RerankedPaths(retriever, folder) if folder and isinstance(retriever, DensePaths) else retriever
+
     @cached_property
     def passages(self) -> BM25Passages:
         """An index of the whole KB as text, for the agent `rag`. Raises UserError for a KB behind an endpoint."""
@@ -95,9 +120,10 @@ class TaskWorld:
 
     def context(self, model: Chat, agent: str = "") -> AgentContext:
         """Make all that the agent may use."""
+        plain = agent in MODEL_FREE and not self.config.rerank  # the control is the ranking alone
         return AgentContext.build(
             self.kb,
-            self.retriever,
+            self.retriever if plain else self.reranked,
             model,
             reading_settings(self.config, model.name, agent, max_hops=self.task.max_hops),
             self.memory,
@@ -116,8 +142,8 @@ def reading_settings(config: GenerateConfig, model: str, agent: str, *, max_hops
     The packaged 135M model continues a pattern, and its choice is worth about one nat; any other model is instructed
     and decides alone. A server that shares the prompt answers eight votes at hardly more than the cost of one; the
     embedded server reads the prompt again for each. A student that writes paths votes as often, and its votes count
-    for more, since it was taught to."""
-    small = model == "local" or model.endswith(PACKAGED)
+    for more, since it was taught to. Without a model nobody votes: ranking, memory and agreement decide."""
+    small = model in ("local", NO_TEACHER) or model.endswith(PACKAGED)
     if agent == "path-writer":
         reader, votes, trust = "complete", VOTES, TRUST_IN_STUDENT
     else:

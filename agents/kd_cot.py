@@ -30,6 +30,7 @@ from agentkd.agents.survey import survey_step
 from agentkd.prompts import render
 from agentkd.proof import Proof
 from agentkd.retrievers.path_retriever import mask_topics
+from agentkd.teacher.chat import NO_TEACHER
 from agentkd.trace import Draft, Message, Step, Usage
 
 if TYPE_CHECKING:
@@ -181,8 +182,10 @@ class KDCoT:
             rank = 0 if state["rounds"] else state["sample"]
             trust, union = self.context.settings.trust, UNION if small else 1
             memory: dict[str, float] = {}
-            if small:
-                memory = await self.context.memory.shares(state["id"], state["question"], find_anchors(state))
+            if small:  # its votes repeat the examples that it is shown: both count as far as these are near
+                recall = await self.context.memory.recall(state["id"], state["question"], find_anchors(state))
+                memory = {label: share * recall.nearness for label, share in recall.shares.items()}
+                trust *= recall.nearness
             choice, expected = choose_options(options, votes, trust, memory, rank=rank, union=union)
             step = step.model_copy(update={"reward": round(expected, 4)})
         return {"choice": choice, "steps": [*state["steps"], step], "usage": add_usage(state, usage)}
@@ -194,6 +197,8 @@ class KDCoT:
         et al., ICLR 2023)."""
         context, settings, starts = self.context, self.context.settings, find_anchors(state)
         question = state["question"]
+        if context.model.name == NO_TEACHER:
+            return [], Step(kind="read"), Usage()
         examples = await context.memory.examples(state["id"], question, starts)
         prompt = render("kd_cot/pattern", examples=examples, question=mask_topics(question, starts)) + " "
         reply = await context.model.complete(

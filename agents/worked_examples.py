@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agentkd.retrievers.dense import Encoder, Vectors
 
 SHARPNESS = 20.0  # nats per unit of cosine: examples unlike the question get no weight
+FAR, NEAR = 0.5, 0.8  # cosines of the nearest example: of another task, and of the same
 
 
 class Example(NamedTuple):
@@ -35,6 +36,15 @@ class Example(NamedTuple):
     id: str
     question: str
     label: str
+
+
+class Recall(NamedTuple):
+    """The shares of labels among the examples most like a question.
+
+    `nearness` says how much they tell, from 0, for examples of another task, to 1."""
+
+    shares: dict[str, float]
+    nearness: float
 
 
 class Memory:
@@ -55,19 +65,23 @@ class Memory:
             return SHARPNESS * self.encoder.similarities(query, self._vectors).astype(np.float64)
         return score_texts(query, [example.question for example in self.examples]).astype(np.float64)
 
-    def shares(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
+    def recall(self, id: str, question: str, topics: Sequence[str]) -> Recall:
         """The share of each label among examples, weighted by their likeness to the question.
 
-        The weights are a softmax over the likeness of all examples but the question's own."""
+        The weights are a softmax over the likeness of all examples but the question's own. Without an encoder, likeness
+        has no scale, and nearness is 1."""
         others = [i for i, example in enumerate(self.examples) if example.id != id]
         if not others:
-            return {}
+            return Recall({}, 0.0)
         scores = self._scores(mask_topics(question, topics))[others]
         weights = np.exp(scores - scores.max())
         found: dict[str, float] = defaultdict(float)
         for i, weight in zip(others, weights / weights.sum(), strict=True):
             found[self.examples[i].label] += float(weight)
-        return dict(found)
+        nearness = 1.0
+        if self.encoder is not None:
+            nearness = min(1.0, max(0.0, (float(scores.max()) / SHARPNESS - FAR) / (NEAR - FAR)))
+        return Recall(dict(found), nearness)
 
     def nearest(self, id: str, question: str, topics: Sequence[str], k: int) -> list[Example]:
         """The k examples most like the question, the nearest last, where a model looks first.
@@ -95,12 +109,12 @@ class MemorySearch:
         async with self.lock:
             return await asyncio.to_thread(self.memory.nearest, id, question, topics, self.shown)
 
-    async def shares(self, id: str, question: str, topics: Sequence[str]) -> dict[str, float]:
-        """The shares of labels among similar questions (`Memory.shares`); empty without a memory."""
+    async def recall(self, id: str, question: str, topics: Sequence[str]) -> Recall:
+        """The shares of labels among similar questions (`Memory.recall`); empty without a memory."""
         if self.memory is None:
-            return {}
+            return Recall({}, 0.0)
         async with self.lock:
-            return await asyncio.to_thread(self.memory.shares, id, question, topics)
+            return await asyncio.to_thread(self.memory.recall, id, question, topics)
 
 
 def examples_from_traces(traces: Iterable[Trace]) -> list[Example]:

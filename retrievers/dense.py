@@ -159,8 +159,18 @@ def hash_encoder(folder: Path) -> str:
     weights = folder / "model.safetensors"
     if not (folder / "modules.json").is_file() or not weights.is_file():
         raise UserError(f"{folder} holds no retriever: make one with `agentkd feedback --traces RUN`")
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_weights(folder)
+
+
+def hash_weights(folder: Path) -> str:
+    """SHA-256 of the weights in a folder. Raises UserError where there are none."""
+    try:
+        with (folder / "model.safetensors").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{folder}/model.safetensors cannot be read ({error.strerror}): run `agentkd feedback` again"
+        ) from None
 
 
 class DensePaths:

@@ -8,11 +8,13 @@ negatives, so that the encoder does not forget the rest.
 
 A round is `agentkd generate --agent top-path --samples 8` and `agentkd feedback`; the next round generates with
 `--retriever DIR`, whose mistakes are the next hard negatives. A tenth of the questions is held out for measurement.
+
+A second model, the reranker, learns from the same paths and their answers (`rerank.py`).
 """
 
 from __future__ import annotations
 
-import math
+import json
 import random
 import shutil
 from collections.abc import Iterable, Sequence
@@ -22,13 +24,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agentkd.config import FeedbackConfig, GenerateConfig, has_bf16, slug, task_label
+from agentkd.config import FeedbackConfig, GenerateConfig, slug, task_label
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback
 from agentkd.distill.health import train_until_stopped
+from agentkd.distill.rerank import LOWEST, log_weights, train_reranker
 from agentkd.errors import UserError
 from agentkd.pretrained import load_encoder
 from agentkd.proof import Proof
 from agentkd.retrievers.path_retriever import mask_topics
+from agentkd.retrievers.reranker import FOLDER as RERANKER
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_metrics, read_traces
@@ -39,20 +44,24 @@ if TYPE_CHECKING:
     from agentkd.retrievers.graph import Graph
 
 HELD_OUT = 10  # every tenth question
-LOWEST = -20.0  # the logit of a path with reward 0
+ENCODER = "encoder.json"  # the encoder's metrics, written when it is trained: a resumed run goes on with the reranker
 
 
 @dataclass
 class PathRewards:
-    """A question with the rewards of the paths that were tried for it: label -> reward, 0 for what was not verified."""
+    """A question with the rewards of the paths that were tried for it: label -> reward, 0 for what was not verified.
+
+    `answers` has the first answers of each path."""
 
     query: str
     topics: tuple[str, ...]
     rewards: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
     """Collect the rewards of each question's paths from a run's traces, by question id."""
+    from agentkd.agents.option import PREVIEW
     from agentkd.agents.survey import followed_label, trace_reward
 
     found: dict[str, PathRewards] = {}
@@ -65,6 +74,7 @@ def collect_rewards(traces: Iterable[Trace]) -> dict[str, PathRewards]:
         topics = proof.topics
         paths = found.setdefault(trace.id, PathRewards(mask_topics(trace.question, topics), topics))
         paths.rewards[label] = max(paths.rewards.get(label, 0.0), trace_reward(trace) if trace.verified else 0.0)
+        paths.answers[label] = trace.answers[:PREVIEW]
     return found
 
 
@@ -81,7 +91,7 @@ def make_table(
         others = rng.sample(sorted(around), min(len(around), candidates - len(ranked)))
         elsewhere = [label for label in everything if label not in item.rewards and label not in around]
         others += rng.sample(elsewhere, min(len(elsewhere), candidates - len(ranked) - len(others)))
-        weights = [LOWEST if not value else 2 * math.log(value) for _, value in ranked] + [LOWEST] * len(others)
+        weights = log_weights([value for _, value in ranked]) + [LOWEST] * len(others)
         labels = [label for label, _ in ranked] + others
         if len(labels) < candidates:  # a knowledge base with very few relations
             continue
@@ -114,11 +124,27 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
             say(f"{out} is complete: nothing to do")
             return {"out": str(out), **read_metrics(out)}
         hops = int(source.get("hops") or world.task.max_hops)
-        table = make_table(learned, world.kb, candidates=config.candidates, hops=hops, seed=config.seed)
-        metrics = train_encoder(config, table, held_out, out)
+        metrics = read_stage(out)
+        if metrics is None:
+            table = make_table(learned, world.kb, candidates=config.candidates, hops=hops, seed=config.seed)
+            metrics = train_encoder(config, table, held_out, out)
+            write_atomically(out / ENCODER, json.dumps(metrics) + "\n")
+        if config.reranker:
+            ranking = rank_tried(load_encoder(str(out)), held_out)
+            metrics |= train_reranker(config, learned, held_out, ranking, out / RERANKER)
+            shutil.rmtree(out / "checkpoints-reranker", ignore_errors=True)
         run.finish(metrics)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return {"out": str(out), **metrics}
+
+
+def read_stage(out: Path) -> dict[str, Any] | None:
+    """The metrics of an encoder that an earlier call has trained; None where there is none yet."""
+    try:
+        found = json.loads((out / ENCODER).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def read_rewards(folders: Sequence[Path]) -> dict[str, PathRewards]:
@@ -130,7 +156,9 @@ def read_rewards(folders: Sequence[Path]) -> dict[str, PathRewards]:
         is_evaluated = make_evaluation_check(read_config(folder))
         traces = read_traces(folder)
         for name, item in collect_rewards(trace for trace in traces if not is_evaluated(trace)).items():
-            questions.setdefault(name, item).rewards.update(item.rewards)
+            known = questions.setdefault(name, item)
+            known.rewards.update(item.rewards)
+            known.answers.update(item.answers)
     return questions
 
 
@@ -173,7 +201,6 @@ def train_encoder(
     torch.manual_seed(config.seed)
     model = load_encoder(config.base or find_encoder())
     before = top_rewards(model, held_out)
-    bf16 = has_bf16() if config.precision == "auto" else config.precision == "bf16"
     interrupt = Interrupt(lambda: None)
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -184,7 +211,7 @@ def train_encoder(
             learning_rate=config.lr,
             warmup_steps=max(1, len(table["query"]) // config.batch // 5),
             lr_scheduler_type="cosine",
-            bf16=bf16,
+            bf16=config.half,
             seed=config.seed,
             save_strategy="steps",
             save_steps=10**9,  # `progress_callback` saves by the clock
@@ -216,13 +243,21 @@ def train_encoder(
     }
 
 
-def top_rewards(model: Any, held_out: Sequence[PathRewards]) -> list[float]:
-    """For each held-out question, the reward of the path that the encoder ranks first among those tried."""
-    labels = sorted({label for item in held_out for label in item.rewards})
+def rank_tried(model: Any, questions: Sequence[PathRewards]) -> list[dict[str, float]]:
+    """For each question the encoder's logit of every path that was tried, by label."""
+    from agentkd.retrievers.dense import SCALE
+
+    labels = sorted({label for item in questions for label in item.rewards})
     options = {"batch_size": 64, "normalize_embeddings": True, "show_progress_bar": False}
     vectors = dict(zip(labels, model.encode(labels, **options), strict=True))
-    queries = model.encode([item.query for item in held_out], **options)
+    queries = model.encode([item.query for item in questions], **options)
     return [
-        item.rewards[max(item.rewards, key=lambda label: float(vectors[label] @ query))]
-        for item, query in zip(held_out, queries, strict=True)
+        {label: SCALE * float(vectors[label] @ query) for label in item.rewards}
+        for item, query in zip(questions, queries, strict=True)
     ]
+
+
+def top_rewards(model: Any, held_out: Sequence[PathRewards]) -> list[float]:
+    """For each held-out question, the reward of the path that the encoder ranks first among those tried."""
+    ranked = rank_tried(model, held_out)
+    return [item.rewards[max(item.rewards, key=own.__getitem__)] for item, own in zip(held_out, ranked, strict=True)]

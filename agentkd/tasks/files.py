@@ -28,11 +28,7 @@ Record = dict[str, Any]
 
 def read_jsonl(file: Path) -> Iterator[tuple[str, Record]]:
     """Yield ("file:line", object) for each line of a JSONL file, without blank lines."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as UTF-8 text ({error}); check the path") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_stream(file), start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
@@ -43,6 +39,15 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, Record]]:
         if not isinstance(row, dict):
             raise UserError(f'{where}: not an object: {line[:60]!r}; write {{"question": …, "answers": […], …}}')
         yield where, row
+
+
+def _stream(file: Path) -> Iterator[str]:
+    """The lines of a file, one at a time: files with a graph per question have gigabytes."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="\n") as lines:
+            yield from lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as UTF-8 text ({error}); check the path") from error
 
 
 def _names(row: Record, where: str, *keys: str) -> tuple[str, ...] | None:

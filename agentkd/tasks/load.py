@@ -1,8 +1,8 @@
 """Open a task by its name: find its files and how to read them.
 
 Tasks: `geo` (packaged), `webqsp` and `cwq` (files, or RoG's data sets from the hub), `metaqa` and `pathquestion`
-(files; `metaqa-2hop` is its 2-hop part), or the user's own JSONL file. Raises UserError for wrong input (a wrong line
-is named by file and line), WorldError where the hub cannot be reached.
+(files; `metaqa-2hop` is its 2-hop part), `kgqagen` (files), or the user's own JSONL file. Raises UserError for wrong
+input (a wrong line is named by file and line), WorldError where the hub cannot be reached.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from agentkd.tasks.files import (
     read_own,
     read_pathquestion,
 )
+from agentkd.tasks.kgqagen import NOTE, prepare_kgqagen
 from agentkd.tasks.overlap import find_overlaps
 from agentkd.tasks.question import Row
 from agentkd.tasks.rog import prepare_rog
+from agentkd.tasks.sr import find_sr, prepare_sr
 from agentkd.tasks.task import OWN_DATA, SPLITS, Task, TaskSource
 
 PACKAGE = Path(__file__).parents[1] / "data"
-MAX_HOPS = {"geo": 3, "webqsp": 2, "cwq": 2, "metaqa": 3, "pathquestion": 3}
+MAX_HOPS = {"geo": 3, "webqsp": 2, "cwq": 2, "metaqa": 3, "pathquestion": 3, "kgqagen": 2}
 OPTIONS = {"data": "data", "kb": "kb", "aliases": "aliases", "columns": "kb_columns"}  # of load_task, and of a config
 _FBMINI_NOTE = (
     "fbmini is pooled from what published systems retrieved: it is far smaller and cleaner than Freebase, so scores "
@@ -44,6 +46,7 @@ _LICENCES = {
     "cwq": "Freebase facts: CC BY 2.5; questions: the ComplexWebQuestions authors' terms",
     "metaqa": "CC BY 3.0",
     "pathquestion": "no licence stated by its authors",
+    "kgqagen": "Wikidata facts: CC0; questions: no licence stated by their authors",
 }
 
 
@@ -97,6 +100,8 @@ def _find_task(name: str, data: Path | str | None, kb: Path | str | None) -> Tas
         return _hops(match[1], folder, kb_path, int(match[2]) if match[2] else None)
     if name == "geo":
         return _geo(folder, kb_path)
+    if name == "kgqagen":
+        return _kgqagen(folder, kb_path)
     if name in ("webqsp", "cwq"):
         return _freebase(name, folder, kb_path)
     if name.endswith((".jsonl", ".json")) or Path(name).is_file():
@@ -129,11 +134,12 @@ def _geo(data: Path | None, kb: Path | None) -> Task:
 
 
 def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
-    """WebQSP or CWQ: fbmini's files where `data` has them, else RoG's data set (from `data` or from the hub)."""
+    """WebQSP or CWQ: fbmini's or SR's files where `data` has them, else RoG's data set (from `data` or the hub)."""
     options: dict[str, Any] = {"max_hops": MAX_HOPS[name], "licence": _LICENCES[name]}
     folder = _locate(data, f"{name}_*.jsonl", "fbmini", "kbqa/fbmini") if data else None
     if folder is None:
-        kb_path, files = prepare_rog(name, data)
+        sr = find_sr(data) if data else None
+        kb_path, files = prepare_sr(name, sr) if sr else prepare_rog(name, data)
         return _by_file(name, files, kb or kb_path, **options)
     parts: dict[str, tuple[Path, ...]] = {
         split: (file,) for split in SPLITS if (file := folder / f"{name}_{split}.jsonl").is_file()
@@ -150,6 +156,14 @@ def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
         parts["unseen"] = (*parts["dev"], trained)
     note = _FBMINI_NOTE.format("WebQSP" if name == "webqsp" else "CWQ")
     return Task(name, TaskSource(read, parts, kb_path), note=note, **options)
+
+
+def _kgqagen(data: Path | None, kb: Path | None) -> Task:
+    if data is None:
+        raise UserError("task kgqagen needs its files: give --data, KGQAGen-10k's data.jsonl or a folder that holds it")
+    kb_path, files = prepare_kgqagen(data)
+    options: dict[str, Any] = {"max_hops": MAX_HOPS["kgqagen"], "licence": _LICENCES["kgqagen"]}
+    return _by_file("kgqagen", files, kb or kb_path, note=NOTE if kb is None else "", **options)
 
 
 def _unseen(read: Callable[[], list[Row]], trained: Path) -> list[Row]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentkd.errors import UserError, WorldError
 from agentkd.models import agentkd_home
-from agentkd.tasks.files import Record, parse_row, read_jsonl
+from agentkd.tasks.files import Record, read_jsonl
+from agentkd.tasks.prepare import prepared_folder, read_prepared, split_of, write_prepared
 
 
 def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
@@ -23,31 +18,25 @@ def prepare_rog(name: str, data: Path | None) -> tuple[Path, dict[str, Path]]:
     graphs. They come from `data` (files such as train.jsonl or test-00000-of-00002.parquet), else from the hub.
     """
     if data is not None:
-        files = sorted(f for f in data.rglob("*") if f.suffix in (".jsonl", ".parquet") and _split_of(f))
+        files = sorted(f for f in data.rglob("*") if f.suffix in (".jsonl", ".parquet") and split_of(f))
         if not files:
             raise UserError(
                 f"{data}: holds neither {name}_train.jsonl, {name}_dev.jsonl, … with kb.tsv nor RoG's files "
                 f"(train*.parquet, test*.jsonl); check --data"
             )
-        stamp = "\n".join(f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
-        folder = agentkd_home() / "tasks" / f"rog-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+        folder = prepared_folder(f"rog-{name}", files)
     else:
         folder = agentkd_home() / "tasks" / f"rog-{name}"
     if not folder.is_dir():
         rows = _rog_files(files) if data is not None else _rog_hub(f"rmanluo/RoG-{name}")
-        _write_rog(folder, rows)
-    return folder / "kb.tsv", {f.stem: f for f in sorted(folder.glob("*.jsonl"))}
-
-
-def _split_of(file: Path) -> str | None:
-    found = re.match(r"(?:.*[._-])?(train|dev|validation|test)(?=[._-])", file.name)
-    return found[1] if found else None
+        write_prepared(folder, rows)
+    return read_prepared(folder)
 
 
 def _rog_files(files: Iterable[Path]) -> Iterator[tuple[str, str, Record]]:
     """Yield (split, where, row) of local files."""
     for file in files:
-        split = _split_of(file) or "all"
+        split = split_of(file) or "all"
         if file.suffix == ".jsonl":
             yield from ((split, where, row) for where, row in read_jsonl(file))
             continue
@@ -82,40 +71,3 @@ def _rog_hub(repository: str) -> Iterator[tuple[str, str, Record]]:
     for split, rows in splits.items():
         for number, row in enumerate(rows, start=1):
             yield str(split), f"{repository}/{split}:{number}", row
-
-
-def _write_rog(folder: Path, rows: Iterable[tuple[str, str, Record]]) -> None:
-    """Write kb.tsv and one question file per split; the folder appears only when all is written."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
-    except OSError as error:
-        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
-    try:
-        seen: set[bytes] = set()  # digests, not lines: the graphs of all questions overlap heavily
-        questions: dict[str, list[str]] = {}
-        with (part / "kb.tsv").open("w", encoding="utf-8") as kb:
-            for split, where, row in rows:
-                item = parse_row(row, where, where.rsplit("/", 1)[-1], split)
-                record = {
-                    "id": item.question.id,
-                    "question": item.question.question,
-                    "topic_entities": item.question.topic_entities,
-                    "answers": item.gold.answers if item.gold else None,
-                }
-                questions.setdefault(split, []).append(json.dumps(record, ensure_ascii=False) + "\n")
-                for triple in row.get("graph") or ():
-                    if len(triple) != 3:
-                        raise UserError(f"{where}: 'graph' holds {str(triple)[:60]!r}; give [head, relation, tail]")
-                    line = "\t".join(" ".join(str(name).split()) for name in triple)
-                    digest = hashlib.blake2b(line.encode(), digest_size=12).digest()
-                    if digest not in seen:
-                        seen.add(digest)
-                        kb.write(line + "\n")
-        for split, lines in questions.items():
-            (part / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-        os.replace(part, folder)
-    except OSError as error:
-        raise WorldError(f"cannot write {folder} ({error.strerror}); free space or set AGENTKD_HOME") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

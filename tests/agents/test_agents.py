@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from agentkd.agents import make_agent
@@ -231,6 +232,36 @@ def test_a_small_model_reads_by_going_on_with_a_pattern() -> None:
     assert trusted.answers == ("Oslo",)
     other = solve("kd-cot", Scripted(CHILD), "Which child has Anna?", "Anna", sample=1, **settings)
     assert other.answers == ("Oslo",), "a second sample reads otherwise"
+
+
+def test_without_a_model_ranking_and_memory_decide() -> None:
+    memory = Memory([Example("a", "Where is the home of", "lives in")], None)
+    model = Scripted()
+    model.name = "none"
+    settings: dict[str, Any] = {"reader": "complete", "memory": memory}
+    draft = solve("kd-cot", model, "Where is the home of Anna?", "Anna", **settings)
+    assert draft.answers == ("Oslo",) and model.asked == [] and check_draft(KB, draft).rung == "complete"
+
+
+def test_foreign_examples_count_for_nothing() -> None:
+    """An encoder says how near the nearest example is; far ones add nothing, whoever votes for what they show."""
+
+    class Fixed:
+        def __init__(self, cosine: float) -> None:
+            self.cosine = cosine
+
+        def labels(self, texts: list[str]) -> Any:
+            return np.ones((len(texts), 1), dtype=np.float32)
+
+        def similarities(self, query: str, vectors: Any) -> Any:
+            return np.full(len(vectors), self.cosine, dtype=np.float32)
+
+    def answers(memory: Memory | None, trust: float = 20.0) -> tuple[str, ...]:
+        settings: dict[str, Any] = {"reader": "complete", "memory": memory, "trust": trust}
+        return solve("kd-cot", Scripted("lives in"), "Which child has Anna?", "Anna", **settings).answers
+
+    near, far = (Memory([Example("a", "home", "lives in")], cast(Any, Fixed(cosine))) for cosine in (1.0, 0.0))
+    assert answers(near) == ("Oslo",) and answers(far) == answers(None, trust=0.0) != ("Oslo",)
 
 
 class Weighing(Scripted):

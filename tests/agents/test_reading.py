@@ -80,10 +80,10 @@ def test_a_union_never_promises_less_than_a_single_path(found: list[Option]) -> 
 
 def test_memory_shares_are_a_distribution_without_the_question_itself() -> None:
     memory = Memory([Example("1", "red fox", "A"), Example("2", "red hen", "B"), Example("3", "blue whale", "C")], None)
-    shares = memory.shares("9", "a red fox", ["nobody"])
+    shares = memory.recall("9", "a red fox", ["nobody"]).shares
     assert sum(shares.values()) == pytest.approx(1) and shares["A"] > shares["B"] > shares["C"]
-    assert set(memory.shares("1", "a red fox", ["nobody"])) == {"B", "C"}
-    assert Memory([], None).shares("9", "x", []) == {}
+    assert set(memory.recall("1", "a red fox", ["nobody"]).shares) == {"B", "C"}
+    assert Memory([], None).recall("9", "x", []) == ({}, 0)
 
 
 def test_memory_gives_the_nearest_last_and_never_the_question_itself() -> None:

@@ -85,6 +85,69 @@ def test_a_retriever_is_trained_used_and_not_trained_twice(run: Path, encoder: P
     found = make_retriever(str(out), kb).paths("What is the capital of France?", ["France"], 3, 1)
     assert len(found) == 3 and found[0].score >= found[1].score >= found[2].score
     assert json.loads((out / "manifest.json").read_text()) == {"shards": {}}
+    check_reranker(out, tmp_path)
+
+
+def check_reranker(out: Path, tmp_path: Path) -> None:
+    """The agent reads what the reranker ranks, the control does not, and a run knows whose ranking it was."""
+    from agentkd.retrievers.reranker import RerankedPaths, Reranker
+    from agentkd.teacher.chat import NoTeacher
+    from agentkd.world import TaskWorld
+
+    world = TaskWorld.load(GenerateConfig(retriever=str(out), teacher="none"))
+    assert isinstance(world.context(NoTeacher(), "kd-cot").retrieval.retriever, RerankedPaths)
+    assert not isinstance(world.context(NoTeacher(), "top-path").retrieval.retriever, RerankedPaths)
+    found = world.reranked.paths("What is the capital of France?", ["France"], 20, 1)
+    plain = world.retriever.paths("What is the capital of France?", ["France"], 20, 1)
+    assert {one.path for one in found} == {one.path for one in plain}
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    config = GenerateConfig(agent="kd-cot", retriever=str(out), teacher="none", limit=4, out=str(tmp_path / "run"))
+    assert generate(config)["traces"] == 4
+    known = world.identity["hash_reranker"]
+    (out / "reranker" / "mix.json").write_text('{"ranking": 1, "reranker": 0}')
+    assert world.identity["hash_reranker"] != known
+    with pytest.raises(UserError, match="hash_reranker"):
+        generate(config.model_copy(update={"limit": 5}))
+    off = TaskWorld.load(GenerateConfig(retriever=str(out), rerank=False))
+    assert "hash_reranker" not in off.identity and off.reranked is off.retriever
+    (out / "reranker" / "mix.json").write_text('{"ranking": -1}')
+    with pytest.raises(UserError, match=r"mix\.json does not hold two weights"):
+        Reranker(out / "reranker")
+    with pytest.raises(UserError, match="retriever bm25 has no reranker"):
+        _ = TaskWorld.load(GenerateConfig(retriever="bm25", rerank=True)).identity
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_reranker(
+    run: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentkd.distill import feedback
+
+    config = FeedbackConfig(traces=str(run), base=str(encoder), candidates=4, epochs=1, out=str(tmp_path / "out"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(feedback, "train_reranker", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train_retriever(config)
+    monkeypatch.setattr(feedback, "train_encoder", None)  # would be called only to train it again
+    metrics = train_retriever(config)
+    assert metrics["examples"] and metrics["reranker_mix"]
+
+
+def test_the_weights_follow_who_knows() -> None:
+    from agentkd.distill.rerank import fit_mix, make_lists
+
+    items = [
+        PathRewards("q", (), {"a": float(n % 2), "b": 1.0 - n % 2}, {"a": ("x", "y", "z", "w"), "b": ("v",)})
+        for n in range(20)
+    ]
+    right = [{label: 2 * value for label, value in item.rewards.items()} for item in items]
+    blind = [{"a": 1.0, "b": 0.0} for _ in items]
+    one, other = fit_mix(items, right, blind), fit_mix(items, blind, right)
+    assert one.reranker < one.ranking / 10 and other.ranking < other.reranker / 10
+    unproven = [PathRewards("q", (), {"a": 0.0, "b": 0.0})]
+    assert fit_mix(unproven, right[:1], blind[:1]) == fit_mix([], [], [])
+    table = make_lists([*items, PathRewards("lone", (), {"a": 1.0})], 2, 0)
+    assert len(table["query"]) == 20 and {text for texts in table["docs"] for text in texts} == {"a: x, y, z", "b: v"}
+    proven = [texts[labels.index(0.0)][0] for texts, labels in zip(table["docs"], table["labels"], strict=True)]
+    assert proven == ["b", "a"] * 10
 
 
 def test_too_little_and_no_retriever_are_named(run: Path, tmp_path: Path) -> None:
