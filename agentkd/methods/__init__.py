@@ -188,14 +188,14 @@ METHODS: dict[str, Method] = {
         "next-token logits of the teacher",
         "swing",
     ),
-    "bsd": Method(
+    "collaborative": Method(
         "CNN and transformer together (HFD, BSD)",
         "2307.12574",
         "students of two families that teach each other only where they are better beat mutual learning",
         "two students of segmentation at once",
         "collaborative",
     ),
-    "skd": Method(
+    "skd-signal": Method(
         "SKD for modulation recognition",
         "2312.17446",
         "small networks keep the accuracy of a large signal transformer",

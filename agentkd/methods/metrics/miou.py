@@ -59,4 +59,4 @@ def measure_segments(
 def _count(values: Tensor, classes: int) -> Tensor:
     """The number of pixels of each class; other numbers are of no class."""
     known = values[(values >= 0) & (values < classes)]
-    return torch.bincount(known.flatten().long(), minlength=classes).double()
+    return torch.bincount(known.flatten().long().cpu(), minlength=classes).double()
