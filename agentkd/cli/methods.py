@@ -54,7 +54,8 @@ def print_methods(result: dict[str, Any]) -> None:
     """Print one line a method and one for its claim."""
     for row in result["methods"]:
         paper = f" (arXiv {row['arxiv']})" if row["arxiv"] else ""
-        print_text(f"{row['name']:<14}{row['title']}{paper}: {row['plugs_in']}")
+        ours = ", a reconstruction" if row["reconstruction"] else ""
+        print_text(f"{row['name']:<14}{row['title']}{paper}{ours}: {row['plugs_in']}")
         print_text(f"{'':<14}{row['claim']}")
     say("formulas: the docstrings in agentkd/methods; others' numbers: agentkd methods check FILE…")
 

@@ -18,6 +18,8 @@ class Method(NamedTuple):
     plugs_in: str
     module: str
     """The file below `agentkd.methods`."""
+    reconstruction: bool = False
+    """Whether no code of the authors is public, so that details are our reading."""
 
 
 METHODS: dict[str, Method] = {
@@ -173,6 +175,7 @@ METHODS: dict[str, Method] = {
         "augmentations that make teacher and student disagree transfer the teacher's invariances",
         "inputs of the student",
         "hard",
+        reconstruction=True,
     ),
     "knfu": Method(
         "KnFu",
@@ -180,6 +183,7 @@ METHODS: dict[str, Method] = {
         "each client should learn from those whose knowledge fits its data, not from the mean",
         "predictions of clients on a shared set",
         "knfu",
+        reconstruction=True,
     ),
     "swing": Method(
         "Swing distillation",
@@ -187,6 +191,7 @@ METHODS: dict[str, Method] = {
         "a temperature for each token and noise where private data stands keep secrets out of the student",
         "next-token logits of the teacher",
         "swing",
+        reconstruction=True,
     ),
     "collaborative": Method(
         "CNN and transformer together (HFD, BSD)",
@@ -194,6 +199,7 @@ METHODS: dict[str, Method] = {
         "students of two families that teach each other only where they are better beat mutual learning",
         "two students of segmentation at once",
         "collaborative",
+        reconstruction=True,
     ),
     "skd-signal": Method(
         "SKD for modulation recognition",
@@ -201,6 +207,7 @@ METHODS: dict[str, Method] = {
         "small networks keep the accuracy of a large signal transformer",
         "logits of classifiers of I/Q signals",
         "signals.skd",
+        reconstruction=True,
     ),
     "clst": Method(
         "ClST, KD-CNN and KD-MobileNet",
@@ -208,6 +215,7 @@ METHODS: dict[str, Method] = {
         "convolutional projections and parallel gates make a strong teacher of signals",
         "networks for I/Q signals",
         "signals.networks",
+        reconstruction=True,
     ),
     "llava-kd": Method(
         "LLaVA-KD",

@@ -22,13 +22,21 @@ FILES = {name: ROOT / "agentkd/methods" / f"{method.module.replace('.', '/')}.py
 def test_a_method_has_a_file_that_cites_its_paper(name: str) -> None:
     said = ast.get_docstring(ast.parse(FILES[name].read_text(encoding="utf-8"))) or ""
     assert METHODS[name].arxiv in said
+    assert METHODS[name].reconstruction == ("reconstruction" in said.lower())
 
 
 def test_the_docs_show_the_list() -> None:
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\| `([\w-]+)` \| (.+?) \| (?:–|\[([\d.]+)\]\S+) \| (.+?) \| (.+?) \| `(.+?)` \|$", text, re.M)
     assert shown == [
-        (name, method.title, method.arxiv, method.claim, method.plugs_in, str(FILES[name].relative_to(ROOT)))
+        (
+            name,
+            method.title + ", reconstruction" * method.reconstruction,
+            method.arxiv,
+            method.claim,
+            method.plugs_in,
+            str(FILES[name].relative_to(ROOT)),
+        )
         for name, method in METHODS.items()
     ]
 

@@ -60,8 +60,9 @@ def test_exposure_is_the_bits_of_the_rank() -> None:
     assert exposure.exposure_by_rank([0.5, 8.5, 99.0], references).tolist() == pytest.approx(
         [4.0, 4 - math.log2(9), 4 - math.log2(17)]
     )
+    assert exposure.exposure_by_rank([math.inf], references)[0] == pytest.approx(4 - math.log2(17))
     assert exposure.exposure_by_rank([3.0], references)[0] == pytest.approx(4 - math.log2(4))  # a tie counts as better
-    for wrong, words in (([math.nan], "NaN or infinite"), ([1.0], "compares with references")):
+    for wrong, words in (([math.nan], "NaN"), ([1.0], "compares with references")):
         with pytest.raises(Exception, match=words):
             exposure.exposure_by_rank(wrong, [] if wrong == [1.0] else references)
 

@@ -23,7 +23,7 @@ GRID = 4000  # points of the tail's integral
 
 def exposure_by_rank(perplexities: Sequence[float], references: Sequence[float]) -> Floats:
     """The exposure of each canary, in the order given, from its exact rank among the references."""
-    canaries, others = _finite(perplexities, "canaries"), np.sort(_finite(references, "references"))
+    canaries, others = _numbers(perplexities, "canaries"), np.sort(_numbers(references, "references"))
     if not len(others):
         raise UserError("exposure compares with references: give perplexities of sequences that were not trained on")
     rank = 1 + np.searchsorted(others, canaries, side="right")
@@ -39,7 +39,9 @@ def exposure_by_fit(perplexities: Sequence[float], references: Sequence[float]) 
         from scipy.stats import skewnorm
     except ImportError:
         raise UserError("exposure by extrapolation fits with scipy: pip install scipy") from None
-    canaries, others = _finite(perplexities, "canaries"), _finite(references, "references")
+    canaries, others = _numbers(perplexities, "canaries"), _numbers(references, "references")
+    if not np.isfinite(others).all():
+        raise UserError("a perplexity of the references is infinite: no distribution fits it, so take the exact rank")
     if len(np.unique(others)) < 3:
         raise UserError(f"{len(np.unique(others))} different references: a skew-normal fit needs at least 3")
     shape, place, width = skewnorm.fit(others)
@@ -55,8 +57,8 @@ def exposure_by_fit(perplexities: Sequence[float], references: Sequence[float]) 
     return np.array(bits)
 
 
-def _finite(values: Sequence[float], what: str) -> Floats:
+def _numbers(values: Sequence[float], what: str) -> Floats:
     array = np.asarray(values, dtype=np.float64).reshape(-1)
-    if not np.isfinite(array).all():
-        raise UserError(f"perplexities of {what} are NaN or infinite: look for an overflow in the model's losses")
+    if np.isnan(array).any():
+        raise UserError(f"perplexities of {what} are NaN: look for an overflow in the model's losses")
     return array
