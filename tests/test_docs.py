@@ -21,13 +21,23 @@ from agentkd.config import (
     ImagesConfig,
     KaggleConfig,
     ReproduceConfig,
+    SelectConfig,
 )
 from tests.support.paths import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
 ARCHITECTURE = ROOT / "docs/architecture.md"
-CONFIGS = (GenerateConfig, DistillConfig, EvalConfig, FeedbackConfig, ImagesConfig, KaggleConfig, ReproduceConfig)
+CONFIGS = (
+    GenerateConfig,
+    DistillConfig,
+    EvalConfig,
+    FeedbackConfig,
+    ImagesConfig,
+    KaggleConfig,
+    ReproduceConfig,
+    SelectConfig,
+)
 FIELDS = {name for config in CONFIGS for name in config.model_fields}
 FOREIGN = {
     "--help",

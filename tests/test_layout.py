@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("serving",),
     ("teacher", "retrievers"),
     ("inference",),
-    ("tasks", "proof"),
+    ("tasks", "proof", "corpus"),
     ("doubts",),
     ("verify", "report", "machine"),
     ("agents",),

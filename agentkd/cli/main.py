@@ -51,6 +51,7 @@ from agentkd.cli.options import (
 from agentkd.cli.reproduce import reproduce
 from agentkd.cli.results import print_generation
 from agentkd.cli.review import review
+from agentkd.cli.select import select
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.runs.signals import signals_like_ctrl_c, stop_code
 from agentkd.runs.watchdog import start_watchdog
@@ -369,6 +370,10 @@ app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_
 app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(
     reproduce
 )
+app.command(
+    cls=page("SelectConfig", "agentkd select --corpus texts.jsonl --teacher org/large --reference org/small"),
+    rich_help_panel=STUDENTS,
+)(select)
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
 app.add_typer(methods, name="methods", rich_help_panel=MORE)
