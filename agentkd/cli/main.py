@@ -388,10 +388,14 @@ def main() -> None:
     """Run the command and turn errors into one line and an exit code: 2 the input, 3 the world, 130 ctrl-C.
 
     SIGTERM (143) and SIGHUP (129) stop it as ctrl-C does. A watchdog ends what does not stop."""
-    start_watchdog()
+
+    def command() -> Any:
+        start_watchdog()
+        return app(standalone_mode=False)
+
     try:
         with signals_like_ctrl_c():
-            code = run_command(lambda: app(standalone_mode=False))
+            code = run_command(command)
     except KeyboardInterrupt:  # again, while it was being stopped
         code = STOPPED
     sys.exit(stop_code() if code == STOPPED else code)

@@ -24,6 +24,7 @@ from agentkd.runs.signals import SAME_SECONDS, SIGNALS
 LIMIT_SECONDS = 30.0  # from the first signal to the end
 AGAIN_SECONDS = 3.0  # from the second signal to the end
 _LOOK_SECONDS = 0.5
+_PATH_BYTES = 4096
 _owner = 0  # the process that the watchdog of this process watches; a fork has none
 
 
@@ -33,20 +34,30 @@ def start_watchdog() -> None:
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
         return
     _owner = os.getpid()
-    folder = tempfile.mkdtemp(prefix="agentkd-")
-    os.chmod(folder, 0o711)  # code in a sandbox has another user, and goes through to its own folder
+    tempfile.gettempdir()  # raises where there is none
     theirs, ours = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            _become_watchdog(theirs, _owner, folder)
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
-    tempfile.tempdir = folder
-    atexit.register(_end, _owner, ours, child, folder)
+    told, telling = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # both are made, or neither
+    try:
+        child = os.fork()
+        if not child:
+            try:
+                _become_watchdog(theirs, telling, _owner)
+            finally:
+                os._exit(0)
+        os.close(theirs)
+        os.close(telling)
+        folder = os.fsdecode(os.read(told, _PATH_BYTES))
+        os.close(told)
+        if not folder:
+            os.close(ours)
+            raise FileNotFoundError(2, "cannot make a folder in", tempfile.gettempdir())
+        os.set_blocking(ours, False)
+        signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+        tempfile.tempdir = folder
+        atexit.register(_end, _owner, ours, child, folder)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _end(owner: int, pipe: int, child: int, folder: str) -> None:
@@ -60,12 +71,17 @@ def _end(owner: int, pipe: int, child: int, folder: str) -> None:
         os.waitpid(child, 0)
 
 
-def _become_watchdog(pipe: int, command: int, folder: str) -> None:
-    """Watch until the command is gone. Only stderr is kept of what a fork inherits."""
+def _become_watchdog(pipe: int, telling: int, command: int) -> None:
+    """Make the command's folder, write its name into `telling`, and watch until the command is gone.
+
+    Only stderr is kept of what a fork inherits."""
     signal.set_wakeup_fd(-1)
     os.setsid()  # a signal to the command's group does not end the watchdog
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    folder = tempfile.mkdtemp(prefix="agentkd-")  # not by the command, which may be killed before anybody watches
+    os.chmod(folder, 0o711)  # code in a sandbox has another user, and goes through to its own folder
+    os.write(telling, os.fsencode(folder))
     for file in (0, 1):
         os.close(file)
     for low, high in ((3, pipe), (pipe + 1, os.sysconf("SC_OPEN_MAX"))):
