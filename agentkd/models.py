@@ -9,18 +9,21 @@ import contextlib
 import hashlib
 import importlib.util
 import io
-import json
 import os
 import re
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints, TypeAdapter
+from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.errors import UserError, WorldError, did_you_mean
 from agentkd.pretrained import first_line, load_pretrained
 from agentkd.runs.progress import say
+from agentkd.runs.untrusted import parse_json, read_small
 
 PACKAGED = "smollm2-135m"
 GEMMA = "gemma3-270m"  # a base model with another vocabulary and no chat template; under Google's Gemma terms
@@ -28,6 +31,16 @@ GEMMA = "gemma3-270m"  # a base model with another vocabulary and no chat templa
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tekken.json",))
 _TRAIN_REMEDY = "pip install 'agentkd[train]'"
+INDEX_BYTES = 100_000_000  # of the names of a model's tensors; safetensors has the same bound
+
+
+class _Index(TypedDict):
+    """The file of each tensor, which lies beside the index."""
+
+    weight_map: dict[str, Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*$", max_length=200)]]
+
+
+_INDEX_SHAPE = TypeAdapter(_Index)
 
 
 def agentkd_home() -> Path:
@@ -204,9 +217,10 @@ def list_weight_files(path: Path) -> list[Path]:
         index = path / f"{stem}.index.json"
         if index.is_file():
             try:
-                return [path / name for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
-            except (ValueError, KeyError, AttributeError):
+                named = _INDEX_SHAPE.validate_json(read_small(index, INDEX_BYTES))["weight_map"].values()
+            except (ValueError, UserError):
                 return [index]
+            return [path / name for name in sorted(set(named))]
         if (path / stem).is_file():
             return [path / stem]
     return []
@@ -221,9 +235,9 @@ def _is_whole(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
             header_bytes = int.from_bytes(stream.read(8), "little")
-            if header_bytes > file.stat().st_size:
+            if header_bytes > min(file.stat().st_size, INDEX_BYTES):
                 return False
-            header = json.loads(stream.read(header_bytes))
+            header = parse_json(stream.read(header_bytes))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         return bool(8 + header_bytes + max(ends, default=0) == file.stat().st_size)
     except (ValueError, KeyError, TypeError, AttributeError):

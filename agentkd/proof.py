@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
+from agentkd.errors import UserError
 from agentkd.retrievers.constraints import Constraint
 from agentkd.retrievers.joins import Join
 from agentkd.retrievers.relation_path import RelationPath
@@ -72,8 +73,15 @@ class Proof(BaseModel):
 
     @classmethod
     def of(cls, draft: Draft) -> Proof:
-        """Read the proof of a draft or trace. Fields that it lacks are empty."""
-        return cls.model_validate(draft.provenance)
+        """Read the proof of a draft or trace. Fields that it lacks are empty. UserError for a record of another
+        shape."""
+        try:
+            return cls.model_validate(draft.provenance)
+        except (TypeError, ValueError, LookupError, RecursionError) as error:
+            raise UserError(
+                f"the trace of {str(getattr(draft, 'id', ''))[:80]!r} has no proof that can be read "
+                f"({type(error).__name__}): remove its line, or generate again"
+            ) from error
 
     def record(self) -> dict[str, Any]:
         """The fields that were set, for a trace's provenance."""

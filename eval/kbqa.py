@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from agentkd.agents.survey import read_survey
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
-from agentkd.distill.publish.card import add_results
+from agentkd.distill.publish.card import add_results, find_untrained
 from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.ceiling import count_ceiling, shown_answers, wide_answers
 from agentkd.eval.faithful import RawKB
 from agentkd.eval.metrics import MATCHERS, read_predictions
 from agentkd.eval.records import Record, f1_by_id, make_record, rescore, summarise, write_records
-from agentkd.eval.systems import System, check_baseline, find_untrained, inherit_task, list_systems, split_list
+from agentkd.eval.systems import System, check_baseline, inherit_task, list_systems, split_list
 from agentkd.inference.in_process import BATCH, open_in_process
 from agentkd.matching import strict_hits
 from agentkd.proof import Proof

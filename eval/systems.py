@@ -9,7 +9,7 @@ from pathlib import Path
 from agentkd.agents import MODEL_FREE
 from agentkd.config import EvalConfig, default_teacher, slug
 from agentkd.distill.data.forms import AGENTS
-from agentkd.distill.publish.card import find_student_folder, is_student
+from agentkd.distill.publish.card import find_student_folder
 from agentkd.distill.publish.lineage import read_lineage, task_options
 from agentkd.errors import UserError, unknown_name
 from agentkd.inference.in_process import identify_weights
@@ -92,12 +92,6 @@ def read_taught_form(model: str) -> str:
     """Return the form that a student was taught in, from its config.yaml; empty for a model without one."""
     folder = find_student_folder(model)
     return str(read_config(folder).get("form", "one-call")) if folder else ""  # configs without the field
-
-
-def find_untrained(folder: Path) -> str:
-    """The model that a student was before any training, as its config names it, through students of students."""
-    before = str(read_config(folder)["student"])
-    return find_untrained(Path(before)) if is_student(Path(before)) else before.rstrip("/")
 
 
 def inherit_task(config: EvalConfig) -> EvalConfig:

@@ -54,7 +54,9 @@ from agentkd.cli.review import review
 from agentkd.cli.select import select
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.runs.signals import signals_like_ctrl_c, stop_code
+from agentkd.runs.terminal import one_line
 from agentkd.runs.watchdog import start_watchdog
+from agentkd.sandbox.orphans import end_orphans
 
 ROAD, STUDENTS, MACHINE, MORE = "The road", "Students", "This machine", "Competitions and benchmarks"
 
@@ -390,7 +392,7 @@ def main() -> None:
     SIGTERM (143) and SIGHUP (129) stop it as ctrl-C does. A watchdog ends what does not stop."""
 
     def command() -> Any:
-        start_watchdog()
+        start_watchdog(lambda: end_orphans(looks=4))
         return app(standalone_mode=False)
 
     try:
@@ -415,19 +417,19 @@ def run_command(command: Callable[[], Any]) -> int:
     except AgentkdError as error:
         if debug:
             raise
-        say(f"error: {error}")
+        say(one_line(f"error: {error}"))
         return error.exit_code
     except OSError as error:
         if debug:
             raise
-        say(f"error: {error}; check the path, its rights and the room on the disk")
+        say(one_line(f"error: {error}; check the path, its rights and the room on the disk"))
         return WorldError.exit_code
     except Exception as error:
         if debug:
             raise
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click: a misspelt option
-            say(f"error: {error.format_message()} (see --help)")
+            say(one_line(f"error: {error.format_message()} (see --help)"))
             return int(error.exit_code)
-        say(f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} "
-            f"(a fault in agentkd; --debug shows where)")  # fmt: skip
+        what = str(error).splitlines()[0] if str(error) else ""
+        say(one_line(f"error: {type(error).__name__}: {what} (a fault in agentkd; --debug shows where)"))
         return 1

@@ -37,6 +37,7 @@ from agentkd.runs.disk import write_atomically
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
 from agentkd.runs.read import find_newest_run, is_complete, read_config, read_metrics, read_traces
+from agentkd.runs.shapes import RetrieverFigures
 from agentkd.runs.store import RunDirectory
 from agentkd.trace import Trace
 
@@ -105,7 +106,7 @@ def make_table(
 def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
     """Run `agentkd feedback` and return its metrics."""
     folders = [Path(name) for name in config.traces.split(",")] if config.traces else [find_newest_run(Path("runs"))]
-    source = read_config(folders[0])
+    source = read_config(folders[0], ("task",))
     out = Path(config.out or f"students/{slug(task_label(source['task']))}-retriever")
     config = config.model_copy(update={"traces": ",".join(map(str, folders)), "out": str(out)})
     questions = read_rewards(folders)
@@ -122,7 +123,7 @@ def train_retriever(config: FeedbackConfig) -> dict[str, Any]:
     with RunDirectory(out, "feedback", config, identity) as run:
         if is_complete(out):
             say(f"{out} is complete: nothing to do")
-            return {"out": str(out), **read_metrics(out)}
+            return {"out": str(out), **read_metrics(out, RetrieverFigures)}
         hops = int(source.get("hops") or world.task.max_hops)
         metrics = read_stage(out)
         if metrics is None:

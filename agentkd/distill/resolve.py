@@ -52,7 +52,11 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     if unknown := [method for method in methods if method not in METHODS]:
         raise unknown_name("method", unknown[0], METHODS)
     traces = Path(config.traces) if config.traces else find_newest_run(Path("runs"))
-    source = read_config(traces)
+    source = read_config(traces, ("task",))
+    if source.get("stage") != "generate":
+        raise UserError(
+            f"{traces} is of stage {source.get('stage')!r}: give the directory of a run of `agentkd generate`"
+        )
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")
     out = config.out or f"students/{slug(task_label(source['task']))}-{'-'.join(methods)}"

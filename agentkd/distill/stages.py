@@ -28,6 +28,7 @@ from agentkd.distill.train import train_student
 from agentkd.doubts.review import DOUBTFUL
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
+from agentkd.runs.shapes import StudentFigures
 from agentkd.runs.store import RunDirectory
 
 
@@ -64,7 +65,7 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
     with ExitStack() as stack:
         run = RunDirectory(stage.out, "distill", stage.config, identity)
         if processes.on_rank_0(lambda: is_complete(stack.enter_context(run).path)):
-            found = processes.on_rank_0(lambda: read_metrics(stage.out))
+            found = processes.on_rank_0(lambda: read_metrics(stage.out, StudentFigures))
             say(f"{stage.out} is complete: nothing to do")
             return {"out": str(stage.out), **found}
         processes.on_rank_0(lambda: dataset.save(stage.out))

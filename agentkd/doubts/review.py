@@ -13,9 +13,10 @@ import os
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.doubts.groups import Group, doubtful_traces, read_groups
 from agentkd.errors import UserError
@@ -39,6 +40,20 @@ class Verdict(Frozen):
     sample: int
     hash: str
     answer: Answer
+
+
+class Summary(TypedDict):
+    """A review's counts, and the error rate with its interval in percent; None where nothing was judged."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+    right: Annotated[int, Field(ge=0)]
+    wrong: Annotated[int, Field(ge=0)]
+    error_rate: Annotated[float, Field(ge=0, le=100)] | None
+    error_low: Annotated[float, Field(ge=0, le=100)]
+    error_high: Annotated[float, Field(ge=0, le=100)]
+
+
+SUMMARY_SHAPE = TypeAdapter(Summary)
 
 
 def choose_sample(groups: Sequence[Group], count: int, seed: int) -> list[Key]:
@@ -153,7 +168,11 @@ def read_summary(run: Path) -> dict[str, Any]:
         found = parse_json(read_small(run / SUMMARY, CONFIG_BYTES))
     except (OSError, UserError, ValueError):
         return {}
-    return found if isinstance(found, dict) and found.get("error_rate") is not None else {}
+    try:
+        SUMMARY_SHAPE.validate_python(found)
+    except ValidationError:
+        return {}
+    return dict(found) if found["error_rate"] is not None else {}
 
 
 def describe_review(summary: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ its size on a narrow screen.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -20,6 +19,7 @@ from agentkd.doubts.check import FITS
 from agentkd.doubts.groups import Group
 from agentkd.doubts.review import describe_review
 from agentkd.matching import f1_of, split_prediction, strict_precision_recall, strict_set
+from agentkd.runs.untrusted import parse_json as parse_bytes
 from agentkd.trace import Step, Trace, Triple, Usage
 
 LADDER = {
@@ -255,9 +255,9 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
         value = parse_json(step.output)
         paths: list[tuple[str, str]] = []
         if step.kind == "survey" and isinstance(value, dict):
-            options = value.get("candidates") or []
-            paths = [(option["label"], "; ".join(option["preview"])) for option in options]
-            lines = [("Survey", f"{len(paths)} paths around {'; '.join(value.get('topics') or ['no known topic'])}")]
+            paths = list_paths(value.get("candidates"))
+            topics = join_few(list_texts(value.get("topics"))) or "no known topic"
+            lines = [("Survey", f"{len(paths)} paths around {topics}")]
         elif step.kind == "plan":
             turn += 1
             plan = value if isinstance(value, dict) else {"thought": step.output}
@@ -272,6 +272,19 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
         others = [item for item in step.evidence if not isinstance(item, Triple)]
         found.append({"lines": lines, "paths": paths, "facts": facts, "others": others, "verdict": step.verdict})
     return found
+
+
+def list_paths(options: Any) -> list[tuple[str, str]]:
+    """The labels of surveyed options with their first answers; none of a record of another shape."""
+    found = options if isinstance(options, list) else []
+    return [
+        (str(one.get("label", "")), "; ".join(list_texts(one.get("preview")))) for one in found if isinstance(one, dict)
+    ]
+
+
+def list_texts(values: Any) -> list[str]:
+    """A list as texts; empty for anything else."""
+    return [str(value) for value in values] if isinstance(values, list) else []
 
 
 def mark_answers(
@@ -325,7 +338,7 @@ def round_up(value: float) -> float:
 def parse_json(text: str) -> Any:
     """Parse JSON; None for any other text."""
     try:
-        return json.loads(text)
+        return parse_bytes(text.encode(errors="replace"))
     except ValueError:
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from agentkd.doubts.review import read_summary
 from agentkd.errors import AgentkdError, UserError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import is_complete, read_config, read_failures, read_metrics, read_traces
+from agentkd.runs.shapes import OF_QUESTIONS, CompetitionFigures, EvaluationFigures, RunFigures, StudentFigures
 from agentkd.runs.summary import summarise_run
 
 if TYPE_CHECKING:
@@ -37,19 +38,21 @@ def write_report(
     if not (path / "config.yaml").exists():
         html = _evaluation(path, gold)
     elif (config := read_config(path)).get("stage") == "distill":
-        html = page.render_student(config, metrics or read_metrics(path), _source(path, config))
+        html = page.render_student(config, metrics or read_metrics(path, StudentFigures), _source(path, config))
     elif config.get("stage") == "distill-images":
         html = page.render_images(config, metrics or read_metrics(path))
     elif config.get("stage") in ("generate", "answers"):
-        html = _generation(path, config, metrics)
+        html = _generation(path, read_config(path, OF_QUESTIONS), metrics)
     elif config.get("stage") == "kaggle":
-        html = _competition(path, config, metrics or read_metrics(path))
+        html = _competition(
+            path, read_config(path, ("teacher", "seed")), metrics or read_metrics(path, CompetitionFigures)
+        )
     else:
         raise UserError(
             f"{path} is of stage {config.get('stage')!r}: reports exist for generate, eval, distill and kaggle run"
         )
     out = out or path / "report.html"
-    write_atomically(out, html)
+    write_atomically(out, html.encode(errors="replace"))  # a record may hold half a character
     return out
 
 
@@ -68,7 +71,7 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
         unfinished = not is_complete(path)
         counted = {key[0] for key in done}
         own = config["stage"] == "generate" and not unfinished
-        metrics = read_metrics(path) if own else summarise_run(path, counted, int(config["samples"]))
+        metrics = read_metrics(path, RunFigures) if own else summarise_run(path, counted, int(config["samples"]))
     groups = read_groups(path)
     places = spread_over(groups)
     order = len(places)  # traces that are not proven, or were not grouped yet, come last
@@ -90,20 +93,23 @@ def spread_over(groups: Sequence[Group]) -> dict[tuple[str, int], int]:
 def _competition(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     from agentkd.report.competition import render_competition
 
-    *_, last = read_traces(path)
-    return render_competition(config, metrics, last)
+    last = deque(read_traces(path), maxlen=1)
+    if not last:
+        raise UserError(f"{path} has no trace: run the command that writes it again")
+    return render_competition(config, metrics, last[0])
 
 
 def _evaluation(path: Path, gold: Gold | None) -> str:
     from agentkd.report import page
 
-    if not (path / "metrics.json").exists() or "rows" not in (report := read_metrics(path)):
+    if not (path / "metrics.json").exists() or "rows" not in read_metrics(path):
         raise UserError(f"{path} is not a run directory: it has neither config.yaml nor an evaluation's metrics.json")
+    report = read_metrics(path, EvaluationFigures)
     folders = _folders(path)
     names = [name for name in dict.fromkeys(row["name"] for row in report["rows"]) if name in folders]
     note = ""
     if gold is None and names:
-        gold, note = _gold(read_config(folders[names[0]]))
+        gold, note = _gold(read_config(folders[names[0]], OF_QUESTIONS))
     chosen = set(list(gold)[:QUESTIONS]) if gold else None
     answers: dict[str, dict[str, Trace]] = {}
     for name in names:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from agentkd.errors import UserError, near_file
+from agentkd.runs.shapes import check_config, check_shape, first_fault
 from agentkd.runs.shard import parse_record
 from agentkd.runs.untrusted import CONFIG_BYTES, METRICS_BYTES, parse_json, parse_yaml, read_file_lines, read_small
 from agentkd.trace import Trace
+
+_AGAIN = "run the command that wrote the directory again"
 
 
 def strip_address(value: Any) -> Any:
@@ -23,8 +26,9 @@ def strip_address(value: Any) -> Any:
     return value.rpartition("#")[2] if isinstance(value, str) and re.match(r"https?://.*#", value) else value
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a directory's config.yaml. Raises UserError where there is none, or where it is damaged."""
+def read_config(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a directory's config.yaml. Raises UserError where there is none, where it is damaged, or lacks a field that
+    is needed."""
     try:
         values = parse_yaml(read_small(path / "config.yaml", CONFIG_BYTES))
     except (FileNotFoundError, NotADirectoryError):
@@ -33,11 +37,13 @@ def read_config(path: Path) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UserError(f"{path}/config.yaml is damaged: remove the directory, or restore the file")
-    return values
+    return check_config(values, path / "config.yaml", needed)
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Read a directory's metrics.json. Raises UserError where there is none, or where it is damaged."""
+def read_metrics(path: Path, shape: Any = None) -> dict[str, Any]:
+    """Read a directory's metrics.json, which is to have the fields of a shape (`shapes.py`).
+
+    Raises UserError where there is none, or where it is damaged."""
     try:
         metrics = parse_json(read_small(path / "metrics.json", METRICS_BYTES))
     except FileNotFoundError:
@@ -45,8 +51,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
     except ValueError:
         metrics = None
     if not isinstance(metrics, dict):
-        raise UserError(f"{path}/metrics.json is damaged: run the command that wrote the directory again")
-    return metrics
+        raise UserError(f"{path}/metrics.json is damaged: {_AGAIN}")
+    return metrics if shape is None else check_shape(metrics, shape, path / "metrics.json", _AGAIN)
 
 
 def is_complete(path: Path) -> bool:
@@ -79,10 +85,9 @@ def read_traces(path: Path) -> Iterator[Trace]:
         try:
             trace = Trace.model_validate(row)
         except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg'].lower()}"
             raise UserError(
-                f"line {number} of {path}/traces-*.jsonl is no trace ({what}): remove the line, or generate again"
+                f"line {number} of {path}/traces-*.jsonl is no trace ({first_fault(error)}): "
+                f"remove the line, or generate again"
             ) from None
         if (key := (trace.id, trace.sample)) in seen:
             raise UserError(

@@ -17,6 +17,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from agentkd.runs.signals import SAME_SECONDS, SIGNALS
@@ -25,11 +26,14 @@ LIMIT_SECONDS = 30.0  # from the first signal to the end
 AGAIN_SECONDS = 3.0  # from the second signal to the end
 _LOOK_SECONDS = 0.5
 _PATH_BYTES = 4096
+_GOOD_END = b"\0"  # in the pipe: no signal has this number
 _owner = 0  # the process that the watchdog of this process watches; a fork has none
 
 
-def start_watchdog() -> None:
-    """Start the watchdog of this process, once. It is there for the main thread only, which gets the signals."""
+def start_watchdog(tidy: Callable[[], object] = lambda: None) -> None:
+    """Start the watchdog of this process, once. It is there for the main thread only, which gets the signals.
+
+    The watchdog calls `tidy` once the process is gone, unless that came to its own end."""
     global _owner
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
         return
@@ -42,7 +46,7 @@ def start_watchdog() -> None:
         child = os.fork()
         if not child:
             try:
-                _become_watchdog(theirs, telling, _owner)
+                _become_watchdog(theirs, telling, _owner, tidy)
             finally:
                 os._exit(0)
         os.close(theirs)
@@ -66,12 +70,14 @@ def _end(owner: int, pipe: int, child: int, folder: str) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     signal.set_wakeup_fd(-1)
+    with suppress(OSError):
+        os.write(pipe, _GOOD_END)
     os.close(pipe)
     with suppress(ChildProcessError):
         os.waitpid(child, 0)
 
 
-def _become_watchdog(pipe: int, telling: int, command: int) -> None:
+def _become_watchdog(pipe: int, telling: int, command: int, tidy: Callable[[], object]) -> None:
     """Make the command's folder, write its name into `telling`, and watch until the command is gone.
 
     Only stderr is kept of what a fork inherits."""
@@ -89,9 +95,11 @@ def _become_watchdog(pipe: int, telling: int, command: int) -> None:
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     first = end = float("inf")
+    good = False
     while os.getppid() == command:
         wait = max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))
         numbers = os.read(pipe, 4096) if poll.poll(wait * 1000) else None
+        good = good or bool(numbers and _GOOD_END in numbers)
         if numbers == b"":
             break
         now = time.monotonic()
@@ -105,6 +113,9 @@ def _become_watchdog(pipe: int, telling: int, command: int) -> None:
                 os.write(2, b"ended, as it did not end by itself; what is finished is on disk\n")
             os.kill(command, signal.SIGKILL)
             break
+    if not good:
+        with suppress(Exception):
+            tidy()
     _remove(folder)
 
 

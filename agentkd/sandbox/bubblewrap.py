@@ -23,6 +23,7 @@ from agentkd.sandbox import seccomp
 from agentkd.sandbox.helper import SECONDS, await_helper, helper_command, read_line
 from agentkd.sandbox.launcher import INSIDE
 from agentkd.sandbox.limits import RunPlan, StartedRun, resource_limits
+from agentkd.sandbox.orphans import NAME, end_orphans
 from agentkd.sandbox.unprivileged import take_back
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
@@ -88,11 +89,12 @@ class Bubblewrap:
                 users = os.open(os.devnull, os.O_RDONLY)  # the launcher puts the user namespace in its place
                 ours.append(status)
                 passed += [told, users]
-            command = [self.binary, *self._namespaces(plan, users), *self._mounts(plan, options), *plan.argv]
+            command = [NAME, *self._namespaces(plan, users), *self._mounts(plan, options), *plan.argv]
             if plan.user is not None:
                 command = self._launch(plan, command, told, users)
             process = subprocess.Popen(
                 command,
+                executable=self.binary if plan.user is None else None,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -107,8 +109,9 @@ class Bubblewrap:
                 first = int(json.loads(read_line(process, info, "bubblewrap", b"}"))["child-pid"])
                 opened = os.pidfd_open(first)
             except BaseException:
-                process.kill()  # bwrap's child dies with it
+                process.kill()  # bwrap's child dies with it, or waits for ever
                 process.wait()
+                end_orphans()
                 raise
             if plan.user is None:
                 for name, value in resource_limits(plan.limits, counted=True).items():
@@ -138,6 +141,7 @@ class Bubblewrap:
         return helper_command(
             "agentkd.sandbox.launcher",
             {
+                "binary": self.binary,
                 "argv": command,
                 "parent": os.getpid(),
                 "user": plan.user,

@@ -19,7 +19,7 @@ INSIDE = 1000  # the user's number in the sandbox
 
 
 def main() -> None:
-    """Become the plan's `argv`, or tell why not."""
+    """Become the plan's `binary`, with its `argv`, or tell why not."""
     plan = read_plan()
     user: int = plan["user"]
     handed: list[str] = []
@@ -38,4 +38,4 @@ def main() -> None:
         sys.exit(125)
     tell(plan["status"], {"handed": handed})
     os.close(plan["status"])
-    os.execv(plan["argv"][0], plan["argv"])
+    os.execv(plan["binary"], plan["argv"])

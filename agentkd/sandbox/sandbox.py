@@ -30,6 +30,7 @@ from agentkd.sandbox.bubblewrap import (
 from agentkd.sandbox.collect import Outcome, collect_outcome
 from agentkd.sandbox.environment import interpreter_folders, make_environment, package_folders
 from agentkd.sandbox.limits import Limits, RunPlan, StartedRun
+from agentkd.sandbox.orphans import end_orphans
 from agentkd.sandbox.temporary import remove_abandoned, temporary_folder
 from agentkd.sandbox.unprivileged import Refused, choose_user
 
@@ -139,6 +140,7 @@ def open_sandbox(kind: str = "auto", say: Callable[[str], None] = lambda line: N
         say("warning: --sandbox none: code that a model writes can read and change all that you can, and the network")
         return Sandbox("none")
     remove_abandoned()
+    end_orphans()
     reasons = []
     if kind in ("auto", "bubblewrap"):
         for binary in find_binaries():

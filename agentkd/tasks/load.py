@@ -80,7 +80,9 @@ def load_task(
 
 
 def reload_task(config: Mapping[str, Any]) -> Task:
-    """Open the task that a run was made with, from its config."""
+    """Open the task that a run was made with, from its config. Raises UserError where it names none."""
+    if not isinstance(config.get("task"), str):
+        raise UserError("the run's config.yaml names no task: restore the file")
     values = {name: config.get(option) for name, option in OPTIONS.items()}
     return load_task(config["task"], **values)
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import ormsgpack
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.agents.agent_k.context import RunState
+from agentkd.agents.agent_k.results import read_best, read_results
 from agentkd.errors import UserError
+from agentkd.trace import Step, Usage
 
 FILE = "checkpoints.sqlite"
 _OPTIONS = ormsgpack.OPT_NON_STR_KEYS | ormsgpack.OPT_SERIALIZE_NUMPY | ormsgpack.OPT_REPLACE_SURROGATES
@@ -57,10 +60,21 @@ def check_state(values: Any) -> None:
     """Raise UserError unless a state that was read has the fields of a `RunState`."""
     try:
         TypeAdapter(RunState).validate_python(values, extra="forbid")
+        read_results(values), read_best(values)
+        TypeAdapter(list[Step]).validate_python(values.get("steps", []))
+        TypeAdapter(list[Usage]).validate_python(values.get("usage", []))
+        TypeAdapter(list[MemoryEntry]).validate_python(values.get("memory", []))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"{FILE} is damaged ({where[:80]}: {first['msg'].lower()}): {_REMEDY}") from None
+
+
+class MemoryEntry(TypedDict):
+    """An entry of the working memory."""
+
+    tags: list[str]
+    content: str
 
 
 def _describe_error(value: Any) -> str:

@@ -7,13 +7,33 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
+
+from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
+from agentkd.runs.untrusted import read_small
 
 SETUP_SHARE = 0.3  # of the run's time that the model may take before the solvers start
 SOLVE_SHARE = 0.5  # of the run's time that the model may take in all; the solvers have the rest
 RESERVE_SHARE = 0.08  # of the run's time that is kept for blending, validation and the report
 LEAST_RESERVE = 8.0  # seconds
+CLOCK_BYTES = 1000
+_KEPT = TypeAdapter(dict[str, Annotated[float, Field(ge=0, le=1e9)]])
+
+
+def read_seconds(path: Path) -> tuple[float, float]:
+    """The seconds that were worked, and those of them that were the model's; 0 for a run without a file.
+
+    Raises UserError where the file is damaged."""
+    try:
+        kept = _KEPT.validate_json(read_small(path, CLOCK_BYTES))
+    except FileNotFoundError:
+        return 0.0, 0.0
+    except ValueError:
+        raise UserError(f"{path} is damaged: remove it, then the run's time begins anew") from None
+    return kept.get("elapsed", 0.0), kept.get("model", 0.0)
 
 
 class Clock:
@@ -23,10 +43,7 @@ class Clock:
 
     def __init__(self, run: Path, seconds: float) -> None:
         self.path, self.seconds = run / "clock.json", seconds
-        before = {}
-        with suppress(OSError, ValueError):
-            before = json.loads(self.path.read_text())
-        self.before, self.model = float(before.get("elapsed", 0.0)), float(before.get("model", 0.0))
+        self.before, self.model = read_seconds(self.path)
         self.start = time.monotonic()
 
     @property
@@ -67,5 +84,5 @@ class Clock:
             self.before -= time.monotonic() - start
 
     def save(self) -> None:
-        with suppress(OSError):  # a full disk is reported where results are written
+        with suppress(WorldError):  # a full disk is reported where results are written
             write_atomically(self.path, json.dumps({"elapsed": round(self.elapsed, 2), "model": round(self.model, 2)}))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.agents.agent_k.memory import Entry
-from agentkd.agents.agent_k.results import BlendRecord
+from agentkd.agents.agent_k.results import BlendRecord, PlainName
 
 if TYPE_CHECKING:
     from agentkd.agents.agent_k.competition.submit_once import Submissions
@@ -46,8 +46,8 @@ class RunState(TypedDict, total=False):
     summary: str
     accepted: dict[str, str]  # stage → CODE or MODEL
     sent_back: dict[str, int]  # stage → how often a later stage has sent the run back to it
-    format_code: str  # the folder of the accepted code, "" for the generic form
-    metric_code: str
+    format_code: PlainName | Literal[""]  # the folder of the accepted code, "" for the generic form
+    metric_code: PlainName | Literal[""]
     features: str  # the folder of accepted features
     candidates: dict[str, dict[str, Any]]  # name → a dumped results.Scored or results.Failed
     rounds: dict[str, int]  # part of CODE_PARTS → how often the model was asked for it

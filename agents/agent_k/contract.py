@@ -34,6 +34,8 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from agentkd.errors import UserError
+from agentkd.runs.untrusted import METRICS_BYTES, read_small
 from agentkd.trace import Frozen, StageTest
 
 TaskKind = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -125,5 +127,9 @@ def map_file(workspace: Path, split: str, modality: str) -> Path:
 
 
 def read_setup(workspace: Path) -> Setup:
-    """Read the accepted set-up of a workspace."""
-    return Setup.model_validate_json((workspace / "maps" / "setup.json").read_text())
+    """Read the accepted set-up of a workspace. Raises UserError where it is damaged."""
+    path = workspace / "maps" / "setup.json"
+    try:
+        return Setup.model_validate_json(read_small(path, METRICS_BYTES))
+    except ValueError:
+        raise UserError(f"{path} is damaged: remove the run's checkpoints.sqlite, then it begins anew") from None

@@ -14,6 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from agentkd.errors import UserError
+from agentkd.runs.untrusted import parse_json
 from agentkd.trace import Frozen
 
 INTRINSIC = ("summarise", "choose", "plan", "code", "analyse", "recall")
@@ -102,15 +104,9 @@ class LongTermMemory:
         )
         with self._open() as database:
             rows = database.execute(query, (stage, kind, kind, k)).fetchall()
-        return [
-            MemoryItem(
-                key=row[0],
-                kind=row[1],
-                stage=row[2],
-                content=row[3],
-                provenance=json.loads(row[4]),
-                uses=row[5],
-                reward=row[6],
-            )
-            for row in rows
-        ]
+        names = ("key", "kind", "stage", "content", "provenance", "uses", "reward")
+        try:
+            values = [dict(zip(names, row, strict=True)) for row in rows]
+            return [MemoryItem(**{**item, "provenance": parse_json(item["provenance"])}) for item in values]
+        except (TypeError, ValueError):
+            raise UserError(f"{self.path} is damaged: remove it, then the run goes on without it") from None

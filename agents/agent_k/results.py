@@ -5,8 +5,9 @@ The checkpointer and metrics.json keep plain dicts; stages read and write them a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import StringConstraints
 from typing_extensions import TypedDict
 
 from agentkd.agents.agent_k.contract import Setup
@@ -15,11 +16,15 @@ from agentkd.trace import Frozen
 CODE, MODEL = "code", "model"  # the author of what a stage accepted
 
 
+# A name in a folder of the workspace; a checkpoint may come from anybody.
+PlainName = Annotated[str, StringConstraints(pattern=r"^[^/\x00]*[^/\x00.][^/\x00]*$")]
+
+
 class CandidateRun(Frozen):
     """A candidate that was run."""
 
     author: str  # CODE or MODEL
-    folder: str  # below workspace/candidates
+    folder: PlainName  # below workspace/candidates
     basis: str  # only scores of one basis may be compared: the maps, and the metric's code if the model wrote one
     kind: str
 
@@ -44,7 +49,7 @@ class Best(Frozen):
 
     name: str
     score: float
-    file: str  # in workspace/submissions
+    file: PlainName  # in workspace/submissions
     form: str  # the folder of the code that wrote it, "" for the generic form
 
 

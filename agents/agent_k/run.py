@@ -7,14 +7,15 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langgraph.types import Command
 
+from agentkd.agents.agent_k.border import Refused, judge
 from agentkd.agents.agent_k.checkpoints import FILE, PlainSerializer, read_state
 from agentkd.agents.agent_k.clock import Clock
 from agentkd.agents.agent_k.competition.source import (
@@ -26,9 +27,12 @@ from agentkd.agents.agent_k.competition.source import (
 )
 from agentkd.agents.agent_k.competition.submit_once import Submissions, SubmitPolicy
 from agentkd.agents.agent_k.context import Context, RunState
+from agentkd.agents.agent_k.contract import Failure
 from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.model.ask import Model
 from agentkd.agents.agent_k.workbench import Workbench
+from agentkd.agents.agent_k.workspace.arrays import load_data
+from agentkd.agents.agent_k.workspace.checks import check_maps
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.prompts import prompts_hash
@@ -36,7 +40,9 @@ from agentkd.runs.disk import disk_error, write_atomically
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics, strip_address
+from agentkd.runs.shapes import CompetitionFigures
 from agentkd.runs.store import RunDirectory
+from agentkd.runs.terminal import one_line
 from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
 from agentkd.teacher.cache import Cache
@@ -46,11 +52,13 @@ from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Step, Trace, Usage, Verdict
 
 if TYPE_CHECKING:
+    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     from agentkd.agents.agent_k.competition.kaggle import Kaggle
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "run"}, "recursion_limit": 1000}
+MAP_BYTES, MAP_RATIO = 10**8, 10  # bytes of a map at most, besides so many times those of the data
 MORE = 0.05  # share of the clock that has to be left for a finished run to go on
 
 
@@ -82,7 +90,7 @@ def run(config: KaggleConfig) -> dict[str, Any]:
     say(describe_run(config, sandbox))
     with RunDirectory(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
         if is_complete(out):
-            done = read_metrics(out)
+            done = read_metrics(out, CompetitionFigures)
             if not asks_for_more(config, done):
                 say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
                 return {"out": str(out), **done}
@@ -156,7 +164,6 @@ async def run_graph(
     stop: threading.Event,
 ) -> dict[str, Any]:
     """Run the graph in an open run directory, and close it."""
-    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     from agentkd.agents.agent_k.graph import NODES, build_graph
@@ -185,13 +192,29 @@ async def run_graph(
             stages=tuple(NODES),
             stop=stop,
         )
-        connection = await stack.enter_async_context(aiosqlite.connect(store.path / FILE))
+        connection = await stack.enter_async_context(open_database(store.path / FILE))
         saver = AsyncSqliteSaver(connection, serde=PlainSerializer())
         graph = build_graph(context, saver)
         with Interrupt(model.stop), suppress(PutOff):  # once stopped, it ends in a KeyboardInterrupt
             state = await invoke_graph(graph, context, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
         return close_run(store, context, state, run_metrics(context, state) | asked)
+
+
+@asynccontextmanager
+async def open_database(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+    """Open an SQLite file, and close it even where ctrl-C comes while it is being opened: its thread would write to a
+    loop that is gone, and tell the terminal."""
+    import aiosqlite
+
+    async def connect() -> aiosqlite.Connection:
+        return await aiosqlite.connect(path)
+
+    opening = asyncio.ensure_future(connect())
+    try:
+        yield await asyncio.shield(opening)
+    finally:
+        await (await opening).close()
 
 
 def list_settled(config: KaggleConfig) -> str:
@@ -221,12 +244,47 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
     elif not before.next:
         room = bench.clock.left > MORE * bench.clock.seconds
         start = Command(goto="solve" if room else "validate")
+        check_sizes(bench)
+        await check_workspace(context, before.values)
     else:
+        check_sizes(bench)
+        if before.next[0] in context.stages[context.stages.index("baseline") :]:
+            await check_workspace(context, before.values)
         bench.say(
             f"going on with stage {before.next[0]} of {len(context.stages)} after {bench.clock.elapsed:.0f} s of work"
         )
     state: RunState = await graph.ainvoke(start, THREAD, durability="sync")
     return state
+
+
+def check_sizes(bench: Workbench) -> None:
+    """Raise UserError for a map of a resumed run that is larger than any that is made of its data."""
+    most = MAP_BYTES + MAP_RATIO * sum(path.stat().st_size for path in bench.data.rglob("*") if path.is_file())
+    for path in (bench.workspace / "maps").glob("*"):
+        if path.stat().st_size > most:
+            raise UserError(f"{path} has more than {most / 1e6:,.0f} MB, so agentkd has not written it: remove the run")
+
+
+async def check_workspace(context: Context, state: RunState) -> None:
+    """Check the files of a run that is resumed after its maps were made, which no later stage changes.
+
+    Raises UserError where they are damaged, or where its features lie elsewhere."""
+    bench = context.bench
+    features = state.get("features")
+    if features and not Path(features).resolve().is_relative_to(bench.workspace.resolve()):
+        raise UserError(f"the features of the run lie in {features}: remove {FILE}, then the run begins anew")
+
+    def look() -> list[Failure]:
+        data = load_data(bench.workspace)
+        assert len(data.y) == len(data.fold)
+        return check_maps(bench.setup, bench.data, bench.workspace)
+
+    found = await judge("maps", "the maps are whole", look)
+    if failures := found.failures if isinstance(found, Refused) else found:
+        raise UserError(
+            f"{bench.workspace}/maps is damaged ({one_line(failures[0].message)[:300]}): "
+            f"remove {FILE} of the run directory, then the run begins anew"
+        )
 
 
 def close_run(store: RunDirectory, context: Context, state: RunState, metrics: dict[str, Any]) -> dict[str, Any]:

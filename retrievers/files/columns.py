@@ -149,7 +149,10 @@ def _columns(
 
 def _wished(file: Path, first: Sequence[str], wish: str) -> Columns:
     """The columns that the user names: by the header, or by numbers from 1; `=TEXT` is the relation of all rows."""
-    words = [word.strip() for word in next(csv.reader([wish], skipinitialspace=True))]
+    try:
+        words = [word.strip() for row in csv.reader([wish], skipinitialspace=True) for word in row]
+    except csv.Error:  # a line break
+        words = []
     if len(words) != 3 or not all(words):
         raise UserError(f"--kb-columns {wish}: give three columns, head, relation and tail: by name, number or =TEXT")
     names = [cell.strip() for cell in first]

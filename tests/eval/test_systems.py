@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from agentkd.config import EvalConfig, load_config
+from agentkd.distill.publish.card import find_untrained
 from agentkd.distill.publish.lineage import eval_command, read_lineage, write_lineage
 from agentkd.errors import UserError
 from agentkd.eval.kbqa import list_below, list_untrained
-from agentkd.eval.systems import System, find_untrained, inherit_task
+from agentkd.eval.systems import System, inherit_task
 
 FILMS = {"task": "my films.jsonl", "data": None, "kb": "films.tsv", "retriever": "bm25", "split": "train"}
 

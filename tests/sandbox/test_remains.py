@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from agentkd.sandbox import temporary
+from agentkd.sandbox.bubblewrap import find_binaries
 from agentkd.sandbox.limits import Limits
+from agentkd.sandbox.orphans import NAME, end_orphans
 from agentkd.sandbox.safe_read import UnsafeFile, read_inside
 from agentkd.sandbox.sandbox import Sandbox
 from agentkd.sandbox.temporary import remove_abandoned, temporary_folder
 from tests.support.paths import ROOT
+from tests.support.processes import cmdline, gone, lives
 from tests.support.sandboxes import KINDS, opened
 from tests.support.scene import SECRET
 
@@ -211,3 +214,29 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
         read_inside(work, "deep/oof.csv", 4)
     with pytest.raises(FileNotFoundError):
         read_inside(work, "deep/none.csv", 4)
+
+
+def named() -> list[int]:
+    """The living processes whose argv[0] is ours."""
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in found if cmdline(pid).partition(b"\0")[0] == NAME.encode() and lives(pid)]
+
+
+def test_what_a_dying_bwrap_leaves_is_ended(tmp_path: Path) -> None:
+    """It dies as it does with us: it cannot tell the first process's number, as nobody listens any more."""
+    binaries = find_binaries()
+    if not binaries:
+        pytest.skip("there is no bwrap")
+    nobody, info = os.pipe()
+    os.close(nobody)
+    before = set(named())
+    argv = [NAME, "--unshare-all", "--unshare-user", "--die-with-parent", "--ro-bind", "/", "/", "--info-fd", str(info)]
+    with (tmp_path / "said").open("w") as file:
+        done = subprocess.run([*argv, "true"], executable=binaries[0], pass_fds=[info], stderr=file)
+    os.close(info)
+    if done.returncode != -signal.SIGPIPE:
+        pytest.skip(f"bwrap does not start here: {(tmp_path / 'said').read_text()}")
+    left = [pid for pid in named() if pid not in before]
+    assert len(left) == 1 and gone(left, seconds=0.5) is False, "it would wait for ever"
+    end_orphans()
+    assert gone(left, seconds=30)

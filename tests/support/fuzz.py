@@ -6,6 +6,7 @@ of the first round, which a failure names.
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import random
@@ -15,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 SECONDS = float(os.environ.get("AGENTKD_FUZZ_SECONDS", "20"))
 SEED = int(os.environ.get("AGENTKD_FUZZ_SEED", "0"))
@@ -90,3 +92,33 @@ def damage(random: random.Random, data: bytes) -> bytes:
                 (b"\0", b"\xff\xfe", b"\x1b[31m", b"\xed\xa0\xbd", b"\n", b'"', b"[" * 2000, b"1e999")
             )
     return bytes(made)
+
+
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 1.5, 10**30, 10**400, 1e999, float("nan"), "", "x", "half \ud83d", "\x1b[31m\0\u202e", "a\nb",
+    "/dev/zero", "..", "https://127.0.0.1:9/#m", "9" * 5000, [], {}, [[]], [None], {"": None}, {"id": 1}, [1, "a"],
+)  # fmt: skip
+
+
+def damage_value(random: random.Random, value: Any) -> Any:
+    """Return a JSON value in which one to three of the values are replaced, left out, doubled or renamed."""
+    whole = [copy.deepcopy(value)]
+    for _ in range(random.randint(1, 3)):
+        holder: Any = whole
+        while True:
+            key = random.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+            if not isinstance(holder[key], dict | list) or not holder[key] or random.random() < 0.1:
+                break
+            holder = holder[key]
+        change = random.randrange(5)
+        if holder is whole or change < 3:
+            holder[key] = random.choice(ODD)
+        elif change == 3:
+            del holder[key]
+        elif isinstance(holder, list):
+            holder.insert(key, holder[key])
+        else:
+            holder[random.choice(("x", "id", "error"))] = holder.pop(key)
+        if not holder:
+            return whole[0] if whole else None
+    return whole[0]

@@ -23,7 +23,7 @@ from agentkd.models import PACKAGED, is_hub_name
 from agentkd.prompts import render
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_config, read_metrics
-from agentkd.runs.untrusted import parse_yaml
+from agentkd.runs.untrusted import CONFIG_BYTES, parse_yaml, read_small
 from agentkd.tasks.load import find_licence
 
 BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights
@@ -84,7 +84,24 @@ def find_base_model(student: str) -> str | None:
         return BASE
     if is_hub_name(student):
         return student
-    return find_base_model(str(read_config(Path(student))["student"])) if is_student(Path(student)) else None
+    if not is_student(Path(student)):
+        return None
+    before = find_untrained(Path(student))
+    return find_base_model(before) if before and not is_student(Path(before)) else None
+
+
+def find_untrained(folder: Path) -> str:
+    """The model that a student was before any training, as its config names it, through students of students.
+
+    Empty where they name each other."""
+    seen = set[Path]()
+    while folder.resolve() not in seen:
+        seen.add(folder.resolve())
+        before = str(read_config(folder).get("student", ""))
+        if not is_student(Path(before)):
+            return before.rstrip("/")
+        folder = Path(before)
+    return ""
 
 
 def find_weights_licence(student: str) -> str | None:
@@ -92,9 +109,10 @@ def find_weights_licence(student: str) -> str | None:
     if student == PACKAGED:
         return BASE_LICENCE
     try:
-        _, front, _ = (Path(student) / "README.md").read_text().split("---\n", 2)
+        card = read_small(Path(student) / "README.md", CONFIG_BYTES)
+        _, front, _ = card.decode(errors="replace").split("---\n", 2)
         named = (parse_yaml(front) or {}).get("license")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, UserError, ValueError, AttributeError):
         return None
     return named if isinstance(named, str) and named != "unknown" else None
 
@@ -118,7 +136,7 @@ def add_results(folder: Path, report: Mapping[str, Any], names: Sequence[str], s
     """Put an evaluation's rows called one of `names` into a student's card. They replace those of the same task, split,
     number of questions and seed; doing it again changes nothing."""
     card = folder / "README.md"
-    text = card.read_text() if card.is_file() else ""
+    text = read_small(card, CONFIG_BYTES).decode(errors="replace") if card.is_file() else ""
     before, found, rest = text.partition(OPEN)
     inside, _, after = rest.partition(CLOSE) if found else ("", "", "")
     cells = [re.split(r" \| ", line.strip("| \n")) for line in inside.splitlines() if line.startswith("| ")]

@@ -25,13 +25,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
 
 from agentkd.agents.agent_k.competition.kaggle import Kaggle, Unanswered
 from agentkd.errors import AgentkdError, PutOff, UserError, WorldError
 from agentkd.runs.disk import disk_error, hash_file, write_atomically
 from agentkd.runs.progress import console, say
 from agentkd.runs.shard import Shard
+from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
+from agentkd.trace import Frozen
 
 Mode = Literal["ask", "auto", "never"]
 SETTLE = 30.0  # seconds after which a submission that arrived is in Kaggle's list
@@ -63,6 +67,49 @@ class SentSubmission:
     public: float | None = None
     private: float | None = None
     error: str = ""
+
+
+class _Line(Frozen):
+    """Any line of the journal; the classes below are its kinds."""
+
+    hash: str
+
+
+class _Run(_Line):
+    kind: Literal["run"]
+    id: str
+
+
+class _Intent(_Line):
+    kind: Literal["intent"]
+    file: str
+    message: str
+    score: float | None
+    when: str
+
+
+class _Sent(_Line):
+    kind: Literal["sent"]
+    ref: int
+    found: bool = False
+
+
+class _Refused(_Line):
+    kind: Literal["refused"]
+    why: str = ""
+
+
+class _Scored(_Line):
+    kind: Literal["scored"]
+    status: str
+    public: float | None
+    private: float | None
+    error: str
+
+
+_ROW: TypeAdapter[Any] = TypeAdapter(
+    Annotated[_Run | _Intent | _Sent | _Refused | _Scored, Field(discriminator="kind")]
+)
 
 
 class Submissions:
@@ -280,7 +327,7 @@ class Submissions:
 
         Such a line is not missed, because Kaggle's list is searched before a file is sent."""
         try:
-            lines = self.path.read_bytes().splitlines(keepends=True)
+            lines = read_small(self.path, METRICS_BYTES).splitlines(keepends=True)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -298,8 +345,8 @@ def _at_terminal() -> bool:
 
 def _parse_row(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row: dict[str, Any] = parse_json(line)
+        _ROW.validate_python(row, strict=True)
     except ValueError:
         return None
-    whole = line.endswith(b"\n") and isinstance(row, dict) and isinstance(row.get("hash"), str)
-    return row if whole and row.get("kind") in ("run", "intent", "sent", "refused", "scored") else None
+    return row if line.endswith(b"\n") else None
