@@ -215,8 +215,8 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         ("teacher", config.get("teacher_model")),
         ("images learned from", metrics.get("examples")),
         ("held-out images", metrics.get("held_out")),
-        ("parameters of the student", metrics["parameters"]["student"]),
-        ("parameters of the teacher", metrics["parameters"]["teacher"]),
+        ("parameters of the student", metrics["parameters"].get("student")),
+        ("parameters of the teacher", metrics["parameters"].get("teacher")),
         ("hash of the data", config.get("hash_data")),
     ]
     return render(

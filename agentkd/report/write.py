@@ -13,7 +13,14 @@ from agentkd.doubts.review import read_summary
 from agentkd.errors import AgentkdError, UserError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import is_complete, read_config, read_failures, read_metrics, read_traces
-from agentkd.runs.shapes import OF_QUESTIONS, CompetitionFigures, EvaluationFigures, RunFigures, StudentFigures
+from agentkd.runs.shapes import (
+    OF_QUESTIONS,
+    CompetitionFigures,
+    EvaluationFigures,
+    ImageFigures,
+    RunFigures,
+    StudentFigures,
+)
 from agentkd.runs.summary import summarise_run
 
 if TYPE_CHECKING:
@@ -40,7 +47,7 @@ def write_report(
     elif (config := read_config(path)).get("stage") == "distill":
         html = page.render_student(config, metrics or read_metrics(path, StudentFigures), _source(path, config))
     elif config.get("stage") == "distill-images":
-        html = page.render_images(config, metrics or read_metrics(path))
+        html = page.render_images(config, metrics or read_metrics(path, ImageFigures))
     elif config.get("stage") in ("generate", "answers"):
         html = _generation(path, read_config(path, OF_QUESTIONS), metrics)
     elif config.get("stage") == "kaggle":

@@ -7,12 +7,12 @@ told in one line, before anything is made of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
-from agentkd.config import DistillConfig, FeedbackConfig, GenerateConfig, KaggleConfig, StageConfig
+from agentkd.config import DistillConfig, FeedbackConfig, GenerateConfig, ImagesConfig, KaggleConfig, StageConfig
 from agentkd.errors import UserError
 
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -24,6 +24,7 @@ CONFIGS: Mapping[str, type[StageConfig]] = {
     "generate": GenerateConfig,
     "answers": GenerateConfig,
     "distill": DistillConfig,
+    "distill-images": ImagesConfig,
     "feedback": FeedbackConfig,
     "kaggle": KaggleConfig,
 }
@@ -102,6 +103,37 @@ class StudentFigures(TypedDict):
     loss_last: Number
     losses: list[float]  # not finite where training has diverged
     tokens_per_second: NotRequired[Measure]
+
+
+class Accuracy(TypedDict):
+    """An accuracy, or a difference of two, with its interval."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    accuracy: Measure
+    low: Measure
+    high: Measure
+
+
+class NamedAccuracy(Accuracy):
+    """An accuracy of one of three models."""
+
+    name: Literal["student", "baseline", "teacher"]
+
+
+class AccuracyDifference(Accuracy):
+    """A difference of accuracies."""
+
+    minus: str
+
+
+class ImageFigures(TypedDict):
+    """Of `distill` of images."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    rows: list[NamedAccuracy]
+    differences: list[AccuracyDifference]
+    parameters: dict[str, Count]
+    losses: NotRequired[list[float]]
 
 
 class RetrieverFigures(TypedDict):
