@@ -54,7 +54,6 @@ from agentkd.cli.review import review
 from agentkd.cli.select import select
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.runs.signals import signals_like_ctrl_c, stop_code
-from agentkd.runs.terminal import one_line
 from agentkd.runs.watchdog import start_watchdog
 from agentkd.sandbox.orphans import end_orphans
 
@@ -417,19 +416,19 @@ def run_command(command: Callable[[], Any]) -> int:
     except AgentkdError as error:
         if debug:
             raise
-        say(one_line(f"error: {error}"))
+        say(f"error: {error}")
         return error.exit_code
     except OSError as error:
         if debug:
             raise
-        say(one_line(f"error: {error}; check the path, its rights and the room on the disk"))
+        say(f"error: {error}; check the path, its rights and the room on the disk")
         return WorldError.exit_code
     except Exception as error:
         if debug:
             raise
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click: a misspelt option
-            say(one_line(f"error: {error.format_message()} (see --help)"))
+            say(f"error: {error.format_message()} (see --help)")
             return int(error.exit_code)
         what = str(error).splitlines()[0] if str(error) else ""
-        say(one_line(f"error: {type(error).__name__}: {what} (a fault in agentkd; --debug shows where)"))
+        say(f"error: {type(error).__name__}: {what} (a fault in agentkd; --debug shows where)")
         return 1

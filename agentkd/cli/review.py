@@ -54,7 +54,8 @@ def ask_person(trace: Trace, group: Group, place: int, total: int) -> Answer | N
 
     if not sys.stdin.isatty():
         raise UserError("review asks a person: run it in a terminal (nothing was written)")
-    say(f"\n{place}/{total}  {trace.question}")
+    say("")
+    say(f"{place}/{total}  {trace.question}")
     more = len(trace.answers) - SHOWN
     say(f"  → {'; '.join(trace.answers[:SHOWN])}{f' … and {more} more' if more > 0 else ''}")
     say(f"  path: {group.path}")

@@ -31,7 +31,9 @@ def format_usd(usd: float) -> str:
 def say(text: str) -> None:
     """Print a line for the user on stderr; stdout stays free for `--json`.
 
-    Where nobody can read it any more, as the terminal was closed, the run goes on without."""
+    A line break in it is shown as \\n: names in it may come from anybody, and what follows would seem to be ours. Where
+    nobody can read it any more, as the terminal was closed, the run goes on without."""
+    text = text.replace("\r\n", "\n").replace("\n", "\\n")
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} … {len(text) - LONGEST:,} characters … {text[-LONGEST // 2 :]}"
     try:

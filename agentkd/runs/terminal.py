@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console
 
-LINE = 2000  # characters of an error
 _JOINERS = "\u200c\u200d"  # they shape letters and emoji, and hide nothing
 _CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories: controls, format, half characters, line ends
 
@@ -32,13 +31,6 @@ def escape_controls(text: str) -> str:
         else char
         for char in text
     )
-
-
-def one_line(text: str) -> str:
-    """A text in one line of at most LINE characters, its end too: names in it may come from anybody, and a line break
-    could begin a line that seems to be ours."""
-    shown = escape_controls(text).replace("\n", "\\n")
-    return shown if len(shown) <= LINE else f"{shown[: LINE * 3 // 4]} … {shown[-LINE // 4 :]}"
 
 
 class Terminal(Console):

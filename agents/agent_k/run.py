@@ -42,7 +42,6 @@ from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics, strip_address
 from agentkd.runs.shapes import CompetitionFigures
 from agentkd.runs.store import RunDirectory
-from agentkd.runs.terminal import one_line
 from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
 from agentkd.teacher.cache import Cache
@@ -282,7 +281,7 @@ async def check_workspace(context: Context, state: RunState) -> None:
     found = await judge("maps", "the maps are whole", look)
     if failures := found.failures if isinstance(found, Refused) else found:
         raise UserError(
-            f"{bench.workspace}/maps is damaged ({one_line(failures[0].message)[:300]}): "
+            f"{bench.workspace}/maps is damaged ({failures[0].message[:300]}): "
             f"remove {FILE} of the run directory, then the run begins anew"
         )
 

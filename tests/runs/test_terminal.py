@@ -40,6 +40,18 @@ def test_all_else_stays() -> None:
     assert escape_controls("one\r\ntwo") == "one\ntwo"
 
 
+def test_a_line_stays_one(capfd: pytest.CaptureFixture[str]) -> None:
+    """A name with a line break cannot begin a line that seems to be ours."""
+
+    def fail() -> None:
+        raise UserError("no file 'a\nb'")
+
+    say("the file a\nerror: run this\r\nor that\u2028or that is damaged")
+    assert capfd.readouterr().err == "the file a\\nerror: run this\\nor that\\u2028or that is damaged\n"
+    assert run_command(fail) == 2
+    assert capfd.readouterr().err == "error: no file 'a\\nb'\n"
+
+
 @pytest.mark.parametrize("way", ["say", "table", "print_line", "error", "progress"])
 def test_every_way_to_the_terminal(way: str, capfd: pytest.CaptureFixture[str]) -> None:
     text = "name" + "".join(EVIL)

@@ -28,7 +28,7 @@ def call(
     import pytest
 
     monkeypatch.setattr(sys, "argv", ["agentkd", *argv])
-    monkeypatch.setattr(main, "start_watchdog", lambda: None)  # it would kill the tests at their next SIGINT
+    monkeypatch.setattr(main, "start_watchdog", lambda tidy: None)  # it would kill the tests at their next SIGINT
     with pytest.raises(SystemExit) as ended:
         main.main()
     out, error = capsys.readouterr()
