@@ -33,7 +33,7 @@ ARMS = {
     "bsd, hfd": "as bsd, and the low features of both are brought together",
 }
 PIXEL, REGION, FEATURE, GRID, CHANNELS = 1.0, 0.1, 0.1, 4, 16
-EPOCHS = 20
+EPOCHS = 18
 
 
 def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
@@ -41,7 +41,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
     data = make_canvases(seed)
     torch.manual_seed(seed)
     students = [UNet(CLASSES), VitSegmenter(CLASSES)]
-    projectors = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in (16, 32, 16, 32)])
+    projectors = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in (16, 24, 16, 24)])
     generator = torch.Generator().manual_seed(seed)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
             total = total + FEATURE * (feature_loss(low[0], low[1]) + feature_loss(low[1], low[0]))
         return total
 
-    plan = Plan(epochs=1 if quick else EPOCHS, batch=20, lr=3e-3, seed=seed)
+    plan = Plan(epochs=1 if quick else EPOCHS, batch=20, lr=5e-3, seed=seed)
     fit([*students, projectors], data[:2], loss, plan)
     scores = [measure(student, data.x_test, data.y_test) for student in students]
     return {"mIoU": sum(scores) / 2, "mIoU, U-Net": scores[0], "mIoU, ViT": scores[1]}

@@ -1,4 +1,4 @@
-"""Segmentation: canvases with one to three digits of scikit-learn on noise; each pixel is a digit or background."""
+"""Segmentation: canvases with one or two digits of scikit-learn on noise; each pixel is a digit or background."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SIDE, DIGIT, CLASSES = 24, 8, 11  # class 10 is background
+SIDE, DIGIT, CLASSES = 16, 8, 5  # digits 0 to 3, and background
 INK = 0.3  # a pixel is the digit's above this value
 
 
 class Canvases(NamedTuple):
-    """Images [N, 1, 24, 24] and labels [N, 24, 24], for training and for testing."""
+    """Images [N, 1, 16, 16] and labels [N, 16, 16], for training and for testing."""
 
     x_train: Tensor
     y_train: Tensor
@@ -21,11 +21,11 @@ class Canvases(NamedTuple):
     y_test: Tensor
 
 
-def make_canvases(seed: int, *, train: int = 300, test: int = 150) -> Canvases:
+def make_canvases(seed: int, *, train: int = 200, test: int = 100) -> Canvases:
     """Canvases of a seed. Digits of test canvases are in no training canvas."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = load_digits(n_class=CLASSES - 1, return_X_y=True)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
     images, labels = images[order].reshape(-1, DIGIT, DIGIT) / 16.0, labels[order]
@@ -43,7 +43,7 @@ def draw_canvas(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One canvas; a later digit covers an earlier one."""
     canvas, truth = rng.uniform(0, 0.2, (SIDE, SIDE)), np.full((SIDE, SIDE), CLASSES - 1)
-    for pick in rng.choice(pool, rng.integers(1, 4), replace=False):
+    for pick in rng.choice(pool, rng.integers(1, 3), replace=False):
         top, left = rng.integers(0, SIDE - DIGIT + 1, 2)
         ink = images[pick] > INK
         window = (slice(top, top + DIGIT), slice(left, left + DIGIT))

@@ -46,7 +46,7 @@ class VitSegmenter(nn.Module):
     """A vision transformer on [B, 1, S, S]; each token gives the logits of its patch. `low` and `high` are maps of
     tokens."""
 
-    def __init__(self, classes: int, *, side: int = 24, patch: int = 3, width: int = 32) -> None:
+    def __init__(self, classes: int, *, side: int = 16, patch: int = 2, width: int = 24) -> None:
         super().__init__()
         self.grid, self.patches = side // patch, Patches(side, patch, width)
         self.low, self.middle, self.high = (_Maps(width) for _ in range(3))

@@ -24,14 +24,3 @@ def make_cnn(channels: int, classes: int, *, width: int, stages: int = 2) -> nn.
         before, after = (channels if not stage else width * 2 ** (stage - 1)), width * 2**stage
         layers += [nn.Conv2d(before, after, 3, 1 + (stage > 0), 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width * 2 ** (stages - 1), classes))
-
-
-def make_signal_cnn(channels: int, classes: int, *, width: int, stages: int = 3) -> nn.Sequential:
-    """Signals [B, channels, L]: `stages` of 1-D convolution (5 wide, stride 2), batch norm and ReLU, then the mean over
-    time, and logits."""
-    layers: list[nn.Module] = []
-    for stage in range(stages):
-        layers += [
-            nn.Conv1d(width if stage else channels, width, 5, 2, 2, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-        ]  # fmt: skip
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(width, classes))
