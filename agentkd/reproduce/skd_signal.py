@@ -54,7 +54,7 @@ def prepare(seed: int, quick: bool) -> Radio:
 
 
 def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
-    """Percent correct of KD-CNN and KD-MobileNet, with all signals and with a tenth; that of the tenth by ratio; sizes."""
+    """Percent correct of KD-CNN and KD-MobileNet, with all signals and with a tenth; the tenth's by ratio; sizes."""
     radio = prepare(seed, quick)
     targets = predict(radio.teacher, radio.x)
     students: dict[str, nn.Module] = {}
