@@ -31,16 +31,22 @@ def run_all(config: ReproduceConfig) -> dict[str, Any]:
         say(f"{place} of {len(EXPERIMENTS)}: {name}")
         folder = root / Path(default_out(name, quick=config.quick)).name
         found[name] = run_experiment(name, config.model_copy(update={"out": str(folder)}))
-    published = {"date": time.strftime("%Y-%m-%d"), "quick": config.quick, "experiments": found}
+    wrote = publish(found, root, quick=config.quick)
+    return {"quick": config.quick, "experiments": found, "wrote": [str(path) for path in wrote]}
+
+
+def publish(found: Mapping[str, Any], root: Path, *, quick: bool) -> list[Path]:
+    """Write reports by name as methods.json and methods.md, and return the paths."""
+    published = {"date": time.strftime("%Y-%m-%d"), "quick": quick, "experiments": found}
     raw = json.dumps(published, indent=1, ensure_ascii=False) + "\n"
     page = DOCS / "methods.md"
-    if not config.quick and page.exists():
+    if not quick and page.exists():
         files = {DOCS / "results/methods.json": raw, page: replace_part(page.read_text(encoding="utf-8"), found)}
     else:
         files = {root / "methods.json": raw, root / "methods.md": describe_all(found)}
     for path, text in files.items():
         write_atomically(path, text)
-    return {**published, "wrote": [str(path) for path in files]}
+    return list(files)
 
 
 def replace_part(page: str, found: Mapping[str, Any]) -> str:
@@ -91,6 +97,6 @@ def describe_one(name: str, report: Mapping[str, Any]) -> str:
     return (
         f"### {report['title']}\n\n{report['claim'][0].upper()}{report['claim'][1:]} ({report['paper']}).\n\n"
         f"    agentkd reproduce {name}\n\n"
-        f"Bed: {report['bed']}. Seeds {seeds[0]} to {seeds[-1]}, {report['seconds']:.0f} s on one core, "
+        f"Bed: {report['bed']}. Seeds {seeds[0]} to {seeds[-1]}, {report['seconds']:.0f} s, "
         f"{report['date']}.\n\n{arms}\n\n{draw_table(report)}\n\n{comparisons}\n"
     )

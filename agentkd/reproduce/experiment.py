@@ -55,7 +55,7 @@ def report(name: str, experiment: Experiment, arms: Iterable[str], rows: Iterabl
     """Return `{method, claim, rows: [{arm, metric, mean, sd, seeds}], seconds, verdict}`, with all comparisons.
 
     Rows are in the order of `arms`. `values` of a row are by seed, `sd` is that of a sample (n - 1), None for one
-    seed. `seconds` is the sum over the rows: the time on one core."""
+    seed. `seconds` is the sum over the rows, by the clock."""
     by_arm: dict[str, list[Row]] = {arm: [] for arm in arms}
     for row in sorted(rows, key=lambda row: row.seed):
         by_arm[row.arm].append(row)
