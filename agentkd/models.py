@@ -78,7 +78,9 @@ def find_weights(spec: str) -> Path:
         _check_directory(path)
         return path
     if is_hub_name(spec):
-        return _download(spec)
+        path = download_model(spec)
+        _check_directory(path)
+        return path
     why = "a GGUF file serves the local teacher only" if path.suffix == ".gguf" else "no such directory"
     raise UserError(f"no weights in {spec!r} ({why}): give {PACKAGED}, a directory or a hub name such as org/name")
 
@@ -252,7 +254,10 @@ def _refuse_misspelt_folder(name: str, error: Exception) -> None:
         raise UserError(f"no folder {name!r}{near or ','} and the hub does not give it either") from error
 
 
-def _download(name: str) -> Path:
+def download_model(name: str, *, instead: str = f"a directory or {PACKAGED}") -> Path:
+    """The folder of a model on the hub, downloaded once.
+
+    Raises WorldError, which names what else to give, where there is no network or the hub refuses."""
     try:
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -272,9 +277,8 @@ def _download(name: str) -> Path:
     except Exception as error:  # the hub client lets errors of several HTTP libraries through
         _refuse_misspelt_folder(name, error)
         why = f"{type(error).__name__}: {first_line(error)}"
-        remedy = f"give a directory or {PACKAGED}"
+        remedy = f"give {instead}"
         if constants.HF_HUB_OFFLINE:
             why, remedy = "HF_HUB_OFFLINE is set, and it is not in the cache", f"{remedy}, or unset HF_HUB_OFFLINE"
         raise WorldError(f"cannot get {name!r} from the hub ({why}): {remedy}") from error
-    _check_directory(path)
     return path

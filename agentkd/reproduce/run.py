@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentkd.config import ReproduceConfig
-from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.errors import AgentkdError, UserError, WorldError, unknown_name
 from agentkd.reproduce import EXPERIMENTS
 from agentkd.reproduce.experiment import QUICK_SEEDS, SEEDS, Row, report
 from agentkd.reproduce.plots import draw_arms
@@ -41,7 +41,7 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
 
     Raises UserError for an unknown name and for a directory of other settings, WorldError where training fails."""
     if name not in EXPERIMENTS:
-        raise UserError(f"unknown experiment {name!r}: choose one of {', '.join(EXPERIMENTS)}, or all")
+        raise unknown_name("experiment", name, [*EXPERIMENTS, "all"])
     path = Path(config.out or default_out(name, quick=config.quick))
     count = config.seeds or (QUICK_SEEDS if config.quick else SEEDS)
     seeds = range(config.seed, config.seed + count)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import refuse_pickles
-from agentkd.models import is_hub_name
+from agentkd.models import download_model, is_hub_name
 from agentkd.pretrained import load_pretrained, load_settings, make_model
 from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_small
 
@@ -71,6 +71,16 @@ class Classifier:
         (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
 
 
+def find_classifier(name: str) -> Path:
+    """The folder or config file that a name means; a model on the hub is downloaded. Raises UserError for nothing."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if not is_hub_name(name):
+        raise UserError(f"no such model: {name!r}; give a folder, a config.json or a hub name")
+    return download_model(name, instead="a folder or a config.json")
+
+
 def open_classifier(name: str, classes: Sequence[str], *, seed: int, trust: bool = False) -> Classifier:
     """Open a classifier by a folder, a hub name, or a config file (then with fresh weights).
 
@@ -79,13 +89,10 @@ def open_classifier(name: str, classes: Sequence[str], *, seed: int, trust: bool
     import torch
     from transformers import AutoModelForImageClassification
 
-    path = Path(name).expanduser()
+    path = find_classifier(name)
     weights = path.is_dir() and any(file.suffix in (".safetensors", ".bin") for file in path.iterdir())
-    is_config = path.exists() and not weights
-    if not path.exists() and not is_hub_name(name):
-        raise UserError(f"no such model: {name!r}; give a folder, a config.json or a hub name")
-    place: Any = path if path.exists() else name
-    settings = load_settings(place, trust=trust)
+    is_config = not weights
+    settings = load_settings(path, trust=trust)
     _check_kind(name, settings)
     order = _order(settings, classes)
     fitted = order is not None and not is_config
@@ -95,10 +102,9 @@ def open_classifier(name: str, classes: Sequence[str], *, seed: int, trust: bool
     if is_config:
         model = make_model(AutoModelForImageClassification, settings, trust=trust)
     else:
-        if path.is_dir():
-            refuse_pickles(path)
+        refuse_pickles(path)
         options = {"config": settings, "ignore_mismatched_sizes": True, "dtype": torch.float32}
-        model = load_pretrained(AutoModelForImageClassification, place, trust=trust, **options)
+        model = load_pretrained(AutoModelForImageClassification, path, trust=trust, **options)
         if fitted:
             reorder_head(model, order or [])
     size, channels = _size(name, settings), int(getattr(settings, "num_channels", 3))

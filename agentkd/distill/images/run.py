@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.config import ImagesConfig, slug
-from agentkd.distill.images.classifier import Classifier, open_classifier
+from agentkd.distill.images.classifier import Classifier, find_classifier, open_classifier
 from agentkd.distill.images.data import ImageSet, read_images
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.images.pixels import Pixels
@@ -36,6 +36,8 @@ def resolve(config: ImagesConfig) -> ImagesConfig:
     ):
         if not value:
             raise UserError(f"--task images needs {option}: {example}")
+    for model in (config.teacher_model, config.student):
+        find_classifier(str(model))  # before the images are read, which takes longer
     out = config.out or f"students/{slug(Path(str(config.data)).resolve().stem)}-{config.method}"
     return config.model_copy(update={"out": out})
 
