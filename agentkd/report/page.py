@@ -193,6 +193,7 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
             ),
         ],
         curve=draw_curve(losses),
+        per="a target token",
         lineage=[(name, value) for name, value in lineage if value],
         source=bool(source),
         config=list_settings(config),
@@ -201,9 +202,8 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
 
 def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Render a student of images: accuracies on held-out images, differences, loss and settings."""
-    names = {"student": "student", "baseline": "the same student without a teacher", "teacher": "teacher"}
     facts = [
-        (f"accuracy, {names[row['name']]}", f"{row['accuracy']:.1f} %", f"{row['low']:.1f} to {row['high']:.1f}")
+        (f"accuracy, {row['name']}", f"{row['accuracy']:.1f} %", f"{row['low']:.1f} to {row['high']:.1f}")
         for row in metrics["rows"]
     ]
     facts += [
@@ -222,9 +222,11 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     return render(
         kind="student",
         title=f"{config.get('student')} · {config.get('method')}",
-        lead=f"taught by {config.get('teacher_model')} with the images of {config.get('data')}",
+        lead=f"taught by {config.get('teacher_model')} with the images of {config.get('data')}; "
+        "the baseline is the same student without a teacher",
         facts=facts,
         curve=draw_curve([float(value) for value in metrics.get("losses") or []]),
+        per="an image",
         lineage=lineage,
         source=True,
         config=list_settings(config),
