@@ -67,21 +67,26 @@ class Message(Frozen):
     content: str
 
 
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+
+
 class Usage(Frozen):
     """Calls, tokens, seconds and dollars that something cost.
 
     Tokens include those of cached responses; `cached` counts calls answered from disk; `seconds` is the time spent
     waiting for the model."""
 
-    calls: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    usd: float = 0.0
+    calls: Count = 0
+    cached: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    seconds: Amount = 0.0
+    usd: Amount = 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+        sums = {name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields}
+        return Usage.model_construct(**sums)  # the sum of many may exceed the bound of one
 
     @property
     def tokens(self) -> int:

@@ -79,3 +79,12 @@ def test_usage_adds_up_field_by_field(found: list[Usage]) -> None:
     total = Usage.total(found)
     assert all(getattr(total, name) == sum(getattr(item, name) for item in found) for name in Usage.model_fields)
     assert total.tokens == total.prompt_tokens + total.completion_tokens
+
+
+@pytest.mark.parametrize("field", ["calls", "prompt_tokens", "seconds", "usd"])
+def test_usage_is_finite_and_not_negative(field: str) -> None:
+    for value in (-1, float("inf"), float("nan"), 10**400):
+        with pytest.raises(ValidationError):
+            Usage.model_validate({field: value})
+    most = Usage(calls=10**12, usd=1e9)
+    assert (most + most).calls == 2 * 10**12, "a sum has no bound"

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+from agentkd.errors import UserError
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
+from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 from agentkd.trace import Usage
 
 CHECKPOINT_SECONDS = 300.0
+_NAME = re.compile(r"checkpoint-\d{1,15}")
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The path of the newest whole checkpoint, or None."""
-    whole = [path for path in folder.glob("checkpoint-*") if is_whole(path)]
+    whole = [path for path in folder.glob("checkpoint-*") if _NAME.fullmatch(path.name) and is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint is complete: trainer_state.json is written last, so that a torn one lacks it or has half."""
     try:
-        return isinstance(json.loads((checkpoint / "trainer_state.json").read_bytes()), dict)
-    except (OSError, ValueError):
+        return isinstance(parse_json(read_small(checkpoint / "trainer_state.json", METRICS_BYTES)), dict)
+    except (OSError, UserError, ValueError):
         return False
 
 

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 from agentkd.distill.checkpoints import is_whole, last_checkpoint
 from agentkd.distill.processes import world_size
-from agentkd.errors import UserError, WorldError
+from agentkd.errors import AgentkdError, UserError, WorldError
+from agentkd.pretrained import first_line
 from agentkd.runs.disk import disk_error
 from agentkd.runs.interrupt import Interrupt
 
@@ -23,17 +24,32 @@ def train_until_stopped(trainer: Any, interrupt: Interrupt, checkpoint: str | No
     """Train, from a checkpoint where there is one, and return transformers' result.
 
     Ctrl-C and SIGTERM end it in a KeyboardInterrupt, after a checkpoint. Of several processes each stops at once: they
-    would wait for each other, as they do not hear of it in the same step. Raises UserError for a checkpoint that would
-    run code."""
+    would wait for each other, as they do not hear of it in the same step. Raises UserError for a checkpoint that cannot
+    be read, or would run code."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        stepped = False
+
+        def on_step_end(self, *args: Any, **options: Any) -> None:
+            self.stepped = True
+
+    watch = Watch()
+    trainer.add_callback(watch)
     try:
         with interrupt if world_size() == 1 else nullcontext():
             return trainer.train(resume_from_checkpoint=checkpoint)
-    except Exception as error:
-        if type(error).__name__ == "UnpicklingError":  # what torch says of a pickle that is more than tensors
-            raise UserError(
-                f"{checkpoint} holds more than tensors, so it is not read: remove it, then training begins anew"
-            ) from error
+    except (AgentkdError, OSError):
         raise
+    except Exception as error:
+        out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if checkpoint is None or watch.stepped or out_of_memory:
+            raise
+        what = "holds more than tensors" if type(error).__name__ == "UnpicklingError" else "cannot be read"
+        raise UserError(
+            f"{checkpoint} {what} ({type(error).__name__}: {first_line(error)}): "
+            f"remove it, then training goes on from an earlier one, or begins anew"
+        ) from error
 
 
 def with_health_checks(trainer: Any) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError
 from agentkd.models import list_weight_files
-from agentkd.pretrained import first_line, load_pretrained
+from agentkd.pretrained import CONFIG_BYTES, first_line, load_pretrained
 from agentkd.runs.progress import say
+from agentkd.runs.untrusted import parse_json, read_small
 
 CONTEXTS = "max_position_embeddings", "n_positions", "max_seq_len", "seq_length"
 
@@ -40,8 +40,8 @@ def _configured_ends(folder: Path) -> list[int]:
     found: list[int] = []
     for file in ("generation_config.json", "config.json"):
         try:
-            value = json.loads((folder / file).read_bytes()).get("eos_token_id")
-        except (OSError, ValueError, AttributeError):
+            value = parse_json(read_small(folder / file, CONFIG_BYTES)).get("eos_token_id")
+        except (OSError, UserError, ValueError, AttributeError):
             continue
         found += [end for end in (value if isinstance(value, list) else [value]) if isinstance(end, int)]
     return found

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import openai
 
@@ -17,6 +18,7 @@ from agentkd.credentials import mask_secrets
 from agentkd.errors import ServerRefused, UserError, WorldError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import Say
+from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_small
 from agentkd.teacher.address import Address
 from agentkd.teacher.hosted import make_client
 from agentkd.teacher.refusal import describe_error, read_refusal
@@ -54,7 +56,7 @@ class BatchApi:
         async with self._client() as client:
             for path in sorted(folder.glob("requests-*.jsonl")):
                 note = note_path(path)
-                state = json.loads(note.read_text()) if note.exists() else {"fetched": True}
+                state = read_note(note) if note.exists() else {"fetched": True}
                 if state["fetched"]:
                     continue
                 batch = await client.batches.retrieve(str(state["id"]))
@@ -89,6 +91,22 @@ class BatchApi:
         except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:  # the package trusts what it reads
             why = mask_secrets(root_cause(error))
             raise WorldError(f"{url} gives no answer for a batch ({why}): run the command again") from None
+
+
+def read_note(note: Path) -> dict[str, Any]:
+    """What became of a request file: the batch's `id`, and whether its output was `fetched`. UserError where the file
+    is damaged."""
+    try:
+        state = parse_json(read_small(note, CONFIG_BYTES))
+    except ValueError:
+        state = None
+    if (
+        not isinstance(state, dict)
+        or not isinstance(state.get("fetched"), bool)
+        or not isinstance(state.get("id"), str)
+    ):
+        raise UserError(f"{note} is damaged: restore it, or remove it, then the requests are submitted again")
+    return state
 
 
 def note_path(requests: Path) -> Path:

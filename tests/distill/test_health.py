@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -138,3 +139,34 @@ def test_killed_and_resumed_equals_uninterrupted(student: Path, teacher: Path, t
     assert distill(killed)["steps"] == 24
     before, after = weights(tmp_path / "calm"), weights(out)
     assert max((before[name] - after[name]).abs().max().item() for name in before) < 1e-5
+
+
+DAMAGES: dict[str, bytes] = {
+    "optimizer.pt": b"PK\x03\x04 half",
+    "scheduler.pt": b"",
+    "rng_state.pth": b"\0" * 4096,
+    "model.safetensors": b"\xff" * 64,
+    "trainer_state.json": b'{"global_step": "x", "log_history": 5}',
+}
+
+
+@pytest.mark.whole
+def test_a_damaged_checkpoint_is_one_line(student: Path, traces: Path, tmp_path: Path, after_steps: Any) -> None:
+    def spoil(optimizer: Any) -> None:
+        optimizer.param_groups[0]["params"][0].data[0, 0] = float("nan")
+
+    after_steps(6, spoil)
+    with pytest.raises(UserError):
+        distill(sft_config(student, traces, tmp_path / "whole"))
+    for name, content in DAMAGES.items():
+        out = tmp_path / name
+        shutil.copytree(tmp_path / "whole", out)
+        (out / "checkpoints" / "checkpoint-5" / name).write_bytes(content)
+        (out / "config.yaml").write_text((out / "config.yaml").read_text().replace("/whole", f"/{name}"))
+        with pytest.raises(UserError, match=r"checkpoint-5 (cannot|holds more) .*: remove it, then"):
+            distill(sft_config(student, traces, out))
+    (odd := tmp_path / "trainer_state.json" / "checkpoints" / "checkpoint-x").mkdir()
+    (odd / "trainer_state.json").write_bytes(b"{}")
+    assert str(module.last_checkpoint(odd.parent)).endswith("checkpoint-5"), "a name that no trainer gives"
+    (odd.parent / "checkpoint-5" / "trainer_state.json").write_bytes(b"[" * 100_000)
+    assert module.last_checkpoint(odd.parent) is None

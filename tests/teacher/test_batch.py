@@ -19,6 +19,7 @@ from agentkd.eval.kbqa import evaluate
 from agentkd.generate import generate
 from agentkd.runs.read import is_complete, read_lines, read_traces
 from agentkd.teacher import batch as module
+from agentkd.teacher.batch_api import read_note
 from agentkd.teacher.budget import BudgetLimit
 from agentkd.teacher.cache import Cache
 from tests.support.mock_server import MODEL, answer, mock_server
@@ -308,3 +309,12 @@ def test_without_a_key_openai_is_files_alone(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(WorldError, match="submit each file as a batch and put its output into"):
         run(tmp_path / "run", batch=str(tmp_path / "batch"), teacher="openai:gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b"[" * 100_000, b"null", b'{"id": 5, "fetched": false}', b'{"id": "b"}']
+)
+def test_a_damaged_note_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (note := tmp_path / "requests-001.batch.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"requests-001.batch.json is damaged: restore it, or remove it"):
+        read_note(note)
