@@ -292,7 +292,7 @@ class FeedbackConfig(StageConfig):
     lr: float = Field(5e-5, gt=0, description="peak learning rate")
     batch: int = Field(16, ge=1, description="questions per step")
     candidates: int = Field(20, ge=2, description="paths per question")
-    reranker: bool = Field(True, description="also train the reranker, which reads a path and its first answers")
+    reranker: bool = Field(False, description="also train a reranker, which reads a path and its first answers")
     reranker_epochs: float = Field(1.0, gt=0, description="passes over the questions, for the reranker")
     reranker_lr: float = Field(1e-4, gt=0, description="peak learning rate of the reranker")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto, bf16 or fp32")

@@ -164,6 +164,12 @@ def feedback(
         f"{result['f1_after']:.1f}, {result['f1_gain']:+.1f} [{result['f1_gain_low']:+.1f}, "
         f"{result['f1_gain_high']:+.1f}] (paired, 95 %)"
     )
+    if "reranker_f1" in result:
+        say(
+            f"with the reranker: {result['reranker_f1']:.1f}, {result['reranker_gain']:+.1f} "
+            f"[{result['reranker_gain_low']:+.1f}, {result['reranker_gain_high']:+.1f}] (paired, 95 %) · weights of "
+            f"ranking and reranker {result['reranker_mix'][0]:.2f} and {result['reranker_mix'][1]:.2f}"
+        )
     say(f"wrote {result['out']}; use it with --retriever {result['out']}")
 
 

@@ -73,7 +73,14 @@ def test_rows_hold_every_tried_path_and_fill_up_with_others() -> None:
 
 def test_a_retriever_is_trained_used_and_not_trained_twice(run: Path, encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "retriever"
-    settings = {"traces": str(run), "base": str(encoder), "candidates": 6, "precision": "fp32", "out": str(out)}
+    settings = {
+        "traces": str(run),
+        "base": str(encoder),
+        "candidates": 6,
+        "precision": "fp32",
+        "out": str(out),
+        "reranker": True,
+    }
     short = train_retriever(
         FeedbackConfig.model_validate({**settings, "epochs": 1, "lr": 1e-9, "out": str(tmp_path / "s")})
     )
@@ -122,7 +129,9 @@ def test_a_run_that_was_stopped_goes_on_with_the_reranker(
 ) -> None:
     from agentkd.distill import feedback
 
-    config = FeedbackConfig(traces=str(run), base=str(encoder), candidates=4, epochs=1, out=str(tmp_path / "out"))
+    config = FeedbackConfig(
+        traces=str(run), base=str(encoder), candidates=4, epochs=1, reranker=True, out=str(tmp_path / "out")
+    )
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(feedback, "train_reranker", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train_retriever(config)
