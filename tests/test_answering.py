@@ -19,7 +19,10 @@ MANY = [f"Person {number}" for number in range(KEPT + 50)]
 
 
 def draft(answers: list[str]) -> Draft:
-    steps = (Step(kind="survey", output="{}"), Step(kind="answer", output="\n".join(answers)))
+    steps = (
+        Step(kind="survey", output='{"topics": [], "candidates": []}'),
+        Step(kind="answer", output="\n".join(answers)),
+    )
     return Draft(steps=steps, answers=tuple(answers), provenance={"path": []})
 
 
