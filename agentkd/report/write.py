@@ -151,7 +151,7 @@ def _gold(config: Mapping[str, Any]) -> tuple[Gold | None, str]:
 
     try:
         task = reload_task(config)
-        if content_hash(task.hashes(config["split"])) != config["hash_data"]:
+        if content_hash(task.hashes(config["split"])) != config.get("hash_data"):
             return None, f"The files of {config['task']} have changed since, so gold answers are not shown."
         gold = task.gold(config["split"])
         asked = task.pick(config["split"], config["limit"], config["seed"])

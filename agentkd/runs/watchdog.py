@@ -68,6 +68,9 @@ def _end(owner: int, pipe: int, child: int, folder: str) -> None:
     """At the normal end of a command: no folder and no watchdog is there any more when it is gone."""
     if os.getpid() != owner:
         return
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)  # it ends the process here, and the watchdog does the rest
     shutil.rmtree(folder, ignore_errors=True)
     signal.set_wakeup_fd(-1)
     with suppress(OSError):

@@ -55,6 +55,19 @@ def test_a_command_that_cannot_hear_is_ended(number: signal.Signals, tmp_path: P
     assert status == -signal.SIGKILL and error == b"ended, as it did not end by itself; what is finished is on disk\n"
 
 
+def test_ctrl_c_at_the_very_end_says_nothing(tmp_path: Path) -> None:
+    body = f"""
+import shutil
+def stuck(*_, **__):
+    {UP.strip()}
+    time.sleep(60)
+watchdog.shutil.rmtree, real = stuck, shutil.rmtree
+"""
+    process = start(body, tmp_path)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, tmp_path) == (-signal.SIGINT, b"")
+
+
 def test_the_second_signal_leaves_little_time(tmp_path: Path) -> None:
     process = start(DEAF.format(seconds=600), tmp_path, again=0.2)
     for _ in range(2):
