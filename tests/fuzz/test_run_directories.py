@@ -203,7 +203,7 @@ def test_runs_of_questions(run_of_questions: Path, tmp_path: Path) -> None:
         for use in uses:
             attempt(use)
 
-    fuzz(one_round, at_least=20)
+    fuzz(one_round, at_least=10)
 
 
 @pytest.fixture(scope="module")
@@ -357,4 +357,4 @@ def test_competition_runs(
         attempt(lambda: write_report(out, out=tmp_path / "report.html"))
         attempt(lambda: run(config(home, out, max_hours=random.choice((0.2, 0.3)), candidates=random.choice((3, 4)))))
 
-    fuzz(one_round, at_least=20)
+    fuzz(one_round, at_least=10)
