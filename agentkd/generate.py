@@ -50,7 +50,8 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     world = replace(world, config=config)
     out = Path(str(config.out))
     questions = task.pick(str(config.split), config.limit, config.seed)
-    say(describe_run(config, len(questions), task))
+    for line in describe_run(config, len(questions), task):
+        say(line)
     coverage = check_coverage(task, str(config.split), questions, verify=True)
     for line in coverage.lines:
         say(line)
@@ -150,16 +151,16 @@ def shown_by(agent: str) -> str:
     return agent if agent in MODEL_FREE else ""
 
 
-def describe_run(config: GenerateConfig, count: int, task: Task) -> str:
-    """Write the values of the run, derived ones included, on a few lines.
+def describe_run(config: GenerateConfig, count: int, task: Task) -> list[str]:
+    """Write the values of the run, derived ones included, as a few lines.
 
     Raises UserError where there is no question."""
     if not count:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose --split or raise --limit")
-    lines = [
+    return [
         f"{task.name} · {config.split} · {count} questions × {config.samples} · agent {config.agent} · "
         f"teacher {config.teacher}",
         f"retriever {config.retriever}, {path_count(config, config.agent)} paths of ≤ {config.hops} hops · "
         f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed} → {config.out}",
+        *([task.note] if task.note else []),
     ]
-    return "\n".join([*lines, *([task.note] if task.note else [])])

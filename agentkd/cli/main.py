@@ -354,7 +354,11 @@ def serve(
     from agentkd.serving.serve import serve as run
 
     def on_up(up: dict[str, Any]) -> None:
-        print(json.dumps(up), flush=True) if as_json else say(format_facts(up))
+        if as_json:
+            print(json.dumps(up), flush=True)
+            return
+        for line in format_facts(up):
+            say(line)
 
     run(model, host=host, port=port, names=allow_host or (), slots=slots, vllm_args=vllm_args or "", on_up=on_up)
 

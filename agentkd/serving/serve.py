@@ -117,7 +117,7 @@ def server_facts(server: ManagedServer, gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def format_facts(up: dict[str, Any]) -> str:
+def format_facts(up: dict[str, Any]) -> list[str]:
     """Format `server_facts` as lines that a user can copy."""
     body = f'{{"model": "{up["model"]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     lines = [
@@ -127,4 +127,4 @@ def format_facts(up: dict[str, Any]) -> str:
     ]
     if up["open"]:
         lines.append("  no key protects it: everybody who reaches this machine may use it")
-    return "\n".join(lines)
+    return lines

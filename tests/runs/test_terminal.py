@@ -130,6 +130,18 @@ ELSEWHERE = (  # processes of their own, whose output is captured, or which othe
 )  # fmt: skip
 
 
+def test_what_is_said_is_one_line() -> None:
+    """A line break would be shown as \\n, as if it came from a name."""
+    found = []
+    for folder in ("agentkd", "agents", "retrievers", "eval"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "say":
+                    texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                    found += [f"{path}:{node.lineno}" for text in texts if isinstance(text, str) and "\n" in text]
+    assert not found
+
+
 def test_nothing_is_printed_past_it() -> None:
     """`print` is for JSON, which escapes by itself; consoles are `Terminal`s; stderr and stdout are not written."""
     found = []

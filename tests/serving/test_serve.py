@@ -209,7 +209,7 @@ def test_what_a_user_copies(host: str, url: str, open_: bool, tmp_path: Path) ->
         port = listener.getsockname()[1]
         found = serve.server_facts(server, Gateway(tmp_path / "socket", host, listener))
     assert found["teacher"] == f"http://{url}:{port}/v1#m" and found["open"] is open_
-    lines = serve.format_facts({**found, "seconds": 1.0}).splitlines()
+    lines = serve.format_facts({**found, "seconds": 1.0})
     assert f"--teacher {found['teacher']}" in lines[1] and ("no key" in lines[-1]) is open_
     words = lines[2].split("-d ")[1].strip("'")
     assert json.loads(words)["model"] == "m"
