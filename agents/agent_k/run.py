@@ -234,23 +234,25 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
             f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose another --out"
         )
     start: Any = None
+    # `before.next` lacks a stage that was killed between its writes and their checkpoint; it counts as waiting.
+    waiting = [task.name for task in before.tasks]
     if not before.values or before.values.get("settled") != config.settled():
         spent = {name: before.values.get(name, []) for name in ("steps", "usage")}
         if before.values:
             bench.say(f"begun anew with {list_settled(config)}")
             await saver.adelete_thread(THREAD["configurable"]["thread_id"])
         start = {**spent, "memory": [], "settled": config.settled(), "teacher": said}
-    elif not before.next:
+    elif not waiting:
         room = bench.clock.left > MORE * bench.clock.seconds
         start = Command(goto="solve" if room else "validate")
         check_sizes(bench)
         await check_workspace(context, before.values)
     else:
         check_sizes(bench)
-        if before.next[0] in context.stages[context.stages.index("baseline") :]:
+        if waiting[0] in context.stages[context.stages.index("baseline") :]:
             await check_workspace(context, before.values)
         bench.say(
-            f"going on with stage {before.next[0]} of {len(context.stages)} after {bench.clock.elapsed:.0f} s of work"
+            f"going on with stage {waiting[0]} of {len(context.stages)} after {bench.clock.elapsed:.0f} s of work"
         )
     state: RunState = await graph.ainvoke(start, THREAD, durability="sync")
     return state

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,33 @@ def test_more_candidates_go_on_where_it_ended(tmp_path: Path, forked_solvers: No
     more = run(config(folder, out, candidates=2))
     assert len(first["candidates"]) == 1 and len(more["candidates"]) == 2
     assert set(first["candidates"]) < set(more["candidates"])
+
+
+class Killed(BaseException):
+    """The end of a process, as far as its files show it."""
+
+
+@pytest.mark.parametrize("checkpoint", [4, 13], ids=["maps", "report"])
+def test_killed_between_a_stages_writes_and_its_checkpoint(
+    checkpoint: int, tmp_path: Path, forked_solvers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LangGraph then says that nothing is next, as if the run were finished."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    folder, out, write = make(tmp_path), tmp_path / "run", AsyncSqliteSaver.aput
+
+    async def dying(self: Any, config: Any, values: Any, metadata: Any, versions: Any) -> Any:
+        if metadata["step"] == checkpoint:
+            raise Killed
+        return await write(self, config, values, metadata, versions)
+
+    monkeypatch.setattr(AsyncSqliteSaver, "aput", dying)
+    with pytest.raises(Killed):
+        run(config(folder, out, candidates=1))
+    monkeypatch.setattr(AsyncSqliteSaver, "aput", write)
+    result = run(config(folder, out, candidates=1))
+    assert len(result["candidates"]) == 1
+    valid_submission(out, folder)
 
 
 @pytest.mark.parametrize("nonsense", ["lorem ipsum " * 50, '{"id": 3, "own_code": true}', python("def f(:\n  boom")])

@@ -256,7 +256,7 @@ def test_a_wrong_option_is_one_line(
 
 def test_the_plan_writes_nothing(images: Path, models: dict[str, str], tmp_path: Path) -> None:
     plan = plan_images(config(images, models, tmp_path / "out"))
-    assert plan["steps"] == {"baseline": 2, "student": 2} and plan["seconds"] > 0
+    assert plan["steps"] == {"baseline": 2, "student": 2} and plan["step_seconds"]["student"] > 0
     assert not (tmp_path / "out").exists()
 
 

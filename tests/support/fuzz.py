@@ -21,14 +21,14 @@ from typing import Any
 SECONDS = float(os.environ.get("AGENTKD_FUZZ_SECONDS", "20"))
 SEED = int(os.environ.get("AGENTKD_FUZZ_SEED", "0"))
 ROUND_SECONDS = 30  # for one round: longer is a hang
-MEMORY_MB = 1500
+MEMORY_MB = 1200  # more than the process had at its start, when it is a copy of the one that tests
 
 
 def fuzz(one_round: Callable[[random.Random], object], *, at_least: int = 50) -> int:
     """Call `one_round` with a new random generator until the time is over; return the number of rounds.
 
     It runs in a forked process. Fails with the seed where a round raises, takes 30 s or more, or where the process
-    has used more than 1.5 GB, and where there were fewer than `at_least` rounds."""
+    has used more than 1.2 GB of its own, and where there were fewer than `at_least` rounds."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_rounds, args=(one_round, theirs))
@@ -47,12 +47,16 @@ def fuzz(one_round: Callable[[random.Random], object], *, at_least: int = 50) ->
     return rounds
 
 
+def _peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
 def _rounds(one_round: Callable[[random.Random], object], report: Connection) -> None:
     def hang(*_: object) -> None:
         raise TimeoutError(f"a round took {ROUND_SECONDS} s")
 
     signal.signal(signal.SIGALRM, hang)
-    end, rounds = time.monotonic() + SECONDS, 0
+    end, rounds, inherited = time.monotonic() + SECONDS, 0, _peak_mb()
     while time.monotonic() < end:
         report.send((rounds, ""))
         signal.alarm(ROUND_SECONDS)
@@ -63,7 +67,7 @@ def _rounds(one_round: Callable[[random.Random], object], report: Connection) ->
             return
         signal.alarm(0)
         rounds += 1
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        used = _peak_mb() - inherited
         if used > MEMORY_MB:
             report.send((rounds - 1, f"{used} MB of memory, at most {MEMORY_MB} are allowed"))
             return
