@@ -77,20 +77,21 @@ def test_a_killed_run_goes_on_by_arm_and_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.whole
-def test_rows_of_a_quick_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_rows_of_a_quick_run(name: str, tmp_path: Path) -> None:
     """Direction is no test's business: two seeds of little training show none."""
     options = ["--quick", "--seeds", "2", "--out", str(tmp_path), "--json"]
-    found = CliRunner().invoke(app, ["reproduce", "hard", *options], catch_exceptions=False)
+    found = CliRunner().invoke(app, ["reproduce", name, *options], catch_exceptions=False)
     result = json.loads(found.stdout)
     assert {"method", "claim", "rows", "seconds", "verdict"} <= set(result)
     assert {row["arm"] for row in result["rows"]} == set(result["arms"])
     assert all(row["seeds"] == [0, 1] and len(row["values"]) == 2 for row in result["rows"])
-    headline = EXPERIMENTS["hard"].headline
+    headline = EXPERIMENTS[name].headline
     assert {(headline.arm, headline.metric), (headline.control, headline.metric)} <= {
         (row["arm"], row["metric"]) for row in result["rows"]
     }
     before = (tmp_path / "rows-0.jsonl").read_bytes()
-    again = CliRunner().invoke(app, ["reproduce", "hard", *options], catch_exceptions=False)
+    again = CliRunner().invoke(app, ["reproduce", name, *options], catch_exceptions=False)
     assert json.loads(again.stdout)["rows"] == result["rows"]
     assert (tmp_path / "rows-0.jsonl").read_bytes() == before
 
