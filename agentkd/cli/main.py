@@ -44,6 +44,7 @@ from agentkd.cli.options import (
     Teacher,
     Trust,
     VllmArgs,
+    pick_options,
     print_result,
     print_text,
     say,
@@ -388,11 +389,6 @@ app.command(
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
 app.add_typer(methods, name="methods", rich_help_panel=MORE)
-
-
-def pick_options(values: dict[str, Any], fields: Any) -> dict[str, Any]:
-    """Pick the options of a command that are fields of its config."""
-    return {name: value for name, value in values.items() if name in fields}
 
 
 def main() -> None:

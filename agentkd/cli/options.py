@@ -57,6 +57,11 @@ Json = Annotated[
 ]
 
 
+def pick_options(values: dict[str, Any], fields: Any) -> dict[str, Any]:
+    """Pick the options of a command that are fields of its config."""
+    return {name: value for name, value in values.items() if name in fields}
+
+
 def print_result(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
     """Print a command's result as JSON for a program, or with `show` for a reader."""
     if as_json:

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from agentkd.cli.help import complete_from
-from agentkd.cli.options import MODEL, TASK, Json, Out, Overrides, Recipe, Seed, Teacher, Trust, print_result, say
+from agentkd.cli.options import (
+    MODEL,
+    TASK,
+    Json,
+    Out,
+    Overrides,
+    Recipe,
+    Seed,
+    Teacher,
+    Trust,
+    pick_options,
+    print_result,
+    say,
+)
 
 
 def choices() -> list[str]:
@@ -39,7 +52,7 @@ def select(
     from agentkd.config import SelectConfig, load_config
     from agentkd.corpus.select import select as run
 
-    options = {name: value for name, value in locals().items() if name in SelectConfig.model_fields}
+    options = pick_options(locals(), SelectConfig.model_fields)
     config = load_config(SelectConfig, recipe=recipe, options=options, overrides=overrides or [])
     print_result(run(config), print_selection, as_json)
 

@@ -100,12 +100,12 @@ class Scorer:
 
 def score_corpus(scorer: Scorer, documents: Iterable[Document], file: Path, shard: tuple[int, int], total: int) -> None:
     """Append the rows of a shard's blocks to `file`, from where an earlier pass was stopped. `total` is the number of
-    documents in the corpus. Raises UserError where another process
-    writes the file, WorldError where the disk refuses."""
+    documents in the corpus. Raises UserError where another process writes the file, WorldError where the disk
+    refuses."""
     own, of = shard
     blocks = islice(_blocks(documents), own, None, of)
     done = file.stat().st_size // ROW.itemsize // BLOCK if file.is_file() else 0
-    size = sum(min(BLOCK, total - start) for start in range(own * BLOCK, total, of * BLOCK))
+    size = len(_places(own, of, total))
     try:
         with file.open("ab") as out, Progress(f"documents by {scorer.name}", size - done * BLOCK, "") as progress:
             try:

@@ -19,6 +19,7 @@ from agentkd.corpus.documents import find_files, read_documents
 from agentkd.corpus.scores import Rows, Scorer, is_scored, read_rows, score_corpus
 from agentkd.errors import UserError
 from agentkd.inference.in_process import identify_weights
+from agentkd.inference.model_folder import open_tokenizer
 from agentkd.models import find_weights
 from agentkd.runs.disk import disk_error, hash_file
 from agentkd.runs.progress import say
@@ -51,18 +52,14 @@ def select(config: SelectConfig) -> dict[str, Any]:
     scores = folder / "scores"
     with RunDirectory(folder, "select", config, identity):
         scores.mkdir(exist_ok=True)
-    mine = [scores / f"{kind}-{shard[0]}-of-{shard[1]}.rows" for kind in MODELS]
-    vocabularies = []
-    for kind, file in zip(MODELS, mine, strict=True):
-        scorer: Scorer | None = None
-        if not is_scored(file, shard, total):
+    own, of = shard
+    rows = {kind: [scores / f"{kind}-{part}-of-{of}.rows" for part in range(of)] for kind in MODELS}
+    for kind in MODELS:
+        if not is_scored(rows[kind][own], shard, total):
             scorer = Scorer(names[kind], length=config.max_length, trust=config.trust_remote_code)
-            score_corpus(scorer, read_documents(files, config.field), file, shard, total)
-        vocabularies.append(hash_vocabulary(names[kind], scorer, trust=config.trust_remote_code))
-        del scorer
-    every = {kind: [scores / f"{kind}-{own}-of-{shard[1]}.rows" for own in range(shard[1])] for kind in MODELS}
-    of = shard[1]
-    lacking = [own for own in range(of) if not all(is_scored(every[kind][own], (own, of), total) for kind in MODELS)]
+            score_corpus(scorer, read_documents(files, config.field), rows[kind][own], shard, total)
+            del scorer  # one model at a time
+    lacking = [part for part in range(of) if not all(is_scored(rows[kind][part], (part, of), total) for kind in MODELS)]
     if lacking:
         say(f"shard {config.shard} is scored; the last of the others chooses (missing: {', '.join(map(str, lacking))})")
         return {"out": str(folder), "documents": total, "missing_shards": lacking}
@@ -70,8 +67,9 @@ def select(config: SelectConfig) -> dict[str, Any]:
         if is_complete(folder) and (read_metrics(folder).get("choice") == choice(config)):
             say(f"{folder} is complete: nothing to do")
             return {"out": str(folder), **read_metrics(folder)}
-        teacher, reference = (read_rows(every[kind], total) for kind in MODELS)
-        unit = "token" if vocabularies[0] == vocabularies[1] else "byte"
+        teacher, reference = (read_rows(rows[kind], total) for kind in MODELS)
+        vocabularies = {hash_vocabulary(name, trust=config.trust_remote_code) for name in names.values()}
+        unit = "token" if len(vocabularies) == 1 else "byte"
         kept = choose(config, teacher, reference, unit)
         write_kept(files, config.field, kept, folder / FILE)
         metrics = {"choice": choice(config), **describe(teacher, reference, kept, unit)}
@@ -100,11 +98,9 @@ def measure(files: Sequence[Path], field: str) -> tuple[int, list[str]]:
     return total, [hash_file(file) for file in files]
 
 
-def hash_vocabulary(name: str, scorer: Scorer | None, *, trust: bool) -> str:
+def hash_vocabulary(name: str, *, trust: bool) -> str:
     """What two tokenizers must share for their tokens to be the same."""
-    from agentkd.inference.model_folder import open_tokenizer
-
-    tokenizer: Any = scorer.tokenizer if scorer else open_tokenizer(find_weights(name), name, trust=trust)
+    tokenizer = open_tokenizer(find_weights(name), name, trust=trust)
     return content_hash(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
 
 

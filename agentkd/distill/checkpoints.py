@@ -34,6 +34,25 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
+def trainer_arguments(checkpoints: Path, seed: int) -> dict[str, Any]:
+    """The arguments that all trainers of transformers share here: a cosine schedule, checkpoints by the clock (one at a
+    time; `progress_callback` saves them), and no output but ours."""
+    import torch
+
+    return {
+        "output_dir": str(checkpoints),
+        "lr_scheduler_type": "cosine",
+        "seed": seed,
+        "save_strategy": "steps",
+        "save_steps": 10**9,
+        "save_total_limit": 1,
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep freed blocks and use large pages.
 

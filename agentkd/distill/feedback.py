@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkd.config import FeedbackConfig, GenerateConfig, slug, task_label
-from agentkd.distill.checkpoints import last_checkpoint, progress_callback
+from agentkd.distill.checkpoints import last_checkpoint, progress_callback, trainer_arguments
 from agentkd.distill.health import train_until_stopped
 from agentkd.distill.rerank import LOWEST, log_weights, train_reranker
 from agentkd.errors import UserError
@@ -206,21 +206,12 @@ def train_encoder(
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
-            output_dir=str(out / "checkpoints"),
+            **trainer_arguments(out / "checkpoints", config.seed),
             num_train_epochs=config.epochs,
             per_device_train_batch_size=config.batch,
             learning_rate=config.lr,
             warmup_steps=max(1, len(table["query"]) // config.batch // 5),
-            lr_scheduler_type="cosine",
             bf16=config.half,
-            seed=config.seed,
-            save_strategy="steps",
-            save_steps=10**9,  # `progress_callback` saves by the clock
-            save_total_limit=1,
-            logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_dict(table),
         loss=ListLoss(model, SCALE),

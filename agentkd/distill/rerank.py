@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from agentkd.agents.reading import CALIBRATION
 from agentkd.config import FeedbackConfig
-from agentkd.distill.checkpoints import last_checkpoint, progress_callback
+from agentkd.distill.checkpoints import last_checkpoint, progress_callback, trainer_arguments
 from agentkd.distill.health import train_until_stopped
 from agentkd.pretrained import load_cross_encoder
 from agentkd.retrievers.reranker import MIX, TOKENS, Mix, pair_text, predict
@@ -90,21 +90,12 @@ def train_reranker(
     trainer = CrossEncoderTrainer(
         model=model,
         args=CrossEncoderTrainingArguments(
-            output_dir=str(checkpoints),
+            **trainer_arguments(checkpoints, config.seed),
             num_train_epochs=config.reranker_epochs,
             per_device_train_batch_size=BATCH,
             learning_rate=config.reranker_lr,
             warmup_steps=max(1, len(table["query"]) // BATCH // 5),
-            lr_scheduler_type="cosine",
             bf16=config.half,
-            seed=config.seed,
-            save_strategy="steps",
-            save_steps=10**9,  # `progress_callback` saves by the clock
-            save_total_limit=1,
-            logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_dict(table),
         loss=ListNetLoss(model, mini_batch_size=-1),

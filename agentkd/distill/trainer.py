@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.distill import processes
+from agentkd.distill.checkpoints import trainer_arguments
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
@@ -39,7 +40,6 @@ def make_trainer(
     callbacks: Sequence[Any] = (),
 ) -> Any:
     """The method's trainer. It writes checkpoints under `folder`."""
-    import torch
     from datasets import Dataset as Table
     from transformers import PrinterCallback
 
@@ -47,26 +47,17 @@ def make_trainer(
     batch = min(stage.batch, len(inputs))
     examples_a_step = batch * config.accumulate * processes.world_size()
     arguments: dict[str, Any] = {
-        "output_dir": str(folder),
+        **trainer_arguments(folder, config.seed),
         "num_train_epochs": stage.epochs,
         "max_steps": max_steps,
         "learning_rate": stage.lr,
-        "lr_scheduler_type": "cosine",
         "warmup_steps": max(1, len(inputs) // examples_a_step // 4),
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": config.accumulate,
-        "seed": config.seed,
         "bf16": config.half,
         "activation_checkpointing": config.grad_checkpointing,
-        "save_strategy": "steps",
-        "save_steps": 10**9,  # `progress_callback` saves by the clock: a checkpoint is three times the weights
-        "save_total_limit": 1,
-        "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would show the last loss in place of one that is no number
-        "report_to": [],
-        "disable_tqdm": True,
         "remove_unused_columns": False,
-        "use_cpu": not torch.cuda.is_available(),
     }
     parts: dict[str, Any] = {
         "model": model,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.config import DistillConfig, FeedbackConfig, GenerateConfig, ImagesConfig, KaggleConfig, StageConfig
@@ -18,7 +18,6 @@ from agentkd.errors import UserError
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Number = Annotated[float, Field(ge=-1e30, le=1e30)] | None
 Measure = Annotated[float, Field(ge=-1e30, le=1e30)]
-_STRICT = ConfigDict(strict=True)  # "3" is no number; an integer is a float
 
 CONFIGS: Mapping[str, type[StageConfig]] = {
     "generate": GenerateConfig,
@@ -34,7 +33,6 @@ OF_QUESTIONS = ("task", "split", "agent", "teacher", "samples", "limit", "seed")
 class RunFigures(TypedDict):
     """Of `generate`."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     questions: Count
     traces: Count
     verified: Count
@@ -49,7 +47,6 @@ class RunFigures(TypedDict):
 class Row(TypedDict):
     """A system's scores by one matcher."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     name: str
     matcher: str
     hit: Measure
@@ -70,7 +67,6 @@ class Row(TypedDict):
 class Difference(TypedDict):
     """A paired difference of F1."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     name: str
     minus: str
     matcher: str
@@ -82,7 +78,6 @@ class Difference(TypedDict):
 class EvaluationFigures(TypedDict):
     """Of `eval`."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     task: str | None
     split: NotRequired[str | None]
     n: Count
@@ -95,7 +90,6 @@ class EvaluationFigures(TypedDict):
 class StudentFigures(TypedDict):
     """Of `distill`."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     examples: Count
     steps: Count
     seconds: Measure
@@ -108,7 +102,6 @@ class StudentFigures(TypedDict):
 class Accuracy(TypedDict):
     """An accuracy, or a difference of two, with its interval."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     accuracy: Measure
     low: Measure
     high: Measure
@@ -129,7 +122,6 @@ class AccuracyDifference(Accuracy):
 class ImageFigures(TypedDict):
     """Of `distill` of images."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     rows: list[NamedAccuracy]
     differences: list[AccuracyDifference]
     parameters: dict[str, Count]
@@ -139,7 +131,6 @@ class ImageFigures(TypedDict):
 class RetrieverFigures(TypedDict):
     """Of `feedback`."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     held_out: Count
     f1_before: Measure
     f1_after: Measure
@@ -151,7 +142,6 @@ class RetrieverFigures(TypedDict):
 class CandidateFigures(TypedDict):
     """A candidate of a competition, with a score or an error."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     author: str
     score: NotRequired[Measure]
     error: NotRequired[str]
@@ -161,7 +151,6 @@ class CandidateFigures(TypedDict):
 class SentFigures(TypedDict):
     """A file that was sent."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     hash: str
     file: str
     ref: Count | None
@@ -174,7 +163,6 @@ class SentFigures(TypedDict):
 class CompetitionFigures(TypedDict):
     """Of `kaggle run`."""
 
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
     title: str
     task: str
     metric: str
@@ -199,7 +187,7 @@ class CompetitionFigures(TypedDict):
 def check_shape(values: Any, shape: Any, source: object, remedy: str) -> dict[str, Any]:
     """Return the values as they are. UserError where they lack a field of the shape, or hold one of another kind."""
     try:
-        TypeAdapter(shape).validate_python(values)
+        TypeAdapter(shape).validate_python(values, strict=True)  # "3" is no number; an integer is a float
     except ValidationError as error:
         raise UserError(f"{source} is damaged ({first_fault(error)}): {remedy}") from None
     found: dict[str, Any] = values

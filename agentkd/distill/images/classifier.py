@@ -16,11 +16,13 @@ from agentkd.errors import UserError
 from agentkd.inference.model_folder import refuse_pickles
 from agentkd.models import download_model, is_hub_name
 from agentkd.pretrained import load_pretrained, load_settings, make_model
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.untrusted import CONFIG_BYTES, parse_json, read_small
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+PROCESSOR = "preprocessor_config.json"
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts
 
 
@@ -68,7 +70,7 @@ class Classifier:
             "image_std": list(self.std),
             "do_convert_rgb": self.channels == 3,
         }
-        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+        write_atomically(folder / PROCESSOR, json.dumps(processor, indent=2) + "\n")
 
 
 def find_classifier(name: str) -> Path:
@@ -90,28 +92,26 @@ def open_classifier(name: str, classes: Sequence[str], *, seed: int, trust: bool
     from transformers import AutoModelForImageClassification
 
     path = find_classifier(name)
-    weights = path.is_dir() and any(file.suffix in (".safetensors", ".bin") for file in path.iterdir())
-    is_config = not weights
+    has_weights = path.is_dir() and any(file.suffix in (".safetensors", ".bin") for file in path.iterdir())
     settings = load_settings(path, trust=trust)
     _check_kind(name, settings)
-    order = _order(settings, classes)
-    fitted = order is not None and not is_config
+    known = _order(settings, classes) if has_weights else None
     labels = dict(enumerate(classes))
     settings.id2label, settings.label2id = labels, {label: number for number, label in labels.items()}
     torch.manual_seed(seed)
-    if is_config:
+    if not has_weights:
         model = make_model(AutoModelForImageClassification, settings, trust=trust)
     else:
         refuse_pickles(path)
         options = {"config": settings, "ignore_mismatched_sizes": True, "dtype": torch.float32}
         model = load_pretrained(AutoModelForImageClassification, path, trust=trust, **options)
-        if fitted:
-            reorder_head(model, order or [])
+        if known is not None:
+            reorder_head(model, known)
     size, channels = _size(name, settings), int(getattr(settings, "num_channels", 3))
     if channels not in (1, 3):
         raise UserError(f"{name} reads {channels} channels: images have 1 or 3")
     mean, std = _normalisation(path, channels)
-    return Classifier(name, model.eval(), size, channels, mean, std, fitted)
+    return Classifier(name, model.eval(), size, channels, mean, std, known is not None)
 
 
 def reorder_head(model: Any, order: Sequence[int]) -> None:
@@ -161,7 +161,7 @@ def _size(name: str, settings: Any) -> tuple[int, int]:
 
 def _normalisation(folder: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the model's own preprocessor_config.json, else 0.5 and 0.5."""
-    file = folder / "preprocessor_config.json"
+    file = folder / PROCESSOR
     found = parse_json(read_small(file, CONFIG_BYTES)) if folder.is_dir() and file.is_file() else {}
     values = []
     for key in ("image_mean", "image_std"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentkd.errors import UserError
+from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress, say
 from agentkd.trace import Usage, content_hash
 
@@ -96,7 +96,7 @@ def check_images(files: Sequence[Path]) -> dict[Path, str]:
     with Progress("images are read", total=len(files), unit="") as progress:
         for file in files:
             try:
-                hashes[file] = hashlib.sha256(file.read_bytes()).hexdigest()
+                hashes[file] = hash_file(file)
                 open_image(file)
             except Exception as error:  # Pillow's readers raise many kinds, and one of its own for a huge image
                 broken.append(f"{file}: {' '.join(str(error).split())[:120]}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.config import ImagesConfig
-from agentkd.distill.checkpoints import last_checkpoint, progress_callback
+from agentkd.distill.checkpoints import last_checkpoint, progress_callback, trainer_arguments
 from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped, with_health_checks
 from agentkd.distill.images.classifier import Classifier
 from agentkd.distill.images.pixels import Pixels, collate
@@ -35,10 +35,8 @@ def fit(lesson: Lesson, pixels: Pixels, folder: Path, config: ImagesConfig, epoc
     if last:
         say(f"going on from {last}")
     start = time.monotonic()
-    lesson.model.train()
     train_until_stopped(trainer, interrupt, last)
     trainer.check_weights()
-    lesson.model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     with guard_saving(folder / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
         lesson.student.save(folder)
@@ -69,47 +67,25 @@ def make_trainer(
     lr: float,
     interrupt: Interrupt,
 ) -> Any:
-    """transformers' Trainer with our health checks; parameters beside the student have learning rates of their own."""
+    """transformers' Trainer with our health checks and the groups of parameters that the lesson names."""
     import torch
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
-    from agentkd.distill.images.lessons import AUGMENTOR_LR
-
     class Classifying(with_health_checks(Trainer)):  # type: ignore[misc]
         def create_optimizer(self, *args: Any, **options: Any) -> Any:
-            inner = self.model
-            decayed = [value for name, value in inner.named_parameters() if value.requires_grad and value.dim() > 1]
-            plain = [
-                value
-                for name, value in inner.named_parameters()
-                if value.requires_grad and value.dim() < 2 and name != "log_std"
-            ]
-            groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
-            if hasattr(inner, "log_std"):
-                groups.append(
-                    {"params": [inner.log_std], "weight_decay": 0.0, "lr": AUGMENTOR_LR * self.args.learning_rate}
-                )
-            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
+            lr = self.args.learning_rate
+            self.optimizer = torch.optim.AdamW(self.model.parameter_groups(lr), lr=lr)
             return self.optimizer
 
     steps = max(1, -(-len(pixels) // config.batch))
     arguments = TrainingArguments(
-        output_dir=str(checkpoints),
+        **{**trainer_arguments(checkpoints, config.seed), "logging_steps": max(1, round(steps * epochs / 100))},
         num_train_epochs=epochs,
         learning_rate=lr,
-        lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 2),
         per_device_train_batch_size=config.batch,
-        seed=config.seed,
-        save_strategy="steps",
-        save_steps=10**9,  # `progress_callback` saves by the clock
-        save_total_limit=1,
-        logging_steps=max(1, round(steps * epochs / 100)),
         logging_nan_inf_filter=False,
-        report_to=[],
-        disable_tqdm=True,
         remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
     )
     trainer = Classifying(
         model=lesson,

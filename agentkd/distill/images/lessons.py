@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agentkd.config import ImagesConfig
 from agentkd.distill.images.classifier import Classifier
-from agentkd.distill.images.methods import IMAGE_METHODS
+from agentkd.distill.images.pixels import Pixels
 from agentkd.methods.hard import augmentor_learns, divergence, sample_affine, warp_affine
 from agentkd.methods.logits import dist, dkd, kd_with_labels, label_loss, logit_standardisation_with_labels
 from agentkd.methods.mcmi import teacher_loss
@@ -36,6 +36,12 @@ class Lesson(nn.Module):
 
     def forward(self, pixels: Tensor, labels: Tensor, place: Tensor) -> dict[str, Tensor]:
         return {"loss": label_loss(self.logits(pixels), labels)}
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Groups of an optimizer: weight decay for matrices alone."""
+        trained = [value for value in self.parameters() if value.requires_grad]
+        matrices, others = ([value for value in trained if (value.dim() > 1) == is_one] for is_one in (True, False))
+        return [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
 
     def logits(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.model(pixel_values=self.student.inputs(pixels)).logits
@@ -61,12 +67,9 @@ class FromLogits(Lesson):
     def __init__(self, student: Classifier, teacher_NC: Tensor, config: ImagesConfig) -> None:
         super().__init__(student)
         self.chosen, self.teacher_NC = config, teacher_NC
-        self.heads = nn.ModuleList()
 
     def forward(self, pixels: Tensor, labels: Tensor, place: Tensor) -> dict[str, Tensor]:
-        config, teacher = self.chosen, self.teacher_NC.to(pixels.device)[place]
-        if IMAGE_METHODS[config.method].stages:
-            return {"loss": self.with_stages(pixels, labels, teacher)}
+        config, teacher = self.chosen, self.teacher_logits(place)
         logits, alpha, temperature = self.logits(pixels), config.alpha, config.temperature
         if config.method == "dkd":
             return {"loss": label_loss(logits, labels) + dkd(logits, teacher, labels, temperature=temperature)}
@@ -76,23 +79,35 @@ class FromLogits(Lesson):
             return {"loss": logit_standardisation_with_labels(logits, teacher, labels, temperature, 1 - alpha)}
         return {"loss": kd_with_labels(logits, teacher, labels, temperature, 1 - alpha)}
 
-    def with_stages(self, pixels: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-        """OFA-KD with the hidden states of four stages, pooled and projected into logit space."""
-        made = self.model(pixel_values=self.student.inputs(pixels), output_hidden_states=True)
-        pooled = [pool(state) for state in pick_stages(made.hidden_states)]
-        logits = [head(state) for head, state in zip(self.heads, pooled, strict=True)]
-        weights = OfaWeights(stages=self.chosen.stage_weight)
-        eps = [self.chosen.eps] * (len(logits) + 1)
-        return ofa_loss(made.logits, logits, teacher, labels, eps=eps, weights=weights).total
+    def teacher_logits(self, place: Tensor) -> Tensor:
+        return self.teacher_NC.to(place.device)[place]
 
-    def make_heads(self, pixels: Tensor) -> None:
-        """Make one head a stage. `pixels` are any images, from which the stages' widths are read."""
+
+class WithStages(FromLogits):
+    """OFA-KD: the hidden states of four stages, pooled and projected into logit space by heads of their own.
+
+    `pixels` are any images, from which the stages' widths are read."""
+
+    def __init__(self, student: Classifier, teacher_NC: Tensor, config: ImagesConfig, pixels: Tensor) -> None:
+        super().__init__(student, teacher_NC, config)
         with torch.no_grad():
-            made = self.model(pixel_values=self.student.inputs(pixels), output_hidden_states=True)
-        widths = [pool(state).shape[-1] for state in pick_stages(made.hidden_states)]
-        self.heads.extend(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, made.logits.shape[-1])) for width in widths
+            logits, stages = self.read_stages(pixels)
+        classes = logits.shape[-1]
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(stage.shape[-1]), nn.Linear(stage.shape[-1], classes)) for stage in stages
         )
+
+    def forward(self, pixels: Tensor, labels: Tensor, place: Tensor) -> dict[str, Tensor]:
+        logits, stages = self.read_stages(pixels)
+        heads = [head(stage) for head, stage in zip(self.heads, stages, strict=True)]
+        weights = OfaWeights(stages=self.chosen.stage_weight)
+        eps = [self.chosen.eps] * (len(heads) + 1)
+        return {"loss": ofa_loss(logits, heads, self.teacher_logits(place), labels, eps=eps, weights=weights).total}
+
+    def read_stages(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits [B, C] and the pooled states [B, D] of the stages."""
+        made = self.model(pixel_values=self.student.inputs(pixels), output_hidden_states=True)
+        return made.logits, [pool(state) for state in pick_stages(made.hidden_states)]
 
 
 class Mixed(Lesson):
@@ -127,6 +142,11 @@ class Hard(Lesson):
         hook: Any = self.log_std.register_hook
         hook(lambda gradient: -gradient if bool(self.learns) else gradient * 0)
 
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        matrices, others = super().parameter_groups(lr)
+        others["params"] = [value for value in others["params"] if value is not self.log_std]
+        return [matrices, others, {"params": [self.log_std], "weight_decay": 0.0, "lr": AUGMENTOR_LR * lr}]
+
     def forward(self, pixels: Tensor, labels: Tensor, place: Tensor) -> dict[str, Tensor]:
         (teacher,) = self.others
         limits: Any = self.limits
@@ -156,13 +176,16 @@ def pool(state: Tensor) -> Tensor:
     return state.mean((-2, -1)) if state.dim() == 4 else state.mean(1)
 
 
-def make_lesson(student: Classifier, teacher: Classifier, teacher_NC: Tensor | None, config: ImagesConfig) -> Lesson:
+def make_lesson(
+    student: Classifier, teacher: Classifier, train: Pixels, teacher_NC: Tensor | None, config: ImagesConfig
+) -> Lesson:
     """The lesson of a method. `teacher_NC` are the teacher's logits of the training images, where it looks at them
     only once."""
     if config.method == "mix-kd":
         return Mixed(student, teacher, config)
     if config.method == "hard":
         return Hard(student, teacher, config)
-    if teacher_NC is None:
-        raise ValueError(f"{config.method} needs the teacher's logits")
+    assert teacher_NC is not None
+    if config.method == "ofa":
+        return WithStages(student, teacher_NC, config, next(train.batches(2))["pixels"])
     return FromLogits(student, teacher_NC, config)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 class ImageMethod(NamedTuple):
     """One way to learn from a teacher. `live`: the teacher looks at images that are made anew at every step.
-    `stages`: the student's stages get heads of their own. `tunes`: the teacher itself is tuned first."""
+    `tunes`: the teacher itself is tuned first."""
 
     text: str
     live: bool = False
-    stages: bool = False
     tunes: bool = False
 
 
@@ -20,7 +19,7 @@ IMAGE_METHODS: dict[str, ImageMethod] = {
     "dkd": ImageMethod("decoupled KD: target and other classes apart"),
     "dist": ImageMethod("correlations between and within classes"),
     "logit-std": ImageMethod("KD of standardised logits"),
-    "ofa": ImageMethod("stages projected into logit space", stages=True),
+    "ofa": ImageMethod("stages projected into logit space"),
     "mix-kd": ImageMethod("partial mixup, temperature by standard deviation", live=True),
     "hard": ImageMethod("learned augmentations where teacher and student disagree", live=True),
     "mcmi": ImageMethod("a teacher tuned for conditional mutual information, then KD", tunes=True),

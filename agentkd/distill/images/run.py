@@ -105,14 +105,10 @@ def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, stude
     baseline, parts["baseline"] = phase.train(baseline, Lesson, config.epochs)
     taught = None if IMAGE_METHODS[config.method].live else ask(teacher, train)
 
-    def lesson(learner: Classifier) -> Any:
-        made: Any = make_lesson(learner, teacher, taught, config)
-        if IMAGE_METHODS[config.method].stages:
-            made.make_heads(next(train.batches(2))["pixels"])
-        return made
-
     torch.manual_seed(config.seed)
-    student, parts["student"] = Phase(config, images, train, folder).train(student, lesson, config.epochs)
+    student, parts["student"] = Phase(config, images, train, folder).train(
+        student, lambda learner: make_lesson(learner, teacher, train, taught, config), config.epochs
+    )
     predicted = {
         name: ask(model, Pixels(images.test, model.size, model.channels)).argmax(-1).tolist()
         for name, model in (("student", student), ("baseline", baseline), ("teacher", teacher))
