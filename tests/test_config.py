@@ -62,7 +62,7 @@ def test_the_teacher_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("AGENTKD_TEACHER", "openai:gpt")
     assert default_teacher() == "openai:gpt"
     monkeypatch.delenv("AGENTKD_TEACHER")
-    monkeypatch.setattr("agentkd.config.has_gpu", lambda: False)
+    monkeypatch.setattr("agentkd.config.defaults.has_gpu", lambda: False)
     assert default_teacher() == "local"
-    monkeypatch.setattr("agentkd.config.has_gpu", lambda: True)
+    monkeypatch.setattr("agentkd.config.defaults.has_gpu", lambda: True)
     assert default_teacher() == "vllm:Qwen/Qwen3-8B"

@@ -26,8 +26,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a paper claims, and where it is tried. `headline` decides the verdict, `beside` stand in the same report."""
+    """What a paper claims, and where it is tried. `headline` decides the verdict, `beside` stand in the same report.
+    `module` is relative to `agentkd.reproduce`."""
 
+    module: str
     title: str
     paper: str
     claim: str

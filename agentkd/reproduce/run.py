@@ -45,7 +45,7 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
     path = Path(config.out or default_out(name, quick=config.quick))
     count = config.seeds or (QUICK_SEEDS if config.quick else SEEDS)
     seeds = range(config.seed, config.seed + count)
-    module = f"agentkd.reproduce.{name.replace('-', '_')}"
+    module = f"agentkd.reproduce.{EXPERIMENTS[name].module}"
     arms, code = read_module(module)
     identity = {"experiment": name, "hash_code": code}
     with RunDirectory(path, "reproduce", config, identity) as directory:

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentkd.sandbox import seccomp
-from agentkd.sandbox.helper import SECONDS, await_helper, helper_command, read_line
 from agentkd.sandbox.launcher import INSIDE
 from agentkd.sandbox.limits import RunPlan, StartedRun, resource_limits
 from agentkd.sandbox.orphans import NAME, end_orphans
+from agentkd.sandbox.start_helper import SECONDS, await_helper, helper_command, read_line
 from agentkd.sandbox.unprivileged import take_back
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")

@@ -1,7 +1,6 @@
-"""The helper processes that start code: how they are run, and what they tell us first. Standard library only.
+"""What a helper process does with its plan (see `start_helper`). Every run of code waits for it, so it imports little.
 
-A helper is a module of this room, run by a Python of its own without packages (some 20 ms). It gets a plan as JSON and
-writes one line of JSON to a pipe when it is ready, or why it is not: `{"refused": …}`.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -10,66 +9,27 @@ import contextlib
 import json
 import os
 import resource
-import select
 import sys
-import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
-from agentkd.errors import WorldError
-from agentkd.sandbox.unprivileged import Refused
-
+TYPE_CHECKING = False  # `typing` takes 3 ms
 if TYPE_CHECKING:
-    import subprocess
-
-SECONDS = 30.0  # for a process to start on a busy machine
-
-
-def helper_command(module: str, plan: Mapping[str, Any]) -> list[str]:
-    """The command that runs `main()` of a module with a plan as its argument."""
-    package = os.path.dirname(os.path.dirname(sys.modules["agentkd"].__file__ or ""))
-    code = f"import sys; sys.path.append({package!r}); from {module} import main; main()"
-    return [sys.executable, "-I", "-S", "-c", code, json.dumps(plan)]
+    from collections.abc import Mapping
+    from typing import Any
 
 
 def read_plan() -> dict[str, Any]:
-    """In a helper: its plan."""
+    """Read the plan."""
     plan: dict[str, Any] = json.loads(sys.argv[1])
     return plan
 
 
 def set_limits(limits: Mapping[str, int]) -> None:
-    """In a helper: set limits (RLIMIT_*), named by their numbers, for this process and all that it starts."""
+    """Set limits (RLIMIT_*), named by their numbers, for this process and all that it starts."""
     for name, value in limits.items():
         resource.setrlimit(int(name), (value, value))
 
 
 def tell(status: int, news: Mapping[str, Any]) -> None:
-    """In a helper: write its line. Nobody may be there any more to read it."""
+    """Write the helper's line. Nobody may be there any more to read it."""
     with contextlib.suppress(BrokenPipeError):
         os.write(status, json.dumps(news).encode() + b"\n")
-
-
-def await_helper(process: subprocess.Popen[bytes], status: int) -> dict[str, Any]:
-    """Wait for a helper's line, and return it.
-
-    Raises Refused with its reason, and WorldError where it ends without a word or says nothing for 30 s."""
-    line = read_line(process, status, "the sandbox's helper")
-    news: dict[str, Any] = json.loads(line)
-    if "refused" in news:
-        raise Refused(news["refused"])
-    return news
-
-
-def read_line(process: subprocess.Popen[bytes], pipe: int, who: str, end: bytes = b"\n") -> bytes:
-    """Read from a pipe up to `end`; WorldError with the process's own output where nothing comes."""
-    written, deadline = b"", time.monotonic() + SECONDS
-    while end not in written:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        data = os.read(pipe, 1 << 16) if ready else b""
-        if not data:
-            assert process.stdout is not None
-            answer = os.read(process.stdout.fileno(), 4096) if ready else b"no answer"
-            raise WorldError(f"{who} cannot start: {' '.join(answer.decode('utf-8', 'replace').split())}")
-        written += data
-    return written

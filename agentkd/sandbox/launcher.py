@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 
 from agentkd.sandbox.helper import read_plan, set_limits, tell
@@ -33,7 +32,7 @@ def main() -> None:
         tell(plan["status"], {"refused": str(error)})
         sys.exit(125)
     os.dup2(users, plan["users"])  # bwrap inherits it
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
     if os.getppid() != plan["parent"]:
         sys.exit(125)
     tell(plan["status"], {"handed": handed})

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.sandbox import landlock, seccomp
-from agentkd.sandbox.helper import await_helper, helper_command, read_plan, set_limits, tell
+from agentkd.sandbox.helper import read_plan, set_limits, tell
 from agentkd.sandbox.limits import RunPlan, StartedRun, resource_limits
 from agentkd.sandbox.remove import remove_folder
+from agentkd.sandbox.start_helper import await_helper, helper_command
 from agentkd.sandbox.unprivileged import Refused, become, drop_capabilities, open_paths, take_back
 from agentkd.sandbox.usage import list_descendants
 

@@ -11,15 +11,15 @@ from agentkd.reproduce.run import read_module
 from tests.support.lazy import lazily, require
 
 require("torch", "sklearn")
-knfu = lazily("agentkd.reproduce.knfu")
-mcmi = lazily("agentkd.reproduce.mcmi")
+knfu = lazily("agentkd.reproduce.vision.knfu")
+mcmi = lazily("agentkd.reproduce.vision.mcmi")
 torch = lazily("torch")
 stacked = lazily("agentkd.reproduce.nets.stacked")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_comparisons_name_arms_that_exist(name: str) -> None:
-    arms, _ = read_module(f"agentkd.reproduce.{name.replace('-', '_')}")
+    arms, _ = read_module(f"agentkd.reproduce.{EXPERIMENTS[name].module}")
     named = {arm for comparison in EXPERIMENTS[name].comparisons for arm in (comparison.arm, comparison.control)}
     assert named <= set(arms)
 

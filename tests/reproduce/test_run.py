@@ -35,7 +35,8 @@ COMMAND = """
 import sys
 import agentkd.reproduce as r
 from agentkd.reproduce.experiment import Comparison, Experiment
-r.EXPERIMENTS["fake"] = Experiment("Fake", "none", "one more", "numbers", Comparison("method", "control", "score"))
+claim = Comparison("method", "control", "score")
+r.EXPERIMENTS["fake"] = Experiment("fake", "Fake", "none", "one more", "numbers", claim)
 from agentkd.cli.main import main
 main()
 """
@@ -106,8 +107,8 @@ def test_bad_input_is_one_line(words: list[str], message: str, tmp_path: Path) -
 
 
 def test_every_experiment_has_a_module() -> None:
-    for name in EXPERIMENTS:
-        assert (ROOT / f"agentkd/reproduce/{name.replace('-', '_')}.py").exists()
+    for experiment in EXPERIMENTS.values():
+        assert (ROOT / f"agentkd/reproduce/{experiment.module.replace('.', '/')}.py").exists()
 
 
 def test_the_list_of_experiments_is_light() -> None:

@@ -46,7 +46,7 @@ def test_what_cannot_be_judged_is_refused(differences: list[float]) -> None:
 
 
 def make_report(method: list[float], control: list[float], *, higher: bool = True) -> dict[str, object]:
-    experiment = Experiment("T", "P", "c", "b", Comparison("method", "control", "score", higher))
+    experiment = Experiment("m", "T", "P", "c", "b", Comparison("method", "control", "score", higher))
     rows = [Row(arm, seed, {"score": value}, 1.5) for arm, values in (("method", method), ("control", control))
             for seed, value in enumerate(values)]  # fmt: skip
     return report("name", experiment, ["control", "method"], reversed(rows))

@@ -1,0 +1,44 @@
+"""One flat, frozen config per stage, and the recipes that fill it. May import: no other room.
+
+Precedence: field default < recipe (flat YAML) < option or `key=value` on the command line. A stage derives the values
+that the user leaves open (`None`) and prints them, so config.yaml holds every value that was used.
+
+A field's description is its only documentation: `--help` prints it. It ends with `[default: …]` where the default is
+derived; other defaults are added by `--help` itself.
+"""
+
+from agentkd.config.base import INSECURE, TRUST, Spec, StageConfig
+from agentkd.config.defaults import default_teacher, has_bf16, has_gpu, slug, task_label
+from agentkd.config.distill import DistillConfig, PerStage, per_stage
+from agentkd.config.eval import EvalConfig
+from agentkd.config.feedback import FeedbackConfig
+from agentkd.config.generate import GenerateConfig
+from agentkd.config.images import ImagesConfig
+from agentkd.config.kaggle import KaggleConfig
+from agentkd.config.load import load_config, read_recipe
+from agentkd.config.reproduce import ReproduceConfig
+from agentkd.config.select import SelectConfig
+
+__all__ = [
+    "INSECURE",
+    "TRUST",
+    "DistillConfig",
+    "EvalConfig",
+    "FeedbackConfig",
+    "GenerateConfig",
+    "ImagesConfig",
+    "KaggleConfig",
+    "PerStage",
+    "ReproduceConfig",
+    "SelectConfig",
+    "Spec",
+    "StageConfig",
+    "default_teacher",
+    "has_bf16",
+    "has_gpu",
+    "load_config",
+    "per_stage",
+    "read_recipe",
+    "slug",
+    "task_label",
+]

@@ -1,0 +1,24 @@
+"""What every stage's config has, and the types that several share."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from agentkd.credentials import take_secrets
+
+Spec = Annotated[str | None, AfterValidator(lambda text: None if text is None else take_secrets(text))]
+"""A model, a server or several, as the user names them; the config holds it without passwords and keys."""
+TRUST = "let code in a model's own folder run, with all rights of yours"
+INSECURE = "let keys go over plain http to servers on other machines"
+
+
+class StageConfig(BaseModel):
+    """Fields of every stage. Those in `EXTENT` may grow when a directory is resumed, all others identify it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    EXTENT: ClassVar[frozenset[str]] = frozenset()
+
+    out: str | None = Field(None, description="directory to write, and to resume [default: derived and printed]")
+    seed: int = Field(0, description="seed of every random choice")

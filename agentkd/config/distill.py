@@ -1,0 +1,97 @@
+"""The options of `agentkd distill`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from agentkd.config.base import TRUST, Spec, StageConfig
+from agentkd.config.defaults import has_bf16
+
+
+def per_stage(value: Any) -> Any:
+    """Split `3,1` from the command line into one number per stage of `--method a,b`."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return parts if isinstance(parts, list | tuple) or parts is None else [parts]
+
+
+PerStage = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None, BeforeValidator(per_stage)]
+
+
+class DistillConfig(StageConfig):
+    """`agentkd distill`: verified traces into a student."""
+
+    traces: str | None = Field(None, description="a run directory [default: the newest complete one in runs/]")
+    student: str = Field("smollm2-135m", description="smollm2-135m, a directory or a hub name")
+    method: str = Field("sft", description="{methods}; a,b trains one stage after another")
+    form: Literal["path", "one-call", "dialogue"] = Field(
+        "path", description="what the student reads and writes: path, one-call or dialogue"
+    )
+    control: Literal["unverified", "shuffled"] | None = Field(
+        None, description="unverified or shuffled: train on such traces, as a control"
+    )
+    layers: int | None = Field(
+        None, ge=1, description="keep this many of the student's layers, evenly spaced [default: all]"
+    )
+    teacher: Spec = Field(
+        None, description="model that a method learns from; for multi-teacher several, comma-separated"
+    )
+    teachers: Literal["mix", "route"] = Field(
+        "mix", description="multi-teacher: mix (mean of all) or route (one per example)"
+    )
+    weights: str | None = Field(
+        None, description="multi-teacher: weights of the mean, comma-separated [default: equal]"
+    )
+    uld: Literal["plain", "hybrid"] = Field(
+        "plain", description="cross-tokenizer: plain, or hybrid, which compares equal tokens by id"
+    )
+    divergence: Literal["forward", "reverse", "jsd", "skew", "skew-reverse"] | None = Field(
+        None,
+        description="forward, reverse, jsd, skew or skew-reverse, from teacher to student "
+        "[default: forward; on-policy: reverse]",
+    )
+    beta: float = Field(0.5, ge=0, le=1, description="jsd: 0 is forward KL, 1 is reverse KL")
+    alpha: float = Field(0.1, ge=0, lt=1, description="skew: share of the other distribution")
+    top_k: int = Field(64, ge=1, description="logits: teacher tokens kept per position")
+    rest: Literal["bucket", "renormalise"] = Field(
+        "bucket", description="logits: the mass outside the top k goes into a bucket, or renormalise"
+    )
+    nll: float = Field(0.5, ge=0, le=1, description="logits, preference: weight of the trace's own tokens")
+    dpo_beta: float = Field(0.1, gt=0, description="preference: how closely the student stays to its start")
+    rejected: int = Field(2, ge=1, description="preference: refused paths compared with each verified one")
+    rollout_tokens: int = Field(64, ge=1, description="on-policy: at most this many tokens per rollout")
+    rollout_temperature: float = Field(1.0, gt=0, description="on-policy: sampling temperature of the rollouts")
+    epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
+    lr: PerStage = Field(
+        None,
+        description="peak learning rate, cosine decay after a short warm-up, one number or one per stage "
+        "[default: 2e-4; preference and on-policy: 2e-5]",
+    )
+    batch: int | None = Field(None, ge=1, description="examples in memory per process [default: path: 16, else 4]")
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
+    grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    trust_remote_code: bool = Field(False, description=TRUST)
+    lora: int | None = Field(
+        None, ge=1, description="train adapters of this rank and merge them into the weights [default: all weights]"
+    )
+    limit: int | None = Field(None, ge=1, description="use at most this many traces, rare targets first [default: all]")
+    rationalised: bool = Field(
+        True, description="also learn from traces whose path the gold answer chose (generate --rationalise)"
+    )
+    second_choice: bool = Field(
+        True, description="also learn from paths that were chosen because their answers are of the kind that was asked"
+    )
+    doubtful: bool = Field(
+        False,
+        description="also learn from doubtful traces, whose answers may not be what was asked",
+    )
+    max_length: int | None = Field(
+        None, ge=1, description="tokens; longer examples are left out and counted [default: the student's context]"
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto, bf16 or fp32")
+
+    @property
+    def half(self) -> bool:
+        """Whether steps are computed in bfloat16."""
+        return self.precision == "bf16" or (self.precision == "auto" and has_bf16())

@@ -1,0 +1,58 @@
+"""Recipes, options and `key=value` words merged into a config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from agentkd.config.base import StageConfig
+from agentkd.errors import UserError, did_you_mean, unknown_name
+
+Config = TypeVar("Config", bound=StageConfig)
+
+
+def load_config(
+    kind: type[Config], *, recipe: Path | None, options: Mapping[str, Any], overrides: Sequence[str]
+) -> Config:
+    """Merge a recipe, the options of the command line (None: not given) and `key=value` words into a config.
+
+    Raises UserError with the field, the value and what was expected."""
+    values: dict[str, Any] = {}
+    if recipe is not None:
+        values.update(read_recipe(recipe))
+    values.update({key: value for key, value in options.items() if value is not None})
+    for word in overrides:
+        key, sign, text = word.partition("=")
+        if not sign:
+            near = did_you_mean(word, kind.model_fields)
+            known = "" if near else f", with one of {', '.join(kind.model_fields)}"
+            raise UserError(f"'{word}' is not an option{near or ':'} write key=value{known}")
+        values[key.strip().replace("-", "_")] = yaml.safe_load(text)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(part for part in first["loc"] if isinstance(part, str))  # not the place in a list
+        if first["type"] == "extra_forbidden":
+            raise unknown_name("option", name, kind.model_fields) from None
+        choices = re.findall(r"'([^']+)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+        near = did_you_mean(str(first["input"]), choices)
+        raise UserError(f"option '{name}' = {first['input']!r}{near or ':'} {first['msg'].lower()}") from None
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a flat YAML mapping. Nested values are refused: a recipe is a command line written down."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no recipe at {path}: give a YAML file of key: value lines") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or any(isinstance(value, dict | list) for value in content.values()):
+        raise UserError(f"{path} is not a flat recipe: write key: value lines, without nesting")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
