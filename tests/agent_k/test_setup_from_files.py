@@ -263,6 +263,14 @@ def test_columns_that_stand_for_numbered_classes(tmp_path: Path) -> None:
         guess_setup(other, "log loss", "", {"target": "y"})
 
 
+def test_a_target_that_is_the_id_is_refused(tmp_path: Path) -> None:
+    """The sample's header repeats the target, so that its first column, the id, is called as the target."""
+    frames = tables({"y": flags(0)}, {"y": 0})
+    frames["sample_submission"].columns = ["y", "y"]
+    with pytest.raises(UserError, match="'y' cannot be both the id and the target: set id=COLUMN"):
+        guess_setup(write(tmp_path / "data", frames), "accuracy", "", {"target": "y"})
+
+
 def test_labels_in_lower_case(tmp_path: Path) -> None:
     way = road(write(tmp_path / "data", tables({"y": flags(0)}, {"y": "true"})), "accuracy")
     assert set(way.submit(**{"0": 0.9, "1": 0.1})["y"]) == {"false"}

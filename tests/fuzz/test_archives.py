@@ -56,7 +56,7 @@ def test_archives(tmp_path: Path) -> None:
         } == {"b"}
         shutil.rmtree(tmp_path / "a")
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=800)
 
 
 def test_leaderboards() -> None:
@@ -68,4 +68,4 @@ def test_leaderboards() -> None:
         with contextlib.suppress(WorldError):
             parse_leaderboard(damage(random, content.getvalue()))
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=20000)

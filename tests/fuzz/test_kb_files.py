@@ -42,4 +42,4 @@ def test_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert RawKB.load(path, columns=columns).triples == set(kb.triples())
         shutil.rmtree(tmp_path / "kb")
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=3000)

@@ -90,7 +90,7 @@ def test_responses() -> None:
             with suppress(*NO_RESPONSE):
                 use(read_reply(load_json(body(random)), PRICE))
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=600)
 
 
 def http_response(random: random.Random) -> bytes:
@@ -149,7 +149,7 @@ def test_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
         await teacher.close()
         server.close()
 
-    fuzz(lambda random: asyncio.run(ask(random)))
+    fuzz(lambda random: asyncio.run(ask(random)), rounds=300)
 
 
 def lines(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -175,7 +175,7 @@ def test_the_cache(tmp_path: Path) -> None:
             if (reply := cache.reply(key)) is not None:
                 use(reply)
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=4000)
 
 
 def test_batch_outputs(tmp_path: Path) -> None:
@@ -197,4 +197,4 @@ def test_batch_outputs(tmp_path: Path) -> None:
             BatchFolder(tmp_path / "batch").read_outputs(cache, PRICE)
         cache.close()
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=2500)

@@ -113,7 +113,7 @@ def test_results_of_code(tmp_path: Path) -> None:
                 json.loads(failure.model_dump_json())  # it can be stored
                 assert not any(sign in failure.message for sign in "\x1b\0\u202e")
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=400)
 
 
 def test_tables_of_any_size_are_bounded(tmp_path: Path) -> None:
@@ -128,4 +128,4 @@ def test_tables_of_any_size_are_bounded(tmp_path: Path) -> None:
         )
         try_look("maps", "a table", lambda: read_left_table(tmp_path, "left", bounds))
 
-    fuzz(one_round, at_least=20)
+    fuzz(one_round, rounds=100)

@@ -203,7 +203,7 @@ def test_runs_of_questions(run_of_questions: Path, tmp_path: Path) -> None:
         for use in uses:
             attempt(use)
 
-    fuzz(one_round, at_least=10)
+    fuzz(one_round, rounds=40)
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ def test_students(student: Path, tmp_path: Path) -> None:
         for use in uses:
             attempt(use)
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=150)
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +292,7 @@ def test_evaluations(evaluation: Path, tmp_path: Path) -> None:
         folder = copy(random)
         attempt(lambda: write_report(folder, out=tmp_path / "report.html"))
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=300)
 
 
 @pytest.fixture(scope="module")
@@ -357,4 +357,4 @@ def test_competition_runs(
         attempt(lambda: write_report(out, out=tmp_path / "report.html"))
         attempt(lambda: run(config(home, out, max_hours=random.choice((0.2, 0.3)), candidates=random.choice((3, 4)))))
 
-    fuzz(one_round, at_least=10)
+    fuzz(one_round, rounds=40)

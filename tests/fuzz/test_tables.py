@@ -69,7 +69,7 @@ def test_tables(tmp_path: Path) -> None:
             except UserError as error:
                 assert path.name in str(error) and "\n" not in str(error) and len(str(error)) < 1000
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=1500)
 
 
 def test_pages() -> None:
@@ -81,7 +81,7 @@ def test_pages() -> None:
         page = "".join(random.choices(few, k=random.choice((10, 1000, 30_000))))
         assert len(join_pages([("overview", page), ("data", page)])) <= MAX_TEXT
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=200)
 
 
 def a_frame(random: random.Random, frame: pd.DataFrame) -> pd.DataFrame:
@@ -155,4 +155,4 @@ def test_understanding_a_competition(tmp_path: Path) -> None:
         except UserError:
             pass
 
-    fuzz(one_round)
+    fuzz(one_round, rounds=250)

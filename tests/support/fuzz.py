@@ -1,7 +1,8 @@
 """A fuzzing loop: seeded, bounded in time, with a limit of time and of memory.
 
-`AGENTKD_FUZZ_SECONDS` (20) bounds a target; `make nightly` gives each five minutes. `AGENTKD_FUZZ_SEED` (0) is the seed
-of the first round, which a failure names.
+A target has the same rounds every time, and 20 s for them. `make nightly` looks for new faults instead: it sets
+`AGENTKD_FUZZ_SECONDS`, which has no limit of rounds, and `AGENTKD_FUZZ_SEED` (0), the seed of the first round. A
+failure names the seed of its round.
 """
 
 from __future__ import annotations
@@ -12,52 +13,54 @@ import os
 import random
 import resource
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+NIGHTLY = "AGENTKD_FUZZ_SECONDS" in os.environ
 SECONDS = float(os.environ.get("AGENTKD_FUZZ_SECONDS", "20"))
 SEED = int(os.environ.get("AGENTKD_FUZZ_SEED", "0"))
 ROUND_SECONDS = 30  # for one round: longer is a hang
 MEMORY_MB = 1200  # more than the process had at its start, when it is a copy of the one that tests
 
 
-def fuzz(one_round: Callable[[random.Random], object], *, at_least: int = 50) -> int:
-    """Call `one_round` with a new random generator until the time is over; return the number of rounds.
+def fuzz(one_round: Callable[[random.Random], object], *, rounds: int) -> int:
+    """Call `one_round` so many times, each with a new random generator; return the number of rounds.
 
     It runs in a forked process. Fails with the seed where a round raises, takes 30 s or more, or where the process
-    has used more than 1.2 GB of its own, and where there were fewer than `at_least` rounds."""
+    has used more than 1.2 GB of its own, and where the time was up before a quarter of the rounds."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_rounds, args=(one_round, theirs))
+    process = context.Process(target=_rounds, args=(one_round, sys.maxsize if NIGHTLY else rounds, theirs))
     process.start()
     theirs.close()
-    rounds, failure = 0, ""
+    done, failure = 0, ""
     try:
         while True:
-            rounds, failure = ours.recv()
+            done, failure = ours.recv()
     except EOFError:
         pass
     process.join()
-    assert not failure, f"round with AGENTKD_FUZZ_SEED={SEED + rounds}:\n{failure}"
-    assert process.exitcode == 0, f"AGENTKD_FUZZ_SEED={SEED + rounds}: the process ended with {process.exitcode}"
-    assert rounds >= at_least, f"{rounds} rounds in {SECONDS:g} s: make a round smaller"
-    return rounds
+    assert not failure, f"round with AGENTKD_FUZZ_SEED={SEED + done}:\n{failure}"
+    assert process.exitcode == 0, f"AGENTKD_FUZZ_SEED={SEED + done}: the process ended with {process.exitcode}"
+    assert done >= rounds / 4, f"{done} of {rounds} rounds in {SECONDS:g} s: make a round smaller"
+    return done
 
 
 def _peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
-def _rounds(one_round: Callable[[random.Random], object], report: Connection) -> None:
+def _rounds(one_round: Callable[[random.Random], object], most: int, report: Connection) -> None:
     def hang(*_: object) -> None:
         raise TimeoutError(f"a round took {ROUND_SECONDS} s")
 
     signal.signal(signal.SIGALRM, hang)
     end, rounds, inherited = time.monotonic() + SECONDS, 0, _peak_mb()
-    while time.monotonic() < end:
+    while rounds < most and time.monotonic() < end:
         report.send((rounds, ""))
         signal.alarm(ROUND_SECONDS)
         try:

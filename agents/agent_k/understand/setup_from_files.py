@@ -66,6 +66,8 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     columns = find_targets(train, test, empty, outputs, key, fixed)
     targets = columns.targets
     test = test.drop(columns=empty)
+    if key in targets:
+        raise UserError(f"column '{key}' cannot be both the id and the target: set id=COLUMN, or target=COLUMN")
     if "id" in targets and key != "id":
         raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
     train = clean_targets(train, targets)
