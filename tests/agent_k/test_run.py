@@ -235,6 +235,7 @@ class Listener:
             connection.close()
 
 
+@pytest.mark.whole
 def test_malice_and_an_injected_page_get_nothing(
     tmp_path: Path, sandboxed: None, forked_solvers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_rows_hold_every_tried_path_and_fill_up_with_others() -> None:
     )
 
 
+@pytest.mark.whole
 def test_a_retriever_is_trained_used_and_not_trained_twice(run: Path, encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "retriever"
     settings = {

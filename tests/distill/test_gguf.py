@@ -85,9 +85,8 @@ def compared(student: Path, folder: Path, dtype: str = "f32") -> dict[str, Any]:
     return asyncio.run(bench.compare_engines(str(student), folder, "model.gguf", 120, 35, 0))
 
 
-@pytest.mark.parametrize(
-    ("kind", "dtype"), [("grouped", "f32"), pytest.param("linear", "f16", marks=pytest.mark.whole)]
-)
+@pytest.mark.whole
+@pytest.mark.parametrize(("kind", "dtype"), [("grouped", "f32"), ("linear", "f16")])
 def test_llama_cpp_says_what_transformers_says(
     students: dict[str, Path], kind: str, dtype: str, tmp_path: Path
 ) -> None:

@@ -61,7 +61,8 @@ def apart(one: Path, other: Path) -> float:
     return max((before[name] - after[name]).abs().max().item() for name in before)
 
 
-@pytest.mark.parametrize("name", ["ddp.yaml", pytest.param("fsdp2.yaml", marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("name", ["ddp.yaml", "fsdp2.yaml"])
 def test_two_processes_are_one_with_the_doubled_batch(
     name: str, alone: dict[str, DistillConfig], student: Path, traces: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def write(folder: Path, traces: list[Trace]) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_a_faulty_run_is_killed_and_ends_as_the_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

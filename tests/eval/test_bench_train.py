@@ -41,6 +41,7 @@ def test_ratios_are_those_of_a_round() -> None:
     assert (row["seconds_to_sft"], row["stage_seconds_to_sft"], row["peak_to_sft_high"]) == (1, 1, 1)
 
 
+@pytest.mark.whole
 def test_the_command_runs_each_in_a_process_and_keeps_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def up(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 @real
 class TestServe:
+    @pytest.mark.whole
     def test_another_commands_teacher_until_ctrl_c(self, tmp_path: Path) -> None:
         """One JSON line when it is up; a taken port is one line; `generate` uses it; ctrl-C is its normal end."""
         with command("serve", "local", "--port", "0", "--slots", "2", "--json", home=tmp_path) as server:
