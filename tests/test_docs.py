@@ -22,6 +22,7 @@ from agentkd.config import (
     KaggleConfig,
     ReproduceConfig,
     SelectConfig,
+    VisionLanguageConfig,
 )
 from tests.support.paths import ROOT
 
@@ -37,6 +38,7 @@ CONFIGS = (
     KaggleConfig,
     ReproduceConfig,
     SelectConfig,
+    VisionLanguageConfig,
 )
 FIELDS = {name for config in CONFIGS for name in config.model_fields}
 FOREIGN = {

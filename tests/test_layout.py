@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.lessons", "distill.publish"),
     ("distill",),
     ("distill.images",),
+    ("distill.vision_language",),
     ("eval", "reproduce"),
     ("eval.bench", "eval.golden"),
     ("cli",),

@@ -25,16 +25,17 @@ class Page(TyperCommand):
     config: ClassVar[str] = ""  # the class in agentkd.config that describes the options
     takes_fields: ClassVar[bool] = True  # whether all its fields can be given as key=value
     example: ClassVar[str] = ""
-    beside: ClassVar[tuple[str, str]] = ("", "")  # another config of the same command, and the --task that takes it
+    beside: ClassVar[dict[str, str]] = {}  # further configs of the same command, by the --task that takes them
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         fields = config_fields(self.config)
         param: Any
-        others, task = config_fields(self.beside[0]), self.beside[1]
+        beside = {task: config_fields(name) for task, name in self.beside.items()}
         for param in self.get_params(ctx):
-            if param.name in others and param.name not in fields and not param.help:
-                param.help, param.show_default = others[param.name], False
+            texts = [others[param.name] for others in beside.values() if param.name in others]
+            if texts and param.name not in fields and not param.help:
+                param.help, param.show_default = "; ".join(dict.fromkeys(texts)), False
             if param.name in fields and not param.help:
                 param.help, param.show_default = fields[param.name], False
             record = param.get_help_record(ctx)
@@ -45,8 +46,9 @@ class Page(TyperCommand):
         for name in (name for name in fields if self.takes_fields and name not in shown):
             title = FACTS if name in fact_fields(self.config) else KEY_VALUE
             groups.setdefault(title, []).append((f"{name}=", fields[name]))
-        for name in (name for name in others if name not in shown):
-            groups.setdefault(BESIDE.format(task=task), []).append((f"{name}=", others[name]))
+        for task, others in beside.items():
+            for name in (name for name in others if name not in shown):
+                groups.setdefault(BESIDE.format(task=task), []).append((f"{name}=", others[name]))
         if self.example:
             formatter.write_paragraph()
             formatter.write(f"Example:\n  {self.example}\n")
@@ -77,10 +79,10 @@ def order_of(title: str) -> int:
 
 
 def page(
-    config: str = "", example: str = "", *, takes_fields: bool = True, beside: tuple[str, str] = ("", "")
+    config: str = "", example: str = "", *, takes_fields: bool = True, beside: dict[str, str] | None = None
 ) -> type[Page]:
     """The class of a command: `cls=page("GenerateConfig", "agentkd generate --task geo")`."""
-    values = {"config": config, "example": example, "takes_fields": takes_fields, "beside": beside}
+    values = {"config": config, "example": example, "takes_fields": takes_fields, "beside": beside or {}}
     return type("CommandPage", (Page,), values)
 
 

@@ -1,40 +1,45 @@
-"""`agentkd distill --task images`: an option of `distill` with a config of its own."""
+"""`agentkd distill --task images` and `--task vision-language`: options of `distill` with configs of their own."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from agentkd.cli.options import say
 
-NOT_OPTIONS = ("overrides", "recipe", "plan", "as_json")
+TASKS = {"images": "ImagesConfig", "vision-language": "VisionLanguageConfig"}
+METHODS = {"llava-kd": "vision-language"}  # methods that tell the task
+HELD_OUT = {"images": "images", "vision-language": "questions"}
+OTHER_OPTIONS = ("name", "overrides", "recipe", "plan", "as_json")
 
 
-def is_about_images(task: str | None, recipe: Path | None) -> bool:
-    """Whether the command or its recipe names a task, which `distill` of traces has none of."""
-    if task is not None or recipe is None:
-        return task is not None
+def find_task(task: str | None, method: str | None, recipe: Path | None) -> str | None:
+    """The task that the command or its recipe names, or its method tells; None for the traces of agents."""
     from agentkd.config import read_recipe
+    from agentkd.errors import unknown_name
 
-    return "task" in read_recipe(recipe)
+    written = read_recipe(recipe) if recipe is not None else {}
+    found = task or written.get("task") or METHODS.get(str(method or written.get("method")))
+    if found is not None and found not in TASKS:
+        raise unknown_name("task of distill", str(found), TASKS)
+    return found
 
 
-def distill_pictures(values: Mapping[str, Any], *, plan: bool, as_json: bool) -> None:
+def distill_pictures(task: str, values: Mapping[str, Any], *, plan: bool, as_json: bool) -> None:
     """Run or plan with the values of the command line. Raises UserError for an option that is about traces."""
-    from agentkd.config import ImagesConfig, load_config
-    from agentkd.distill.images.plan import plan_images
-    from agentkd.distill.images.run import distill_images
+    from agentkd import config as configs
     from agentkd.errors import UserError
 
-    options = {name: value for name, value in values.items() if name not in NOT_OPTIONS and value is not None}
+    kind = getattr(configs, TASKS[task])
+    options = {name: value for name, value in values.items() if name not in OTHER_OPTIONS and value is not None}
     for name in options:
-        if name not in ImagesConfig.model_fields:
-            raise UserError(f"--{name.replace('_', '-')} is about traces: leave it out with --task images")
-    config = load_config(ImagesConfig, recipe=values["recipe"], options=options, overrides=values["overrides"] or [])
-    result = plan_images(config) if plan else distill_images(config)
+        if name not in kind.model_fields:
+            raise UserError(f"--{name.replace('_', '-')} is about traces: leave it out with --task {task}")
+    config = configs.load_config(kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or [])
+    result = find_function(task, plan=plan)(config)
     if as_json:
         print(json.dumps(result))
     if as_json or plan:
@@ -42,7 +47,7 @@ def distill_pictures(values: Mapping[str, Any], *, plan: bool, as_json: bool) ->
     for row in result["rows"]:
         say(
             f"{row['name']:<8} {row['accuracy']:5.1f} % [{row['low']:.1f}, {row['high']:.1f}] of {result['held_out']} "
-            f"held-out images"
+            f"held-out {HELD_OUT[task]}"
         )
     for row in result["differences"]:
         say(
@@ -50,3 +55,16 @@ def distill_pictures(values: Mapping[str, Any], *, plan: bool, as_json: bool) ->
             f"(paired, 95 %)"
         )
     say(f"wrote {result['out']}; its report: {shlex.quote(result['out'] + '/report.html')}")
+
+
+def find_function(task: str, *, plan: bool) -> Callable[[Any], dict[str, Any]]:
+    """What runs or plans a task, from its config."""
+    if task == "images":
+        from agentkd.distill.images.plan import plan_images
+        from agentkd.distill.images.run import distill_images
+
+        return plan_images if plan else distill_images
+    from agentkd.distill.vision_language.plan import plan_vision_language
+    from agentkd.distill.vision_language.run import distill_vision_language
+
+    return plan_vision_language if plan else distill_vision_language

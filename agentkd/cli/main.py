@@ -17,7 +17,7 @@ import typer
 from agentkd import __version__
 from agentkd.cli.bench import measure
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
-from agentkd.cli.images import distill_pictures, is_about_images
+from agentkd.cli.images import TASKS, distill_pictures, find_task
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.methods import methods
 from agentkd.cli.options import (
@@ -175,9 +175,7 @@ def feedback(
 
 
 @app.command(
-    cls=page(
-        "DistillConfig", "agentkd distill --traces runs/geo-kd-cot --method sft", beside=("ImagesConfig", "images")
-    ),
+    cls=page("DistillConfig", "agentkd distill --traces runs/geo-kd-cot --method sft", beside=TASKS),
     rich_help_panel=ROAD,
 )
 def distill(
@@ -212,8 +210,8 @@ def distill(
     The stages of --method sft,on-policy are trained one after another.
     The same command resumes a run that was stopped.
     """
-    if is_about_images(task, recipe):
-        distill_pictures(locals(), plan=plan, as_json=as_json)
+    if name := find_task(task, method, recipe):
+        distill_pictures(name, locals(), plan=plan, as_json=as_json)
         return
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import processes

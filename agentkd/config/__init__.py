@@ -18,6 +18,7 @@ from agentkd.config.kaggle import KaggleConfig
 from agentkd.config.load import load_config, read_recipe
 from agentkd.config.reproduce import ReproduceConfig
 from agentkd.config.select import SelectConfig
+from agentkd.config.vision_language import VisionLanguageConfig
 
 __all__ = [
     "INSECURE",
@@ -33,6 +34,7 @@ __all__ = [
     "SelectConfig",
     "Spec",
     "StageConfig",
+    "VisionLanguageConfig",
     "default_teacher",
     "has_bf16",
     "has_gpu",

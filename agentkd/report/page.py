@@ -201,7 +201,9 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
 
 
 def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """Render a student of images: accuracies on held-out images, differences, loss and settings."""
+    """Render a student of images, or of questions about them: accuracies on held-out ones, differences, loss and
+    settings."""
+    what = "images" if config.get("stage") == "distill-images" else "questions"
     facts = [
         (f"accuracy, {row['name']}", f"{row['accuracy']:.1f} %", f"{row['low']:.1f} to {row['high']:.1f}")
         for row in metrics["rows"]
@@ -211,10 +213,10 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         for row in metrics["differences"]
     ]
     lineage = [
-        ("images", config.get("data")),
+        (what, config.get("data")),
         ("teacher", config.get("teacher_model")),
-        ("images learned from", metrics.get("examples")),
-        ("held-out images", metrics.get("held_out")),
+        (f"{what} learned from", metrics.get("examples")),
+        (f"held-out {what}", metrics.get("held_out")),
         ("parameters of the student", metrics["parameters"].get("student")),
         ("parameters of the teacher", metrics["parameters"].get("teacher")),
         ("hash of the data", config.get("hash_data")),
@@ -222,11 +224,11 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     return render(
         kind="student",
         title=f"{config.get('student')} · {config.get('method')}",
-        lead=f"taught by {config.get('teacher_model')} with the images of {config.get('data')}; "
+        lead=f"taught by {config.get('teacher_model')} with the {what} of {config.get('data')}; "
         "the baseline is the same student without a teacher",
         facts=facts,
         curve=draw_curve([float(value) for value in metrics.get("losses") or []]),
-        per="an image",
+        per="an image" if what == "images" else "a token",
         lineage=lineage,
         source=True,
         config=list_settings(config),

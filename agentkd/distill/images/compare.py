@@ -31,6 +31,17 @@ def compare(images: ImageSet, predicted: Mapping[str, Sequence[int]], folder: Pa
     right = {
         name: [100.0 * (a == b) for a, b in zip(values, labels, strict=True)] for name, values in predicted.items()
     }
+    per_class = {
+        label: {name: sum(scores[place] for place in own) / len(own) for name, scores in right.items()}
+        for number, label in enumerate(images.classes)
+        if (own := [place for place, value in enumerate(labels) if value == number])
+    }
+    return {"held_out": len(labels), **compare_scores(right), "per_class": per_class}
+
+
+def compare_scores(right: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """`rows`, the mean of each model's scores (percent, of the same examples), and `differences`, the student's paired
+    differences to the others; all with 95 % intervals over examples."""
     rows = []
     for name, scores in right.items():
         low, high = bootstrap_interval(scores)
@@ -40,9 +51,4 @@ def compare(images: ImageSet, predicted: Mapping[str, Sequence[int]], folder: Pa
         if name != "student":
             mean, low, high = paired_difference(right["student"], scores)
             differences.append({"minus": name, "accuracy": mean, "low": low, "high": high})
-    per_class = {
-        label: {name: sum(scores[place] for place in own) / len(own) for name, scores in right.items()}
-        for number, label in enumerate(images.classes)
-        if (own := [place for place, value in enumerate(labels) if value == number])
-    }
-    return {"held_out": len(labels), "rows": rows, "differences": differences, "per_class": per_class}
+    return {"rows": rows, "differences": differences}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from agentkd.config import ImagesConfig
 from agentkd.distill.checkpoints import last_checkpoint, progress_callback, trainer_arguments
 from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped, with_health_checks
 from agentkd.distill.images.classifier import Classifier
-from agentkd.distill.images.pixels import Pixels, collate
+from agentkd.distill.images.pixels import Pixels
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
@@ -20,16 +20,35 @@ from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from agentkd.distill.images.lessons import Lesson
+
+class Examples(Protocol):
+    """What is learned from: rows that torch's loader takes, how they become a batch, and the unit of the loss."""
+
+    unit: str
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    def collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]: ...
 
 
-def fit(lesson: Lesson, pixels: Pixels, folder: Path, config: ImagesConfig, epochs: float, lr: float) -> dict[str, Any]:
-    """Train, write the classifier into `folder`, and return steps, seconds and losses (nats an image).
+class Settings(Protocol):
+    """What a training takes from the config of its command."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+
+
+def fit(lesson: Any, data: Examples, folder: Path, config: Settings, epochs: float, lr: float) -> dict[str, Any]:
+    """Train, write the lesson's student into `folder`, and return steps, seconds and losses.
+
+    A lesson is a module with a `student` that has `save`, and with `parameter_groups`.
 
     `fit.json`, written last, says that the folder is whole. Raises UserError for a loss that is no number."""
     interrupt = Interrupt(lambda: None)
     checkpoints = folder / "checkpoints"
-    trainer = make_trainer(lesson, pixels, checkpoints, config, epochs=epochs, lr=lr, interrupt=interrupt)
+    trainer = make_trainer(lesson, data, checkpoints, config, epochs=epochs, lr=lr, interrupt=interrupt)
     remove_torn_checkpoints(checkpoints)
     last = last_checkpoint(checkpoints)
     if last:
@@ -58,10 +77,10 @@ def read_fit(folder: Path) -> dict[str, Any] | None:
 
 
 def make_trainer(
-    lesson: Lesson,
-    pixels: Pixels,
+    lesson: Any,
+    data: Examples,
     checkpoints: Path,
-    config: ImagesConfig,
+    config: Settings,
     *,
     epochs: float,
     lr: float,
@@ -71,13 +90,13 @@ def make_trainer(
     import torch
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
-    class Classifying(with_health_checks(Trainer)):  # type: ignore[misc]
+    class Learning(with_health_checks(Trainer)):  # type: ignore[misc]
         def create_optimizer(self, *args: Any, **options: Any) -> Any:
             lr = self.args.learning_rate
             self.optimizer = torch.optim.AdamW(self.model.parameter_groups(lr), lr=lr)
             return self.optimizer
 
-    steps = max(1, -(-len(pixels) // config.batch))
+    steps = max(1, -(-len(data) // config.batch))
     arguments = TrainingArguments(
         **{**trainer_arguments(checkpoints, config.seed), "logging_steps": max(1, round(steps * epochs / 100))},
         num_train_epochs=epochs,
@@ -87,12 +106,12 @@ def make_trainer(
         logging_nan_inf_filter=False,
         remove_unused_columns=False,
     )
-    trainer = Classifying(
+    trainer = Learning(
         model=lesson,
         args=arguments,
-        train_dataset=pixels,
-        data_collator=collate,
-        callbacks=[progress_callback("nats/image", interrupt)],
+        train_dataset=data,
+        data_collator=data.collate,
+        callbacks=[progress_callback(data.unit, interrupt)],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

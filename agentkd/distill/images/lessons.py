@@ -39,9 +39,7 @@ class Lesson(nn.Module):
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Groups of an optimizer: weight decay for matrices alone."""
-        trained = [value for value in self.parameters() if value.requires_grad]
-        matrices, others = ([value for value in trained if (value.dim() > 1) == is_one] for is_one in (True, False))
-        return [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+        return group_parameters(self)
 
     def logits(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.model(pixel_values=self.student.inputs(pixels)).logits
@@ -162,6 +160,13 @@ class Hard(Lesson):
         change = divergence(taught, clean, temperature)
         labelled = label_loss(self.logits(pixels), labels)
         return {"loss": (1 - self.chosen.alpha) * labelled + self.chosen.alpha * (gap - self.chosen.keep * change)}
+
+
+def group_parameters(lesson: nn.Module) -> list[dict[str, Any]]:
+    """What is trained, in two groups of an optimizer: weight decay for matrices alone."""
+    trained = [value for value in lesson.parameters() if value.requires_grad]
+    matrices, others = ([value for value in trained if (value.dim() > 1) == is_one] for is_one in (True, False))
+    return [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
 
 
 def pick_stages(states: Any, wanted: int = 4) -> list[Tensor]:

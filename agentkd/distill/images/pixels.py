@@ -16,6 +16,8 @@ KEPT_BYTES = 2_000_000_000
 class Pixels:
     """A torch data set of {pixels [C, H, W] uint8, labels, place}. Grey where every reader is grey, else colour."""
 
+    unit = "nats/image"
+
     def __init__(self, items: Sequence[Item], size: tuple[int, int], channels: int) -> None:
         self.items, self.size, self.channels = items, size, channels
         self._kept: list[Tensor | None] = [None] * len(items)
@@ -46,15 +48,14 @@ class Pixels:
     def batches(self, size: int = 256) -> Iterator[dict[str, Tensor]]:
         """All images in order."""
         for start in range(0, len(self), size):
-            yield collate([self[place] for place in range(start, min(start + size, len(self)))])
+            yield self.collate([self[place] for place in range(start, min(start + size, len(self)))])
 
+    def collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """A batch: pixels from 0 to 1 [B, C, H, W], labels [B], places [B]."""
+        import torch
 
-def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch: pixels from 0 to 1 [B, C, H, W], labels [B], places [B]."""
-    import torch
-
-    return {
-        "pixels": torch.stack([row["pixels"] for row in rows]).float() / 255,
-        "labels": torch.tensor([row["labels"] for row in rows]),
-        "place": torch.tensor([row["place"] for row in rows]),
-    }
+        return {
+            "pixels": torch.stack([row["pixels"] for row in rows]).float() / 255,
+            "labels": torch.tensor([row["labels"] for row in rows]),
+            "place": torch.tensor([row["place"] for row in rows]),
+        }

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from agentkd.config import ImagesConfig
+from agentkd.config import ImagesConfig, StageConfig
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.train import plot_curve
 from agentkd.models import is_hub_name
@@ -33,26 +33,39 @@ def publish(config: ImagesConfig, metrics: dict[str, Any], run: RunDirectory) ->
 
 def render_card(config: ImagesConfig, metrics: Mapping[str, Any]) -> str:
     """README.md of the student, in the form that the hub reads."""
-    student = str(config.student)
-    front = {
-        "base_model": student if is_hub_name(student) else None,
-        "license": "unknown",
-        "library_name": "transformers",
-        "pipeline_tag": "image-classification",
-        "tags": ["agentkd", "knowledge-distillation", "image-classification"],
-    }
-    differences = {
-        row["minus"]: f"{row['accuracy']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
-        for row in metrics["differences"]
-    }
-    settings = [(name, value) for name, value in config.model_dump().items() if value not in (None, "", False)]
     return render(
         "image_card",
-        front=yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip(),
+        front=front_matter(str(config.student), "image-classification"),
         title=Path(str(config.out)).resolve().name,
         method=IMAGE_METHODS[config.method].text,
         config=config,
         metrics=metrics,
-        differences={"student": "–", **differences},
-        settings=settings,
+        differences=describe_differences(metrics),
+        settings=list_values(config),
     )
+
+
+def front_matter(student: str, pipeline: str) -> str:
+    """The head of a card, as YAML: the model that the student was, and what it is for."""
+    front = {
+        "base_model": student if is_hub_name(student) else None,
+        "license": "unknown",
+        "library_name": "transformers",
+        "pipeline_tag": pipeline,
+        "tags": ["agentkd", "knowledge-distillation", pipeline],
+    }
+    return yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip()
+
+
+def describe_differences(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The student's difference to each model, with its interval."""
+    differences = {
+        row["minus"]: f"{row['accuracy']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+        for row in metrics["differences"]
+    }
+    return {"student": "–", **differences}
+
+
+def list_values(config: StageConfig) -> list[tuple[str, Any]]:
+    """The options that have a value."""
+    return [(name, value) for name, value in config.model_dump().items() if value not in (None, "", False)]
