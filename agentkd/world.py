@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents import MODEL_FREE, make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import JudgedAgent
-from agentkd.agents.worked_examples import Memory, examples_from_traces, packaged_examples
+from agentkd.agents.worked_examples import Example, Memory, examples_from_traces, packaged_examples
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
 from agentkd.models import PACKAGED
@@ -112,21 +113,28 @@ class TaskWorld:
 
         return BM25Passages(require_in_memory(self.kb, "agent rag"))
 
-    def agent(self, name: str, model: Chat) -> Agent:
-        """Make the agent of that name over this world. Raises UserError for an unknown one."""
-        context = self.context(model, name)
+    def agent(self, name: str, model: Chat, lessons: Sequence[Example] = ()) -> Agent:
+        """Make the agent of that name over this world. Raises UserError for an unknown one.
+
+        `lessons`: what the model was taught, where it is a student that writes paths."""
+        context = self.context(model, name, lessons)
         agent = make_agent(name, context)
         return JudgedAgent(agent, context) if self.config.judge else agent
 
-    def context(self, model: Chat, agent: str = "") -> AgentContext:
-        """Make all that the agent may use."""
+    def context(self, model: Chat, agent: str = "", lessons: Sequence[Example] = ()) -> AgentContext:
+        """Make all that the agent may use. The memory of a path-writer is what it was taught."""
+        memory: Memory | None = None
+        if agent != "path-writer":
+            memory = self.memory
+        elif lessons:
+            memory = Memory(lessons, getattr(self.retriever, "encoder", None))
         plain = agent in MODEL_FREE and not self.config.rerank  # the control is the ranking alone
         return AgentContext.build(
             self.kb,
             self.retriever if plain else self.reranked,
             model,
             reading_settings(self.config, model.name, agent, max_hops=self.task.max_hops),
-            self.memory,
+            memory,
             self.passages if agent == "rag" else None,
         )
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 class PathWriter:
-    """The agent of one call: model and retriever decide together between executed paths."""
+    """The agent of one call: model and retriever decide together between executed paths.
+
+    The memory of its context holds what the student was taught, where that is known."""
 
     name = "path-writer"
 
@@ -46,8 +48,15 @@ class PathWriter:
         reply = await context.model.complete(text, choices=labels, n=votes, temperature=temperature, sample=sample)
         named = [option for text in reply.texts for option in match_options(text, options)]
         likelihood = dict(zip(labels, reply.log_p, strict=True)) if reply.log_p else None
+        recall = await context.memory.recall(question.id, question.question, topics)
         chosen, expected = choose_options(
-            options, named, context.settings.trust, likelihood=likelihood, rank=sample, union=UNION
+            options,
+            named,
+            context.settings.trust,
+            likelihood=likelihood,
+            familiarity=recall.familiarity,
+            rank=sample,
+            union=UNION,
         )
         step = Step(kind="read", output="\n".join(reply.texts), reward=round(expected, 4))
         steps = [prove(context.kb, topics, option) for option in chosen]
@@ -85,3 +94,11 @@ def prompt_text(question: str, topics: Sequence[str]) -> str:
     Topics' names are left out: they say nothing about the relation. It ends with a line break, so that the tokens are
     the same whether a path is joined to it or a server goes on."""
     return render("path/prompt", question=mask_topics(question, topics)) + "\n"
+
+
+def read_prompt(text: str) -> str | None:
+    """The question in a text of `prompt_text`; None for any other text."""
+    before, _, after = prompt_text("\0", ()).partition("\0")
+    if not (text.startswith(before) and text.endswith(after)):
+        return None
+    return text[len(before) : len(text) - len(after)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SHARPNESS = 20.0  # nats per unit of cosine: examples unlike the question get no weight
 FAR, NEAR = 0.5, 0.8  # cosines of the nearest example: of another task, and of the same
+OTHER, SAME = 0.8, 1.0  # of another question of the task, and of the same in other words
 
 
 class Example(NamedTuple):
@@ -41,10 +42,25 @@ class Example(NamedTuple):
 class Recall(NamedTuple):
     """The shares of labels among the examples most like a question.
 
-    `nearness` says how much they tell, from 0, for examples of another task, to 1."""
+    `likeness` is the cosine of the nearest one; None without an encoder, whose scale it needs."""
 
     shares: dict[str, float]
-    nearness: float
+    likeness: float | None
+
+    @property
+    def nearness(self) -> float:
+        """How much the examples tell: from 0, for those of another task, to 1, for those of the same, or unknown."""
+        return 1.0 if self.likeness is None else rise(self.likeness, FAR, NEAR)
+
+    @property
+    def familiarity(self) -> float | None:
+        """Whether the question itself is among the examples, in other words perhaps: from 0 to 1; None if unknown."""
+        return None if self.likeness is None else rise(self.likeness, OTHER, SAME)
+
+
+def rise(value: float, low: float, high: float) -> float:
+    """From 0 at `low` and below, in a straight line, to 1 at `high` and above."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 class Memory:
@@ -68,8 +84,7 @@ class Memory:
     def recall(self, id: str, question: str, topics: Sequence[str]) -> Recall:
         """The share of each label among examples, weighted by their likeness to the question.
 
-        The weights are a softmax over the likeness of all examples but the question's own. Without an encoder, likeness
-        has no scale, and nearness is 1."""
+        The weights are a softmax over the likeness of all examples but the question's own."""
         others = [i for i, example in enumerate(self.examples) if example.id != id]
         if not others:
             return Recall({}, 0.0)
@@ -78,10 +93,7 @@ class Memory:
         found: dict[str, float] = defaultdict(float)
         for i, weight in zip(others, weights / weights.sum(), strict=True):
             found[self.examples[i].label] += float(weight)
-        nearness = 1.0
-        if self.encoder is not None:
-            nearness = min(1.0, max(0.0, (float(scores.max()) / SHARPNESS - FAR) / (NEAR - FAR)))
-        return Recall(dict(found), nearness)
+        return Recall(dict(found), None if self.encoder is None else float(scores.max()) / SHARPNESS)
 
     def nearest(self, id: str, question: str, topics: Sequence[str], k: int) -> list[Example]:
         """The k examples most like the question, the nearest last, where a model looks first.
@@ -112,7 +124,7 @@ class MemorySearch:
     async def recall(self, id: str, question: str, topics: Sequence[str]) -> Recall:
         """The shares of labels among similar questions (`Memory.recall`); empty without a memory."""
         if self.memory is None:
-            return Recall({}, 0.0)
+            return Recall({}, None)
         async with self.lock:
             return await asyncio.to_thread(self.memory.recall, id, question, topics)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agentkd.agents.survey import read_survey
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
+from agentkd.distill.data.taught import read_lessons
 from agentkd.distill.publish.card import add_results, find_untrained
 from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.ceiling import count_ceiling, shown_answers, wide_answers
@@ -164,7 +165,8 @@ async def _answer(world: TaskWorld, run: RunDirectory, system: System, missing: 
         model = open_in_process(system.model, name=system.name, run=run.path)
         concurrency = 2 * BATCH  # one batch answers while the next gathers
     async with model as chat:
-        agent = world.agent(system.agent, chat)
+        lessons = read_lessons(system.student) if system.student else []
+        agent = world.agent(system.agent, chat, lessons)
         await collect_traces(world, run, agent, chat, missing, label=system.name, concurrency=concurrency)
 
 

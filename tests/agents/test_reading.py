@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkd.agents.option import Option
-from agentkd.agents.reading import choose_options, compute_beliefs
-from agentkd.agents.worked_examples import Example, Memory
+from agentkd.agents.reading import LIKELIHOOD, choose_options, compute_beliefs
+from agentkd.agents.worked_examples import Example, Memory, MemorySearch
 from agentkd.matching import strict_f1
 
 logits = st.floats(-30, 30)
@@ -83,7 +87,38 @@ def test_memory_shares_are_a_distribution_without_the_question_itself() -> None:
     shares = memory.recall("9", "a red fox", ["nobody"]).shares
     assert sum(shares.values()) == pytest.approx(1) and shares["A"] > shares["B"] > shares["C"]
     assert set(memory.recall("1", "a red fox", ["nobody"]).shares) == {"B", "C"}
-    assert Memory([], None).recall("9", "x", []) == ({}, 0)
+    assert Memory([], None).recall("9", "x", []) == ({}, 0) and Memory([], None).recall("9", "x", []).nearness == 0
+
+
+class OneAxis:
+    """An encoder of texts `number`, whose cosine is that number."""
+
+    def labels(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        return np.array([float(text) for text in texts], dtype=np.float32)
+
+    def similarities(self, query: str, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return vectors
+
+
+@pytest.mark.parametrize(("cosine", "known"), [(0.5, 0.0), (0.8, 0.0), (0.9, 0.5), (1.0, 1.0)])
+def test_a_student_counts_as_far_as_the_question_is_like_its_lessons(cosine: float, known: float) -> None:
+    lessons: Any = Memory([Example("1", str(cosine), "A"), Example("2", "0.1", "B")], OneAxis())  # type: ignore[arg-type]
+    familiarity = lessons.recall("9", "?", ["nobody"]).familiarity
+    assert familiarity == pytest.approx(known, abs=1e-6)
+    found = [Option((("a", 1),), "a", ("x",), 0.0), Option((("b", 1),), "b", ("y",), 0.0)]
+    first, second = compute_beliefs(found, [], 1.0, likelihood={"a": -1.0, "b": -5.0}, familiarity=familiarity)
+    assert math.log(first / second) == pytest.approx(4 * known, abs=1e-6)
+    first, second = compute_beliefs(found, [found[0]], 3.0, familiarity=familiarity)
+    assert math.log(first / second) == pytest.approx(3 * known, abs=1e-6)
+
+
+def test_what_nobody_can_compare_has_no_familiarity() -> None:
+    """Without an encoder, or without lessons, a likelihood has its fixed weight."""
+    assert Memory([Example("1", "red fox", "A")], None).recall("9", "red fox", ["nobody"]).familiarity is None
+    assert asyncio.run(MemorySearch(None, 0, asyncio.Lock()).recall("9", "red fox", [])).familiarity is None
+    found = [Option((("a", 1),), "a", ("x",), 0.0), Option((("b", 1),), "b", ("y",), 0.0)]
+    first, second = compute_beliefs(found, [], 1.0, likelihood={"a": -1.0, "b": -5.0})
+    assert math.log(first / second) == pytest.approx(4 * LIKELIHOOD)
 
 
 def test_memory_gives_the_nearest_last_and_never_the_question_itself() -> None:
