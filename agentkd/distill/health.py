@@ -20,6 +20,10 @@ from agentkd.runs.disk import disk_error
 from agentkd.runs.interrupt import Interrupt
 
 
+class Diverged(UserError):
+    """A loss, gradient or weight is no longer finite."""
+
+
 def train_until_stopped(trainer: Any, interrupt: Interrupt, checkpoint: str | None) -> Any:
     """Train, from a checkpoint where there is one, and return transformers' result.
 
@@ -76,7 +80,7 @@ def with_health_checks(trainer: Any) -> Any:
                 super()._save_checkpoint(*args, **options)
 
         def _diverged(self, what: str) -> NoReturn:
-            raise UserError(
+            raise Diverged(
                 f"{what}: choose a smaller lr=… (it is {self.args.learning_rate:g}) and another --out{self._kept()}"
             )
 

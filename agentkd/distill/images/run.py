@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from agentkd.config import ImagesConfig, slug
 from agentkd.distill.images.classifier import Classifier, find_classifier, open_classifier
 from agentkd.distill.images.data import ImageSet, read_images
+from agentkd.distill.images.facts import make_rows, measure_facts
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.images.pixels import Pixels
 from agentkd.distill.images.publish import publish
 from agentkd.errors import UserError, unknown_name
+from agentkd.recommend.table import remember
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
@@ -58,6 +60,7 @@ def distill_images(config: ImagesConfig) -> dict[str, Any]:
             return {"out": str(folder), **read_metrics(folder)}
         metrics = train_all(config, images, teacher, student)
         publish(config, metrics, run)
+        remember(make_rows(config, images, metrics["facts"], metrics))
     return {"out": str(folder), **metrics}
 
 
@@ -78,37 +81,24 @@ def pixels_of(images: ImageSet, readers: tuple[Classifier, ...]) -> Pixels:
 
 def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, student: Classifier) -> dict[str, Any]:
     """Fit what is not fitted yet, ask all three about the held-out images, and compare."""
-    import torch
     from transformers.utils.logging import disable_progress_bar
 
     from agentkd.distill.images.compare import compare
     from agentkd.distill.images.fit import ask
-    from agentkd.distill.images.lessons import Lesson, make_lesson
+    from agentkd.distill.images.lessons import Lesson
 
     disable_progress_bar()
     folder = Path(str(config.out))
     train = pixels_of(images, (teacher, student))
     parts: dict[str, Any] = {}
-    if not teacher.fitted:
-        say(
-            f"the labels of {teacher.name} are not these classes: it is fitted first, "
-            f"teacher_epochs={config.teacher_epochs:g}"
-        )
-        phase = Phase(config, images, train, folder / "teacher")
-        teacher, parts["teacher"] = phase.train(teacher, Lesson, config.teacher_epochs)
+    teacher = fit_teacher(config, images, train, teacher, parts)
+    facts = measure_facts(config, images, (teacher, student), ask(teacher, train))
     if IMAGE_METHODS[config.method].tunes:
         teacher, parts["tuning"] = tune_teacher(config, images, train, teacher)
-    for value in teacher.model.parameters():
-        value.requires_grad_(False)
     baseline = open_classifier(str(config.student), images.classes, seed=config.seed, trust=config.trust_remote_code)
     phase = Phase(config, images, train, folder / "baseline")
     baseline, parts["baseline"] = phase.train(baseline, Lesson, config.epochs)
-    taught = None if IMAGE_METHODS[config.method].live else ask(teacher, train)
-
-    torch.manual_seed(config.seed)
-    student, parts["student"] = Phase(config, images, train, folder).train(
-        student, lambda learner: make_lesson(learner, teacher, train, taught, config), config.epochs
-    )
+    student, parts["student"] = teach(config, images, train, (teacher, student))
     predicted = {
         name: ask(model, Pixels(images.test, model.size, model.channels)).argmax(-1).tolist()
         for name, model in (("student", student), ("baseline", baseline), ("teacher", teacher))
@@ -121,9 +111,46 @@ def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, stude
         "parameters": sizes,
         "phases": {name: {key: facts[key] for key in ("steps", "seconds")} for name, facts in parts.items()},
         "losses": parts["student"]["losses"],
+        "facts": facts,
         "seconds": round(sum(facts["seconds"] for facts in parts.values()), 1),
         **compare(images, predicted, folder),
     }
+
+
+def fit_teacher(
+    config: ImagesConfig, images: ImageSet, train: Pixels, teacher: Classifier, parts: dict[str, Any]
+) -> Classifier:
+    """The teacher, trained first where it does not know the classes; its part of the time goes into `parts`."""
+    from agentkd.distill.images.lessons import Lesson
+
+    if teacher.fitted:
+        return teacher
+    say(
+        f"the labels of {teacher.name} are not these classes: it is fitted first, "
+        f"teacher_epochs={config.teacher_epochs:g}"
+    )
+    phase = Phase(config, images, train, Path(str(config.out)) / "teacher")
+    teacher, parts["teacher"] = phase.train(teacher, Lesson, config.teacher_epochs)
+    return teacher
+
+
+def teach(
+    config: ImagesConfig, images: ImageSet, train: Pixels, pair: tuple[Classifier, Classifier]
+) -> tuple[Classifier, dict[str, Any]]:
+    """Train the student by the config's method. A teacher that the method tunes is tuned already."""
+    import torch
+
+    from agentkd.distill.images.fit import ask
+    from agentkd.distill.images.lessons import make_lesson
+
+    teacher, student = pair
+    for value in teacher.model.parameters():
+        value.requires_grad_(False)
+    taught = None if IMAGE_METHODS[config.method].live else ask(teacher, train)
+    torch.manual_seed(config.seed)
+    return Phase(config, images, train, Path(str(config.out))).train(
+        student, lambda learner: make_lesson(learner, teacher, train, taught, config), config.epochs
+    )
 
 
 class Phase:
