@@ -38,6 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A folder that all workers of this run share (tests/support/warm.py)."""
     own = tmp_path_factory.getbasetemp()
     os.environ[SHARED] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+    os.environ["AGENTKD_DATA_HOME"] = str(own / "data-home")  # no test adds to the user's table of distillations
 
 
 @pytest.fixture(scope="module", autouse=True)

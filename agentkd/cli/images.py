@@ -39,7 +39,8 @@ def distill_pictures(task: str, values: Mapping[str, Any], *, plan: bool, as_jso
         if name not in kind.model_fields:
             raise UserError(f"--{name.replace('_', '-')} is about traces: leave it out with --task {task}")
     config = configs.load_config(kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or [])
-    result = find_function(task, plan=plan)(config)
+    name = "auto" if config.method == "auto" else task
+    result = find_function(name, plan=plan)(config)
     if as_json:
         print(json.dumps(result))
     if as_json or plan:
@@ -58,7 +59,11 @@ def distill_pictures(task: str, values: Mapping[str, Any], *, plan: bool, as_jso
 
 
 def find_function(task: str, *, plan: bool) -> Callable[[Any], dict[str, Any]]:
-    """What runs or plans a task, from its config."""
+    """What runs or plans a task, from its config; `auto` chooses the method for images."""
+    if task == "auto":
+        from agentkd.distill.auto.images import distill_images_auto, plan_images_auto
+
+        return plan_images_auto if plan else distill_images_auto
     if task == "images":
         from agentkd.distill.images.plan import plan_images
         from agentkd.distill.images.run import distill_images

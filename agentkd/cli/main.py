@@ -21,6 +21,7 @@ from agentkd.cli.images import TASKS, distill_pictures, find_task
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.methods import methods
 from agentkd.cli.options import (
+    LIMITS,
     MODEL,
     TASK,
     Agent,
@@ -191,6 +192,7 @@ def distill(
         str | None, typer.Option(autocompletion=complete_from(method_names), rich_help_panel=MODEL)
     ] = None,
     form: Annotated[str | None, typer.Option(autocompletion=complete_from(form_names), rich_help_panel=MODEL)] = None,
+    budget_hours: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     teacher: Teacher = None,
     trust_remote_code: Trust = None,
     seed: Seed = None,

@@ -9,6 +9,7 @@ import typer
 
 from agentkd.cli.help import Index, page
 from agentkd.cli.options import Json, print_result, print_text, say
+from agentkd.cli.recommend import recommend
 
 methods = typer.Typer(cls=Index, invoke_without_command=True, rich_markup_mode=None)
 
@@ -22,6 +23,9 @@ def list_methods(context: typer.Context, as_json: Json = False) -> None:
 
     rows = [{"name": name, **method._asdict()} for name, method in METHODS.items()]
     print_result({"methods": rows}, print_methods, as_json)
+
+
+methods.command(cls=page("ImagesConfig", "agentkd methods recommend --task images --data photos"))(recommend)
 
 
 @methods.command(cls=page(example="agentkd methods check cases/kd.json cases/ofa.json --json"))

@@ -11,6 +11,11 @@ from agentkd.credentials import take_secrets
 Spec = Annotated[str | None, AfterValidator(lambda text: None if text is None else take_secrets(text))]
 """A model, a server or several, as the user names them; the config holds it without passwords and keys."""
 TRUST = "let code in a model's own folder run, with all rights of yours"
+BUDGET = "auto: hours of trials, over all resumes; what was chosen is then trained in full"
+PASSES = (
+    "auto: instead of hours, passes of trials over the training examples, so that the same command "
+    "chooses the same on any machine"
+)
 INSECURE = "let keys go over plain http to servers on other machines"
 
 

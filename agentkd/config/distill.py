@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from agentkd.config.base import TRUST, Spec, StageConfig
+from agentkd.config.base import BUDGET, PASSES, TRUST, Spec, StageConfig
 from agentkd.config.defaults import has_bf16
 
 
@@ -22,9 +22,13 @@ PerStage = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], .
 class DistillConfig(StageConfig):
     """`agentkd distill`: verified traces into a student."""
 
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes"})
+
     traces: str | None = Field(None, description="a run directory [default: the newest complete one in runs/]")
     student: str = Field("smollm2-135m", description="smollm2-135m, a directory or a hub name")
     method: str = Field("sft", description="{methods}; a,b trains one stage after another")
+    budget_hours: float | None = Field(None, gt=0, description=BUDGET)
+    budget_passes: float | None = Field(None, gt=0, description=PASSES)
     form: Literal["path", "one-call", "dialogue"] = Field(
         "path", description="what the student reads and writes: path, one-call or dialogue"
     )

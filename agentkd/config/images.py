@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentkd.config.base import TRUST, StageConfig
+from agentkd.config.base import BUDGET, PASSES, TRUST, StageConfig
 
 
 class ImagesConfig(StageConfig):
     """`agentkd distill --task images`: an image classifier into a smaller one."""
+
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes"})
 
     task: Literal["images"] = Field("images", description="images: distil an image classifier instead of traces")
     data: str | None = Field(None, description="images: a folder of class folders, or a CSV of image,label")
@@ -19,7 +21,9 @@ class ImagesConfig(StageConfig):
         description="images: the teacher, a folder, hub name or config.json; fitted first where its labels are others",
     )
     student: str | None = Field(None, description="the student: a folder, hub name or config.json")
-    method: str = Field("kd", description="{image_methods}")
+    method: str = Field("kd", description="{image_methods}, or auto, which chooses among them by trials")
+    budget_hours: float | None = Field(None, gt=0, description=BUDGET)
+    budget_passes: float | None = Field(None, gt=0, description=PASSES)
     held_out: float = Field(
         0.2,
         gt=0,

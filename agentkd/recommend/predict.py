@@ -18,7 +18,7 @@ import numpy as np
 from agentkd.errors import UserError
 from agentkd.recommend.table import Candidate, Row, Values, name_candidate
 
-TREES, ROUNDS, LEAF = 200, 3, 2
+TREES, ROUNDS, LEAF = 200, 3, 1
 LEAST = 4  # rows: fewer say nothing
 
 
@@ -49,8 +49,8 @@ class Recommender:
         groups = [row.group for row in self.rows]
         if len(self.rows) < LEAST or len(set(groups)) == len(groups):
             raise UserError(
-                f"{len(self.rows)} distillations with a score, at most one for each task: nothing to learn from; "
-                f"run agentkd distill with two methods on one task"
+                f"{len(self.rows)} earlier distillations with a score are too few to learn from: it takes {LEAST}, two "
+                f"of them on one task; run agentkd distill with two methods on one task"
             )
         from sklearn.ensemble import RandomForestRegressor
         from sklearn.feature_extraction import DictVectorizer

@@ -8,13 +8,15 @@ from random import Random
 from typing import Any
 
 from agentkd.config import ImagesConfig
-from agentkd.distill.auto.search import Bed, Budget, rows_of, search
+from agentkd.distill.auto.advice import recommend
+from agentkd.distill.auto.search import Bed, Budget, rows_of, say_plan, search
 from agentkd.distill.auto.trials import FOLDS, STEPS, Step, Trial
 from agentkd.distill.images.classifier import Classifier, open_classifier
 from agentkd.distill.images.data import ImageSet, Item, read_images
 from agentkd.distill.images.facts import candidate_of, make_row, measure_facts
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.images.pixels import Pixels
+from agentkd.distill.images.plan import time_step
 from agentkd.distill.images.run import distill_images, fit_teacher, open_pair, pixels_of, resolve, teach, tune_teacher
 from agentkd.errors import UserError
 from agentkd.recommend.space import Space
@@ -56,6 +58,24 @@ def resolve_auto(config: ImagesConfig) -> ImagesConfig:
     default = ImagesConfig.model_fields["method"].default
     out = config.out or str(resolve(config.model_copy(update={"method": default})).out).removesuffix(default) + "auto"
     return resolve(config.model_copy(update={"method": default, "out": out}))
+
+
+def plan_images_auto(config: ImagesConfig) -> dict[str, Any]:
+    """Print what would be tried first, and how many trainings fit into the budget, by the time of real steps."""
+    base = resolve_auto(config)
+    images = read_images(Path(str(base.data)).expanduser(), held_out=base.held_out, seed=base.seed)
+    pair = open_pair(base, images)
+    bed = make_bed(base, images, pair, Path(str(base.out)) / SEARCH)
+    train = pixels_of(images, pair)
+    step = time_step(base, train, pair[1])
+    return say_plan(bed, budget_of(base), str(base.out), step * -(-len(train) // base.batch), base.seed)
+
+
+def recommend_images(config: ImagesConfig) -> dict[str, Any]:
+    """What the table of distillations lets one expect of each method on these images with this pair."""
+    base = resolve(config.model_copy(update={"out": "nowhere"}))
+    images = read_images(Path(str(base.data)).expanduser(), held_out=base.held_out, seed=base.seed)
+    return recommend(make_bed(base, images, open_pair(base, images), Path("nowhere")), base.seed)
 
 
 def budget_of(config: Any) -> Budget:
@@ -105,10 +125,12 @@ def make_bed(config: ImagesConfig, images: ImageSet, pair: tuple[Classifier, Cla
 
 
 class Folds:
-    """The training images in parts, one of which is held out at a time; a teacher that must be fitted first is fitted on
-    the others."""
+    """The training images in parts, one of which is held out at a time. A teacher that must be fitted first is fitted
+    on the others."""
 
-    def __init__(self, config: ImagesConfig, images: ImageSet, pair: tuple[Classifier, Classifier], folder: Path) -> None:
+    def __init__(
+        self, config: ImagesConfig, images: ImageSet, pair: tuple[Classifier, Classifier], folder: Path
+    ) -> None:
         self.config, self.images, self.pair, self.folder = config, images, pair, folder
         self.parts = [split(images, fold, config.seed) for fold in range(FOLDS)]
         self._ready: dict[int, tuple[Classifier, Pixels]] = {}
@@ -145,11 +167,13 @@ class Folds:
         epochs = self.config.epochs * step.share
         config = with_candidate(self.config, candidate).model_copy(update={"out": str(folder), "epochs": epochs})
         if IMAGE_METHODS[candidate.method].tunes:
-            teacher, _ = tune_teacher(config, part, pixels, copy.deepcopy(teacher))
+            own = copy.deepcopy(teacher)  # the others learn from the teacher as it is
+            own.model.requires_grad_(True)
+            teacher, _ = tune_teacher(config, part, pixels, own)
         trust = config.trust_remote_code
         student = open_classifier(str(config.student), part.classes, seed=config.seed, trust=trust)
         student, _ = teach(config, part, pixels, (teacher, student))
-        answers = ask(student, Pixels(part.test, student.size, student.channels)).argmax(-1).tolist()
+        answers: list[int] = ask(student, Pixels(part.test, student.size, student.channels)).argmax(-1).tolist()
         return 100.0 * sum(a == item.label for a, item in zip(answers, part.test, strict=True)) / len(part.test)
 
     def row(self, trial: Trial) -> Row:

@@ -52,7 +52,7 @@ def plan_proposals(space: Space, default: Candidate, facts: Values, rows: Sequen
             f"{len(rows)} earlier distillations: too few to expect anything, so each method's defaults come first",
         )
     expected = expect_all(recommender, space, facts, seed)
-    best = {}
+    best: dict[str, Candidate] = {}
     for each in expected:
         if each.candidate != default:
             best.setdefault(each.candidate.method, each.candidate)
@@ -81,8 +81,8 @@ def keep_plan(plan: Plan, path: Path) -> Plan:
     if path.exists():
         found: Any = parse_json(read_small(path, METRICS_BYTES))
         try:
-            first = [Proposal(Candidate(str(row["method"]), row["options"]), str(row["source"])) for row in found["first"]]
-            return Plan(first, str(found["basis"]))
+            kept = [(Candidate(str(row["method"]), row["options"]), str(row["source"])) for row in found["first"]]
+            return Plan([Proposal(*each) for each in kept], str(found["basis"]))
         except (KeyError, TypeError):
             raise UserError(f"{path} is damaged: remove {path.parent}, then the search begins anew") from None
     rows = [{"method": each.candidate.method, "options": dict(each.candidate.options), "source": each.source}
@@ -107,9 +107,7 @@ def ask_optuna(space: Space, trials: Trials, *, seed: int, number: int) -> Candi
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
-    sampler = optuna.samplers.TPESampler(
-        seed=int.from_bytes(digest[:4]), multivariate=True, group=True, n_startup_trials=STARTUP, warn_independent_sampling=False
-    )
+    sampler = optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4]), n_startup_trials=STARTUP)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in trials.done:
         if trial.step == 0:

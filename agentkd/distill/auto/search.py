@@ -1,6 +1,6 @@
 """The search of `--method auto`, the same for every road: propose, train, reward, until the budget is spent.
 
-Its folder can be killed at any moment: a training goes on from its checkpoint, all others are lines of `trials-0.jsonl`.
+It can be killed at any moment: a training goes on from its checkpoint, all others are lines of `trials-0.jsonl`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from agentkd.distill.auto.propose import Plan, keep_plan, plan_proposals, propose
 from agentkd.distill.auto.trials import FOLDS, STEPS, Step, Trial, Trials, choose, describe, next_training
 from agentkd.distill.health import Diverged
+from agentkd.distill.plan import format_duration
 from agentkd.recommend.space import Space
 from agentkd.recommend.table import Candidate, Row, Values, name_candidate, read_rows
 from agentkd.runs.progress import say
@@ -92,6 +93,35 @@ def search(bed: Bed, budget: Budget, folder: Path, seed: int) -> dict[str, Any]:
 def make_plan(bed: Bed, seed: int) -> Plan:
     """What is tried first, by what the table holds now."""
     return plan_proposals(bed.space, bed.default, bed.facts, read_rows(kind=bed.kind), seed)
+
+
+def say_plan(bed: Bed, budget: Budget, out: str, pass_seconds: float, seed: int) -> dict[str, Any]:
+    """Print what would be tried, and how much of it fits; `pass_seconds` is the measured time of a pass over all
+    training examples."""
+    plan = make_plan(bed, seed)
+    full = passes_of(bed, STEPS[-1])
+    passes = [limit for limit in (budget.passes, budget.seconds and budget.seconds / pass_seconds) if limit is not None]
+    trainings = min(passes) / full
+    say(f"plan of {out}: --method auto · {', '.join(bed.space.methods)}")
+    say(f"memory   {plan.basis}")
+    for number, (candidate, source) in enumerate(plan.first):
+        say(f"first    {number} ({source}): {name_candidate(candidate)}")
+    say("then     Optuna's TPE, told the rewards so far")
+    say(
+        f"rungs    {STEPS[0].share:.0%} of {bed.epochs:g} passes; all passes; all passes on {FOLDS - 1} other folds "
+        f"(1 / {FOLDS} of the training data is held out)"
+    )
+    each = full * pass_seconds
+    say(f"budget   about {trainings:.1f} trainings of all passes, {each:.0f} s each without the teacher (measured)")
+    say(f"time     {format_duration(min(passes) * pass_seconds)} of trials; the choice is then trained on everything")
+    return {
+        "out": out,
+        "memory": plan.basis,
+        "first": [{"method": c.method, "options": dict(c.options), "source": source} for c, source in plan.first],
+        "trainings": round(trainings, 1),
+        "pass_seconds": round(pass_seconds, 4),
+        "seconds": round(min(passes) * pass_seconds, 1),
+    }
 
 
 def rows_of(bed: Bed, folder: Path) -> list[Row]:

@@ -71,7 +71,9 @@ class Trials:
             try:
                 yield Trial.model_validate({key: record[key] for key in Trial.model_fields if key in record})
             except ValidationError:
-                raise UserError(f"{self.path} is damaged: remove {self.path.parent}, then the search begins anew") from None
+                raise UserError(
+                    f"{self.path} is damaged: remove {self.path.parent}, then the search begins anew"
+                ) from None
 
     def add(self, trial: Trial) -> None:
         """Write a trial, then count it."""

@@ -1,2 +1,2 @@
-"""`distill --task images`: an image classifier into a smaller one. May import: methods, distill, inference,
+"""`distill --task images`: an image classifier into a smaller one. May import: methods, distill, inference, recommend,
 runs, prompts, report."""

@@ -1,7 +1,7 @@
 """A family of little classification tasks: points from a mixture of Gaussians, with a teacher and a student for each.
 
-Tasks differ in what decides whether a teacher helps, and which: classes, dimensions, how far classes lie apart, how many
-labelled points the student has, how many of its labels are wrong, and whether the teacher saw more than the student.
+Tasks differ in what decides whether a teacher helps, and which method: classes, dimensions, how far classes lie apart,
+how many labelled points the student has, how many of its labels are wrong, and whether the teacher saw more.
 """
 
 from __future__ import annotations

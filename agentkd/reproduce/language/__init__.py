@@ -1,6 +1,6 @@
 """Experiments on language, and on language with images: one file a paper.
 
-May import: beds, nets, reproduce, methods, tokens, metrics.
+May import: beds, nets, reproduce, methods, tokens, metrics, features, recommend.
 """
 
 from agentkd.reproduce.experiment import Comparison, Experiment
@@ -23,6 +23,21 @@ EXPERIMENTS: dict[str, Experiment] = {
             Comparison("three stages", "no visual", "held out"),
             Comparison("three stages", "no relation", "held out"),
             Comparison("three stages", "answer alone", "held out"),
+        ),
+    ),
+    "autodistiller": Experiment(
+        module="language.autodistiller",
+        title="AutoDistiller",
+        paper="He et al., SustaiNLP 2021, arXiv 2109.11105",
+        claim="a regressor over earlier results recommends a distillation for a task that it has not seen",
+        bed="ten tasks of generated points a seed, each left out once; 14 configurations of six methods; regret in "
+        "points of accuracy below the best of them",
+        headline=Comparison("recommended", "random", "regret", higher=False),
+        beside=(
+            Comparison("recommended", "best on average", "regret", higher=False),
+            Comparison("recommended", "shuffled", "regret", higher=False),
+            Comparison("recommended", "no teacher", "regret", higher=False),
+            Comparison("recommended, 3", "random, 3", "regret", higher=False),
         ),
     ),
 }

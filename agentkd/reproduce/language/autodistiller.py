@@ -35,7 +35,8 @@ ARMS = {
     "no teacher": "labels alone",
     "shuffled": "the recommender, fitted on results that were shuffled within each task",
 }
-TASKS, REPEATS, TEACHER = 12, 3, (64, 64)
+TASKS, REPEATS, TEACHER = 10, 2, (64, 64)
+OF_BATCHES = ("dist", "pkt")  # their losses compare the samples of one student's batch
 CONFIGURATIONS: tuple[Candidate, ...] = (
     Candidate("kd", {"alpha": 0.0}),
     *(Candidate("kd", {"alpha": alpha, "temperature": t}) for alpha in (0.5, 1.0) for t in (1.0, 4.0)),
@@ -119,7 +120,9 @@ def make_table(seed: int, quick: bool) -> tuple[Row, ...]:
 def train_teacher(task: Task, points: Points, seed: int, quick: bool) -> nn.Module:
     torch.manual_seed(seed)
     teacher = make_mlp(task.dimensions, TEACHER, task.classes)
-    plan = Plan(epochs=steps_as_epochs(60 if quick else 400, len(points.x_teacher)), lr=3e-3, weight_decay=1e-3, seed=seed)
+    plan = Plan(
+        epochs=steps_as_epochs(60 if quick else 300, len(points.x_teacher)), lr=3e-3, weight_decay=1e-3, seed=seed
+    )
     fit([teacher], points[2:4], lambda x, y: cross_entropy(teacher(x), y), plan)
     return teacher.requires_grad_(False)
 
@@ -148,7 +151,7 @@ def train_students(
     torch.manual_seed(seed)
     students = StackedMlp(REPEATS, task.dimensions, task.student_width, task.classes)
     generator = torch.Generator().manual_seed(seed)
-    plan = Plan(epochs=steps_as_epochs(30 if quick else 200, task.points), lr=5e-3, seed=seed)
+    plan = Plan(epochs=steps_as_epochs(30 if quick else 150, task.points), lr=5e-3, seed=seed)
 
     def loss(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         targets = one_hot(y, task.classes).float()
@@ -157,7 +160,10 @@ def train_students(
             x, targets = mix(x, how), mix(targets, how)
             z = teacher(x)
         logits_BRC = students(x[:, None].expand(-1, REPEATS, -1))
-        return torch.stack([objective(chosen, logits, z, y, targets) for logits in logits_BRC.unbind(1)]).sum()
+        if chosen.method in OF_BATCHES:
+            return torch.stack([objective(chosen, logits, z, y, targets) for logits in logits_BRC.unbind(1)]).sum()
+        z, y, targets = (tensor.repeat_interleave(REPEATS, 0) for tensor in (z, y, targets))
+        return REPEATS * objective(chosen, logits_BRC.flatten(0, 1), z, y, targets)
 
     fit([students], [points.x, points.y, taught], loss, plan)
     answers = predict(students, points.x_test[:, None].expand(-1, REPEATS, -1)).argmax(-1)
