@@ -7,11 +7,12 @@ Gold is joined here, after the verifier has judged an agent's draft. The one age
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentkd.agents import MODEL_FREE, check_agent
 from agentkd.config import GenerateConfig, default_teacher
@@ -30,7 +31,7 @@ from agentkd.teacher.client import Teacher
 from agentkd.teacher.open import check_teacher
 from agentkd.teacher.prices import read_price_table
 from agentkd.teacher.transport import Refused
-from agentkd.trace import Draft, Step, Trace, Verdict
+from agentkd.trace import Draft, Step, Trace, Usage, Verdict
 from agentkd.verify import check_draft, join_gold
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from agentkd.world import TaskWorld
 
 Config = TypeVar("Config", bound=GenerateConfig)
+Result = TypeVar("Result")
 REASONS = 3  # of samples that failed for good, that a line tells
 KEPT = 2_000  # answers of a trace; of a longer list the first and the number
 CLIPPED = "answers_in_all"
@@ -106,14 +108,67 @@ async def collect_traces(
     `Interrupt`). What is done stays done."""
     gold = world.task.gold(str(world.config.split))
     loose = world.task.read_loosely(str(world.config.split))
-    in_a_row = clipped = 0
+    clipped = 0
+
+    def finish(item: tuple[Question, int], result: Draft) -> tuple[Usage, bool]:
+        nonlocal clipped
+        question, sample = item
+        known = gold.get(question.id)
+        draft, verdict = judge_draft(world.kb, result, known)
+        draft = clip_answers(draft, max(KEPT, len(known.answers) if known else 0))
+        if question.id in loose:
+            draft = draft.model_copy(update={"provenance": {**draft.provenance, "read_as": loose[question.id]}})
+        clipped += CLIPPED in draft.provenance
+        trace = Trace.close(
+            **{name: getattr(draft, name) for name in type(draft).model_fields},
+            id=question.id,
+            sample=sample,
+            task=world.task.name,
+            question=question.question,
+            verified=verdict.ok,
+            verdict=verdict,
+            teacher=model.name,
+        )
+        run.append(trace)
+        return trace.usage, trace.verified
+
+    job = Job(model, lambda item: agent.solve(item[0], item[1]), finish)
+    try:
+        await work_off(run, missing, job, label=label, unit="verified" if gold else "proven", concurrency=concurrency)
+    finally:
+        if clipped:
+            say(f"traces with more than {KEPT:,} answers, of which the first are kept, and the number: {clipped:,}")
+
+
+@dataclass(frozen=True)
+class Job(Generic[Result]):
+    """Work on a (question, sample) that asks a model, and what becomes of its result on the disk.
+
+    `finish` returns what the result has cost, and whether it is one of the good ones that the progress line counts."""
+
+    model: Chat
+    work: Callable[[tuple[Question, int]], Awaitable[Result]]
+    finish: Callable[[tuple[Question, int], Result], tuple[Usage, bool]]
+
+
+async def work_off(
+    run: RunDirectory,
+    missing: Sequence[tuple[Question, int]],
+    job: Job[Result],
+    *,
+    label: str,
+    unit: str,
+    concurrency: int,
+) -> None:
+    """Do a job for (question, sample) pairs; errors are recorded, and end it, as `collect_traces` says."""
+    in_a_row = 0
     ended: WorldError | None = None
     refused: list[tuple[tuple[str, int], Refused]] = []
+    model = job.model
     stop = model.stop if isinstance(model, Teacher) else lambda: None
-    unit = "verified" if gold else "proven"
     with Progress(label, total=len(missing), unit=unit) as progress, Interrupt(stop) as interrupt:
         begun = takewhile(lambda item: ended is None and not interrupt.requested, missing)
-        jobs = run_items(begun, lambda item: agent.solve(item[0], item[1]), concurrency)
+        jobs = run_items(begun, job.work, concurrency)
         async with aclosing(jobs):  # whatever ends the loop ends what is in flight, before the model is closed
             async for (question, sample), result in jobs:
                 if isinstance(result, PutOff):
@@ -136,32 +191,12 @@ async def collect_traces(
                 if isinstance(result, Exception):
                     raise result
                 in_a_row = 0
-                known = gold.get(question.id)
-                draft, verdict = judge_draft(world.kb, result, known)
-                draft = clip_answers(draft, max(KEPT, len(known.answers) if known else 0))
-                if question.id in loose:
-                    draft = draft.model_copy(update={"provenance": {**draft.provenance, "read_as": loose[question.id]}})
-                clipped += CLIPPED in draft.provenance
-                trace = Trace.close(
-                    **{name: getattr(draft, name) for name in type(draft).model_fields},
-                    id=question.id,
-                    sample=sample,
-                    task=world.task.name,
-                    question=question.question,
-                    verified=verdict.ok,
-                    verdict=verdict,
-                    teacher=model.name,
-                )
-                run.append(trace)
-                progress.advance(trace.usage, good=trace.verified)
-    if clipped:
-        say(f"{clipped} traces keep the first {KEPT:,} of their answers and the number of all")
+                usage, good = job.finish((question, sample), result)
+                progress.advance(usage, good=good)
     judged = ended is None and isinstance(model, Teacher) and model.has_answered
     for key, error in refused:  # a server that answers nobody may have other reasons than the request
         final = judged and (not error.retry or key in run.refused)
         run.fail(key, str(error), retry=not final, refused=True)
-    if clipped:
-        say(f"traces with more than {KEPT:,} answers, of which the first are kept, and the number: {clipped:,}")
     if ended is not None:
         raise ended
 

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 FOLDER = Path(__file__).parent
+APART = ("agent_k", "elicit")
 _NO_WIDTH = ("Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn")  # categories of Unicode: controls, formats, marks on a letter
 _BLANK = "\u115f\u1160\u3164\uffa0"  # letters without a look
 _BRACKET = re.compile("[<\u2039\u2329\u276c\u276e\u27e8\u3008\ufe3f\ufe64\uff1c]")  # and what looks like it
@@ -70,11 +71,12 @@ def demonstrations(name: str) -> list[dict[str, Any]]:
 
 @cache
 def prompts_hash(agent: str = "") -> str:
-    """SHA-256 over the prompt files: a run made with other prompts is another run. A model card is none; Agent K's
-    (`agent_k`) are counted apart, because no other agent reads them."""
+    """SHA-256 over the prompt files: a run made with other prompts is another run. A model card is none. Those of the
+    folders in APART are counted apart, because no other agent reads them."""
     digest = hashlib.sha256()
     for path in sorted(FOLDER.rglob("*.jinja*")) + sorted(FOLDER.rglob("*.jsonl")):
-        if path.name.startswith("card") or (path.parent.name == "agent_k") != (agent == "agent_k"):
+        own = path.parent.name if path.parent.name in APART else ""
+        if path.name.startswith("card") or own != agent:
             continue
         digest.update(path.relative_to(FOLDER).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -15,6 +15,7 @@ import typer
 from agentkd.cli.main import app
 from agentkd.config import (
     DistillConfig,
+    ElicitConfig,
     EvalConfig,
     FeedbackConfig,
     GenerateConfig,
@@ -32,6 +33,7 @@ ARCHITECTURE = ROOT / "docs/architecture.md"
 CONFIGS = (
     GenerateConfig,
     DistillConfig,
+    ElicitConfig,
     EvalConfig,
     FeedbackConfig,
     ImagesConfig,

@@ -57,7 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.data",),
     ("distill.lessons", "distill.publish"),
     ("distill",),
-    ("distill.images",),
+    ("distill.images", "elicit"),
     ("distill.vision_language",),
     ("eval", "reproduce"),
     ("distill.auto",),

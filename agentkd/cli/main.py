@@ -16,6 +16,7 @@ import typer
 
 from agentkd import __version__
 from agentkd.cli.bench import measure
+from agentkd.cli.elicit import elicit
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
 from agentkd.cli.images import TASKS, distill_pictures, find_task
 from agentkd.cli.kaggle import kaggle
@@ -378,6 +379,9 @@ def doctor(
     print_result(result, print_diagnosis, as_json)
 
 
+app.command(
+    cls=page("ElicitConfig", "agentkd elicit expansion --task geo --count 200 --max-usd 1"), rich_help_panel=STUDENTS
+)(elicit)
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
 app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(
     reproduce

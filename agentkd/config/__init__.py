@@ -10,6 +10,7 @@ derived; other defaults are added by `--help` itself.
 from agentkd.config.base import INSECURE, TRUST, Spec, StageConfig
 from agentkd.config.defaults import default_teacher, has_bf16, has_gpu, slug, task_label
 from agentkd.config.distill import DistillConfig, PerStage, per_stage
+from agentkd.config.elicit import ElicitConfig
 from agentkd.config.eval import EvalConfig
 from agentkd.config.feedback import FeedbackConfig
 from agentkd.config.generate import GenerateConfig
@@ -24,6 +25,7 @@ __all__ = [
     "INSECURE",
     "TRUST",
     "DistillConfig",
+    "ElicitConfig",
     "EvalConfig",
     "FeedbackConfig",
     "GenerateConfig",

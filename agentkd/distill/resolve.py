@@ -14,7 +14,7 @@ from agentkd.config import DistillConfig, slug, task_label
 from agentkd.distill.method import METHODS, DivergenceName, Method
 from agentkd.errors import UserError, unknown_name
 from agentkd.runs.progress import say
-from agentkd.runs.read import find_newest_run, is_complete, read_config
+from agentkd.runs.read import TAUGHT_FROM, find_newest_run, is_complete, read_config
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
         raise unknown_name("method", unknown[0], METHODS)
     traces = Path(config.traces) if config.traces else find_newest_run(Path("runs"))
     source = read_config(traces, ("task",))
-    if source.get("stage") != "generate":
+    if source.get("stage") not in TAUGHT_FROM:
         raise UserError(
-            f"{traces} is of stage {source.get('stage')!r}: give the directory of a run of `agentkd generate`"
+            f"{traces} is of stage {source.get('stage')!r}: give the directory of a run of `agentkd generate` or `elicit`"
         )
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")

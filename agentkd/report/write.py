@@ -12,7 +12,7 @@ from agentkd.doubts.groups import read_groups
 from agentkd.doubts.review import read_summary
 from agentkd.errors import AgentkdError, UserError
 from agentkd.runs.disk import write_atomically
-from agentkd.runs.read import is_complete, read_config, read_failures, read_metrics, read_traces
+from agentkd.runs.read import TAUGHT_FROM, is_complete, read_config, read_failures, read_metrics, read_traces
 from agentkd.runs.shapes import (
     OF_QUESTIONS,
     CompetitionFigures,
@@ -48,7 +48,7 @@ def write_report(
         html = page.render_student(config, metrics or read_metrics(path, StudentFigures), _source(path, config))
     elif config.get("stage") in ("distill-images", "distill-vision-language"):
         html = page.render_images(config, metrics or read_metrics(path, ImageFigures))
-    elif config.get("stage") in ("generate", "answers"):
+    elif config.get("stage") in (*TAUGHT_FROM, "answers"):
         html = _generation(path, read_config(path, OF_QUESTIONS), metrics)
     elif config.get("stage") == "kaggle":
         html = _competition(
@@ -56,7 +56,7 @@ def write_report(
         )
     else:
         raise UserError(
-            f"{path} is of stage {config.get('stage')!r}: reports exist for generate, eval, distill and kaggle run"
+            f"{path} is of stage {config.get('stage')!r}: reports exist for generate, elicit, eval, distill and kaggle run"
         )
     out = out or path / "report.html"
     write_atomically(out, html.encode(errors="replace"))  # a record may hold half a character
@@ -77,7 +77,7 @@ def _generation(path: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
     if metrics is None:  # `metrics.json` may be older than the shards of a run that is not complete
         unfinished = not is_complete(path)
         counted = {key[0] for key in done}
-        own = config["stage"] == "generate" and not unfinished
+        own = config["stage"] in TAUGHT_FROM and not unfinished
         metrics = read_metrics(path, RunFigures) if own else summarise_run(path, counted, int(config["samples"]))
     groups = read_groups(path)
     places = spread_over(groups)

@@ -12,12 +12,14 @@ from agentkd.config import ReproduceConfig
 from agentkd.errors import UserError
 from agentkd.reproduce import EXPERIMENTS
 from agentkd.reproduce.run import default_out, run_experiment
+from agentkd.reproduce.survey import draw_map
 from agentkd.reproduce.table import describe_comparison, draw_lines, draw_table, format_interval, format_spread
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 
 DOCS = Path("docs")  # of a checkout
 BEGIN, END = "<!-- results: written by `agentkd reproduce all` -->", "<!-- end of results -->"
+MAP, END_OF_MAP = "<!-- map: written by `agentkd reproduce all` -->", "<!-- end of map -->"
 
 
 def run_all(config: ReproduceConfig) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def publish(found: Mapping[str, Any], root: Path, *, quick: bool) -> list[Path]:
     raw = json.dumps(published, indent=1, ensure_ascii=False) + "\n"
     page = DOCS / "methods.md"
     if not quick and page.exists():
-        files = {DOCS / "results/methods.json": raw, page: replace_part(page.read_text(encoding="utf-8"), found)}
+        files = {DOCS / "results/methods.json": raw, page: replace_parts(page.read_text(encoding="utf-8"), found)}
     else:
         files = {root / "methods.json": raw, root / "methods.md": describe_all(found)}
     for path, text in files.items():
@@ -49,14 +51,20 @@ def publish(found: Mapping[str, Any], root: Path, *, quick: bool) -> list[Path]:
     return list(files)
 
 
-def replace_part(page: str, found: Mapping[str, Any]) -> str:
-    """Put the results between the two marks of a page. Raises UserError where it lacks them."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{DOCS}/methods.md lacks the lines {BEGIN!r} and {END!r}: put them where results belong")
+def replace_parts(page: str, found: Mapping[str, Any]) -> str:
+    """Put the map and the results between their marks of a page. Raises UserError where it lacks them."""
     raw = "Raw figures, with the values of every seed: [methods.json](results/methods.json)."
-    return f"{before}{BEGIN}\n\n{raw}\n\n{describe_all(found)}\n{END}{after}"
+    page = replace_part(page, (MAP, END_OF_MAP), f"\n{draw_map()}\n")
+    return replace_part(page, (BEGIN, END), f"\n{raw}\n\n{describe_all(found)}")
+
+
+def replace_part(page: str, marks: tuple[str, str], text: str) -> str:
+    """Put a text between two marks of a page. Raises UserError where it lacks them."""
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not begin or not end:
+        raise UserError(f"{DOCS}/methods.md lacks the lines {marks[0]!r} and {marks[1]!r}: put them where they belong")
+    return f"{before}{marks[0]}\n{text}\n{marks[1]}{after}"
 
 
 def describe_all(found: Mapping[str, Any]) -> str:

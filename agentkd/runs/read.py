@@ -16,6 +16,7 @@ from agentkd.runs.shard import parse_record
 from agentkd.runs.untrusted import CONFIG_BYTES, METRICS_BYTES, parse_json, parse_yaml, read_file_lines, read_small
 from agentkd.trace import Trace
 
+TAUGHT_FROM = ("generate", "elicit")  # stages whose traces a student can learn from
 _AGAIN = "run the command that wrote the directory again"
 
 
@@ -60,18 +61,18 @@ def is_complete(path: Path) -> bool:
     return (path / "manifest.json").exists()
 
 
-def find_newest_run(root: Path, stage: str = "generate") -> Path:
-    """Find the complete run of a stage that was finished last, among the folders of `root`.
+def find_newest_run(root: Path) -> Path:
+    """Find the complete run of traces to learn from that was finished last, among the folders of `root`.
 
     Damaged folders are skipped; UserError where none is left."""
     found = []
     for manifest in root.glob("*/manifest.json"):
         with contextlib.suppress(UserError, OSError):
-            if read_config(manifest.parent).get("stage") == stage:
+            if read_config(manifest.parent).get("stage") in TAUGHT_FROM:
                 found.append((manifest.stat().st_mtime_ns, manifest.parent))
     if not found:
         raise UserError(
-            f"no complete {stage} run under {root}/: run `agentkd {stage} --task geo`, or give --traces DIR"
+            f"no complete generate run under {root}/: run `agentkd generate --task geo`, or give --traces DIR"
         )
     return max(found)[1]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
-from agentkd.config import DistillConfig, FeedbackConfig, GenerateConfig, ImagesConfig, KaggleConfig, StageConfig
+from agentkd.config import DistillConfig, ElicitConfig, FeedbackConfig, GenerateConfig, ImagesConfig, KaggleConfig, StageConfig
 from agentkd.errors import UserError
 
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -22,6 +22,7 @@ Measure = Annotated[float, Field(ge=-1e30, le=1e30)]
 CONFIGS: Mapping[str, type[StageConfig]] = {
     "generate": GenerateConfig,
     "answers": GenerateConfig,
+    "elicit": ElicitConfig,
     "distill": DistillConfig,
     "distill-images": ImagesConfig,
     "feedback": FeedbackConfig,
