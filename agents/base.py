@@ -63,7 +63,8 @@ class AgentContext:
 class Agent(Protocol):
     """A question in, a draft with evidence out."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     async def solve(self, question: Question, sample: int) -> Draft:
         """Answer the question; a higher `sample` may answer otherwise."""

@@ -17,9 +17,7 @@ class ElicitConfig(GenerateConfig):
 
     EXTENT: ClassVar[frozenset[str]] = GenerateConfig.EXTENT | {"count"}
 
-    kind: Kind = Field(
-        "labeling", description="labeling, expansion, curation, feature, feedback or self-knowledge"
-    )
+    kind: Kind = Field("labeling", description="labeling, expansion, curation, feature, feedback or self-knowledge")
     count: int = Field(
         100, ge=1, description="expansion, curation: the questions that the teacher is asked to write, good or bad"
     )

@@ -55,7 +55,8 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     source = read_config(traces, ("task",))
     if source.get("stage") not in TAUGHT_FROM:
         raise UserError(
-            f"{traces} is of stage {source.get('stage')!r}: give the directory of a run of `agentkd generate` or `elicit`"
+            f"{traces} is of stage {source.get('stage')!r}: "
+            f"give the directory of a run of `agentkd generate` or `elicit`"
         )
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")

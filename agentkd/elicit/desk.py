@@ -68,9 +68,7 @@ class Desk:
         if missing:
             here = isinstance(model, InProcessModel)  # one batch answers while the next gathers
             concurrency = 2 * BATCH if here else self.config.concurrency or 1
-            await collect_traces(
-                self.world, self.run, agent, model, missing, label=label, concurrency=concurrency
-            )
+            await collect_traces(self.world, self.run, agent, model, missing, label=label, concurrency=concurrency)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureReader:
-    """The agent that records a model's distribution over executed paths, from `votes` samples where it does not weigh."""
+    """The agent that records a model's distribution over executed paths, from `votes` samples if it cannot weigh."""
 
     context: AgentContext
     votes: int

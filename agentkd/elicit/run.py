@@ -1,4 +1,4 @@
-"""`agentkd elicit KIND`: data made with a teacher, verified, deduplicated, with provenance and cost, as a run directory."""
+"""`agentkd elicit KIND`: data made with a teacher, verified, with provenance and cost, as a run directory."""
 
 from __future__ import annotations
 

@@ -126,14 +126,10 @@ async def ask_teacher(desk: Desk, ask: Ask, number: int) -> Reply:
     if context.settings.reader == "complete":
         return await desk.teacher.complete(f"{text} ", choices=(), temperature=TEMPERATURE, sample=number)
     messages = chat_messages(render("elicit/system"), text)
-    return await desk.teacher.chat(
-        messages, max_tokens=TOKENS, schema=SCHEMA, temperature=TEMPERATURE, sample=number
-    )
+    return await desk.teacher.chat(messages, max_tokens=TOKENS, schema=SCHEMA, temperature=TEMPERATURE, sample=number)
 
 
-def choose(
-    desk: Desk, asks: Sequence[Ask], replies: dict[str, Reply], before: Sequence[Written]
-) -> list[Written]:
+def choose(desk: Desk, asks: Sequence[Ask], replies: dict[str, Reply], before: Sequence[Written]) -> list[Written]:
     """Accept the questions that can be read, name their topic, are new, and are not asked at evaluation.
 
     The others are recorded as failures."""

@@ -56,7 +56,8 @@ def write_report(
         )
     else:
         raise UserError(
-            f"{path} is of stage {config.get('stage')!r}: reports exist for generate, elicit, eval, distill and kaggle run"
+            f"{path} is of stage {config.get('stage')!r}: "
+            f"reports exist for generate, elicit, eval, distill and kaggle run"
         )
     out = out or path / "report.html"
     write_atomically(out, html.encode(errors="replace"))  # a record may hold half a character

@@ -12,7 +12,15 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
-from agentkd.config import DistillConfig, ElicitConfig, FeedbackConfig, GenerateConfig, ImagesConfig, KaggleConfig, StageConfig
+from agentkd.config import (
+    DistillConfig,
+    ElicitConfig,
+    FeedbackConfig,
+    GenerateConfig,
+    ImagesConfig,
+    KaggleConfig,
+    StageConfig,
+)
 from agentkd.errors import UserError
 
 Count = Annotated[int, Field(ge=0, le=10**15)]

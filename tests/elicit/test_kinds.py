@@ -127,9 +127,9 @@ def test_money_is_kept_and_more_of_it_goes_on(server: Server, tmp_path: Path) ->
     out, prices = tmp_path / "run", tmp_path / "prices.yaml"
     prices.write_text(f"models: {{{MODEL}: {{prompt: 0, completion: 1000}}}}")
     options: dict[str, Any] = {"count": 8, "prices": str(prices)}
-    with pytest.raises(WorldError, match="--max-usd is 0.2: raise it"):
-        elicit(make("expansion", server, out, max_usd=0.2, **options))
-    assert 0 < Cache(out / "cache").usd <= 0.2
+    with pytest.raises(WorldError, match=r"--max-usd is 0\.16: raise it"):
+        elicit(make("expansion", server, out, max_usd=0.16, **options))
+    assert 0 < Cache(out / "cache").usd <= 0.16
     result = elicit(make("expansion", server, out, max_usd=99, **options))
     assert result["usd"] == pytest.approx(0.003 * server.answered.total())
     assert set(server.answered.values()) == {1}, "no answer is paid for twice"

@@ -22,9 +22,7 @@ def command(server: Server, out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("answers", [6, 34], ids=["while questions are written", "while they are answered"])
-def test_a_killed_run_equals_an_undisturbed_one(
-    answers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_equals_an_undisturbed_one(answers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mock, "answer", scripted_answer)
     with mock_server(latency=0.02) as server:
         process = warm(*KBQA).popen(command(server, tmp_path / "killed"))

@@ -1,6 +1,7 @@
 """A teacher that does what an instructed model would: it writes questions, plans, chooses paths and judges.
 
-Its answers are a function of the request alone. Of the questions that it writes, one in four is bad in one of four ways.
+Its answers are a function of the request alone. Of the questions that it writes, one in four is bad, in one of four
+ways.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ def write_question(text: str, seed: int) -> str:
     """A question about the last topic, along the last path where there is one, else of words drawn by the seed."""
     topic = re.findall(r"^Topic: (.*)$", text, re.M)[-1]
     path = re.findall(r"^Path: (.*)$", text.rpartition("Topic:")[2], re.M)
-    words = path[0].replace(" > ", " of the ") if path else " ".join(WORDS[(seed * 7 + k * k) % len(WORDS)] for k in range(6))
+    words = (
+        path[0].replace(" > ", " of the ")
+        if path
+        else " ".join(WORDS[(seed * 7 + k * k) % len(WORDS)] for k in range(6))
+    )
     question = f"Tell me the {words} of {topic}?"
     if seed % BAD == 3:
         question = ("", "What is it?", "Tell " * 100 + topic, "no JSON")[seed // BAD % 4]
