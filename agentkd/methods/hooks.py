@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from agentkd.errors import UserError, did_you_mean
@@ -65,6 +65,13 @@ class Outputs(Mapping[str, Any]):
             self.kept[path] = output
 
         return keep
+
+
+def pool(features: Tensor) -> Tensor:
+    """The mean over places [B, D] of maps [B, D, H, W], tokens [B, N, D] or vectors [B, D]."""
+    if features.dim() == 4:
+        return features.mean((-2, -1))
+    return features.mean(1) if features.dim() == 3 else features
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module:

@@ -27,7 +27,8 @@ class Comparison:
 @dataclass(frozen=True)
 class Experiment:
     """What a paper claims, and where it is tried. `headline` decides the verdict, `beside` stand in the same report.
-    `module` is relative to `agentkd.reproduce`."""
+    `module` is relative to `agentkd.reproduce`. A module with several beds is an experiment for each, `on` one of them;
+    `only` are the arms that are run there, else all."""
 
     module: str
     title: str
@@ -36,6 +37,8 @@ class Experiment:
     bed: str
     headline: Comparison
     beside: tuple[Comparison, ...] = ()
+    on: str | None = None
+    only: tuple[str, ...] = ()
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:

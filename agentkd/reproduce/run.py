@@ -6,10 +6,7 @@ teacher that the experiment's module keeps in memory.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
-import importlib.util
 import json
 import math
 import multiprocessing
@@ -26,7 +23,8 @@ from typing import Any, NamedTuple
 from agentkd.config import ReproduceConfig
 from agentkd.errors import AgentkdError, UserError, WorldError, unknown_name
 from agentkd.reproduce import EXPERIMENTS
-from agentkd.reproduce.experiment import QUICK_SEEDS, SEEDS, Row, report
+from agentkd.reproduce.code import read_code
+from agentkd.reproduce.experiment import QUICK_SEEDS, SEEDS, Experiment, Row, report
 from agentkd.reproduce.plots import draw_arms
 from agentkd.runs.progress import Progress, say
 from agentkd.runs.shard import Shard, read_records, repair_shard
@@ -45,8 +43,9 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
     path = Path(config.out or default_out(name, quick=config.quick))
     count = config.seeds or (QUICK_SEEDS if config.quick else SEEDS)
     seeds = range(config.seed, config.seed + count)
-    module = f"agentkd.reproduce.{EXPERIMENTS[name].module}"
-    arms, code = read_module(module)
+    experiment = EXPERIMENTS[name]
+    arms, code = read_code(f"agentkd.reproduce.{experiment.module}")
+    arms = {arm: arms[arm] for arm in experiment.only or arms}
     identity = {"experiment": name, "hash_code": code}
     with RunDirectory(path, "reproduce", config, identity) as directory:
         rows = _read_rows(path / ROWS)
@@ -56,8 +55,8 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
             done = f"; {len(arms) * count - total} are there already" if len(arms) * count > total else ""
             say(f"{name}: {len(arms)} arms, seeds {seeds[0]} to {seeds[-1]}, in {path}{done}")
             (path / "manifest.json").unlink(missing_ok=True)
-            _fill(path / ROWS, name, module, missing, rows, config)
-        found = report(name, EXPERIMENTS[name], arms, [row for row in rows.values() if row.seed in seeds])
+            _fill(path / ROWS, name, missing, rows, config)
+        found = report(name, experiment, arms, [row for row in rows.values() if row.seed in seeds])
         found |= {"quick": config.quick, "arms": dict(arms), "out": str(path), "date": time.strftime("%Y-%m-%d")}
         if total or not (path / "manifest.json").exists():
             draw_arms(found, path / "plot.png")
@@ -68,22 +67,6 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
 def default_out(name: str, *, quick: bool) -> str:
     """Where an experiment is written unless --out says otherwise."""
     return f"runs/reproduce/{name}{'-quick' if quick else ''}"
-
-
-def read_module(module: str) -> tuple[dict[str, str], str]:
-    """The arms of an experiment's module, and the hash of what it does, without running it.
-
-    Rows of other code are not mixed; docstrings and comments are free."""
-    spec = importlib.util.find_spec(module)
-    assert spec and spec.origin
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    arms: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            del node.body[0]
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ARMS":
-            arms = ast.literal_eval(node.value)
-    return arms, hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
 def _read_rows(path: Path) -> dict[tuple[str, int], Row]:
@@ -99,7 +82,6 @@ def _read_rows(path: Path) -> dict[tuple[str, int], Row]:
 def _fill(
     path: Path,
     name: str,
-    module: str,
     missing: Mapping[int, Sequence[str]],
     rows: dict[tuple[str, int], Row],
     config: ReproduceConfig,
@@ -108,7 +90,7 @@ def _fill(
     shard = Shard(path)
     try:
         with Progress(f"{name}: rows", sum(map(len, missing.values())), unit="") as progress:
-            for row in _train(module, missing, lanes, quick=config.quick):
+            for row in _train(EXPERIMENTS[name], missing, lanes, quick=config.quick):
                 if not all(map(math.isfinite, row.metrics.values())):
                     raise WorldError(f"{name}, arm {row.arm}, seed {row.seed} diverged: {dict(row.metrics)}")
                 line = {"id": row.arm, "sample": row.seed, "metrics": row.metrics, "seconds": row.seconds}
@@ -124,7 +106,7 @@ class _Lane(NamedTuple):
     queue: list[tuple[str, int]]  # what is left of its seed
 
 
-def _train(module: str, missing: Mapping[int, Sequence[str]], lanes: int, *, quick: bool) -> Iterator[Row]:
+def _train(experiment: Experiment, missing: Mapping[int, Sequence[str]], lanes: int, *, quick: bool) -> Iterator[Row]:
     """Yield rows as they are finished, in any order."""
     context = multiprocessing.get_context("spawn")
     seeds = [[(arm, seed) for arm in arms] for seed, arms in missing.items() if arms]
@@ -132,7 +114,7 @@ def _train(module: str, missing: Mapping[int, Sequence[str]], lanes: int, *, qui
     try:
         for _ in range(lanes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(module, quick, theirs), name="agentkd reproduce")
+            process = context.Process(target=_work, args=(experiment, quick, theirs), name="agentkd reproduce")
             process.start()
             theirs.close()
             open_lanes[ours] = _Lane(process, [])
@@ -170,15 +152,16 @@ def _send_next(connection: Connection, lanes: dict[Connection, _Lane], seeds: li
     del lanes[connection]
 
 
-def _work(module: str, quick: bool, connection: Connection) -> None:
+def _work(experiment: Experiment, quick: bool, connection: Connection) -> None:
     """Train what the parent asks for, one row at a time, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the parent, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        one = importlib.import_module(module).one
+        one = importlib.import_module(f"agentkd.reproduce.{experiment.module}").one
     except ImportError as error:
         connection.send(UserError(f"{error.name or error} is not installed: pip install 'agentkd[reproduce]'"))
         return
+    on = {"bed": experiment.on} if experiment.on else {}
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     while True:
@@ -188,7 +171,7 @@ def _work(module: str, quick: bool, connection: Connection) -> None:
             return
         start = time.monotonic()
         try:
-            metrics = {key: float(value) for key, value in one(arm, seed, quick).items()}
+            metrics = {key: float(value) for key, value in one(arm, seed, quick, **on).items()}
             connection.send(Row(arm, seed, metrics, round(time.monotonic() - start, 2)))
         except AgentkdError as error:
             connection.send(error)

@@ -278,3 +278,28 @@ def test_the_command(
     assert code == 2 and "--traces is about traces" in error
     code, _, error = call(["distill", "--task", "imagse"], monkeypatch, capsys)
     assert code == 2 and "images" in error
+
+
+def test_images_are_decoded_once(
+    images: Path, models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check, the training and all three evaluations share the pixels; without room each use decodes anew, and the
+    student is the same."""
+    from agentkd.distill.images import data, decoded
+
+    opened: list[Path] = []
+    first = decoded.open_image
+
+    def counting(file: Path) -> object:
+        opened.append(file)
+        return first(file)
+
+    monkeypatch.setattr(data, "open_image", counting)
+    monkeypatch.setattr(decoded, "open_image", counting)
+    distill_images(config(images, models, tmp_path / "kept"))
+    assert len(opened) == len(set(opened)) == 40
+    monkeypatch.setattr(decoded, "KEPT_BYTES", 5000)
+    distill_images(config(images, models, tmp_path / "again"))
+    assert len(opened) > 100
+    one, other = weights(tmp_path / "kept"), weights(tmp_path / "again")
+    assert all(torch.equal(one[key], other[key]) for key in one)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from agentkd.reproduce import EXPERIMENTS
-from agentkd.reproduce.run import read_module
+from agentkd.reproduce.code import read_code
 from tests.support.lazy import lazily, require
 
 require("torch", "sklearn")
@@ -19,7 +20,7 @@ stacked = lazily("agentkd.reproduce.nets.stacked")
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_comparisons_name_arms_that_exist(name: str) -> None:
-    arms, _ = read_module(f"agentkd.reproduce.{EXPERIMENTS[name].module}")
+    arms, _ = read_code(f"agentkd.reproduce.{EXPERIMENTS[name].module}")
     named = {arm for comparison in EXPERIMENTS[name].comparisons for arm in (comparison.arm, comparison.control)}
     assert named <= set(arms)
 
@@ -44,3 +45,35 @@ def test_stacked_networks_are_apart() -> None:
     models.average()
     same = models(x[:, :1].expand(-1, 3, -1))
     assert torch.allclose(same[:, 0], same[:, 2])
+
+
+def test_the_hash_of_the_code_covers_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beds, networks, the loop and methods count, wherever they are imported; docstrings do not."""
+    import agentkd.reproduce
+
+    monkeypatch.setattr(agentkd.reproduce, "__path__", [*agentkd.reproduce.__path__, str(tmp_path)])
+    files = {
+        "first": 'ARMS = {"a": "b"}\ndef one():\n    from agentkd.reproduce.second import two\n',
+        "second": "from agentkd.reproduce.third import three\n",
+        "third": 'def three():\n    """Say."""\n    return 3\n',
+    }
+
+    def read(**changes: str) -> str:
+        for name, text in {**files, **changes}.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        arms, found = read_code("agentkd.reproduce.first")
+        assert arms == {"a": "b"}
+        return found
+
+    before = read()
+    assert read(third='def three():\n    """Tell."""\n    return 3  # a comment\n') == before
+    assert read(third="def three():\n    return 4\n") != before
+    assert read(second="") != before
+
+
+def test_an_experiment_on_a_bed_has_the_arms_and_metrics_that_it_compares() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        arms, _ = read_code(f"agentkd.reproduce.{experiment.module}")
+        assert set(experiment.only) <= set(arms), name
+        if experiment.on and name.endswith("-mnist"):
+            assert "MNIST" in experiment.title and "MNIST" in experiment.bed

@@ -12,12 +12,21 @@ from agentkd.distill.auto.advice import recommend
 from agentkd.distill.auto.search import Bed, Budget, rows_of, say_plan, search
 from agentkd.distill.auto.trials import FOLDS, STEPS, Step, Trial
 from agentkd.distill.images.classifier import Classifier, open_classifier
-from agentkd.distill.images.data import ImageSet, Item, read_images
+from agentkd.distill.images.data import ImageSet, Item
 from agentkd.distill.images.facts import candidate_of, make_row, measure_facts
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.images.pixels import Pixels
 from agentkd.distill.images.plan import time_step
-from agentkd.distill.images.run import distill_images, fit_teacher, open_pair, pixels_of, resolve, teach, tune_teacher
+from agentkd.distill.images.run import (
+    distill_images,
+    fit_teacher,
+    open_pair,
+    pixels_of,
+    read_all,
+    resolve,
+    teach,
+    tune_teacher,
+)
 from agentkd.errors import UserError
 from agentkd.recommend.space import Space
 from agentkd.recommend.table import Candidate, Row, Values, as_values, remember
@@ -34,7 +43,7 @@ def distill_images_auto(config: ImagesConfig) -> dict[str, Any]:
     The held-out images are not looked at before the choice is made."""
     base = resolve_auto(config)
     folder = Path(str(base.out)) / SEARCH
-    images = read_images(Path(str(base.data)).expanduser(), held_out=base.held_out, seed=base.seed)
+    images = read_all(base)
     pair = open_pair(base, images)
     recorded = base.model_copy(update={"method": "auto"})
     with RunDirectory(folder, "distill-auto", recorded, {"hash_data": images.hash}) as run:
@@ -63,7 +72,7 @@ def resolve_auto(config: ImagesConfig) -> ImagesConfig:
 def plan_images_auto(config: ImagesConfig) -> dict[str, Any]:
     """Print what would be tried first, and how many trainings fit into the budget, by the time of real steps."""
     base = resolve_auto(config)
-    images = read_images(Path(str(base.data)).expanduser(), held_out=base.held_out, seed=base.seed)
+    images = read_all(base)
     pair = open_pair(base, images)
     bed = make_bed(base, images, pair, Path(str(base.out)) / SEARCH)
     train = pixels_of(images, pair)
@@ -74,7 +83,7 @@ def plan_images_auto(config: ImagesConfig) -> dict[str, Any]:
 def recommend_images(config: ImagesConfig) -> dict[str, Any]:
     """What the table of distillations lets one expect of each method on these images with this pair."""
     base = resolve(config.model_copy(update={"out": "nowhere"}))
-    images = read_images(Path(str(base.data)).expanduser(), held_out=base.held_out, seed=base.seed)
+    images = read_all(base)
     return recommend(make_bed(base, images, open_pair(base, images), Path("nowhere")), base.seed)
 
 
@@ -173,7 +182,7 @@ class Folds:
         trust = config.trust_remote_code
         student = open_classifier(str(config.student), part.classes, seed=config.seed, trust=trust)
         student, _ = teach(config, part, pixels, (teacher, student))
-        answers: list[int] = ask(student, Pixels(part.test, student.size, student.channels)).argmax(-1).tolist()
+        answers: list[int] = ask(student, Pixels(part.test, student.shape, part.decoded)).argmax(-1).tolist()
         return 100.0 * sum(a == item.label for a, item in zip(answers, part.test, strict=True)) / len(part.test)
 
     def row(self, trial: Trial) -> Row:
@@ -196,4 +205,4 @@ def split(images: ImageSet, fold: int, seed: int) -> ImageSet:
         train += [item for place, item in enumerate(own) if place % FOLDS != fold or len(own) == 1]
     if not held:
         raise UserError("no class has two training images: --method auto holds some out, give more")
-    return ImageSet(images.classes, tuple(train), tuple(held), f"{images.hash} fold {fold}")
+    return ImageSet(images.classes, tuple(train), tuple(held), f"{images.hash} fold {fold}", images.decoded)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.distill.images.decoded import Shape
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import refuse_pickles
 from agentkd.models import download_model, is_hub_name
@@ -28,15 +29,24 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with the size, channels and normalisation of its images. `fitted` says whether it knows the classes."""
+    """A model with the shape and normalisation of its images. `fitted` says whether it knows the classes."""
 
     name: str
     model: Any
-    size: tuple[int, int]
-    channels: int
+    shape: Shape
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fitted: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.shape.height, self.shape.width
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return self.shape.channels
 
     def inputs(self, pixels_BCHW: Tensor) -> Tensor:
         """The model's own inputs, [B, channels, *size]."""
@@ -94,7 +104,7 @@ def open_classifier(name: str, classes: Sequence[str], *, seed: int, trust: bool
     path = find_classifier(name)
     has_weights = path.is_dir() and any(file.suffix in (".safetensors", ".bin") for file in path.iterdir())
     settings = load_settings(path, trust=trust)
-    _check_kind(name, settings)
+    shape = _shape(name, settings)
     known = _order(settings, classes) if has_weights else None
     labels = dict(enumerate(classes))
     settings.id2label, settings.label2id = labels, {label: number for number, label in labels.items()}
@@ -107,11 +117,21 @@ def open_classifier(name: str, classes: Sequence[str], *, seed: int, trust: bool
         model = load_pretrained(AutoModelForImageClassification, path, trust=trust, **options)
         if known is not None:
             reorder_head(model, known)
-    size, channels = _size(name, settings), int(getattr(settings, "num_channels", 3))
+    mean, std = _normalisation(path, shape.channels)
+    return Classifier(name, model.eval(), shape, mean, std, known is not None)
+
+
+def read_shape(name: str, *, trust: bool = False) -> Shape:
+    """What a classifier reads, from its settings alone. Raises UserError for a model that classifies no images."""
+    return _shape(name, load_settings(find_classifier(name), trust=trust))
+
+
+def _shape(name: str, settings: Any) -> Shape:
+    _check_kind(name, settings)
+    channels = int(getattr(settings, "num_channels", 3))
     if channels not in (1, 3):
         raise UserError(f"{name} reads {channels} channels: images have 1 or 3")
-    mean, std = _normalisation(path, channels)
-    return Classifier(name, model.eval(), size, channels, mean, std, known is not None)
+    return Shape(*_size(settings), channels)
 
 
 def reorder_head(model: Any, order: Sequence[int]) -> None:
@@ -150,7 +170,7 @@ def _order(settings: Any, classes: Sequence[str]) -> list[int] | None:
     return [labels[label] for label in wanted] if len(labels) == len(wanted) and set(labels) == set(wanted) else None
 
 
-def _size(name: str, settings: Any) -> tuple[int, int]:
+def _size(settings: Any) -> tuple[int, int]:
     size = getattr(settings, "image_size", None)
     if isinstance(size, list | tuple) and len(size) == 2:
         return int(size[0]), int(size[1])

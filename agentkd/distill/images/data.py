@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from agentkd.distill.images.decoded import Decoded, Shape, open_image
 from agentkd.errors import UserError
 from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress, say
@@ -21,6 +22,7 @@ FILE_COLUMNS = ("image", "file", "filename", "file_name", "path")
 LABEL_COLUMNS = ("label", "class", "category", "target", "y")
 SPLIT_COLUMNS = ("split", "set", "fold")
 CSV_BYTES = 1 << 30
+Look = Callable[[Path, object], None]  # at a file and its decoded image
 
 
 class Item(NamedTuple):
@@ -33,26 +35,30 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images to learn from and held-out ones, and the classes by number. `hash` covers names, classes and bytes."""
+    """Images to learn from and held-out ones, and the classes by number. `hash` covers names, classes and bytes,
+    `decoded` holds the pixels."""
 
     classes: tuple[str, ...]
     train: tuple[Item, ...]
     test: tuple[Item, ...]
     hash: str
+    decoded: Decoded
 
 
-def read_images(data: Path, *, held_out: float, seed: int) -> ImageSet:
+def read_images(data: Path, *, held_out: float, seed: int, shapes: Iterable[Shape] = ()) -> ImageSet:
     """Read a folder of class folders, with or without `train` and `test` above them, or a CSV of files and classes.
 
-    Without a split of its own, the share `held_out` of each class is held out. Every image is opened once. Raises
-    UserError for data without two classes, a class without a training image, and an image that cannot be read."""
+    Without a split of its own, the share `held_out` of each class is held out. Every image is decoded once, and shown
+    to `look`. Raises UserError for data without two classes, a class without a training image, and an image that cannot
+    be read."""
     named = list(_from_csv(data) if data.is_file() else _from_folder(data))
     classes = tuple(sorted({label for _, _, label, _ in named}, key=_natural))
     if len(classes) < 2:
         found = f"one class, {classes[0]!r}" if classes else "no images"
         raise UserError(f"{data} has {found}: give a folder for each of two classes or more, or a CSV of image,label")
     numbers = {label: number for number, label in enumerate(classes)}
-    hashes = check_images([file for _, file, _, _ in named])
+    decoded = Decoded(shapes)
+    hashes = check_images([file for _, file, _, _ in named], decoded.add)
     items = [(Item(name, file, numbers[label]), split) for name, file, label, split in named]
     if any(split for _, split in items):
         train = [item for item, split in items if split != "test"]
@@ -69,7 +75,7 @@ def read_images(data: Path, *, held_out: float, seed: int) -> ImageSet:
     if not fresh:
         raise UserError(f"{data} has no image to hold out: add some, or give held_out= a larger share")
     identity = [(item.name, item.label, hashes[item.file]) for item in (*train, *fresh)]
-    return ImageSet(classes, tuple(train), tuple(fresh), content_hash([classes, len(train), identity]))
+    return ImageSet(classes, tuple(train), tuple(fresh), content_hash([classes, len(train), identity]), decoded)
 
 
 def hold_out(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
@@ -89,15 +95,18 @@ def hold_out(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item]
     return train, test
 
 
-def check_images(files: Sequence[Path]) -> dict[Path, str]:
-    """Decode every image once, and return the SHA-256 of each file. Raises UserError, with the first one's reason."""
+def check_images(files: Sequence[Path], look: Look | None = None) -> dict[Path, str]:
+    """Decode every image once, show it to `look`, and return the SHA-256 of each file. Raises UserError, with the first
+    one's reason."""
     hashes: dict[Path, str] = {}
     broken: list[str] = []
     with Progress("images are read", total=len(files), unit="") as progress:
         for file in files:
             try:
-                hashes[file] = hash_file(file)
-                open_image(file)
+                if file not in hashes:
+                    hashes[file], image = hash_file(file), open_image(file)
+                    if look:
+                        look(file, image)
             except Exception as error:  # Pillow's readers raise many kinds, and one of its own for a huge image
                 broken.append(f"{file}: {' '.join(str(error).split())[:120]}")
             progress.advance(Usage(), good=True)
@@ -106,15 +115,6 @@ def check_images(files: Sequence[Path]) -> dict[Path, str]:
             f"{len(broken)} of {len(files)} images cannot be read, first {broken[0]}; replace or remove them"
         )
     return hashes
-
-
-def open_image(file: Path) -> object:
-    """Decode an image. Raises what Pillow raises for one that is broken or huge."""
-    from PIL import Image
-
-    with Image.open(file) as image:
-        image.load()
-        return image.copy()
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, Path, str, str]]:

@@ -15,6 +15,7 @@ from agentkd.config import ImagesConfig
 from agentkd.distill.images.classifier import Classifier
 from agentkd.distill.images.pixels import Pixels
 from agentkd.methods.hard import augmentor_learns, divergence, sample_affine, warp_affine
+from agentkd.methods.hooks import pool
 from agentkd.methods.logits import dist, dkd, kd_with_labels, label_loss, logit_standardisation_with_labels
 from agentkd.methods.mcmi import teacher_loss
 from agentkd.methods.mixkd import draw_mix, mix, mixkd_loss
@@ -174,11 +175,6 @@ def pick_stages(states: Any, wanted: int = 4) -> list[Tensor]:
     found = list(states)[1:] or list(states)
     count = min(wanted, len(found))
     return [found[(number + 1) * len(found) // count - 1] for number in range(count)]
-
-
-def pool(state: Tensor) -> Tensor:
-    """The mean over places: [B, C, H, W] to [B, C], tokens [B, N, D] to [B, D]."""
-    return state.mean((-2, -1)) if state.dim() == 4 else state.mean(1)
 
 
 def make_lesson(

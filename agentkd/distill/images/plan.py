@@ -7,9 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from agentkd.config import ImagesConfig
-from agentkd.distill.images.data import read_images
 from agentkd.distill.images.methods import IMAGE_METHODS
-from agentkd.distill.images.run import open_pair, pixels_of, resolve
+from agentkd.distill.images.run import open_pair, pixels_of, read_all, resolve
 from agentkd.distill.plan import format_duration
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import say
@@ -20,7 +19,7 @@ STEPS = 4  # the first one warms up
 def plan_images(config: ImagesConfig) -> dict[str, Any]:
     """Print what the run would take. Raises UserError as the run itself would."""
     config = resolve(config)
-    images = read_images(Path(str(config.data)).expanduser(), held_out=config.held_out, seed=config.seed)
+    images = read_all(config)
     teacher, student = open_pair(config, images)
     steps = -(-len(images.train) // config.batch)
     say(f"plan of {config.out}: {config.method} · teacher {config.teacher_model} · student {config.student}")

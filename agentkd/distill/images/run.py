@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.config import ImagesConfig, slug
-from agentkd.distill.images.classifier import Classifier, find_classifier, open_classifier
+from agentkd.distill.images.classifier import Classifier, find_classifier, open_classifier, read_shape
 from agentkd.distill.images.data import ImageSet, read_images
+from agentkd.distill.images.decoded import largest
 from agentkd.distill.images.facts import make_rows, measure_facts
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.images.pixels import Pixels
@@ -48,7 +49,7 @@ def distill_images(config: ImagesConfig) -> dict[str, Any]:
     """Train and compare; returns the metrics. Raises UserError for wrong input before a directory is made."""
     config = resolve(config)
     folder = Path(str(config.out))
-    images = read_images(Path(str(config.data)).expanduser(), held_out=config.held_out, seed=config.seed)
+    images = read_all(config)
     teacher, student = open_pair(config, images)
     say(
         f"{config.method} · teacher {config.teacher_model} · student {config.student} · {len(images.train)} training "
@@ -64,6 +65,14 @@ def distill_images(config: ImagesConfig) -> dict[str, Any]:
     return {"out": str(folder), **metrics}
 
 
+def read_all(config: ImagesConfig) -> ImageSet:
+    """The images, decoded in the shapes that teacher and student read."""
+    models = (str(config.teacher_model), str(config.student))
+    shapes = [read_shape(model, trust=config.trust_remote_code) for model in models]
+    data = Path(str(config.data)).expanduser()
+    return read_images(data, held_out=config.held_out, seed=config.seed, shapes={*shapes, largest(shapes)})
+
+
 def open_pair(config: ImagesConfig, images: ImageSet) -> tuple[Classifier, Classifier]:
     """Teacher and student."""
     trust = config.trust_remote_code
@@ -73,10 +82,8 @@ def open_pair(config: ImagesConfig, images: ImageSet) -> tuple[Classifier, Class
 
 
 def pixels_of(images: ImageSet, readers: tuple[Classifier, ...]) -> Pixels:
-    """The training images, at the size of the reader that sees most."""
-    size = max(reader.size for reader in readers)
-    channels = max(reader.channels for reader in readers)
-    return Pixels(images.train, size, channels)
+    """The training images, in the shape of the reader that sees most."""
+    return Pixels(images.train, largest(reader.shape for reader in readers), images.decoded)
 
 
 def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, student: Classifier) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, stude
     baseline, parts["baseline"] = phase.train(baseline, Lesson, config.epochs)
     student, parts["student"] = teach(config, images, train, (teacher, student))
     predicted = {
-        name: ask(model, Pixels(images.test, model.size, model.channels)).argmax(-1).tolist()
+        name: ask(model, Pixels(images.test, model.shape, images.decoded)).argmax(-1).tolist()
         for name, model in (("student", student), ("baseline", baseline), ("teacher", teacher))
     }
     sizes = {name: model.model.num_parameters() for name, model in (("student", student), ("teacher", teacher))}

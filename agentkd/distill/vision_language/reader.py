@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.distill.images.classifier import find_classifier
-from agentkd.distill.images.data import open_image
+from agentkd.distill.images.decoded import open_image
 from agentkd.distill.vision_language.questions import Question
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import context_length, refuse_pickles

@@ -1,4 +1,4 @@
-"""Clients with data of their own: digits split by label skew, and by concept: what a label means.
+"""Clients with data of their own: images of digits split by label skew, and by concept: what a label means.
 
 Under `concept`, every second client calls the digit y by y + 1. Clients of the other group are right about the images
 and wrong about the words.
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agentkd.reproduce.beds.digits import make_digits
+from agentkd.reproduce.beds.images import make_images
 
 CLASSES = 10
 
@@ -28,12 +28,19 @@ class Clients(NamedTuple):
 
 
 def make_clients(
-    seed: int, *, clients: int = 10, images: int = 100, shared: int = 200, skew: float = 10.0, concept: bool = False
+    seed: int,
+    *,
+    bed: str = "digits",
+    clients: int = 10,
+    images: int = 100,
+    shared: int = 200,
+    skew: float = 10.0,
+    concept: bool = False,
 ) -> Clients:
     """Draw the clients: label shares from Dirichlet(skew), a small number meaning few labels a client. Images may be
     with several clients."""
     rng = np.random.default_rng(seed)
-    data = make_digits(seed)
+    data = make_images(bed, seed)
     x, y = data.x_train[shared:], data.y_train[shared:]
     places = [np.flatnonzero(y.numpy() == label) for label in range(CLASSES)]
     picks = []

@@ -1,1 +1,1 @@
-"""Small networks of experiments: MLP, CNN, ViT, U-Net. May import: no other room."""
+"""Small networks of experiments: MLP, CNN, ViT, U-Net. May import: methods."""

@@ -1,6 +1,6 @@
-"""Networks in stages, of three families, so that a hook finds `stages.0`, `stages.1`, … in each; and heads on them.
+"""Networks in stages, of four families, so that a hook finds `stages.0`, `stages.1`, … in each; and heads on them.
 
-Features of a stage: CNN [B, C, H, W], ViT [B, N, D], MLP [B, D].
+Features of a stage: CNN [B, C, H, W], ViT and mixer [B, N, D], MLP [B, D].
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import math
 
 import torch
 from torch import Tensor, nn
+
+from agentkd.methods.hooks import pool
 
 STAGES = 3
 PATHS = [f"stages.{stage}" for stage in range(STAGES)]
@@ -24,13 +26,6 @@ class Staged(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(pool(self.stages(self.stem(x))))
         return logits
-
-
-def pool(features: Tensor) -> Tensor:
-    """The mean over places [B, D] of maps, tokens or vectors."""
-    return (
-        features.flatten(2).mean(-1) if features.dim() == 4 else features.mean(1) if features.dim() == 3 else features
-    )
 
 
 def make_staged_cnn(classes: int, width: int) -> Staged:
@@ -68,6 +63,28 @@ def make_block(width: int, heads: int = 4) -> nn.Module:
 def make_staged_vit(classes: int, width: int, *, side: int = 8, patch: int = 2) -> Staged:
     """A vision transformer; a stage is a block."""
     return Staged(Patches(side, patch, width), [make_block(width) for _ in range(STAGES)], width, classes)
+
+
+class _Mix(nn.Module):
+    """A mixer block on [B, N, D]: an MLP over places, then one over channels, each with a norm and a shortcut."""
+
+    def __init__(self, places: int, width: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.mlps = nn.ModuleList(
+            [nn.Sequential(nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size)) for size in (places, width)]
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.mlps[0](self.norms[0](tokens).mT).mT
+        mixed: Tensor = tokens + self.mlps[1](self.norms[1](tokens))
+        return mixed
+
+
+def make_staged_mixer(classes: int, width: int, *, side: int = 14, patch: int = 2) -> Staged:
+    """An MLP-mixer; a stage is a block."""
+    places = (side // patch) ** 2
+    return Staged(Patches(side, patch, width), [_Mix(places, width) for _ in range(STAGES)], width, classes)
 
 
 def make_staged_mlp(classes: int, width: int, *, inputs: int = 64) -> Staged:

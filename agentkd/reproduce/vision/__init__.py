@@ -3,9 +3,11 @@
 May import: beds, nets, reproduce, methods, features, metrics, signals.
 """
 
+from dataclasses import replace
+
 from agentkd.reproduce.experiment import Comparison, Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {
+_MADE: dict[str, Experiment] = {
     "hard": Experiment(
         module="vision.hard",
         title="HARD",
@@ -14,7 +16,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         "than random augmentations of the same strength",
         bed="digits of scikit-learn on a 14 × 14 canvas; the student sees centred images only",
         headline=Comparison("hard", "random-same", "shifted"),
-        beside=(Comparison("hard", "kd", "shifted"), Comparison("hard", "random-start", "shifted")),
+        beside=(
+            Comparison("hard", "kd", "shifted"),
+            Comparison("hard", "random-start", "shifted"),
+            Comparison("hard, latent", "random latent", "shifted"),
+            Comparison("hard, latent", "random latent", "centred"),
+            Comparison("hard, latent", "kd", "shifted"),
+            Comparison("hard, mixing", "kd", "shifted"),
+            Comparison("hard, mixing", "kd", "centred"),
+        ),
     ),
     "mix-kd": Experiment(
         module="vision.mix_kd",
@@ -46,6 +56,22 @@ EXPERIMENTS: dict[str, Experiment] = {
             Comparison("mcmi", "label smoothing", "all images"),
         ),
     ),
+    "mcmi-rise": Experiment(
+        module="vision.mcmi_rise",
+        title="MCMI, the rise",
+        paper="Ye et al., ICLR 2024, arXiv 2401.08732",
+        claim="a teacher tuned to maximum conditional mutual information has more of it",
+        bed="digits of scikit-learn, MLP of 2 × 256",
+        headline=Comparison("0.5", "plain", "CMI, training images"),
+        beside=(
+            Comparison("0.25", "plain", "CMI, training images"),
+            Comparison("1", "plain", "CMI, training images"),
+            Comparison("0.5", "plain", "CMI, test images"),
+            Comparison("1", "plain", "CMI, test images"),
+            Comparison("0.5", "label smoothing", "CMI, training images"),
+            Comparison("0.5", "plain", "accuracy"),
+        ),
+    ),
     "knfu": Experiment(
         module="vision.knfu",
         title="KnFu",
@@ -74,6 +100,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         beside=(
             Comparison("ofa 0.1", "kd", "short"),
             Comparison("ofa 0.1", "kd", "to cnn"),
+            Comparison("ofa 0.3", "kd", "long"),
+            Comparison("ofa 0.3", "kd", "short"),
+            Comparison("ofa 0.3", "kd", "to cnn"),
             Comparison("ofa 1", "kd", "long"),
             Comparison("ofa 1", "kd", "short"),
             Comparison("ofa 1", "kd", "to cnn"),
@@ -125,3 +154,53 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
     ),
 }
+
+
+MNIST = "MNIST, 3,000 images of 14 × 14 pixels for training and 2,000 for testing"
+_OFA = ("to mlp, long", "to mlp, short", "to vit", "mixer to cnn")
+_REAL: dict[str, Experiment] = {
+    "hard": replace(_MADE["hard"], bed=f"{MNIST}, on a canvas of 16 × 16; the student sees centred images only"),
+    "mix-kd": replace(
+        _MADE["mix-kd"],
+        bed=f"{MNIST}; CNN of 16 channels to 4",
+        headline=replace(_MADE["mix-kd"].headline, metric="mnist"),
+        beside=tuple(replace(comparison, metric="mnist") for comparison in _MADE["mix-kd"].beside),
+    ),
+    "mcmi": replace(_MADE["mcmi"], bed=f"{MNIST}; MLP of 2 × 256 to one of 24"),
+    "mcmi-rise": replace(_MADE["mcmi-rise"], bed=f"{MNIST}; MLP of 2 × 256"),
+    "knfu": replace(
+        _MADE["knfu"],
+        bed=f"{MNIST}; ten clients of 100 images, MLPs of 32; concept: half of them shift the labels by one; skew: "
+        "Dirichlet(0.3) labels",
+    ),
+    "ofa": replace(
+        _MADE["ofa"],
+        bed=f"{MNIST}, 600 for the student; CNN to MLP for 15 epochs (short) and 60 (long), CNN to ViT and mixer to "
+        "CNN for 40",
+        headline=Comparison("ofa 0.1", "kd", _OFA[0]),
+        beside=(
+            *(Comparison("ofa 0.1", "kd", pair) for pair in _OFA[1:]),
+            *(Comparison(arm, "kd", pair) for arm in ("ofa 0.3", "ofa 1") for pair in _OFA),
+            Comparison("ofa 0.1", "fitnet", _OFA[0]),
+            Comparison("ofa 0.1", "scratch", _OFA[0]),
+        ),
+    ),
+    "torchdistill": replace(
+        _MADE["torchdistill"],
+        bed=f"{MNIST}; CNN of 16 channels to 4",
+        only=("scratch", "kd", "kd, again", "kd, cached", "dkd", "dist", "logit std", "pkt", "srd", "crd", "dml"),
+    ),
+}
+EXPERIMENTS: dict[str, Experiment] = {}
+for _name, _experiment in _MADE.items():
+    EXPERIMENTS[_name] = _experiment
+    if _name == "collaborative":
+        EXPERIMENTS["collaborative-trained"] = replace(
+            _experiment,
+            title="CNN–Transformer, trained",
+            bed="segmentation of digits 0 to 3 on canvases of 16 × 16 pixels, 200 for training and 300 for testing; "
+            "U-Net and ViT that have learned alone for 12 epochs, then 12 together; their mean",
+            on="trained",
+        )
+    if _name in _REAL:
+        EXPERIMENTS[f"{_name}-mnist"] = replace(_REAL[_name], title=f"{_experiment.title}, MNIST", on="mnist")

@@ -1,10 +1,15 @@
 """CNN and transformer on segmentation canvases: should each student follow the other only where the other is better?
 
 Two students train together in every arm, a U-Net and a ViT, both on labels. `random masks` follows as many pixels and
-regions as `bsd`, chosen at random: what it lacks is the choice.
+regions as `bsd`, chosen at random: what it lacks is the choice. On the bed `scratch` both start untrained; on `trained`
+they start from weights that each has learned alone from the labels, the same in all arms, as the paper's networks start
+from trained ones: from the first step on there is something to follow.
 """
 
 from __future__ import annotations
+
+import copy
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +26,7 @@ from agentkd.methods.collaborative import (
 )
 from agentkd.methods.hooks import Outputs
 from agentkd.methods.metrics.miou import measure_segments
-from agentkd.reproduce.beds.canvases import CLASSES, make_canvases
+from agentkd.reproduce.beds.canvases import CLASSES, Canvases, make_canvases
 from agentkd.reproduce.fit import Plan, fit, predict
 from agentkd.reproduce.nets.segment import UNet, VitSegmenter
 
@@ -33,14 +38,30 @@ ARMS = {
     "bsd, hfd": "as bsd, and the low features of both are brought together",
 }
 PIXEL, REGION, FEATURE, GRID, CHANNELS = 1.0, 0.1, 0.1, 4, 16
-EPOCHS = 18
+BATCH, LR = 20, 5e-3
+EPOCHS = {"scratch": 18, "trained": 12}
+ALONE = 12  # epochs before, on `trained`
 
 
-def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
-    """The mean IoU of both students, in percent, and of each."""
-    data = make_canvases(seed)
+@cache
+def prepare(bed: str, seed: int, quick: bool) -> tuple[Canvases, list[nn.Module]]:
+    """The canvases, and both students before they meet."""
+    data = make_canvases(seed, test=100 if bed == "scratch" else 300)
     torch.manual_seed(seed)
-    students = [UNet(CLASSES), VitSegmenter(CLASSES)]
+    students: list[nn.Module] = [UNet(CLASSES), VitSegmenter(CLASSES)]
+    if bed == "trained":
+        plan = Plan(epochs=1 if quick else ALONE, batch=BATCH, lr=LR, seed=seed)
+        for student in students:
+            fit([student], data[:2], lambda x, y, model=student: cross_entropy(model(x), y), plan)
+    return data, students
+
+
+def one(arm: str, seed: int, quick: bool, bed: str = "scratch") -> dict[str, float]:
+    """The mean IoU of both students, in percent, and of each."""
+    data, start = prepare(bed, seed, quick)
+    students = copy.deepcopy(start)
+    if bed == "trained":
+        torch.manual_seed(seed)
     projectors = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in (16, 24, 16, 24)])
     generator = torch.Generator().manual_seed(seed)
 
@@ -56,11 +77,11 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
             pixels = better_pixels(losses[own], losses[other])
             regions = better_regions(losses[own], losses[other], GRID)
             if arm == "mutual":
-                pixels = torch.ones_like(pixels)
+                pixels, regions = torch.ones_like(pixels), torch.ones_like(regions)
             elif arm == "random masks":
                 pixels, regions = same_size_mask(pixels, generator), same_size_mask(regions, generator)
             total = total + PIXEL * pixel_distillation(logits[own], logits[other], pixels)
-            if arm != "mutual":
+            if arm != "mutual" or bed == "trained":
                 total = total + REGION * region_distillation(high[own], high[other], regions)
         if arm == "bsd, hfd":
             low = [
@@ -70,7 +91,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
             total = total + FEATURE * (feature_loss(low[0], low[1]) + feature_loss(low[1], low[0]))
         return total
 
-    plan = Plan(epochs=1 if quick else EPOCHS, batch=20, lr=5e-3, seed=seed)
+    plan = Plan(epochs=1 if quick else EPOCHS[bed], batch=BATCH, lr=LR if bed == "scratch" else LR * 0.6, seed=seed)
     fit([*students, projectors], data[:2], loss, plan)
     scores = [measure(student, data.x_test, data.y_test) for student in students]
     return {"mIoU": sum(scores) / 2, "mIoU, U-Net": scores[0], "mIoU, ViT": scores[1]}

@@ -1,4 +1,4 @@
-"""KnFu on digits: ten clients, a shared set of unlabelled images, and rounds of local training and fusion.
+"""KnFu on images of digits: ten clients, a shared set of unlabelled images, and rounds of local training and fusion.
 
 Two beds: `concept`, where half of the clients mean something else by the labels, and `skew`, where they agree and have
 few labels each. The score is ALMA, the average accuracy of the clients' models, on test images with their own labels.
@@ -28,10 +28,10 @@ BETA = {"mean": 0.0, "knfu": 10.0}
 CLIENTS, CLASSES = 10, 10
 
 
-def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
+def one(arm: str, seed: int, quick: bool, bed: str = "digits") -> dict[str, float]:
     """Percent correct on each bed, averaged over the clients."""
     return {
-        name: run_rounds(arm, make_clients(seed, clients=CLIENTS, skew=skew, concept=concept), seed, quick)
+        name: run_rounds(arm, make_clients(seed, bed=bed, clients=CLIENTS, skew=skew, concept=concept), seed, quick)
         for name, (skew, concept) in BEDS.items()
     }
 
@@ -39,7 +39,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
 def run_rounds(arm: str, clients: Clients, seed: int, quick: bool) -> float:
     """Rounds of local training and exchange, and a last local fine-tuning; returns ALMA in percent."""
     torch.manual_seed(seed)
-    models = StackedMlp(CLIENTS, 64, 32, CLASSES, alike=arm == "fedavg")
+    models = StackedMlp(CLIENTS, clients.shared[0].numel(), 32, CLASSES, alike=arm == "fedavg")
     own = [torch.stack(parts, 1) for parts in (clients.x, clients.y)]  # [N, K, …]
 
     def label_loss(x: Tensor, y: Tensor) -> Tensor:
@@ -71,5 +71,5 @@ def exchange(arm: str, models: StackedMlp, shared: Tensor, plan: Plan) -> None:
 
 
 def spread(x: Tensor) -> Tensor:
-    """The same images for every client [N, K, 64]."""
+    """The same images for every client [N, K, D]."""
     return x.flatten(2).expand(-1, CLIENTS, -1)

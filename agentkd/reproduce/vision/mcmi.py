@@ -1,4 +1,4 @@
-"""MCMI on digits: does a teacher that says more about each image teach a class that the student never sees?
+"""MCMI on small images: does a teacher that says more about each image teach a class that the student never sees?
 
 Three teachers come from one network trained on labels, by as many further epochs of the same schedule: with plain
 cross-entropy, with the MCMI objective, or with label smoothing. Class means are computed anew in each epoch: with those
@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from agentkd.methods.logits import kd_with_labels
 from agentkd.methods.mcmi import class_means, cmi, teacher_loss
-from agentkd.reproduce.beds.digits import Split, make_digits
+from agentkd.reproduce.beds.digits import Split
+from agentkd.reproduce.beds.images import make_images
 from agentkd.reproduce.fit import Plan, accuracy, fit, predict
 from agentkd.reproduce.nets.small import make_mlp
 from agentkd.reproduce.nets.stacked import StackedMlp
@@ -27,23 +28,25 @@ ARMS = {
     "mcmi": "teacher tuned with cross-entropy - 0.5 CMI",
     "label smoothing": "teacher tuned with labels smoothed by 0.1: the control of an unsure teacher",
 }
-CLASSES, WEIGHT, SMOOTHING = 10, 0.5, 0.1
+CLASSES = 10
+TUNING: dict[str, dict[str, float]] = {"plain": {}, "mcmi": {"weight": 0.5}, "label smoothing": {"smoothing": 0.1}}
 SHARES = {"5 % of images": 0.05, "25 % of images": 0.25, "all images": 1.0}
 
 
 @cache
-def prepare(seed: int, quick: bool) -> tuple[Split, nn.Module]:
+def prepare(bed: str, seed: int, quick: bool) -> tuple[Split, nn.Module]:
     """The images, and the teacher before the fine-tuning."""
     torch.manual_seed(seed)
-    data, teacher = make_digits(seed), make_mlp(64, (256, 256), CLASSES)
+    data = make_images(bed, seed)
+    teacher = make_mlp(data.x_train[0].numel(), (256, 256), CLASSES)
     plan = Plan(epochs=4 if quick else 20, seed=seed)
     fit([teacher], data[:2], lambda x, y: cross_entropy(teacher(x), y), plan)
     return data, teacher
 
 
-def tune_teacher(arm: str, seed: int, quick: bool) -> nn.Module:
-    """The teacher of an arm."""
-    data, start = prepare(seed, quick)
+def tune_teacher(bed: str, seed: int, quick: bool, *, weight: float = 0.0, smoothing: float = 0.0) -> nn.Module:
+    """The teacher after as many epochs with a weight of the CMI, or with labels smoothed."""
+    data, start = prepare(bed, seed, quick)
     teacher = copy.deepcopy(start)
     plan = Plan(epochs=4 if quick else 20, lr=0.02, sgd=True, seed=seed)
     steps, means = 0, torch.empty(0)
@@ -54,19 +57,19 @@ def tune_teacher(arm: str, seed: int, quick: bool) -> nn.Module:
             with torch.no_grad():
                 means = class_means(teacher(data.x_train), data.y_train, CLASSES)
         steps += 1
-        if arm == "label smoothing":
-            return cross_entropy(teacher(x), y, label_smoothing=SMOOTHING)
-        return teacher_loss(teacher(x), y, means, WEIGHT if arm == "mcmi" else 0.0)
+        if smoothing:
+            return cross_entropy(teacher(x), y, label_smoothing=smoothing)
+        return teacher_loss(teacher(x), y, means, weight)
 
     fit([teacher], data[:2], loss, plan)
     return teacher
 
 
-def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
+def one(arm: str, seed: int, quick: bool, bed: str = "digits") -> dict[str, float]:
     """The teacher's CMI on test images, and percent correct of students: on a class that they never saw (the mean over
     omitting each class), and with shares of the images."""
-    data, _ = prepare(seed, quick)
-    teacher = tune_teacher(arm, seed, quick)
+    data, _ = prepare(bed, seed, quick)
+    teacher = tune_teacher(bed, seed, quick, **TUNING[arm])
     logits = predict(teacher, data.x_train)
     means = class_means(logits, data.y_train, CLASSES)
     metrics = {
@@ -84,7 +87,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
 def score_omitted(data: Split, logits: Tensor, seed: int, quick: bool) -> list[float]:
     """Percent correct on each class of a student that never saw it. The ten students are trained at once."""
     torch.manual_seed(seed)
-    students = StackedMlp(CLASSES, 64, 24, CLASSES)
+    students = StackedMlp(CLASSES, data.x_train[0].numel(), 24, CLASSES)
     kept = [(data.y_train != omitted).nonzero()[:, 0] for omitted in range(CLASSES)]
     count = min(map(len, kept))
     picks_NK = torch.stack([rows[:count] for rows in kept], 1)
@@ -104,7 +107,7 @@ def score_omitted(data: Split, logits: Tensor, seed: int, quick: bool) -> list[f
 def train_student(data: Split, logits: Tensor, kept: Tensor, seed: int, quick: bool) -> nn.Module:
     """A student of the rows in `kept`; the teacher's logits are computed once."""
     torch.manual_seed(seed)
-    student = make_mlp(64, (24,), CLASSES)
+    student = make_mlp(data.x_train[0].numel(), (24,), CLASSES)
     rows = [tensor[kept] for tensor in (data.x_train, data.y_train, logits)]
     steps = 40 if quick else 300
     batch = min(64, int(kept.sum()))

@@ -1,4 +1,4 @@
-"""MIX-KD on digits: where mixup belongs in distillation, and what divides the logits.
+"""MIX-KD on small images: where mixup belongs in distillation, and what divides the logits.
 
 Objective of the paper's arms: .1 CE + .9 KL, logits divided by their standard deviation; of the others .1 CE + .9 T² KL
 at T = 4. Mixed inputs go to teacher and student alike.
@@ -15,7 +15,8 @@ from torch.nn.functional import one_hot
 
 from agentkd.methods.logits import kd, soft_label_loss
 from agentkd.methods.mixkd import draw_mix, mix, mixkd_loss
-from agentkd.reproduce.beds.digits import Split, make_digits
+from agentkd.reproduce.beds.digits import Split
+from agentkd.reproduce.beds.images import make_images
 from agentkd.reproduce.fit import Plan, accuracy, fit
 from agentkd.reproduce.nets.small import make_cnn
 
@@ -49,27 +50,32 @@ SETTINGS = {
 }
 
 
-def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
+def one(arm: str, seed: int, quick: bool, bed: str = "digits") -> dict[str, float]:
     """Train a student; percent correct on the test images, of its teacher, too."""
-    setting, data = SETTINGS[arm], make_digits(seed)
-    metrics = {"digits": accuracy(train(setting, data, seed, quick, STUDENT), data.x_test, data.y_test)}
-    if setting.teacher:
-        metrics["teacher"] = accuracy(make_teacher(seed, quick, setting.teacher), data.x_test, data.y_test)
+    setting, data = SETTINGS[arm], make_images(bed, seed)
+    teacher = make_teacher(setting.teacher, bed, seed, quick) if setting.teacher else None
+    student = train(setting, data, teacher, STUDENT, make_plan(seed, quick))
+    metrics = {bed: accuracy(student, data.x_test, data.y_test)}
+    if teacher:
+        metrics["teacher"] = accuracy(teacher, data.x_test, data.y_test)
     return metrics
 
 
+def make_plan(seed: int, quick: bool) -> Plan:
+    return Plan(epochs=2 if quick else 25, lr=5e-3, seed=seed)
+
+
 @cache
-def make_teacher(seed: int, quick: bool, kind: str) -> nn.Module:
+def make_teacher(kind: str, bed: str, seed: int, quick: bool) -> nn.Module:
     """A seed's teacher, trained on labels: `plain`, or on full mixup."""
     setting = Setting(None, 0.0 if kind == "mixup" else None)
-    return train(setting, make_digits(seed), seed, quick, TEACHER).requires_grad_(False)
+    return train(setting, make_images(bed, seed), None, TEACHER, make_plan(seed, quick)).requires_grad_(False)
 
 
-def train(setting: Setting, data: Split, seed: int, quick: bool, width: int) -> nn.Module:
+def train(setting: Setting, data: Split, teacher: nn.Module | None, width: int, plan: Plan) -> nn.Module:
     """Train a CNN of `width` channels by a setting."""
-    teacher = make_teacher(seed, quick, setting.teacher) if setting.teacher else None
-    torch.manual_seed(seed)
-    model, generator = make_cnn(1, CLASSES, width=width), torch.Generator().manual_seed(seed)
+    torch.manual_seed(plan.seed)
+    model, generator = make_cnn(1, CLASSES, width=width), torch.Generator().manual_seed(plan.seed)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
         targets = one_hot(y, CLASSES).float()
@@ -83,5 +89,5 @@ def train(setting: Setting, data: Split, seed: int, quick: bool, width: int) -> 
             return mixkd_loss(logits, teacher(x), targets).total
         return 0.1 * soft_label_loss(logits, targets) + 0.9 * kd(logits, teacher(x), TEMPERATURE)
 
-    fit([model], data[:2], loss, Plan(epochs=2 if quick else 25, lr=5e-3, seed=seed))
+    fit([model], data[:2], loss, plan)
     return model

@@ -1,4 +1,4 @@
-"""torchdistill's promise on digits: one loop for all objectives, hooks, cached teachers, and recipes that repeat.
+"""torchdistill's promise on small images: one loop for all objectives, hooks, cached teachers, and recipes that repeat.
 
 `kd, again` runs the recipe of `kd` a second time, `kd, cached` reads the teacher's logits from the disk; `kd` asks the
 teacher in each step. The other arms are the classic objectives, each added to the cross-entropy with the weight of its
@@ -20,11 +20,12 @@ from agentkd.methods.features.contrast import Banks, crd
 from agentkd.methods.features.factors import boundaries, channel_variance, factors, information, simple_recipe
 from agentkd.methods.features.maps import attention, fsp, hcl, ickd, nst
 from agentkd.methods.features.relations import congruence, pkt, rkd, similarity
-from agentkd.methods.hooks import Outputs
+from agentkd.methods.hooks import Outputs, pool
 from agentkd.methods.logits import dist, dkd, kd, logit_standardisation, mutual
-from agentkd.reproduce.beds.digits import Split, make_digits
+from agentkd.reproduce.beds.digits import Split
+from agentkd.reproduce.beds.images import make_images
 from agentkd.reproduce.fit import Plan, accuracy, fit, predict
-from agentkd.reproduce.nets.staged import PATHS, Staged, make_staged_cnn, pool
+from agentkd.reproduce.nets.staged import PATHS, Staged, make_staged_cnn
 from agentkd.reproduce.teacher_cache import LOGITS, cached_outputs
 
 ARMS = {
@@ -58,18 +59,18 @@ TEACHER_WIDTH, STUDENT_WIDTH, NEGATIVES, EMBEDDING = 16, 4, 256, 32
 
 
 @cache
-def prepare(seed: int, quick: bool) -> tuple[Split, Staged]:
+def prepare(bed: str, seed: int, quick: bool) -> tuple[Split, Staged]:
     """The images and the teacher of a seed."""
     torch.manual_seed(seed)
-    data, teacher = make_digits(seed), make_staged_cnn(CLASSES, TEACHER_WIDTH)
+    data, teacher = make_images(bed, seed), make_staged_cnn(CLASSES, TEACHER_WIDTH)
     plan = Plan(epochs=2 if quick else 20, seed=seed)
     fit([teacher], data[:2], lambda x, y: cross_entropy(teacher(x), y), plan)
     return data, teacher.requires_grad_(False)
 
 
-def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
+def one(arm: str, seed: int, quick: bool, bed: str = "digits") -> dict[str, float]:
     """Percent correct on test images, and a fingerprint of the student: the sum of its logits on them."""
-    data, teacher = prepare(seed, quick)
+    data, teacher = prepare(bed, seed, quick)
     student = train(arm, data, teacher, Plan(epochs=1 if quick else 12, lr=4e-3, seed=seed))
     return {
         "accuracy": accuracy(student, data.x_test, data.y_test),
