@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (f"{K}.model",),
     (f"{K}.stages",),
     (f"{K}.graph", f"{K}.checkpoints"),
-    (f"{K}.run",),
+    (f"{K}.run", f"{K}.predict"),
     ("distill.losses", "distill.checkpoints", "distill.processes", "distill.method"),
     ("distill.resolve", "distill.student", "distill.health", "distill.lora"),
     ("distill.data",),

@@ -1,4 +1,4 @@
-"""`agentkd kaggle run | grade`: Agent K on the command line."""
+"""`agentkd kaggle run | predict | grade`: Agent K on the command line."""
 
 from __future__ import annotations
 
@@ -75,6 +75,26 @@ def print_run(result: dict[str, Any]) -> None:
         public = "hidden or not there yet" if sent["public"] is None else sent["public"]
         say(f"submitted {sent['file']} as {sent['ref']}: {sent['status']}, public score {public}")
     say(f"wrote {result['out']}/submission.csv and report.html")
+
+
+@kaggle.command(cls=page(example="agentkd kaggle predict runs/titanic-agent-k new-passengers.csv"))
+def predict(
+    run: Annotated[Path, typer.Argument(help="the directory of a finished run")],
+    rows: Annotated[Path, typer.Argument(help="a table like the test table, with new rows")],
+    out: Annotated[Path | None, typer.Option(help="the file to write [default: RUN/predictions-ROWS.csv]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict new rows with the solution of a finished run.
+
+    The chosen candidates are trained again, as a run keeps no models.
+    """
+    from agentkd.agents.agent_k.predict import predict as predict_rows
+
+    print_result(predict_rows(run, rows, out, say), print_predict, as_json)
+
+
+def print_predict(result: dict[str, Any]) -> None:
+    say(f"wrote {result['out']}: {result['rows']} rows in {result['seconds']:.0f} s")
 
 
 @kaggle.command(cls=page(example="agentkd kaggle grade runs/titanic/submission.csv competitions/titanic"))

@@ -1,0 +1,68 @@
+"""New rows by the solution of a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agentkd.agents.agent_k.predict import predict
+from agentkd.agents.agent_k.run import run
+from agentkd.errors import UserError
+from tests.support.competition_runs import FEATURES, config
+from tests.support.lazy import lazily, require
+from tests.support.little_competition import make
+from tests.support.scripted_expert import expert
+
+pd = lazily("pandas")
+require("lightgbm")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("metric", ["accuracy", "auc"])
+def test_the_test_rows_get_what_was_submitted(tmp_path: Path, forked_solvers: None, metric: str) -> None:
+    folder, out = make(tmp_path), tmp_path / "run"
+    run(config(folder, out, metric=metric, candidates=3))
+    public, said = folder / "public", list[str]()
+    found = predict(out, public / "test.csv", None, said.append)
+    assert found["rows"] == 120 and found["candidates"] and "trained again" in said[-1]
+    assert Path(found["out"]).read_bytes() == (out / "submission.csv").read_bytes()
+    assert not (out / "predict").exists() or not list((out / "predict").iterdir())
+
+    table = pd.read_csv(public / "test.csv", dtype=str)
+    table.drop(columns="id").head(7).to_csv(tmp_path / "new.csv", index=False)
+    predict(out, tmp_path / "new.csv", tmp_path / "out.csv", said.append)
+    written = pd.read_csv(tmp_path / "out.csv")
+    assert list(written["id"]) == [f"row-{number}" for number in range(7)] and written["odd"].notna().all()
+    assert any("no column 'id'" in line for line in said)
+
+
+def test_rows_that_cannot_be_predicted_are_one_line(tmp_path: Path, forked_solvers: None) -> None:
+    folder, out = make(tmp_path), tmp_path / "run"
+    with pytest.raises(UserError, match="is no finished run of Agent K"):
+        predict(tmp_path, folder / "public" / "test.csv", None, print)
+    run(config(folder, out, candidates=1))
+    table = pd.read_csv(folder / "public" / "test.csv", dtype=str)
+    for frame, message in (
+        (table.drop(columns="reading"), "lacks the input column 'reading'"),
+        (pd.concat([table, table]), "has an id twice"),
+        (table.head(0), "has no rows"),
+    ):
+        frame.to_csv(tmp_path / "new.csv", index=False)
+        with pytest.raises(UserError, match=message):
+            predict(out, tmp_path / "new.csv", None, print)
+    train = folder / "public" / "train.csv"
+    train.write_text(train.read_text().replace("red", "pink"))
+    with pytest.raises(UserError, match="are not those of"):
+        predict(out, folder / "public" / "test.csv", None, print)
+
+
+@pytest.mark.whole
+def test_a_solution_with_code_of_the_model_is_refused(tmp_path: Path, forked_solvers: None) -> None:
+    folder, out = make(tmp_path), tmp_path / "run"
+    with expert({("features", "code"): [FEATURES]}) as server:
+        found = run(config(folder, out, teacher=server.spec, timeout=60.0))
+    assert json.loads((out / "metrics.json").read_text())["best"] == found["best"]
+    with pytest.raises(UserError, match="has code of the model"):
+        predict(out, folder / "public" / "test.csv", None, print)
