@@ -13,7 +13,7 @@ class KaggleConfig(StageConfig):
     """`agentkd kaggle run`: from a competition to a submission. `FACTS` are the fields with which the user settles what
     files and pages leave open."""
 
-    FACTS: ClassVar[tuple[str, ...]] = ("id", "target", "task", "metric", "positive")
+    FACTS: ClassVar[tuple[str, ...]] = ("id", "target", "task", "metric", "positive", "classes", "drop")
 
     EXTENT: ClassVar[frozenset[str]] = frozenset(
         {
@@ -32,11 +32,13 @@ class KaggleConfig(StageConfig):
             "vllm_args",
             "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.invoke_graph)
             "threads",
-            "id",  # these five, given on a resume, begin the run anew on the same files
+            "id",  # these, given on a resume, begin the run anew on the same files
             "target",
             "task",
             "metric",
             "positive",
+            "classes",
+            "drop",
         }
     )
 
@@ -71,8 +73,10 @@ class KaggleConfig(StageConfig):
     task: Literal["binary", "multiclass", "multilabel", "regression"] | None = Field(
         None, description="binary, multiclass, multilabel or regression"
     )
-    metric: str | None = Field(None, description="name of the metric")
+    metric: str | None = Field(None, description="name of the metric, or FILE.py with score and lower_is_better")
     positive: str | None = Field(None, description="of two classes, the one whose probability or F1 counts")
+    classes: str | None = Field(None, description="the classes in the order of their numbers: A,B,C")
+    drop: str | None = Field(None, description="columns that are no inputs: a,b")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
 

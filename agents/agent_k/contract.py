@@ -32,7 +32,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from agentkd.errors import UserError
 from agentkd.runs.untrusted import METRICS_BYTES, read_small
@@ -61,6 +61,8 @@ class Setup(Frozen):
     outputs: tuple[str, ...]  # columns of the sample submission without the id, in its order
     task: TaskKind
     classes: tuple[str, ...] = ()  # binary, multiclass: the target's values as strings, sorted; binary: positive last
+    spelling: tuple[str, ...] = ()  # the classes as a submission spells them; () as training table or sample do
+    renamed: dict[str, str] = Field(default_factory=dict)  # headers of the training table → of the test table
     output: Output  # what the submission holds: labels, probabilities, or values
     top: int = 1  # classes in a cell of the submission, the likeliest first
     metric: str  # a name in `METRICS` of scoring/metrics.py, or "code": workspace/metric.py

@@ -242,7 +242,7 @@ def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
 
 def test_an_unknown_metric_is_a_doubt_with_a_remedy(tmp_path: Path) -> None:
     result = guess_setup(folder(tmp_path, binary()), "judged by the joy it brings", "", {})
-    assert result.setup.metric == "accuracy" and "metric=NAME" in result.doubts[0]
+    assert result.setup.metric == "auc" and "metric=NAME" in result.doubts[-1]
     assert guess_setup(folder(tmp_path, binary()), "joy", "", {"metric": "f1"}).setup.metric == "f1"
 
 

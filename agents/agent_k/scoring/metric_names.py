@@ -118,7 +118,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         r"\b(?:categori[sz]ation |classification |prediction |overall )?accuracy(?: score)?",
         r"(?:percentage|fraction|proportion|share|number) of [^.;]{0,60}?(?:correct\w*|right)\b",
         r"(?:mis ?classification|classification error)(?: rate)?",
-        r"(?<!word )(?<!character )(?<!label )(?<!learning )\berror rate",
+        r"(?<!word )(?<!character )(?<!label )(?<!learning )(?<!equal )\berror rate",
     ),
     "precision": (r"\bprecision\b",),
     "recall": (r"\brecall\b",),
@@ -179,10 +179,10 @@ def find_metrics(text: str, hint: str = "") -> list[str]:
     task: take the first that does."""
     found: dict[str, float] = {}
     place = 0
-    for weight, sentence in [(_HINT, _strip_markup(_split_words(hint))), *_split_sentences(text)]:
+    for weight, sentence in [(_HINT, split_hint(hint)), *split_sentences(text)]:
         said = None if weight == _HINT else _SAID.search(sentence)
         asked = _ASKED.search(sentence)
-        for name, start in _find_wordings(sentence):
+        for name, start, _ in find_wordings(sentence):
             rank = weight - (place + start) * 1e-7
             rank += 0 if said is None else 4.5 if asked and start > asked.start() else 4
             rank -= (2 if name in _ASIDE else 0) + (5 if _is_denied(sentence[:start]) else 0)
@@ -196,10 +196,7 @@ def find_unknown_metric(text: str, hint: str = "") -> str:
     """A metric that the pages ask for and METRICS lacks, such as "weighted mae"; "" for none.
 
     Only sentences and sections on evaluation are searched."""
-    said = [
-        _strip_markup(_split_words(hint)),
-        *(one for about, one in _split_sentences(text) if about or _SAID.search(one)),
-    ]
+    said = [split_hint(hint), *(one for about, one in split_sentences(text) if about or speaks_of_metric(one))]
     found = (re.search(pattern, sentence) for sentence in said for pattern in _UNKNOWN)
     return next((match[0] for match in found if match), "")
 
@@ -210,17 +207,17 @@ def find_top_k(text: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _find_wordings(sentence: str) -> list[tuple[str, int]]:
-    """(name, position) of the wordings that are not part of a longer one."""
+def find_wordings(sentence: str) -> list[tuple[str, int, int]]:
+    """(name, start, end) of the wordings that are not part of a longer one."""
     spans = [(m.start(), m.end(), name) for name, pattern in _PATTERNS for m in pattern.finditer(sentence)]
     return [
-        (name, start)
+        (name, start, end)
         for start, end, name in spans
         if not any(s <= start and end <= e and e - s > end - start for s, e, _ in spans)
     ]
 
 
-def _split_sentences(text: str) -> list[tuple[int, str]]:
+def split_sentences(text: str) -> list[tuple[int, str]]:
     """(weight of the section by _ABOUT, else 0; plain sentence), in order."""
     out = []
     end = 0
@@ -266,6 +263,16 @@ def _strip_markup(text: str) -> str:
     text = re.sub(r"<[^<>]+>|https?://\S+", " ", text)
     text = text.lower().replace("’", "'")
     return re.sub(r"[\s\-–—_*`\"“”(){}\[\]|:/,]+", " ", text).strip()
+
+
+def speaks_of_metric(sentence: str) -> bool:
+    """Whether a plain sentence says how submissions are scored."""
+    return _SAID.search(sentence) is not None
+
+
+def split_hint(hint: str) -> str:
+    """The host's own name of a metric as a plain sentence."""
+    return _strip_markup(_split_words(hint))
 
 
 def _split_words(hint: str) -> str:

@@ -169,7 +169,7 @@ def move_columns(setup: Setup, said: dict[str, Any] | None, data: Path) -> tuple
     tab, txt = ([str(name) for name in said[key]] for key in ("tab", "txt"))
     if sorted([*tab, *txt]) != sorted([*setup.tab, *setup.txt]):
         return fail("each input column has to stand in exactly one of tab and txt")
-    train = read_table(data / setup.train, rows=500, text=True)
+    train = read_table(data / setup.train, rows=500, text=True).rename(columns=setup.renamed)
     if bare := [name for name in txt if name not in setup.txt and not train[name].str.contains("[A-Za-z]").any()]:
         return fail(f"column {bare[0]} has no letters, so it is no text")
     ordered = [name for name in train.columns if name in {*tab, *txt}]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.understand.cells import distinct_values
-from agentkd.agents.agent_k.understand.target_hints import Hints, TargetColumns
+from agentkd.agents.agent_k.understand.target_hints import Hints, TargetColumns, split_list
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,13 +41,19 @@ _ONE_SIDED = {"f1", "f2", "f0.5", "precision", "recall", "jaccard"}  # label met
 
 
 def read_classes(
-    train: pd.DataFrame, columns: TargetColumns, hints: Hints, probability: bool, doubts: list[str]
+    train: pd.DataFrame,
+    columns: TargetColumns,
+    hints: Hints,
+    asked: bool,
+    numbers: Mapping[str, str],
+    doubts: list[str],
 ) -> tuple[str, ...]:
     """The class names in order: the positive one of two last, ordered ones as on their scale, else sorted.
 
-    Ordered classes matter for QWK alone. `probability`: whether a submission holds probabilities. A choice that the
-    pages leave open, and on which the submission depends, is added to `doubts`. Raises UserError where there are no two
-    classes, or an output column names none of them."""
+    Ordered classes matter for QWK alone. `asked`: whether a submission holds probabilities, or numbers in place of
+    words. `numbers` may map two classes to 0 and 1. A choice that the pages leave open, and on which the submission
+    depends, is added to `doubts`. Raises UserError where there are no two classes, or an output column names none of
+    them."""
     target, outputs, metric = columns.targets[0], columns.outputs, hints.metric
     found = sorted(distinct_values(train[target]), key=_natural)
     if len(found) < 2:
@@ -62,29 +68,35 @@ def read_classes(
             f"which class of '{target}' ({', '.join(found[:5])}) the sample submission's column '{odd[0]}' stands for "
             f"is not clear: name its columns by the classes, or set target=COLUMN"
         )
+    own = split_list(hints.fixed.get("classes"))
+    if own and sorted(own) != sorted(found):
+        raise UserError(f"classes={','.join(own)} has to name each class of '{target}' once: {', '.join(found[:20])}")
     if len(found) == 2:
-        asked = len(outputs) == 1 and (probability or (metric is not None and metric.name in _ONE_SIDED))
-        return _put_positive_last(found, columns, hints, asked, doubts)
+        asked = len(outputs) == 1 and (asked or (metric is not None and metric.name in _ONE_SIDED))
+        return _put_positive_last(found, columns, hints, numbers, doubts if asked else [])
+    if own:
+        return own
     if metric is not None and metric.name == "qwk" and any(_natural(name)[0] for name in found):
         return _order_classes(found, hints.text, doubts)
     return tuple(found)
 
 
 def _put_positive_last(
-    found: list[str], columns: TargetColumns, hints: Hints, asked: bool, doubts: list[str]
+    found: list[str], columns: TargetColumns, hints: Hints, numbers: Mapping[str, str], doubts: list[str]
 ) -> tuple[str, ...]:
-    """Two classes with the positive one last. `asked`: the submission depends on the choice.
+    """Two classes with the positive one last.
 
-    The first of these that holds for one class decides: the user's word; the submission's column is called like the
-    class; it is the second of a pair such as no and yes; its name is part of the submission's or the target's column;
-    the pages ask for its probability or score. Else it is the later word."""
+    The first of these that holds for one class decides: the user's word; the data or the pages number it 1; the
+    submission's column is called like the class; it is the second of a pair such as no and yes; its name is part of the
+    submission's or the target's column; the pages ask for its probability or score. Else it is the later word."""
     own, target, outputs = hints.fixed.get("positive"), columns.targets[0], columns.outputs
     if own is not None and own not in found:
         raise UserError(f"positive={own} is no class of '{target}': choose of {', '.join(found)}")
     output = outputs[0] if len(outputs) == 1 else ""
     plain = {_drop_point_zero(name).lower(): name for name in found}
     ways: tuple[list[str], ...] = (
-        [own] if own else [],
+        [own] if own else list(split_list(hints.fixed.get("classes"))[1:]),
+        [name for name in found if numbers.get(name) == "1"],
         [name for name in found if name.lower() == output.lower()][:1],
         [plain[positive] for negative, positive in PAIRS if {negative, positive} == set(plain)],
         [name for name in found if output and (_mentions(output, name) or _mentions(target, name))],
@@ -93,10 +105,9 @@ def _put_positive_last(
     positive = next((way[0] for way in ways if len(way) == 1), None)
     if positive is not None:
         return tuple(sorted(found, key=lambda name: name == positive))
-    if asked:
-        doubts.append(
-            f"'{found[-1]}' is taken for the positive class of '{target}': set positive={found[0]} if it is the other"
-        )
+    doubts.append(
+        f"'{found[-1]}' is taken for the positive class of '{target}': set positive={found[0]} if it is the other"
+    )
     return tuple(found)
 
 
@@ -135,7 +146,7 @@ def _order_classes(found: list[str], text: str, doubts: list[str]) -> tuple[str,
     row = _find_list(found, text) or tuple(found)
     if list(row) not in (found, found[::-1]):  # alphabetical order may be chance
         return row
-    doubts.append(f"the classes are taken to be in the order {', '.join(row)}: write them as numbers if it is not")
+    doubts.append(f"the classes are taken to be in the order {', '.join(row)}: set classes=A,B,C if it is not")
     return row
 
 

@@ -16,9 +16,16 @@ from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.metric_names import find_top_k
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.understand.cells import clean_targets, is_text
-from agentkd.agents.agent_k.understand.classes import read_classes
+from agentkd.agents.agent_k.understand.class_names import name_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.file_roles import find_labels_table
+from agentkd.agents.agent_k.understand.headers import (
+    describe_counters,
+    describe_headers,
+    describe_only,
+    find_counters,
+    match_headers,
+)
 from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN, match_images
 from agentkd.agents.agent_k.understand.main_tables import read_main_tables
 from agentkd.agents.agent_k.understand.metric_choice import doubt_metric, pick_metric
@@ -29,7 +36,7 @@ from agentkd.agents.agent_k.understand.target_columns import (
     list_empty_columns,
     read_settled_targets,
 )
-from agentkd.agents.agent_k.understand.target_hints import Hints
+from agentkd.agents.agent_k.understand.target_hints import Hints, split_list
 from agentkd.agents.agent_k.understand.task_kind import count_classes_per_cell, read_task
 from agentkd.errors import UserError
 
@@ -63,6 +70,8 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     labels = find_labels_table(files, roles, train, key, read_settled_targets(fixed) or outputs)
     if labels:
         train = read_training_table(data, str(roles.train), labels, key, tables.called)
+    renamed = match_headers(train.columns, list(test.columns))
+    train = train.rename(columns=renamed)
     columns = find_targets(train, test, empty, outputs, key, fixed)
     targets = columns.targets
     test = test.drop(columns=empty)
@@ -73,8 +82,9 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     train = clean_targets(train, targets)
     task, output = read_task(train, tables.sample, columns, hints)
     classes: tuple[str, ...] = ()
+    spelling: tuple[str, ...] = ()
     if task in ("binary", "multiclass"):
-        classes = read_classes(train, columns, hints, output == "probability", unsure)
+        classes, spelling = name_classes(files, tables, train, columns, hints, output, unsure)
     if fixed.get("positive") and len(classes) != 2:
         raise UserError(
             f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
@@ -88,10 +98,11 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     if task == "multilabel" and not _has_one_positive(train, targets):
         names = [name for name in names if name != "multiclass_logloss"]
     doubts: list[str] = []  # about the metric
-    metric = pick_metric(names, task, output, top, fixed, doubts)
+    metric = pick_metric(names, task, output, top, hints, doubts)
     if not doubts and not fixed.get("metric"):
         doubts += doubt_metric(metric, names, top, hints)
-    inputs = [name for name in train.columns if name in set(test.columns) and name not in (key, *targets)]
+    inputs, lines = _choose_inputs(train, test, (key, *targets, *empty), hints)
+    unsure += describe_headers(renamed) + lines
     unsure += [
         f"column '{name}' has no value in the test rows, so it is no input"
         for name in empty
@@ -110,6 +121,8 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         outputs=outputs,
         task=task,
         classes=classes,
+        spelling=spelling,
+        renamed=renamed,
         output=output,
         top=top,
         metric=metric,
@@ -119,6 +132,25 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         img=img,
     )
     return SetupGuess(setup, [*unsure, *doubts])
+
+
+def _choose_inputs(
+    train: pd.DataFrame, test: pd.DataFrame, known: Sequence[str], hints: Hints
+) -> tuple[list[str], list[str]]:
+    """The input columns, and a line for those that are left out.
+
+    `known` are columns that are no inputs anyway. Raises UserError for a column to be dropped that is not there."""
+    held, asked = set(test.columns), split_list(hints.fixed.get("drop"))
+    rest = [str(name) for name in train.columns if name not in known]
+    inputs = [name for name in rest if name in held]
+    if absent := [name for name in asked if name not in rest]:
+        raise UserError(f"drop={absent[0]} is no input: choose of {', '.join(inputs)}")
+    counters = find_counters(train, test, [name for name in inputs if name not in asked])
+    lines = describe_only("training", [name for name in rest if name not in held])
+    lines += describe_only("test", [name for name in test.columns if name not in (*known, *train.columns)])
+    lines += describe_counters(counters)
+    lines += [f"column {', '.join(asked)}: left out, as drop= says"] if asked else []
+    return [name for name in inputs if name not in (*counters, *asked)], lines
 
 
 def _has_one_positive(train: pd.DataFrame, targets: Sequence[str]) -> bool:

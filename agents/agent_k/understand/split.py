@@ -68,8 +68,7 @@ def _read_times(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array
     if len(test) < FEWEST:
         return None
     if pd.api.types.is_numeric_dtype(train) and pd.api.types.is_numeric_dtype(test):
-        words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-        if pd.api.types.is_bool_dtype(train) or not any(_TIME.fullmatch(word) for word in words):
+        if pd.api.types.is_bool_dtype(train) or not names_time(name):
             return None
         first, then = train.astype(np.float64), test.astype(np.float64)
     elif as_dates(train.head(SAMPLE_ROWS)) is None or as_dates(test.head(SAMPLE_ROWS)) is None:
@@ -83,6 +82,12 @@ def _read_times(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array
     if first.nunique() < FEWEST or then.notna().sum() < FEWEST or not then.min() > first.max():
         return None
     return np.asarray(first.fillna(first.median()), dtype=np.float64)
+
+
+def names_time(name: object) -> bool:
+    """Whether a column's name has a word of time."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(name)).lower())
+    return any(_TIME.fullmatch(word) for word in words)
 
 
 def _read_groups(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] | None:

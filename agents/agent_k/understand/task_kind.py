@@ -26,7 +26,7 @@ def read_task(
     metric = hints.metric
     own = hints.fixed.get("task")
     task = _check_task(own, train, columns) if own else _guess_task(train, columns, metric)
-    return task, _read_output(task, sample, columns, metric.needs if metric else None)
+    return task, _read_output(task, sample, columns, hints)
 
 
 def _check_task(own: TaskKind, train: pd.DataFrame, columns: TargetColumns) -> TaskKind:
@@ -109,9 +109,11 @@ def _check_class_count(train: pd.DataFrame, target: str) -> None:
         )
 
 
-def _read_output(task: TaskKind, sample: pd.DataFrame, columns: TargetColumns, needs: str | None) -> Output:
-    """The kind of values that a submission holds; `needs` is the kind that the metric compares."""
+def _read_output(task: TaskKind, sample: pd.DataFrame, columns: TargetColumns, hints: Hints) -> Output:
+    """The kind of values that a submission holds."""
     import pandas as pd
+
+    needs = hints.metric.needs if hints.metric else None  # the kind that the metric compares
 
     if task == "regression":
         return "value"
@@ -124,7 +126,9 @@ def _read_output(task: TaskKind, sample: pd.DataFrame, columns: TargetColumns, n
     if numbers.isna().any() or task == "multiclass":  # one column of many classes: their names
         return "label"
     fractional = bool((numbers % 1 != 0).any() and numbers.between(0, 1).all())
-    return "probability" if fractional or needs == "probability" else "label"
+    if fractional or needs == "probability":
+        return "probability"
+    return "probability" if hints.wants_scores and numbers.isin((0, 1)).all() else "label"
 
 
 def _find_no_number(column: pd.Series[str]) -> str | None:

@@ -25,7 +25,7 @@ from agentkd.agents.agent_k.understand.data_files import IMAGES
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.agents.agent_k.workspace.leaks import find_leaks
-from agentkd.agents.agent_k.workspace.submission_file import spell_like_sample
+from agentkd.agents.agent_k.workspace.submission_file import spell_classes
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -220,9 +220,7 @@ def _check_submission(frame: pd.DataFrame, sample: pd.DataFrame, setup: Setup) -
         given = (str(item) for item in cells.to_numpy().ravel())
         labels = {word for item in given for word in (item.split() if setup.top > 1 else [item])}
         shown = {str(item) for item in sample[list(setup.outputs)].to_numpy().ravel()}
-        if setup.classes and (
-            unknown := labels - {*setup.classes, *shown, *spell_like_sample(setup.classes, list(shown))}
-        ):
+        if setup.classes and (unknown := labels - {*setup.classes, *shown, *spell_classes(setup, list(shown))}):
             yield "holds classes", f"{list_names(sorted(unknown))} are no classes"
         return
     numbers = cells.apply(pd.to_numeric, errors="coerce")

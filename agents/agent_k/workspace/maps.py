@@ -29,7 +29,7 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
     ones are returned: rows of one id belong in one fold.
     """
     train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
-    train = clean_targets(train, setup.targets)
+    train = clean_targets(train.rename(columns=setup.renamed), setup.targets)
     test = rename_id_column(read_table(data / setup.test, text=True), setup.id, setup.called)
     sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").any(axis=1)

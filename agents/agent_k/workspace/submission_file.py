@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.predictions import decide_codes
 from agentkd.agents.agent_k.understand.classes import names_class
+from agentkd.agents.agent_k.understand.spelling import spell_like_sample
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.files import save_table
 
@@ -45,11 +46,11 @@ def make_submission(
     elif setup.output == "label" and setup.top > 1:
         order = np.argsort(-values[list(setup.classes)].to_numpy(), axis=1, kind="stable")[:, : setup.top]
         shown = [word for cell in sample[setup.outputs[0]] for word in cell.split()]
-        names = np.array(spell_like_sample(setup.classes, shown), dtype=object)
+        names = np.array(spell_classes(setup, shown), dtype=object)
         out[setup.outputs[0]] = [" ".join(row) for row in names[order]]
     elif setup.output == "label":
         chosen = decide_codes(setup, values[list(setup.classes)].to_numpy(), thresholds)
-        labels = spell_like_sample(setup.classes, list(sample[setup.outputs[0]]))
+        labels = spell_classes(setup, list(sample[setup.outputs[0]]))
         out[setup.outputs[0]] = [labels[place] for place in chosen]
     elif len(setup.outputs) == 1:  # the probability of the positive class
         out[setup.outputs[0]] = values[setup.classes[-1]].to_numpy()
@@ -70,31 +71,9 @@ def match_class(column: str, classes: tuple[str, ...]) -> str:
     return next((name for name in classes if names_class(column, name)), classes[-1])
 
 
-def spell_like_sample(classes: tuple[str, ...], shown: list[str]) -> list[str]:
-    """Spell the classes like the cells `shown` of the sample: `1.0` may become `1`, or `1` `True`."""
-    words = set(shown)
-    if words <= set(classes):
-        return list(classes)
-    for spell in (_whole, _truth, lambda name: _truth(name).lower(), _decimal):
-        spelt = [spell(name) for name in classes]
-        if words <= set(spelt):
-            return spelt
-    numbers = [str(place) for place in range(len(classes))]
-    if words <= set(numbers) and not any(name.isdigit() for name in classes):
-        return numbers  # image folders, numbered in their order
-    return list(classes)
-
-
-def _whole(name: str) -> str:
-    return name.removesuffix(".0")
-
-
-def _decimal(name: str) -> str:
-    return name if "." in name else f"{name}.0"
-
-
-def _truth(name: str) -> str:
-    return {"0": "False", "1": "True", "0.0": "False", "1.0": "True"}.get(name, name)
+def spell_classes(setup: Setup, shown: Sequence[str]) -> list[str]:
+    """The classes as a submission whose sample shows these words spells them."""
+    return list(setup.spelling) or spell_like_sample(setup.classes, shown)
 
 
 def write_submission(

@@ -16,16 +16,13 @@ if TYPE_CHECKING:
 def perfect_predictions(setup: Setup, truth: pd.DataFrame) -> pd.DataFrame:
     """The truth in the form of predictions: certainty of the right class, or the value itself."""
     import numpy as np
+    import pandas as pd
 
-    frame = truth[["id"]].copy()
     if setup.task in ("binary", "multiclass"):
-        for column, name in zip(setup.predicted, setup.classes, strict=True):
-            frame[column] = (truth[setup.targets[0]] == name).astype(float)
-    else:
-        values = encode_targets(setup, truth)
-        for place, name in enumerate(setup.targets):  # an unknown target is not scored
-            frame[name] = np.where(is_known(values[:, place]), values[:, place], 0)
-    return frame
+        found = [(truth[setup.targets[0]] == name).astype(float) for name in setup.classes]
+    else:  # an unknown target is not scored
+        found = [np.where(is_known(column), column, 0) for column in encode_targets(setup, truth).T]
+    return pd.DataFrame({"id": truth["id"]} | dict(zip(setup.predicted, found, strict=True)))
 
 
 def random_predictions(setup: Setup, data: Path, seed: int = 0) -> pd.DataFrame:
