@@ -27,7 +27,7 @@ K = "agents.agent_k"
 # Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors"),
-    ("trace", "matching", "prompts", "stats", "credentials", "pretrained", "methods"),
+    ("trace", "matching", "prompts", "stats", "bundle", "credentials", "pretrained", "methods"),
     ("config",),
     ("runs",),
     ("models", "sandbox", "recommend"),
@@ -51,7 +51,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (f"{K}.model",),
     (f"{K}.stages",),
     (f"{K}.graph", f"{K}.checkpoints"),
-    (f"{K}.run", f"{K}.predict"),
+    (f"{K}.replay", f"{K}.finished"),
+    (f"{K}.run", f"{K}.predict", f"{K}.export"),
     ("distill.losses", "distill.checkpoints", "distill.processes", "distill.method"),
     ("distill.resolve", "distill.student", "distill.health", "distill.lora"),
     ("distill.data",),

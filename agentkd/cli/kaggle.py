@@ -1,4 +1,4 @@
-"""`agentkd kaggle run | predict | grade`: Agent K on the command line."""
+"""`agentkd kaggle run | predict | export | grade`: Agent K on the command line."""
 
 from __future__ import annotations
 
@@ -95,6 +95,22 @@ def predict(
 
 def print_predict(result: dict[str, Any]) -> None:
     say(f"wrote {result['out']}: {result['rows']} rows in {result['seconds']:.0f} s")
+
+
+@kaggle.command(cls=page(example="agentkd kaggle export runs/titanic-agent-k"))
+def export(
+    run: Annotated[Path, typer.Argument(help="the directory of a finished run")],
+    out: Annotated[Path | None, typer.Option(help="the script to write [default: RUN/solution.py]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the solution of a finished run as one script that needs no agentkd."""
+    from agentkd.agents.agent_k.export import export as export_script
+
+    print_result(export_script(run, out), print_export, as_json)
+
+
+def print_export(result: dict[str, Any]) -> None:
+    say(f"wrote {result['out']}: {', '.join(result['candidates'])}, {result['lines']} lines")
 
 
 @kaggle.command(cls=page(example="agentkd kaggle grade runs/titanic/submission.csv competitions/titanic"))

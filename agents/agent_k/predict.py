@@ -12,8 +12,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkd.agents.agent_k.border import Refused, read_left, try_look
-from agentkd.agents.agent_k.competition.source import local_source, parse_competition
-from agentkd.agents.agent_k.contract import Setup, read_setup
+from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.finished import FinishedRun, blend_again, open_run, read_spec
 from agentkd.agents.agent_k.model.run_code import bound_predictions, keep_work_folder, read_predictions, run_failures
-from agentkd.agents.agent_k.results import MODEL, Scored, read_result
-from agentkd.agents.agent_k.scoring.blend import best_blend
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.arrays import load_data
-from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_table
+from agentkd.agents.agent_k.workspace.files import read_csv, save_table
 from agentkd.agents.agent_k.workspace.maps import write_maps
 from agentkd.agents.agent_k.workspace.submission_file import make_submission
-from agentkd.config import KaggleConfig
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
-from agentkd.runs.read import is_complete, read_config, read_metrics
-from agentkd.runs.shapes import CompetitionFigures
-from agentkd.runs.untrusted import METRICS_BYTES, read_small
 from agentkd.sandbox.limits import Limits
 from agentkd.sandbox.remove import remove_folder
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
@@ -50,59 +43,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 HOURS = 24 * 3600.0  # a candidate's time at most: its spec says how long it learns
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A complete run, and its candidates with a score."""
-
-    folder: Path
-    config: KaggleConfig
-    setup: Setup
-    best: str
-    blend: Mapping[str, Any]
-    scored: Mapping[str, Scored]
-
-    @property
-    def workspace(self) -> Path:
-        return self.folder / "workspace"
-
-    @property
-    def data(self) -> Path:
-        """The competition's files; those of a local one where its folder is, as the link may be a stranger's."""
-        where = parse_competition(self.config.competition)
-        return local_source(where).data if isinstance(where, Path) else self.workspace / "data"
-
-    @property
-    def chosen(self) -> dict[str, bool]:
-        """The candidates of the best solution → whether they are trained again; the others have no weight in it."""
-        if self.best != "blend":
-            return {self.best: True}
-        names = [name for name, item in self.scored.items() if item.kind not in ("constant", "blend")]
-        weights = self.blend.get("weights") or dict.fromkeys(names, 1.0)  # a stack asks all of them
-        return {name: name in weights for name in names}
-
-
-def open_run(folder: Path) -> FinishedRun:
-    """Open a finished run. Raises UserError for one that is not, and for a solution that needs the model's code."""
-    if not is_complete(folder):
-        raise UserError(f"{folder} is no finished run of Agent K: finish it with agentkd kaggle run, --out {folder}")
-    done = read_metrics(folder, CompetitionFigures)
-    results = {name: read_result(values) for name, values in done["candidates"].items()}
-    scored = {name: item for name, item in results.items() if isinstance(item, Scored)}
-    config = KaggleConfig.model_validate(
-        {name: value for name, value in read_config(folder).items() if name in KaggleConfig.model_fields}
-    )
-    run = FinishedRun(folder, config, read_setup(folder / "workspace"), done["best"], done["blend"], scored)
-    by_model = [part for part in ("maps", "format", "metric") if done["accepted"].get(part) == MODEL]
-    by_model += [name for name, wanted in run.chosen.items() if wanted and name.endswith("+features")]
-    by_model += [name for name in run.chosen if name in scored and scored[name].author == MODEL]
-    if by_model:
-        raise UserError(
-            f"the solution of {folder} has code of the model ({by_model[0]}), which predict does not run: "
-            f"run the competition with --teacher none"
-        )
-    return run
-
-
 def predict(folder: Path, rows: Path, out: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
     """Predict the rows of a table with a run's best solution, and write them in the submission's form.
 
@@ -114,7 +54,11 @@ def predict(folder: Path, rows: Path, out: Path | None, say: Callable[[str], Non
     setup, count = make_workspace(run, rows, workspace, say)
     wanted = [name for name, again in run.chosen.items() if again]
     say(f"{run.best} of {folder}: {', '.join(wanted)} · {count} rows")
-    predictions, thresholds = combine(run, workspace, train_again(run, workspace, wanted, say))
+    found = train_again(run, workspace, wanted, say)
+    predictions, thresholds = found[wanted[0]], None
+    if run.best == "blend":
+        blend = blend_again(run, found)
+        predictions, thresholds = blend.test, blend.thresholds
     out = out or folder / f"predictions-{rows.name.split('.')[0]}.csv"
     table = make_submission(predictions, setup, run.data, thresholds)
     save_table(table, out)
@@ -169,7 +113,7 @@ def train_again(
             continue
         if not (folder / "test.csv").is_file():
             start = time.monotonic()
-            run_solver(run, workspace, run.scored[name], folder, sandbox)
+            run_solver(run, workspace, name, folder, sandbox)
             say(f"{name}: trained again in {time.monotonic() - start:.0f} s · {number} of {len(names)}")
         look = partial(read_predictions, folder, "test.csv", run.setup, ids, "test")
         read = try_look("solve", "predictions are files", look)
@@ -179,13 +123,9 @@ def train_again(
     return found
 
 
-def run_solver(run: FinishedRun, workspace: Path, item: Scored, folder: Path, sandbox: Sandbox) -> None:
+def run_solver(run: FinishedRun, workspace: Path, name: str, folder: Path, sandbox: Sandbox) -> None:
     """Run a candidate's spec over the new workspace. Raises WorldError with the end of its output where it fails."""
-    kept = run.workspace / "candidates" / item.folder / "spec.json"
-    try:
-        spec = json.loads(read_small(kept, METRICS_BYTES)) | {"workspace": str(workspace.resolve())}
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{kept} is damaged ({error}): run the competition again") from None
+    spec = read_spec(run, name) | {"workspace": str(workspace.resolve()), "features": None}
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "spec.json").absolute()
     write_atomically(file, json.dumps(spec))
@@ -199,27 +139,7 @@ def run_solver(run: FinishedRun, workspace: Path, item: Scored, folder: Path, sa
     )
     write_atomically(folder / "log.txt", outcome.output)
     if failures := run_failures(outcome, "solve"):
-        raise WorldError(f"{item.kind} failed: {failures[0].message[:300]}")
+        raise WorldError(f"{name} failed: {failures[0].message[:300]}")
     most = bound_predictions(run.setup, load_data(workspace).test_ids).bytes
     write_atomically(folder / "test.csv", read_left(work, "test.csv", most))
     remove_folder(work)
-
-
-def combine(
-    run: FinishedRun, workspace: Path, found: Mapping[str, pd.DataFrame]
-) -> tuple[pd.DataFrame, tuple[float, ...] | None]:
-    """The best solution's predictions of the new rows, and the thresholds that decide labels, where it has any.
-
-    The blend is fitted again on the run's out-of-fold predictions, which gives the same one."""
-    if run.best != "blend":
-        return found[run.best], None
-    blank = next(iter(found.values()))
-    frames = {}
-    for name in run.chosen:
-        oof = read_csv(run.workspace / "candidates" / run.scored[name].folder / "oof.csv")
-        frames[name] = oof, found.get(name, blank)  # what has no weight is multiplied by zero
-    folds = read_csv(workspace / "maps" / "folds.csv")
-    blend = best_blend(run.setup, read_targets(workspace), folds, frames, seed=run.config.seed)
-    if blend.kind != run.blend.get("kind"):
-        raise WorldError(f"the blend is now {blend.kind}, and was {run.blend.get('kind')}: run the competition again")
-    return blend.test, blend.thresholds
