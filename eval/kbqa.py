@@ -19,6 +19,7 @@ from agentkd.answering import check_names, close_run, collect_traces, derive_con
 from agentkd.config import EvalConfig, GenerateConfig, slug, task_label
 from agentkd.distill.data.taught import read_lessons
 from agentkd.distill.publish.card import add_results, find_untrained
+from agentkd.distill.publish.table_row import remember_score
 from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.ceiling import count_ceiling, shown_answers, wide_answers
 from agentkd.eval.faithful import RawKB
@@ -118,6 +119,9 @@ def write_results_in_cards(entries: Sequence[System], report: Mapping[str, Any],
             add_results(folder, report, some, seed)
         except (OSError, WorldError) as error:
             say(f"the card of {folder} does not have these results: {error}")
+        scores = [row["f1"] for row in report["rows"] if row["name"] in some and row["matcher"] == "strict"]
+        if scores:
+            remember_score(folder, scores[0])
 
 
 def list_untrained(entries: Sequence[System]) -> dict[str, str]:

@@ -223,7 +223,12 @@ def distill(
 
     options = pick_options(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
-    result = plan_run(config) if plan else run(config)
+    if config.method == "auto":
+        from agentkd.distill.auto.questions import distill_auto, plan_auto
+
+        result = plan_auto(config) if plan else distill_auto(config)
+    else:
+        result = plan_run(config) if plan else run(config)
     if not processes.is_rank_0():
         return
     if as_json:

@@ -25,7 +25,9 @@ def list_methods(context: typer.Context, as_json: Json = False) -> None:
     print_result({"methods": rows}, print_methods, as_json)
 
 
-methods.command(cls=page("ImagesConfig", "agentkd methods recommend --task images --data photos"))(recommend)
+methods.command(
+    cls=page("DistillConfig", "agentkd methods recommend --traces runs/geo-kd-cot", beside=("ImagesConfig", "images"))
+)(recommend)
 
 
 @methods.command(cls=page(example="agentkd methods check cases/kd.json cases/ofa.json --json"))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agentkd.cli.options import MODEL, TASK, Data, Json, Overrides, Recipe, print_result, print_text, say
+from agentkd.cli.options import MODEL, TASK, Data, Json, Overrides, Recipe, Teacher, print_result, print_text, say
 
 
 def recommend(
     overrides: Overrides = None,
     recipe: Recipe = None,
+    traces: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
     task: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
     data: Data = None,
     teacher_model: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     student: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
+    form: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
+    teacher: Teacher = None,
     as_json: Json = False,
 ) -> None:
     """Recommend a method for new data, by what earlier distillations scored.
@@ -23,19 +27,30 @@ def recommend(
     Every `agentkd distill` and `agentkd eval` of a student adds to the table
     that it rests on.
     """
-    from agentkd.config import ImagesConfig, load_config
-    from agentkd.distill.auto.images import recommend_images
+    values = {name: value for name, value in locals().items() if value is not None}
+    given = {name: values[name] for name in values if name not in ("overrides", "recipe", "as_json")}
+    print_result(find_advice(given, recipe, overrides or []), print_recommendation, as_json)
 
-    values = locals()
-    options = {name: values[name] for name in ImagesConfig.model_fields if values.get(name) is not None}
-    config = load_config(ImagesConfig, recipe=recipe, options=options, overrides=overrides or [])
-    print_result(recommend_images(config), print_recommendation, as_json)
+
+def find_advice(given: dict[str, Any], recipe: Path | None, overrides: list[str]) -> dict[str, Any]:
+    """What is recommended for images, or for traces where no task is named."""
+    from agentkd.config import DistillConfig, ImagesConfig, load_config
+
+    if "task" in given:
+        from agentkd.distill.auto.images import recommend_images
+
+        return recommend_images(load_config(ImagesConfig, recipe=recipe, options=given, overrides=overrides))
+    from agentkd.distill.auto.questions import recommend_questions
+
+    return recommend_questions(load_config(DistillConfig, recipe=recipe, options=given, overrides=overrides))
 
 
 def print_recommendation(result: dict[str, Any]) -> None:
     """Print a line for each method, and what it rests on."""
+    from agentkd.recommend.table import Candidate, name_candidate
+
     for row in result["recommended"]:
-        options = " ".join(f"{name}={value:.4g}" for name, value in row["options"].items())
+        options = name_candidate(Candidate("", row["options"])).strip()
         print_text(
             f"{row['method']:<10} {row['above_default']:+5.1f} points expected beside the default (spread "
             f"{row['spread']:.1f}, {row['rows']} earlier runs): {options}"

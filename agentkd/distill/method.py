@@ -6,11 +6,16 @@ imported when it is needed, so that reading this table loads no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
+from agentkd.recommend.space import Ranges, Span, Words
+
 DivergenceName = Literal["forward", "reverse", "jsd", "skew", "skew-reverse"]
+
+
+LR, SHARE = Span(5e-5, 2e-3, log=True), Span(0.0, 1.0)
 
 
 class Refusal(NamedTuple):
@@ -44,15 +49,17 @@ class Method:
     trainer: str = "sft.make_trainer"
     check: str | None = None  # None for a trainer that reads every model
     drops_last: bool = False  # the trainer skips an epoch's last step if it is not full
+    ranges: Ranges = field(default_factory=dict)  # its options, and from where to where `--method auto` looks
     terms: tuple[str, ...] = ()  # what the trainer logs at each step besides the loss
 
 
 METHODS: dict[str, Method] = {
-    "sft": Method(),
+    "sft": Method(ranges={"lr": LR}),
     "logits": Method(
         needs_teacher="a larger model of the student's vocabulary",
         same_vocabulary=True,
         signal="logits.make_signal",
+        ranges={"lr": LR, "nll": SHARE, "divergence": Words(("forward", "reverse", "skew", "skew-reverse"))},
         terms=("nll", "divergence"),
     ),
     "on-policy": Method(
@@ -87,6 +94,7 @@ METHODS: dict[str, Method] = {
         needs_teacher="a model of another vocabulary",
         refuses=(Refusal("form", ("dialogue",), "aligns one target, not the turns of a dialogue: form=one-call"),),
         signal="cross_tokenizer.make_signal",
+        ranges={"lr": LR, "nll": SHARE, "uld": Words(("plain", "hybrid"))},
         terms=("nll", "divergence", "uld"),
     ),
     "multi-teacher": Method(

@@ -22,6 +22,7 @@ from agentkd.distill.needs import check_needs
 from agentkd.distill.prepare import check_later_stages, check_weights, find_teachers, prepare_data
 from agentkd.distill.publish.card import write_card
 from agentkd.distill.publish.lineage import write_lineage
+from agentkd.distill.publish.table_row import remember_student
 from agentkd.distill.resolve import Stage, resolve_run
 from agentkd.distill.student import Model
 from agentkd.distill.train import train_student
@@ -44,7 +45,11 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     processes.on_rank_0(lambda: warn_of_doubts(dataset))
     for stage in stages[:-1]:
         run_stage(stage, dataset)
-    return {**run_stage(stages[-1], dataset), "next": next_command(stages)}
+    new = not processes.on_rank_0(lambda: is_complete(stages[-1].out))
+    metrics = run_stage(stages[-1], dataset)
+    if new and len(stages) == 1:  # a later stage starts from a student, not from the model
+        processes.on_rank_0(lambda: remember_student(stages[0], dataset, metrics["seconds"]))
+    return {**metrics, "next": next_command(stages)}
 
 
 def next_command(stages: Sequence[Stage]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from agentkd.errors import UserError
 from agentkd.recommend.table import Candidate, Row, Values, name_candidate
 
-TREES, ROUNDS, LEAF = 200, 3, 1
+TREES, ROUNDS, LEAF = 100, 3, 1
 LEAST = 4  # rows: fewer say nothing
 
 

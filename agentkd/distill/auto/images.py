@@ -9,7 +9,8 @@ from typing import Any
 
 from agentkd.config import ImagesConfig
 from agentkd.distill.auto.advice import recommend
-from agentkd.distill.auto.search import Bed, Budget, rows_of, say_plan, search
+from agentkd.distill.auto.choice import budget_of, require_budget, say_choice
+from agentkd.distill.auto.search import Bed, rows_of, say_plan, search
 from agentkd.distill.auto.trials import FOLDS, STEPS, Step, Trial
 from agentkd.distill.images.classifier import Classifier, open_classifier
 from agentkd.distill.images.data import ImageSet, Item
@@ -62,8 +63,7 @@ def distill_images_auto(config: ImagesConfig) -> dict[str, Any]:
 
 def resolve_auto(config: ImagesConfig) -> ImagesConfig:
     """The config with a directory and the default method. Raises UserError without a budget."""
-    if config.budget_hours is None and config.budget_passes is None:
-        raise UserError("--method auto needs --budget-hours: how long it may try, for example 0.5")
+    require_budget(config)
     default = ImagesConfig.model_fields["method"].default
     out = config.out or str(resolve(config.model_copy(update={"method": default})).out).removesuffix(default) + "auto"
     return resolve(config.model_copy(update={"method": default, "out": out}))
@@ -85,22 +85,6 @@ def recommend_images(config: ImagesConfig) -> dict[str, Any]:
     base = resolve(config.model_copy(update={"out": "nowhere"}))
     images = read_all(base)
     return recommend(make_bed(base, images, open_pair(base, images), Path("nowhere")), base.seed)
-
-
-def budget_of(config: Any) -> Budget:
-    """The budget that a config names."""
-    return Budget(None if config.budget_hours is None else 3600 * config.budget_hours, config.budget_passes)
-
-
-def say_choice(found: dict[str, Any]) -> None:
-    """Print what was chosen, and by how much it was better than the default."""
-    chosen = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-                       for name, value in found["options"].items())  # fmt: skip
-    say(
-        f"chosen after {found['trainings']} trainings of {len(found['candidates'])} candidates: {found['method']}, "
-        f"{chosen} ({found['source']}) · {found['reward']:.1f} % on held-out parts of the training data, the default "
-        f"{found['default_reward']:.1f} %"
-    )
 
 
 def with_candidate(config: ImagesConfig, candidate: Candidate) -> ImagesConfig:
