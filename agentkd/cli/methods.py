@@ -26,7 +26,7 @@ def list_methods(context: typer.Context, as_json: Json = False) -> None:
 
 
 methods.command(
-    cls=page("DistillConfig", "agentkd methods recommend --traces runs/geo-kd-cot", beside=("ImagesConfig", "images"))
+    cls=page("DistillConfig", "agentkd methods recommend --traces runs/geo-kd-cot", beside={"images": "ImagesConfig"})
 )(recommend)
 
 

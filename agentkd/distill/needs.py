@@ -14,7 +14,7 @@ from agentkd.config import has_gpu
 from agentkd.distill import processes
 from agentkd.distill.data.tokens import IGNORED, TrainingData
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import Model, can_checkpoint, make_skeleton
+from agentkd.distill.student import Model, can_checkpoint, count_parameters, make_skeleton
 from agentkd.errors import UserError
 from agentkd.machine import memory_needs
 from agentkd.machine.hardware import GB, read_memory
@@ -114,12 +114,6 @@ def scoring_memory(teachers: Sequence[Model], lengths: Sequence[int]) -> dict[st
         "logits": 12.0 * tokens * settings.vocab_size,  # at most: only targets have logits
         "process": memory_needs.TRAIN_BYTES,
     }
-
-
-def count_parameters(model: Model) -> int:
-    """A model's number of parameters, without loading its weights."""
-    settings = load_settings(model.folder, trust=model.trust)
-    return sum(parameter.numel() for parameter in make_skeleton(settings, trust=model.trust).parameters())
 
 
 def available_memory() -> tuple[str, float]:

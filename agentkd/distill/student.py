@@ -186,3 +186,9 @@ def rebuild(model: Any) -> Any:
         ) from None
     fresh.generation_config = model.generation_config
     return fresh.eval()
+
+
+def count_parameters(model: Model) -> int:
+    """A model's number of parameters, without loading its weights."""
+    settings = load_settings(model.folder, trust=model.trust)
+    return sum(parameter.numel() for parameter in make_skeleton(settings, trust=model.trust).parameters())

@@ -12,9 +12,8 @@ from typing import Any
 
 from agentkd.distill.data.dataset import Dataset
 from agentkd.distill.method import METHODS
-from agentkd.distill.needs import count_parameters
 from agentkd.distill.resolve import Stage
-from agentkd.distill.student import find_model
+from agentkd.distill.student import count_parameters, find_model
 from agentkd.recommend.table import Candidate, Row, Value, remember, today
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
