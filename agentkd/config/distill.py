@@ -66,6 +66,11 @@ class DistillConfig(StageConfig):
     rejected: int = Field(2, ge=1, description="preference: refused paths compared with each verified one")
     rollout_tokens: int = Field(64, ge=1, description="on-policy: at most this many tokens per rollout")
     rollout_temperature: float = Field(1.0, gt=0, description="on-policy: sampling temperature of the rollouts")
+    rollouts: Literal["gkd", "sod", "trd", "skew-pair"] = Field(
+        "gkd",
+        description="on-policy: how rollouts teach: gkd (all tokens alike), sod (less after a strange step), trd (the "
+        "teacher writes on from the first strange token), skew-pair (skew losses on the trace and on the rollout)",
+    )
     epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
     lr: PerStage = Field(
         None,

@@ -266,6 +266,22 @@ METHODS: dict[str, Method] = {
         "next-token logits",
         "tokens.distillm",
     ),
+    "sod": Method(
+        "SOD, step-wise on-policy distillation",
+        "2605.07725",
+        "what follows a strange step of an agent should teach less",
+        "next-token logits of the student's rollouts, step by step",
+        "tokens.stepwise",
+        reconstruction=True,
+    ),
+    "trd": Method(
+        "TRD, trajectory-refined distillation",
+        "2606.08432",
+        "a rollout should be mended where it fails, then taught; weights do not help",
+        "the student's rollouts",
+        "tokens.refined",
+        reconstruction=True,
+    ),
     "minillm": Method(
         "MiniLLM",
         "2306.08543",

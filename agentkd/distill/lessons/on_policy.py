@@ -2,7 +2,8 @@
 
 The loss is the generalised JSD between the two models' next-token distributions over the student's own rollouts,
 reverse KL by default. Generation, loss and loop are TRL's DistillationTrainer. The student must already write something
-sensible (`--method sft,on-policy` trains one first), and the teacher must have its vocabulary.
+sensible (`--method sft,on-policy` trains one first), and the teacher must have its vocabulary. Other ways to learn
+from rollouts are in `rollouts.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from agentkd.distill.data.forms import Example
 from agentkd.distill.data.teacher_scores import load_teacher
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
 from agentkd.distill.health import with_health_checks
+from agentkd.distill.lessons.rollouts import RolloutLesson, find_breaks, find_targets, with_rollouts
 from agentkd.distill.lessons.teacher_signal import TeacherSignal
 from agentkd.distill.lessons.trl_head import refuse_unknown_head
 from agentkd.distill.resolve import Stage
@@ -21,6 +23,7 @@ from agentkd.errors import UserError
 from agentkd.inference.head import Head
 from agentkd.inference.in_process import fit_roles
 from agentkd.inference.padding import reads_padding
+from agentkd.methods.divergences import find_divergence
 
 NEVER = -100.0  # the logit of a token that the teacher does not have
 
@@ -69,7 +72,19 @@ def make_trainer(
         max_completion_length=stage.config.rollout_tokens,
         shuffle_dataset=True,
     )
-    return with_health_checks(DistillationTrainer)(args=settings, teacher_model=teacher, **parts)
+    kind = DistillationTrainer
+    if stage.config.rollouts != "gkd":
+        tokenizer = data.student.tokenizer
+        lesson = RolloutLesson(
+            stage.config.rollouts,
+            find_divergence(stage.divergence, beta=stage.config.beta),
+            stage.config.alpha,
+            find_breaks(tokenizer, size),
+            find_targets(data.inputs.rows, data.examples, data.rows),
+            tokenizer.pad_token_id,
+        )
+        kind = with_rollouts(kind, lesson)
+    return with_health_checks(kind)(args=settings, teacher_model=teacher, **parts)
 
 
 def check_model(model: Any, pad: int) -> None:

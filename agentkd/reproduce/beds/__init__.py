@@ -1,1 +1,1 @@
-"""Data of experiments: small, seeded, made or packaged, never downloaded. May import: no other room."""
+"""Data of experiments: small, seeded, made or packaged, never downloaded. May import: agents, tasks, retrievers."""

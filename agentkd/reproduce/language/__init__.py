@@ -25,6 +25,21 @@ EXPERIMENTS: dict[str, Experiment] = {
             Comparison("three stages", "answer alone", "held out"),
         ),
     ),
+    "elicitation": Experiment(
+        module="language.elicitation",
+        title="Elicitation",
+        paper="Xu et al. 2024, arXiv 2402.13116; Zelikman et al., NeurIPS 2022, arXiv 2203.14465",
+        claim="verified data teach more than as many that are not, and a student improves by its own verified choices",
+        bed="the packaged task geo: 800 training and 300 test questions, twelve paths each from BM25, which teaches; a "
+        "Llama of two layers of random weights over words",
+        headline=Comparison("verified", "unverified", "strict F1"),
+        beside=(
+            Comparison("verified", "same questions", "strict F1"),
+            Comparison("star", "seed", "strict F1"),
+            Comparison("star", "seed, longer", "strict F1"),
+            Comparison("star", "self, unverified", "strict F1"),
+        ),
+    ),
     "autodistiller": Experiment(
         module="language.autodistiller",
         title="AutoDistiller",

@@ -1,1 +1,1 @@
-"""Small networks of experiments: MLP, CNN, ViT, U-Net. May import: methods."""
+"""Small networks of experiments: MLP, CNN, ViT, U-Net, path writer. May import: methods, reproduce."""
