@@ -1,4 +1,4 @@
 """Training methods: a file per method with its inputs, loss and trainer, and the parts that methods share.
 
-May import: methods, data, distill, teacher, inference, runs.
+May import: methods, tokens, data, distill, teacher, inference, runs.
 """
