@@ -88,7 +88,7 @@ def find_columns(file: Path, first: Sequence[str], rows: Sequence[Sequence[str]]
     known = [role for role in roles if role is not None]
     if len(known) == 3:
         return _columns(first, roles, labels, None, file, variables)
-    call = roles[1] is not None and cells[roles[1]] == "typer" and "(" in first[roles[1]]  # Neo4j's type(r)
+    call = roles[1] is not None and re.fullmatch(r"type\(\w+\)", first[roles[1]])  # as Neo4j's browser exports it
     if variables or labels or call:
         order = list(free)
         if len(order) == 3 and (roles[1] == order[1] or _are_properties(rows, order[1])):
