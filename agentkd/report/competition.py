@@ -31,6 +31,7 @@ def render_competition(config: Mapping[str, Any], metrics: Mapping[str, Any], tr
             ),
             ("tokens", format_number(usage.tokens), f"{usage.calls} calls"),
         ],
+        said=metrics.get("said", []),
         stages=summarise_stages(trace.steps, metrics["accepted"], metrics["sent_back"]),
         candidates=sort_candidates(metrics),
         blend=metrics["blend"],

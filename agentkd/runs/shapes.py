@@ -190,6 +190,8 @@ class CompetitionFigures(TypedDict):
     max_hours: NotRequired[Measure]
     limit: NotRequired[Count | None]
     settled: NotRequired[dict[str, str]]
+    data: NotRequired[str]
+    said: NotRequired[list[str]]
     tokens: NotRequired[Count]
 
 

@@ -83,6 +83,10 @@ class Clock:
         finally:
             self.before -= time.monotonic() - start
 
+    def begin_anew(self) -> None:
+        """Forget the work so far: it was on other files."""
+        self.before, self.model, self.start = 0.0, 0.0, time.monotonic()
+
     def save(self) -> None:
         with suppress(WorldError):  # a full disk is reported where results are written
             write_atomically(self.path, json.dumps({"elapsed": round(self.elapsed, 2), "model": round(self.model, 2)}))

@@ -39,9 +39,11 @@ class RunState(TypedDict, total=False):
     Steps and usage only grow."""
 
     settled: dict[str, str]  # facts that the user had fixed when the run began; other facts begin it anew
+    data: str  # the hash of the files that the run began with; other files begin it anew
     teacher: str  # the model that has answered, "" for none yet
     steps: Annotated[list[dict[str, Any]], operator.add]
     usage: Annotated[list[dict[str, Any]], operator.add]
+    said: list[str]  # what is guessed, left out or doubted, a line each
     memory: list[Entry]  # the working memory, newest first
     summary: str
     accepted: dict[str, str]  # stage → CODE or MODEL

@@ -30,9 +30,12 @@ from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.contract import Failure
 from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.model.ask import Model
+from agentkd.agents.agent_k.model.user_metric import read_user_metric
+from agentkd.agents.agent_k.understand.metric_choice import is_file
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import load_data
 from agentkd.agents.agent_k.workspace.checks import check_maps
+from agentkd.agents.agent_k.workspace.data_hash import hash_data
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.prompts import prompts_hash
@@ -90,7 +93,7 @@ def run(config: KaggleConfig) -> dict[str, Any]:
     with RunDirectory(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
         if is_complete(out):
             done = read_metrics(out, CompetitionFigures)
-            if not asks_for_more(config, done):
+            if not asks_for_more(config, done) and hash_inputs(config) in ("", done.get("data", "")):
                 say(f"{out} is complete: raise --max-hours or candidates= to go on, or choose another --out")
                 return {"out": str(out), **done}
         stop = threading.Event()
@@ -113,6 +116,19 @@ def asks_for_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
     wants_sent = config.submit != "never" and (open_ends or not done["submissions"])
     remote = not isinstance(parse_competition(config.competition), Path)
     return more_time or more_candidates or config.settled() != done["settled"] or bool(remote and wants_sent)
+
+
+def hash_inputs(config: KaggleConfig) -> str:
+    """The hash of all that a user may mend between two calls: the folder with its pages, and the metric's file.
+
+    "" for a competition on Kaggle. Raises the errors of `local_source`, and UserError for a metric's file that cannot
+    be read."""
+    where = parse_competition(config.competition)
+    if not isinstance(where, Path):
+        return ""
+    source = local_source(where, lambda line: None)
+    own = [read_user_metric(str(config.metric))] if is_file(config.metric) else []
+    return hash_data(source.data, source.text, *own)
 
 
 def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple[Source, Kaggle | None]:
@@ -197,6 +213,7 @@ async def run_graph(
         with Interrupt(model.stop), suppress(PutOff):  # once stopped, it ends in a KeyboardInterrupt
             state = await invoke_graph(graph, context, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
+        asked |= {"data": state.get("data", "")}
         return close_run(store, context, state, run_metrics(context, state) | asked)
 
 
@@ -225,7 +242,8 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
     """Start the run, or resume it after the last checkpointed node; returns the final state.
 
     A finished run with time left goes on solving, another goes to its submission. If the user has settled other facts,
-    the run begins anew, and only its cost and its steps stay. UserError if another model has answered in it."""
+    or the files have changed, the run begins anew, and only its cost and its steps stay. UserError if another model has
+    answered in it."""
     bench = context.bench
     before = await read_state(graph, THREAD)
     config, said = bench.config, before.values.get("teacher", "")
@@ -233,15 +251,22 @@ async def invoke_graph(graph: Any, context: Context, saver: AsyncSqliteSaver) ->
         raise UserError(
             f"{config.out} holds answers of {said}: resume it with --teacher {said} or none, or choose another --out"
         )
+    data = hash_inputs(config)
+    changed = bool(data) and before.values.get("data", data) != data
     start: Any = None
     # `before.next` lacks a stage that was killed between its writes and their checkpoint; it counts as waiting.
     waiting = [task.name for task in before.tasks]
-    if not before.values or before.values.get("settled") != config.settled():
+    if not before.values or changed or before.values.get("settled") != config.settled():
         spent = {name: before.values.get(name, []) for name in ("steps", "usage")}
-        if before.values:
+        if changed:
+            bench.say("the files have changed since the run began, so it begins anew, its clock too")
+            bench.clock.begin_anew()
+            (bench.folder / "submission.csv").unlink(missing_ok=True)
+        elif before.values:
             bench.say(f"begun anew with {list_settled(config)}")
+        if before.values:
             await saver.adelete_thread(THREAD["configurable"]["thread_id"])
-        start = {**spent, "memory": [], "settled": config.settled(), "teacher": said}
+        start = {**spent, "memory": [], "settled": config.settled(), "data": data, "teacher": said}
     elif not waiting:
         room = bench.clock.left > MORE * bench.clock.seconds
         start = Command(goto="solve" if room else "validate")

@@ -32,7 +32,7 @@ def test_facts_that_the_user_settles_later_begin_the_run_anew(tmp_path: Path, fo
     )
     first = run(config(folder, out, candidates=1))
     told = run(config(folder, out, candidates=1, metric="f1"))
-    assert (first["metric"], told["metric"]) == ("accuracy", "f1")
+    assert (first["metric"], told["metric"]) == ("auc", "f1")
     assert len(told["candidates"]) == 1 and told["candidates"] != first["candidates"]
     kinds = [step.kind for step in last_trace(out).steps]
     assert kinds.count("fetch.sniff") == 2, "what was done before stays on record"

@@ -20,6 +20,7 @@ from agentkd.agents.agent_k.border import (
     refuse,
 )
 from agentkd.agents.agent_k.contract import Failure, Setup
+from agentkd.agents.agent_k.model.user_metric import PREFIX, show_user
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.checks import bound_submission, check_predictions, check_submission
@@ -106,6 +107,8 @@ async def measure_predictions(
 ) -> tuple[list[float] | Refused, Outcome]:
     """Score prediction frames by the metric code in `folder`, one number each."""
     work = make_work_folder(folder)
+    if folder.name.startswith(PREFIX):
+        truth, predictions = show_user(bench.setup, bench.workspace, truth, list(predictions))
     save_table(truth, work / "truth.csv")
     for number, frame in enumerate(predictions):
         save_table(frame, work / f"predictions-{number:03d}.csv")

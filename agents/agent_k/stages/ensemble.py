@@ -13,7 +13,7 @@ from langgraph.types import Command
 from agentkd.agents.agent_k.aside import call_aside
 from agentkd.agents.agent_k.border import Refused, judge
 from agentkd.agents.agent_k.context import Context, RunState
-from agentkd.agents.agent_k.model.run_code import read_predictions
+from agentkd.agents.agent_k.model.run_code import measure_predictions, read_predictions
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import CODE, BlendRecord, Scored, dump_best, read_best, read_results
 from agentkd.agents.agent_k.scoring.blend import best_blend
@@ -38,7 +38,7 @@ async def blend_candidates(context: Context, state: RunState) -> Command[str]:
     results, best = read_results(state), read_best(state)
     good = {name: item for name, item in results.items() if isinstance(item, Scored) and item.kind != "constant"}
     by_label = setup.task != "regression" and setup.metric in METRICS and METRICS[setup.metric].needs == "label"
-    frames = {} if state.get("metric_code") else await read_candidates(bench, good)
+    frames = await read_candidates(bench, good)
     if len(frames) < (1 if by_label else 2):
         return run.go_to("validate", best=dump_best(best))
     folds = read_csv(bench.workspace / "maps" / "folds.csv")
@@ -50,10 +50,16 @@ async def blend_candidates(context: Context, state: RunState) -> Command[str]:
     save_table(blend.oof, folder / "oof.csv")
     save_table(blend.test, folder / "test.csv")
     begun = begin_result(run, CODE, folder, "blend")
-    result = Scored(**begun.model_dump(), score=blend.score, folds=(), seconds=round(time.monotonic() - start, 1))
+    value = blend.score
+    if code := state.get("metric_code"):
+        values, _ = await measure_predictions(bench, bench.workspace / "code" / code, truth, [blend.oof])
+        if isinstance(values, Refused):
+            return run.go_to("validate", best=dump_best(best))
+        value = values[0]
+    result = Scored(**begun.model_dump(), score=value, folds=(), seconds=round(time.monotonic() - start, 1))
     note_score(run, "blend", result, results, best)
     best, _ = await keep_best(run, "blend", result, best, blend.thresholds)
-    record: BlendRecord = {"kind": blend.kind, "weights": blend.weights, "score": blend.score}
+    record: BlendRecord = {"kind": blend.kind, "weights": blend.weights, "score": value}
     return run.go_to("validate", best=dump_best(best), blend=record)
 
 

@@ -110,6 +110,7 @@ def run_metrics(context: Context, state: RunState) -> dict[str, Any]:
         "score": best.score,
         "best": best.name,
         "blend": state.get("blend", {}),
+        "said": state.get("said", []),
         "candidates": state["candidates"],
         "accepted": state["accepted"],
         "sent_back": state.get("sent_back", {}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from langgraph.types import Command
 
 from agentkd.agents.agent_k.aside import call_aside
@@ -18,12 +21,14 @@ from agentkd.agents.agent_k.model.trials import (
     try_maps,
     try_metric,
 )
+from agentkd.agents.agent_k.model.user_metric import keep_user_metric, prefers_lower, read_user_metric
 from agentkd.agents.agent_k.results import CODE, MODEL
 from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.stages.facts import rebuild_maps
 from agentkd.agents.agent_k.stages.views import facts_line, files_view, tables_view
 from agentkd.agents.agent_k.understand.data_files import DataFiles
+from agentkd.agents.agent_k.understand.metric_choice import is_file
 from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission
@@ -32,6 +37,9 @@ from agentkd.agents.agent_k.workspace.submission_file import make_submission
 from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions, random_predictions
 from agentkd.errors import UserError
 from agentkd.trace import Step, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 async def read_competition(context: Context, state: RunState) -> Command[str]:
@@ -62,7 +70,7 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     for doubt in found.doubts:
         run.remember(doubt, "understand!")
     bench.say(facts_line(found.setup))
-    return run.go_to("draft", accepted={"fetch": CODE})
+    return run.go_to("draft", accepted={"fetch": CODE}, said=found.doubts)
 
 
 async def choose_maps(context: Context, state: RunState) -> Command[str]:
@@ -103,14 +111,17 @@ async def wants_code(run: StageRun) -> bool:
 async def choose_metric(context: Context, state: RunState) -> Command[str]:
     """Test the metric on the truth and on shuffled predictions.
 
-    If the pages name no known metric, the model may write one."""
+    It is the function of the user's file where there is one. If the pages name no known metric, the model may write
+    one."""
     run, bench = StageRun.begin(context, state, "metric"), context.bench
     setup = bench.setup
     author, code, back = CODE, "", ""
     truth = read_targets(bench.workspace)
     perfect = perfect_predictions(setup, truth)
     mentioned = find_metrics(bench.source.text, bench.source.metric)
-    if not mentioned and "metric" not in bench.config.settled():
+    if is_file(bench.config.metric):
+        code = await accept_user_metric(run, truth, perfect)
+    elif not mentioned and "metric" not in bench.config.settled():
         written = await write_code(
             run, lambda folder: try_metric(bench, folder, truth, perfect), number=run.times_sent_back
         )
@@ -126,6 +137,25 @@ async def choose_metric(context: Context, state: RunState) -> Command[str]:
             raise UserError(f"{failures[0].message}: set metric=NAME or target=COLUMN")
     values = {"accepted": run.accept(author), "metric_code": code}
     return run.go_back(back, **values) if back else run.go_to("format", **values)
+
+
+async def accept_user_metric(run: StageRun, truth: pd.DataFrame, perfect: pd.DataFrame) -> str:
+    """Test the function of the user's file, and take it for the metric; returns the folder of its code.
+
+    Raises UserError where it fails, or calls shuffled predictions better than the truth."""
+    bench, file = run.bench, str(run.bench.config.metric)
+    text = read_user_metric(file)
+    folder, lower = keep_user_metric(text, bench.workspace), prefers_lower(text)
+    failures, _ = await try_metric(bench, folder, truth, perfect)
+    run.note_test(failures)
+    if failures:
+        raise UserError(f"metric={file} does not score ({failures[0].message}): mend it")
+    if read_direction(folder) != lower:
+        way = "lower" if lower else "higher"
+        raise UserError(f"metric={file} says that {way} is better, but it scores the truth the other way: mend it")
+    update = {"metric": Path(file).name, "lower_is_better": lower}
+    save_setup(bench.setup.model_copy(update=update), bench.workspace)
+    return folder.name
 
 
 async def choose_format(context: Context, state: RunState) -> Command[str]:

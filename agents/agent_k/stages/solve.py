@@ -5,14 +5,19 @@ A deterministic candidate is a spec for `agentkd.agents.agent_k.solvers`; the mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from langgraph.types import Command
 
+from agentkd.agents.agent_k.aside import call_aside
 from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import (
     CODE,
     Best,
     Failed,
+    Result,
+    Scored,
     dump_best,
     dump_results,
     read_best,
@@ -29,6 +34,8 @@ from agentkd.agents.agent_k.stages.candidates import (
     score_basis,
 )
 from agentkd.agents.agent_k.stages.improve import try_model_features, try_model_solution
+from agentkd.agents.agent_k.stages.suspect import question_score
+from agentkd.agents.agent_k.workspace.arrays import load_data
 
 TURNS = {"features": (1, 4), "solution": (2, 5, 7)}  # deterministic candidates that come before each turn of the model
 
@@ -67,7 +74,22 @@ async def run_first(run: StageRun, then: str) -> Command[str]:
         results = waiting | {name: result} if isinstance(result, Failed) else {name: result}
         note_score(run, name, result, results, None)
         best, _ = await keep_best(run, name, result, best)
-    return run.go_to(then, candidates=dump_results(results), best=dump_best(best))
+    said = await doubt_score(run, list(results.values()), waiting.get("constant"))
+    return run.go_to(then, candidates=dump_results(results), best=dump_best(best), said=said)
+
+
+async def doubt_score(run: StageRun, results: Sequence[Result], constant: Result | None) -> list[str]:
+    """The run's doubts, with a new one where the first candidate is nearly perfect."""
+    bench, said = run.bench, list(run.state.get("said", []))
+    first = next((item for item in results if isinstance(item, Scored) and item.kind != "constant"), None)
+    if run.state.get("metric_code") or first is None or not isinstance(constant, Scored):
+        return said
+    data = load_data(bench.workspace)
+    line = await call_aside(lambda: question_score(data, first.score, constant.score))
+    if line and line not in said:
+        bench.say(line)
+        said.append(line)
+    return said
 
 
 def next_move(context: Context, state: RunState) -> str | CandidateSpec | None:
