@@ -213,8 +213,8 @@ async def run_graph(
         with Interrupt(model.stop), suppress(PutOff):  # once stopped, it ends in a KeyboardInterrupt
             state = await invoke_graph(graph, context, saver)
         asked = {"max_hours": config.max_hours, "limit": config.candidates, "settled": config.settled()}
-        asked |= {"data": state.get("data", "")}
-        return close_run(store, context, state, run_metrics(context, state) | asked)
+        data = {"data": state.get("data", "")}
+        return close_run(store, context, state, run_metrics(context, state) | asked | data)
 
 
 @asynccontextmanager
