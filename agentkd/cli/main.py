@@ -195,6 +195,7 @@ def distill(
     form: Annotated[str | None, typer.Option(autocompletion=complete_from(form_names), rich_help_panel=MODEL)] = None,
     budget_hours: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     teacher: Teacher = None,
+    privacy: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     trust_remote_code: Trust = None,
     seed: Seed = None,
     plan: Annotated[

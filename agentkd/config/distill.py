@@ -71,6 +71,19 @@ class DistillConfig(StageConfig):
         description="on-policy: how rollouts teach: gkd (all tokens alike), sod (less after a strange step), trd (the "
         "teacher writes on from the first strange token), skew-pair (skew losses on the trace and on the rollout)",
     )
+    privacy: Literal["swing", "mask"] | None = Field(
+        None,
+        description="private passages of the targets: swing (the teacher is softened there, and noise added) or mask "
+        "(not learned) [default: learned like all else]",
+    )
+    private_list: str | None = Field(None, description="privacy: a file with a private word or phrase on each line")
+    private_ner: str | None = Field(
+        None, description="privacy: a token classifier (folder or hub name) that finds names of persons"
+    )
+    private_tau: float = Field(32.0, ge=1, allow_inf_nan=False, description="swing: temperature of private tokens")
+    private_noise: float = Field(
+        2.0, ge=0, allow_inf_nan=False, description="swing: noise on their logits after the temperature, in nats"
+    )
     epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
     lr: PerStage = Field(
         None,

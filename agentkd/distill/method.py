@@ -50,16 +50,18 @@ class Method:
     check: str | None = None  # None for a trainer that reads every model
     drops_last: bool = False  # the trainer skips an epoch's last step if it is not full
     ranges: Ranges = field(default_factory=dict)  # its options, and from where to where `--method auto` looks
+    privacy: tuple[str, ...] = ()  # what `privacy=` it takes
     terms: tuple[str, ...] = ()  # what the trainer logs at each step besides the loss
 
 
 METHODS: dict[str, Method] = {
-    "sft": Method(ranges={"lr": LR}),
+    "sft": Method(ranges={"lr": LR}, privacy=("mask",)),
     "logits": Method(
         needs_teacher="a larger model of the student's vocabulary",
         same_vocabulary=True,
         signal="logits.make_signal",
         ranges={"lr": LR, "nll": SHARE, "divergence": Words(("forward", "reverse", "skew", "skew-reverse"))},
+        privacy=("swing", "mask"),
         terms=("nll", "divergence"),
     ),
     "on-policy": Method(
@@ -102,6 +104,7 @@ METHODS: dict[str, Method] = {
         several_teachers=True,
         same_vocabulary=True,
         signal="multi_teacher.make_signal",
+        privacy=("swing", "mask"),
         terms=("nll", "divergence"),
     ),
 }

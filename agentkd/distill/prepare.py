@@ -11,6 +11,7 @@ from itertools import compress
 from agentkd.distill import processes
 from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.data.private_tokens import mark_private
 from agentkd.distill.data.teacher_scores import check_vocabularies, load_teacher
 from agentkd.distill.data.tokens import TrainingData, tokenise
 from agentkd.distill.method import load_function
@@ -106,5 +107,8 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
             f"--method {stage.config.method} does not run on DeepSpeed: launch it with recipes/accelerate/fsdp2.yaml"
         )
     check_models(stage, student, teachers)
-    make_inputs = load_function(stage.method.inputs)
-    return TrainingData(student, tuple(teachers), examples, rows, make_inputs(stage, student.tokenizer, examples, rows))
+    private = None
+    if stage.config.privacy:
+        rows, private = mark_private(examples, rows, student.tokenizer, stage.config)
+    inputs = load_function(stage.method.inputs)(stage, student.tokenizer, examples, rows)
+    return TrainingData(student, tuple(teachers), examples, rows, inputs, private)

@@ -114,6 +114,11 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
     method = METHODS[name]
     if method.needs_teacher and not (config.teacher or "").strip(" ,"):
         raise UserError(f"--method {name} needs teacher=MODEL: {method.needs_teacher}")
+    if config.privacy and config.privacy not in method.privacy:
+        able = ", ".join(other for other, each in METHODS.items() if config.privacy in each.privacy)
+        raise UserError(f"--method {name} does not take --privacy {config.privacy}: choose {able}")
+    if not config.privacy and (given := config.private_list or config.private_ner):
+        raise UserError(f"{given} says what is private, but nothing is kept out: add --privacy swing or --privacy mask")
     values = {"form": config.form, "divergence": divergence}
     for option, refused, reason in method.refuses:
         if values[option] in refused:

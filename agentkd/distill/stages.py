@@ -16,6 +16,7 @@ from typing import Any
 from agentkd.config import DistillConfig
 from agentkd.distill import processes
 from agentkd.distill.data.dataset import Dataset, load_training_set
+from agentkd.distill.data.private_tokens import hash_detectors
 from agentkd.distill.data.teacher_scores import hash_teachers
 from agentkd.distill.data.tokens import TrainingData
 from agentkd.distill.needs import check_needs
@@ -65,6 +66,8 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
     identity = {"hash_dataset": dataset.hash, "processes": str(processes.world_size())}
     if teachers:
         identity["hash_teacher"] = processes.on_rank_0(lambda: hash_teachers(teachers))
+    if stage.config.privacy:
+        identity |= processes.on_rank_0(lambda: hash_detectors(stage.config))
     complete = processes.on_rank_0(lambda: is_complete(stage.out))
     data = None if complete else prepare_and_check(stage, teachers, dataset)
     with ExitStack() as stack:

@@ -64,6 +64,7 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
             if history and isinstance(history[0].get(name), float)
         },
         **(signal.facts if signal else {}),
+        **({"private": data.private} if data.private else {}),
     }
 
 

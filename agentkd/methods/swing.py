@@ -10,16 +10,15 @@ With s_t in [0, 1] how private token t is, z the teacher's logits and n standard
     loss = mean over tokens of KL(target_t || q_t), T = 1 for the student, without T²
 
 No public code was found; the form is our reading of the abstract. The noise has to come AFTER the temperature, which
-alone keeps the teacher's order, and it has to be the same whenever a text comes back (it is drawn from the text),
+alone keeps the teacher's order, and it has to be the same whenever a secret comes back (it is drawn from its text),
 because fresh noise averages out. Leaving private tokens out of the loss (`s_t` as a mask) is the simpler control. Any
-hard-label term learns the secret again.
+hard-label term learns the secret again. What is private is found by `private_text.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,36 +27,31 @@ from agentkd.errors import UserError
 from agentkd.methods.divergences import check_shapes, forward_kl, log_probs
 from agentkd.methods.tokens.masked import token_mean
 
-PATTERNS = (
-    r"[\w.+-]+@[\w-]+\.[\w.-]+",  # an address of e-mail
-    r"\+?\d(?:[ ().-]?\d){6,}",  # a telephone, card or account number
-    r"\b\d{4,}\b",  # a code
-    r"\b(?:[A-Za-z]+\d|\d+[A-Za-z])[A-Za-z\d]{6,}\b",  # a key of letters and digits
-)
+Span = tuple[int, int]
 
 
-def private_spans(text: str, patterns: Iterable[str] = PATTERNS, words: Iterable[str] = ()) -> list[tuple[int, int]]:
-    """Find private places by patterns and by a user's words, whatever their case: sorted, joined where they overlap."""
-    try:
-        found = [match.span() for pattern in patterns for match in re.finditer(pattern, text)]
-    except re.error as error:
-        raise UserError(f"a pattern of private text is no regular expression ({error}): correct it") from None
-    for word in words:
-        if word:
-            found += [match.span() for match in re.finditer(re.escape(word), text, flags=re.IGNORECASE)]
-    joined: list[tuple[int, int]] = []
-    for begin, end in sorted(span for span in found if span[0] < span[1]):
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((begin, end))
-    return joined
+def token_seeds(text: str, spans: Sequence[Span], offsets: Sequence[Span], salt: int = 0, behind: int = 1) -> list[int]:
+    """A seed of noise for each token that shares a character with a private span, and 0 for the others.
+
+    `offsets` say where in the text each token begins and ends. The token `behind` a span counts, too, if it writes
+    something: a student that is sure of what follows the true secret, and unsure behind others, confirms a guess. A
+    seed comes from what the span says and the token's place in it: the same secret has the same noise in whatever text
+    it stands. Whoever knows the salt can compute the noise of a guess."""
+    seeds = [0] * len(offsets)
+    for begin, end in spans:
+        private = [place for place, (start, stop) in enumerate(offsets) if begin < stop and start < end]
+        follow = range(private[-1] + 1, min(private[-1] + 1 + behind, len(offsets))) if private else ()
+        private += [place for place in follow if offsets[place][0] < offsets[place][1]]
+        for number, place in enumerate(private):
+            named = f"{salt} {number} {text[begin:end]}".encode()
+            seeds[place] = 1 + int.from_bytes(hashlib.blake2b(named, digest_size=7).digest())
+    return seeds
 
 
-def token_privacy(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> Tensor:
-    """s [L]: 1 for a token that shares a character with a span, given where each token begins and ends, else 0."""
-    shares = [any(begin < end_ and begin_ < end for begin_, end_ in spans) for begin, end in offsets]
-    return torch.tensor(shares, dtype=torch.float32)
+def seeded_noise(seeds: Sequence[int], vocabulary: int) -> Tensor:
+    """Standard normal noise [tokens, V], drawn from each token's own seed."""
+    drawn = [torch.randn(vocabulary, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(drawn) if drawn else torch.empty(0, vocabulary)
 
 
 def token_temperatures(privacy: Tensor, tau_max: float) -> Tensor:
@@ -67,18 +61,12 @@ def token_temperatures(privacy: Tensor, tau_max: float) -> Tensor:
     return 1.0 + privacy * (tau_max - 1.0)
 
 
-def text_noise(text: str, tokens: int, vocabulary: int) -> Tensor:
-    """Standard normal noise [tokens, V] that is the same whenever the text comes back."""
-    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())
-    return torch.randn(tokens, vocabulary, generator=torch.Generator().manual_seed(seed))
-
-
 def soften(
     teacher_LV: Tensor, privacy_L: Tensor, *, tau_max: float, sigma: float = 0.0, noise_LV: Tensor | None = None
 ) -> Tensor:
-    """The log of the targets [..., L, V]. `sigma` needs the noise of `text_noise`."""
+    """The log of the targets [..., L, V]. `sigma` needs the noise of `seeded_noise`."""
     if sigma and noise_LV is None:
-        raise UserError(f"sigma is {sigma} without noise: give the noise of each text, so that it comes back the same")
+        raise UserError(f"sigma is {sigma} without noise: give the noise of each secret, for it has to come back")
     cool = token_temperatures(privacy_L, tau_max)[..., None]
     logits = teacher_LV / cool
     if sigma and noise_LV is not None:

@@ -50,14 +50,20 @@ def test_features_follow_in_direction_and_the_other_side_stays() -> None:
     assert other.grad is None and own.grad.any()
 
 
-def test_private_places_are_found_in_text_and_tokens() -> None:
-    text = "Call Ada Lovelace: +44 20 7946 0958, ada@example.org, key sk4f9a8b7c6d, year 12, code 7731."
-    spans = swing.private_spans(text, words=["ada lovelace"])
-    found = [text[begin:end] for begin, end in spans]
-    assert found == ["Ada Lovelace", "+44 20 7946 0958", "ada@example.org", "sk4f9a8b7c6d", "7731"]
-    assert swing.token_privacy([(2, 5)], [(0, 2), (2, 3), (4, 6), (6, 7)]).tolist() == [0.0, 1.0, 1.0, 0.0]
-    with pytest.raises(Exception, match="no regular expression"):
-        swing.private_spans(text, patterns=["("])
+def test_a_secret_has_the_same_noise_in_any_text() -> None:
+    """Tokens of one character; a token counts as private if it shares a character with a span."""
+    one, other = "the code is 77", "77 is the code"
+    seeds = [
+        swing.token_seeds(text, [(begin, begin + 2)], [(n, n + 1) for n in range(14)])
+        for text, begin in ((one, 12), (other, 0))
+    ]
+    assert seeds[0][12:] == seeds[1][:2] and seeds[0][12] != seeds[0][13] and not any(seeds[0][:12] + seeds[1][3:])
+    assert seeds[1][2], "what follows a secret confirms it"
+    assert not swing.token_seeds(other, [(0, 2)], [(0, 1), (1, 2), (2, 2)])[2], "the end of a text does not"
+    assert swing.token_seeds(one, [(12, 14)], [(0, 11), (11, 13), (13, 14)], salt=1)[1] != seeds[0][12]
+    assert swing.token_seeds(one, [(12, 14)], [(0, 11), (11, 13), (13, 14)])[1:] == seeds[0][12:]
+    noise = swing.seeded_noise(seeds[0][12:], 7)
+    assert torch.equal(noise, swing.seeded_noise(seeds[1][:2], 7)) and not torch.equal(noise[0], noise[1])
 
 
 def test_public_tokens_keep_the_teacher_and_private_ones_flatten() -> None:
@@ -67,9 +73,7 @@ def test_public_tokens_keep_the_teacher_and_private_ones_flatten() -> None:
     torch.testing.assert_close(target[:, 0], plain[:, 0])
     torch.testing.assert_close(target[:, 1].exp(), torch.full((2, 7), 1 / 7, dtype=torch.float64), atol=1e-4, rtol=0)
     assert torch.equal(swing.soften(teacher, 0 * privacy, tau_max=8.0), plain)
-    noise = swing.text_noise("a secret", 3, 7)
-    assert torch.equal(noise, swing.text_noise("a secret", 3, 7))
-    assert not torch.equal(noise, swing.text_noise("another", 3, 7))
+    noise = swing.seeded_noise([5, 6, 7], 7)
     noisy = swing.soften(teacher, privacy, tau_max=8.0, sigma=2.0, noise_LV=noise)
     torch.testing.assert_close(noisy[:, 0], plain[:, 0])
     mask = torch.ones(2, 3).bool()

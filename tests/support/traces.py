@@ -15,11 +15,17 @@ CAPITAL = (("capital", 1),)
 
 
 def make_trace(
-    name: str, *, question: str | None = None, verified: bool = True, shown: bool = True, sample: int = 0
+    name: str,
+    *,
+    question: str | None = None,
+    verified: bool = True,
+    shown: bool = True,
+    sample: int = 0,
+    answer: str = "Paris",
 ) -> Trace:
-    options = [Option(CAPITAL if shown else (("river", 1),), "capital" if shown else "river", ("Paris",))]
+    options = [Option(CAPITAL if shown else (("river", 1),), "capital" if shown else "river", (answer,))]
     gold = Step(kind="gold", verdict=Verdict(ok=True, rung="gold"), reward=1.0)
-    fields: dict[str, Any] = {"answers": ("Paris",), "provenance": {"path": CAPITAL, "topics": ["France"]}}
+    fields: dict[str, Any] = {"answers": (answer,), "provenance": {"path": CAPITAL, "topics": ["France"]}}
     return Trace.close(
         id=name,
         sample=sample,

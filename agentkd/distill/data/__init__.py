@@ -1,4 +1,4 @@
-"""Training data: traces as examples, examples as token ids, and a teacher's scores of these.
+"""Training data: traces as examples, examples as token ids, what of them is private, and a teacher's scores.
 
-May import: distill, agents, teacher, inference, tasks, runs, doubts.
+May import: methods, distill, agents, teacher, inference, tasks, runs, doubts.
 """

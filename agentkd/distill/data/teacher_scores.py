@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.distill.data.tokens import IGNORED, Row, pad_rows
+from agentkd.distill.data.tokens import IGNORED, PRIVATE, Row, pad_rows
 from agentkd.distill.student import Model
 from agentkd.errors import UserError
 from agentkd.inference.head import Head
@@ -24,6 +24,9 @@ from agentkd.inference.model_folder import load_weights
 from agentkd.runs.disk import hash_file
 from agentkd.runs.progress import Progress
 from agentkd.trace import Usage, content_hash
+
+if TYPE_CHECKING:
+    import torch
 
 BATCH = 8  # rows per forward pass
 
@@ -57,12 +60,22 @@ def target_offsets(rows: Rows) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def score_rows(model: Any, tokens: Sequence[int], rows: Rows, folder: Path, k: int) -> Scores:
+class Softening(NamedTuple):
+    """Swing's temperature and noise of private tokens (`methods/swing.py`)."""
+
+    tau: float
+    sigma: float
+
+
+def score_rows(
+    model: Any, tokens: Sequence[int], rows: Rows, folder: Path, k: int, softening: Softening | None = None
+) -> Scores:
     """Score all rows with a causal model, from where an earlier pass was stopped. Logits are computed at target tokens
     only.
 
     `tokens` are the ids of its tokenizer. Its vocabulary may be padded to more: those others are never among the K, and
-    their probability is part of the rest. Raises UserError for a K beyond the tokens, and as `Head.of` does."""
+    their probability is part of the rest. With `softening`, the K are those of the softened distribution where a row's
+    token is private. Raises UserError for a K beyond the tokens, and as `Head.of` does."""
     import torch
 
     if not 1 <= k <= len(tokens):
@@ -87,6 +100,8 @@ def score_rows(model: Any, tokens: Sequence[int], rows: Rows, folder: Path, k: i
                 hidden = head.states(model, **batch)[:, :-1][learned]
                 log_p = head.logits(hidden).log_softmax(-1)
                 own = log_p.gather(-1, labels[learned][:, None])
+                if softening is not None:
+                    soften_private(log_p, [seed for row in some for seed in target_seeds(row)], softening)
                 top = log_p.masked_fill_(padding, -torch.inf).topk(k, dim=-1)
                 for file, value in zip(files, (top.indices.to(torch.int32), top.values, own), strict=True):
                     file.write(value.cpu().numpy().tobytes())
@@ -99,14 +114,39 @@ def score_rows(model: Any, tokens: Sequence[int], rows: Rows, folder: Path, k: i
     return Scores(folder, rows, k)
 
 
-def load_scores(teacher: Model, tokenizer: Any, rows: Rows, folder: Path, k: int) -> Scores:
+def soften_private(log_p_NV: torch.Tensor, seeds_N: Sequence[int], softening: Softening) -> None:
+    """Soften the distributions of tokens that have a seed, in place."""
+    import torch
+
+    from agentkd.methods.swing import seeded_noise, soften
+
+    for place, seed in enumerate(seeds_N):
+        if seed:  # one at a time: noise is as large as the vocabulary
+            row_1V = log_p_NV[place : place + 1]
+            noise_1V = seeded_noise([seed], row_1V.shape[-1])
+            one = torch.ones(1, device=row_1V.device)
+            row_1V.copy_(soften(row_1V, one, tau_max=softening.tau, sigma=softening.sigma, noise_LV=noise_1V))
+
+
+def target_seeds(row: Row) -> list[int]:
+    """The seeds of a row's target tokens, in their order: 0 for one that is not private."""
+    if PRIVATE not in row:
+        return [0] * sum(label != IGNORED for label in row["labels"][1:])
+    pairs = zip(row["labels"][1:], row[PRIVATE][1:], strict=True)
+    return [seed for label, seed in pairs if label != IGNORED]
+
+
+def load_scores(
+    teacher: Model, tokenizer: Any, rows: Rows, folder: Path, k: int, softening: Softening | None = None
+) -> Scores:
     """A teacher's scores over these rows, in the ids of its tokenizer: read, continued or made. The model is not kept
     in memory. Raises UserError as `score_rows` does."""
     sizes = {"ids.i32": 4 * k, "log_p.f32": 4 * k, "target.f32": 4}
     count = int(target_offsets(rows)[-1])
     if all((folder / name).is_file() and (folder / name).stat().st_size == n * count for name, n in sizes.items()):
         return Scores(folder, rows, k)
-    return score_rows(load_teacher(teacher), sorted(tokenizer.get_vocab().values()), rows, folder, k)
+    tokens = sorted(tokenizer.get_vocab().values())
+    return score_rows(load_teacher(teacher), tokens, rows, folder, k, softening)
 
 
 def load_teacher(teacher: Model) -> Any:

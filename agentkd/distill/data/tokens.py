@@ -11,6 +11,7 @@ from agentkd.errors import UserError
 from agentkd.trace import Message
 
 IGNORED = -100  # the label of a token that is not learned
+PRIVATE = "private"  # the column of seeds of noise, one a token, 0 where it is not private; only with privacy=swing
 
 Row = dict[str, list[int]]
 """`input_ids` and `labels` of one example; a label is the token itself, or IGNORED."""
@@ -25,13 +26,14 @@ class Inputs(NamedTuple):
 
 class TrainingData(NamedTuple):
     """Everything a stage trains on, checked before the first byte is written: the student, its teachers, the examples
-    that it can read, their token ids, and what the method's trainer is fed."""
+    that it can read, their token ids, what the method's trainer is fed, and what of them was found private."""
 
     student: Student
     teachers: tuple[Model, ...]
     examples: list[Example]
     rows: list[Row]
     inputs: Inputs
+    private: dict[str, Any] | None = None
 
 
 def tokenise(example: Example, tokenizer: Any) -> Row:

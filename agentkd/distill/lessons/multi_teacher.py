@@ -21,7 +21,7 @@ from torch import Tensor
 
 from agentkd.distill.data.teacher_scores import Scores, load_scores
 from agentkd.distill.data.tokens import TrainingData
-from agentkd.distill.lessons.logits import TopKCollator, batch_loss
+from agentkd.distill.lessons.logits import TopKCollator, batch_loss, read_softening
 from agentkd.distill.lessons.teacher_signal import TeacherSignal, read_loss_options
 from agentkd.distill.resolve import Stage
 from agentkd.errors import UserError
@@ -34,9 +34,9 @@ def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal
     config, names = stage.config, stage.teachers
     if len(set(names)) < max(2, len(names)):
         raise UserError(f"multi-teacher has teacher={config.teacher}: name two or more different models, by commas")
-    weights = parse_weights(stage)
+    weights, softening = parse_weights(stage), read_softening(stage)
     scores = [
-        load_scores(teacher, data.student.tokenizer, data.rows, folder / str(number), config.top_k)
+        load_scores(teacher, data.student.tokenizer, data.rows, folder / str(number), config.top_k, softening)
         for number, teacher in enumerate(data.teachers, start=1)
     ]
     nll = [round(-float(one.target.mean()), 4) for one in scores]

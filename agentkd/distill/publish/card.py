@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.data.private_tokens import describe_for_card
 from agentkd.distill.publish.lineage import eval_command
 from agentkd.distill.resolve import Stage
 from agentkd.doubts.groups import read_groups
@@ -57,6 +58,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         counts={"unchecked": 0, "doubtful": 0, **counts} if counts else None,
         metrics=metrics,
         terms=", ".join(f"{name} {value}" for name, value in last.items()),
+        private=describe_for_card(metrics["private"], config) if metrics.get("private") else "",
         base=base,
         dequantised=config.student == PACKAGED,
         dataset_hash=dataset.hash,
