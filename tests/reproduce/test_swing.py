@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 from agentkd.methods.private_text import find_private
 from agentkd.reproduce import EXPERIMENTS
@@ -33,7 +34,7 @@ def test_exposure_is_the_rank_by_the_loss_of_the_whole_text() -> None:
         with torch.no_grad():
             return float(-model(ids[:, :-1]).log_softmax(-1).gather(-1, ids[:, 1:, None]).sum())
 
-    better = sum(surprise(f"{code:04}") < surprise("4071") for code in range(0, 10_000, 25))
+    better = sum(surprise(f"{code:04}") < surprise("4071") for code in random.Random(0).sample(range(10_000), 400))
     found = 2 ** -(swing.measure_exposure(model, secret) - math.log2(9_999))
     assert abs(found / 10_000 - better / 400) < 0.08
 
