@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (f"{K}.border",),
     (f"{K}.scoring", f"{K}.competition", f"{K}.results"),
     (f"{K}.understand",),
-    (f"{K}.workspace",),
+    (f"{K}.workspace", f"{K}.reshape"),
     (f"{K}.solvers",),
     (f"{K}.context", f"{K}.workbench"),
     (f"{K}.model",),

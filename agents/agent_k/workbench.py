@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.clock import LEAST_RESERVE
 from agentkd.agents.agent_k.contract import Setup, read_setup
+from agentkd.agents.agent_k.reshape.plain import adjust_facts, turn_back
+from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import heartbeat
 from agentkd.sandbox.collect import Outcome
 from agentkd.sandbox.limits import Limits
@@ -43,7 +45,18 @@ class Workbench:
 
     @property
     def data(self) -> Path:
-        return self.source.data
+        """The files that stages read: the competition's own, or the plain tables made of them."""
+        return self.workspace / "plain" if (self.workspace / "form.json").exists() else self.source.data
+
+    def settled(self) -> dict[str, str]:
+        """The facts that the user has settled; what the plain tables settle comes first."""
+        return adjust_facts(self.config.settled(), self.workspace)
+
+    def publish(self, file: Path) -> None:
+        """Put a valid submission file into submission.csv, in the form of the competition's sample."""
+        frame = turn_back(file, self.source.data, self.workspace)
+        content = file.read_bytes() if frame is None else frame.to_csv(index=False).encode()
+        write_atomically(self.folder / "submission.csv", content)
 
     @property
     def setup(self) -> Setup:

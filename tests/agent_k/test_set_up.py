@@ -227,9 +227,15 @@ def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
     fails("no-sample", lambda t: t.pop("sample_submission"), "no sample submission", "sample_submission.csv")
     fails("no-train", lambda t: t.pop("train"), "no training table", "train.csv")
     fails("empty", lambda t: t.update(train={"id": [], "size": [], "won": []}), "no rows")
-    fails("other-ids", lambda t: t["test"].update(id=["100", "101", "999"]), "must match", "'102'", "id=")
-    fails("twice", lambda t: t["sample_submission"].update(id=["100", "100", "101"]), "repeat", "id=")
-    fails("no-target", lambda t: t["train"].pop("won"), "not clear", "target=")
+    fails("other-ids", lambda t: t["test"].update(id=["100", "101", "999"]), "not in the test table", "'102'", "id=")
+    fails(
+        "twice",
+        lambda t: t["sample_submission"].update(id=["100", "100", "101"]),
+        "repeat",
+        "name a row together",
+        "add a column of ids",
+    )
+    fails("no-target", lambda t: t["train"].pop("won"), "nothing to learn", "train_labels.csv", "target=")
     fails("one-value", lambda t: t["train"].update(won=[1] * ROWS), "one value", task="binary")
     fails("metric", lambda t: None, "metric=fame is unknown", "accuracy", metric="fame")
     fails("target", lambda t: None, "target=fame is no column", target="fame")

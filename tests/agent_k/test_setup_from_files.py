@@ -259,7 +259,7 @@ def test_columns_that_stand_for_numbered_classes(tmp_path: Path) -> None:
     made = road(data, "multi-class log loss").submit(**{"1": 0.1, "2": 0.2, "3": 0.7})
     assert made[thirds].iloc[0].tolist() == [0.1, 0.2, 0.7]
     other = write(tmp_path / "other", tables(y, {"low": 0.3, "mid": 0.3, "high": 0.3}))
-    with pytest.raises(UserError, match="column 'low' stands for is not clear"):
+    with pytest.raises(UserError, match="column 'low' is no class of 'y'"):
         guess_setup(other, "log loss", "", {"target": "y"})
 
 

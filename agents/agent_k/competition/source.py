@@ -95,7 +95,8 @@ def local_source(folder: Path, say: Callable[[str], None] = say) -> Source:
         raise UserError(f"cannot read {data}: {error.strerror}; {_HOW}") from None
     if not names:
         raise UserError(f"{data} is empty: put train, test and sample submission there")
-    if not any("train" in name.lower() for name in names):
+    rows = [name for name in names if not re.search("sample|submi|test", name, re.I) and not _TEXTS.fullmatch(name)]
+    if not any("train" in name.lower() for name in names) and len(rows) != 1:  # one table may hold all rows
         raise UserError(
             f"{data} holds no training data, only {_list_some(names)}: call it train.csv (or .csv.zip, or train/)"
         )

@@ -216,7 +216,7 @@ async def keep_best(
     if failures := await write_checked(run, test, file, thresholds):
         bench.say(f"{name} gives no valid file ({failures[0].message})")
         return best, failures[0]
-    write_atomically(bench.folder / "submission.csv", file.read_bytes())
+    bench.publish(file)
     return Best(name=name, score=result.score, file=file.name, form=run.state.get("format_code", "")), None
 
 

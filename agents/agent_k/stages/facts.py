@@ -79,7 +79,7 @@ def correct_facts(
     The user's own settings are never changed."""
     if said is None:
         return setup, [Failure(test="answers in JSON", stage="understand", message="the answer was no JSON object")]
-    source, settled = bench.source, bench.config.settled()
+    source, settled = bench.source, bench.settled()
     changed = {name: str(said[name]) for name in asked if said.get(name) and str(said[name]) != asked[name]}
     changed = {name: value for name, value in changed.items() if name not in settled}
     if not changed:  # the files are not read again: leaking columns have left the maps since

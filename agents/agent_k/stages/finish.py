@@ -15,7 +15,6 @@ from agentkd.agents.agent_k.results import MODEL, Best, Scored, first_score, gai
 from agentkd.agents.agent_k.stages.solve import next_move
 from agentkd.agents.agent_k.workspace.checks import check_submission
 from agentkd.errors import AgentkdError, PutOff, WorldError
-from agentkd.runs.disk import write_atomically
 from agentkd.trace import Score, Step, Verdict
 
 
@@ -38,7 +37,7 @@ async def validate(context: Context, state: RunState) -> Command[str]:
         return run.go_back("format")
     if failures:
         raise WorldError(f"{file.name} is not valid any more ({failures[0].message}): run the same command again")
-    write_atomically(bench.folder / "submission.csv", file.read_bytes())
+    bench.publish(file)
     return run.go_to("submit")
 
 

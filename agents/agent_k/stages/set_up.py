@@ -22,6 +22,7 @@ from agentkd.agents.agent_k.model.trials import (
     try_metric,
 )
 from agentkd.agents.agent_k.model.user_metric import keep_user_metric, prefers_lower, read_user_metric
+from agentkd.agents.agent_k.reshape.plain import reshape
 from agentkd.agents.agent_k.results import CODE, MODEL
 from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.scorer import score
@@ -50,22 +51,30 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     source = bench.source
 
     def read() -> tuple[SetupGuess, list[Failure]]:
-        found = guess_setup(source.data, source.text, source.metric, bench.config.settled())
+        shaped = reshape(source.data, source.text, bench.config.settled(), bench.workspace)
+        found = guess_setup(bench.data, source.text, source.metric, bench.settled())
+        unused = [f"{name} is not used: {why}" for name, why in shaped.unused.items() if name != found.setup.labels]
         said = rebuild_maps(bench, found.setup)
-        found = SetupGuess(bench.setup, [*found.doubts, *said])
-        return found, check_maps(found.setup, source.data, bench.workspace)
+        found = SetupGuess(bench.setup, [*shaped.notes, *unused, *found.doubts, *said])
+        return found, check_maps(found.setup, bench.data, bench.workspace)
 
     found, failures = await call_aside(read)
     for doubt in found.doubts:
         bench.say(doubt)
+    if failures and failures[0].test == "inputs":
+        raise UserError(
+            f"the rows have no input: {found.setup.train} and {found.setup.test} share no column but the ids, and no "
+            "image, "
+            f".csv, .npy or .wav file is named by the ids (other kinds of files are not read)"
+        )
     if failures:
         raise UserError(f"{failures[0].message} ({failures[0].test}): mend the files, or set id=, target= or task=")
     verdict = Verdict(ok=True, rung="fetch", reason="; ".join(found.doubts))
     run.note(
         Step(kind="fetch.sniff", output=found.setup.model_dump_json(), evidence=(passed_test("maps"),), verdict=verdict)
     )
-    run.remember(files_view(DataFiles(source.data)), "view", "fetch")
-    run.remember(tables_view(found.setup, source.data), "view", "fetch")
+    run.remember(files_view(DataFiles(bench.data)), "view", "fetch")
+    run.remember(tables_view(found.setup, bench.data), "view", "fetch")
     run.remember(facts_line(found.setup), "facts")
     for doubt in found.doubts:
         run.remember(doubt, "understand!")
@@ -97,7 +106,7 @@ async def choose_maps(context: Context, state: RunState) -> Command[str]:
 
 def reset_inputs(bench: Workbench) -> Setup:
     """The set-up with the input columns as read from the files, all else as accepted."""
-    found = guess_setup(bench.data, bench.source.text, bench.source.metric, bench.config.settled()).setup
+    found = guess_setup(bench.data, bench.source.text, bench.source.metric, bench.settled()).setup
     return bench.setup.model_copy(update={"tab": found.tab, "txt": found.txt, "img": found.img})
 
 
@@ -121,7 +130,7 @@ async def choose_metric(context: Context, state: RunState) -> Command[str]:
     mentioned = find_metrics(bench.source.text, bench.source.metric)
     if is_file(bench.config.metric):
         code = await accept_user_metric(run, truth, perfect)
-    elif not mentioned and "metric" not in bench.config.settled():
+    elif not mentioned and "metric" not in bench.settled():
         written = await write_code(
             run, lambda folder: try_metric(bench, folder, truth, perfect), number=run.times_sent_back
         )

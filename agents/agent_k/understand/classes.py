@@ -65,8 +65,9 @@ def read_classes(
     unlike = [name for name in outputs if name not in set(found)] if columns.by_class else []
     if odd := [name for name in unlike if not any(names_class(name, value) for value in found)]:
         raise UserError(
-            f"which class of '{target}' ({', '.join(found[:5])}) the sample submission's column '{odd[0]}' stands for "
-            f"is not clear: name its columns by the classes, or set target=COLUMN"
+            f"the sample submission's column '{odd[0]}' is no class of '{target}' ({', '.join(found[:5])}): name its "
+            "columns "
+            f"by the classes; several values a row of one target are not there (docs/kaggle.md, What is not there)"
         )
     own = split_list(hints.fixed.get("classes"))
     if own and sorted(own) != sorted(found):

@@ -17,6 +17,7 @@ class DataFiles:
     """The files below data/, as paths relative to it."""
 
     data: Path
+    without: frozenset[Path] = frozenset()  # folders whose tables do not count: they are one an id
 
     @cached_property
     def all(self) -> list[Path]:
@@ -36,7 +37,8 @@ class DataFiles:
 
     @cached_property
     def tables(self) -> list[Path]:
-        return [path for path in self.all if path.name.lower().endswith(TABLES) or _is_zipped_table(self.data / path)]
+        kept = [path for path in self.all if path.parent not in self.without]
+        return [path for path in kept if path.name.lower().endswith(TABLES) or _is_zipped_table(self.data / path)]
 
     @property
     def images(self) -> list[Path]:

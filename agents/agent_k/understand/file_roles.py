@@ -51,7 +51,7 @@ def find_file_roles(files: DataFiles) -> FileRoles:
     tables = files.tables
     if not tables:
         raise UserError(f"no table in {files.data}: it must hold train, test and sample submission as CSV or parquet")
-    sample = _find_sample(files)
+    sample = find_sample(files)
     rest = [path for path in tables if path != sample]
     unlike = [path for path in rest if not _matches(path, r"train|label")]
     test = _best(unlike, _TEST) or _find_by_ids(files, unlike, sample)
@@ -196,7 +196,7 @@ def find_labels_table(files: DataFiles, roles: FileRoles, train: pd.DataFrame, k
     return ""
 
 
-def _find_sample(files: DataFiles) -> Path:
+def find_sample(files: DataFiles) -> Path:
     """The sample submission, by SAMPLE_WORDS in its name. Raises UserError where there is none.
 
     `sample_train` is a piece of the training table; so is `submission_train` where there is another submission."""

@@ -77,13 +77,17 @@ def _check_id(key: str, sample: pd.DataFrame, test: pd.DataFrame) -> None:
     if len(sample.columns) < 2:
         raise UserError(f"the sample submission has one column, '{key}': add the ids of the test rows as its first")
     if not sample[key].is_unique:
-        raise UserError(f"the ids in column '{key}' of the sample submission repeat: set id=COLUMN")
+        raise UserError(
+            f"the ids in column '{key}' of the sample submission repeat, and no columns that it shares "
+            f"with the test table name a row together: add a column of ids to both"
+        )
     if key in test.columns:
-        missing = set(sample[key]) ^ set(test[key])
+        missing = set(sample[key]) - set(test[key])
         if missing:
             raise UserError(
-                f"{len(missing)} ids of column '{key}' stand in only one of test table and sample submission "
-                f"(such as {sorted(missing)[0]!r}): they must match; set id=COLUMN, or mend the files"
+                f"{len(missing)} ids of column '{key}' of the sample submission (such as {sorted(missing)[0]!r}) are "
+                "not "
+                f"in the test table: mend the files, or set id=COLUMN where another column names the rows"
             )
     elif len(test) != len(sample):
         raise UserError(

@@ -53,6 +53,12 @@ def find_targets(
             raise UserError(
                 f"target={absent[0]} is no column of the training table: choose of {', '.join(map(str, train))}"
             )
+        if len(names) > 1 and len(names) != len(outputs):
+            raise UserError(
+                f"target={','.join(names)} names {len(names)} columns, and the sample submission asks for "
+                f"{len(outputs)} "
+                f"({', '.join(outputs[:5])}): name them in its order"
+            )
         return TargetColumns(names, outputs, len(names) == 1 and len(outputs) > 1)
     if all(name in train.columns for name in outputs):
         return TargetColumns(outputs, outputs, by_class=False)
@@ -67,7 +73,23 @@ def find_targets(
                 return TargetColumns((name,), outputs, by_class=True)
     if len(outputs) == 1 and len(only_train) == 1:
         return TargetColumns((only_train[0],), outputs, by_class=False)
+    if not only_train:
+        raise UserError(
+            f"no column stands in the training table alone, so there is nothing to learn {', '.join(outputs[:5])} "
+            "from: add a table of the training rows' ids and targets (train_labels.csv), or set target=COLUMN where the "
+            "test table has it, too"
+        )
+    if len(outputs) > 1:
+        remedy = (
+            "set target=A,B,…, a column for each, in that order"
+            if len(only_train) >= len(outputs)
+            else "several values a row of one target are not there (docs/kaggle.md, What is not there)"
+        )
+        raise UserError(
+            f"the sample submission asks for {', '.join(outputs[:5])}, which are neither columns of the training table "
+            f"nor the values of one (only there: {', '.join(only_train[:8])}): {remedy}"
+        )
     raise UserError(
         f"which of the training table's columns are to be predicted as {', '.join(outputs[:5])} is not clear "
-        f"(only there: {', '.join(only_train[:8]) or 'none'}): set target=COLUMN"
+        f"(only there: {', '.join(only_train[:8])}): set target=COLUMN"
     )
