@@ -63,6 +63,10 @@ def export(folder: Path, out: Path | None) -> dict[str, Any]:
 
     Raises UserError for a run that is not finished or whose files have changed, and for a stack or a model's code."""
     run = open_run(folder)
+    if (run.workspace / "form.json").exists():
+        raise UserError(
+            f"the tables of {folder} were reshaped (workspace/plain), which a script does not do yet: it is not exported"
+        )
     check_folds(run)
     names = [name for name, again in run.chosen.items() if again and run.scored[name].kind != "constant"]
     if not names:

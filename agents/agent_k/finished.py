@@ -42,6 +42,8 @@ class FinishedRun:
     def data(self) -> Path:
         """The competition's files; those of a local one where its folder is, as the link may be a stranger's."""
         where = parse_competition(self.config.competition)
+        if (self.workspace / "form.json").exists():  # rows are then in the form of plain/test.csv
+            return self.workspace / "plain"
         return local_source(where).data if isinstance(where, Path) else self.workspace / "data"
 
     @property

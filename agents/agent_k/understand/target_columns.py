@@ -75,8 +75,8 @@ def find_targets(
         return TargetColumns((only_train[0],), outputs, by_class=False)
     if not only_train:
         raise UserError(
-            f"no column stands in the training table alone, so there is nothing to learn {', '.join(outputs[:5])} "
-            "from: add a table of the training rows' ids and targets (train_labels.csv), or set target=COLUMN where the "
+            "no column stands in the training table alone, so there is nothing to learn "
+            f"{', '.join(outputs[:5])} from: add a table of the training rows' ids and targets (train_labels.csv), or set target=COLUMN where the "
             "test table has it, too"
         )
     if len(outputs) > 1:
