@@ -139,6 +139,9 @@ def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple
     data.parent.mkdir(parents=True, exist_ok=True)
     if data.is_symlink():  # made anew: in a stranger's run directory it leads anywhere
         data.unlink()
+    plain = data.with_name("plain")
+    if plain.is_symlink() or any(path.is_symlink() for path in plain.rglob("*")):  # agentkd makes none there
+        raise UserError(f"{plain} holds links, so agentkd has not written it: remove the run")
     where = parse_competition(config.competition)
     if isinstance(where, Path):
         source = local_source(where, say)
