@@ -76,8 +76,8 @@ def find_targets(
     if not only_train:
         raise UserError(
             "no column stands in the training table alone, so there is nothing to learn "
-            f"{', '.join(outputs[:5])} from: add a table of the training rows' ids and targets (train_labels.csv), or set "
-            "target=COLUMN where the test table has it, too"
+            f"{', '.join(outputs[:5])} from: add a table of the training rows' ids and targets (train_labels.csv), or "
+            "set target=COLUMN where the test table has it, too"
         )
     if len(outputs) > 1:
         remedy = (
