@@ -65,7 +65,7 @@ def export(folder: Path, out: Path | None) -> dict[str, Any]:
     run = open_run(folder)
     if (run.workspace / "form.json").exists():
         raise UserError(
-            f"the tables of {folder} were reshaped (workspace/plain), which a script does not do yet: it is not exported"
+            f"the tables of {folder} were reshaped (workspace/plain), which no script does: it is not exported"
         )
     check_folds(run)
     names = [name for name, again in run.chosen.items() if again and run.scored[name].kind != "constant"]
