@@ -53,7 +53,12 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     def read() -> tuple[SetupGuess, list[Failure]]:
         shaped = reshape(source.data, source.text, bench.config.settled(), bench.workspace)
         found = guess_setup(bench.data, source.text, source.metric, bench.settled())
-        unused = [f"{name} is not used: {why}" for name, why in shaped.unused.items() if name != found.setup.labels]
+        known = [found.setup.labels, *found.doubts]  # a table may be used for the names of classes
+        unused = [
+            f"{name} is not used: {why}"
+            for name, why in shaped.unused.items()
+            if not any(name in line for line in known)
+        ]
         said = rebuild_maps(bench, found.setup)
         found = SetupGuess(bench.setup, [*shaped.notes, *unused, *found.doubts, *said])
         return found, check_maps(found.setup, bench.data, bench.workspace)
