@@ -96,7 +96,7 @@ def _syntax(path: Path, text: str) -> str | None:
     signs = {
         r"<\?xml|<rdf:RDF": "RDF_XML",
         r"(?i:@prefix|@base|prefix\s+\S*\s*<|base\s+<)": "TURTLE",
-        r"(<[^<>\s]+>|_:\S+)\s+<[^<>\s]+>\s[^\n]*\.[ \t]*(\n|$)": "N_TRIPLES",
+        r"(<[^<>\s]+>|_:\S+)\s+<[^<>\s]+>\s+[^\s][^\n]*\.[ \t]*(\n|$)": "N_TRIPLES",
         r'[{\[](?=[\s\S]*"@(context|graph|id)")': "JSON_LD",
     }
     return next((syntax for pattern, syntax in signs.items() if re.match(pattern, start)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from agentkd.report.page import NOTHING, describe_steps, format_number, list_settings, render
@@ -35,11 +36,23 @@ def render_competition(config: Mapping[str, Any], metrics: Mapping[str, Any], tr
         stages=summarise_stages(trace.steps, metrics["accepted"], metrics["sent_back"]),
         candidates=sort_candidates(metrics),
         blend=metrics["blend"],
+        quality=metrics.get("quality", {}),
+        spread=describe_spread(metrics.get("quality", {}).get("folds", [])),
+        out=config.get("out"),
         submissions=sent,
         silent=metrics["silent"],
         moves=describe_steps(trace.steps),
         config=list_settings(config),
     )
+
+
+def describe_spread(folds: Sequence[float | None]) -> str:
+    """The scores of the folds, their mean and standard deviation."""
+    known = [score for score in folds if score is not None]
+    if len(known) < 2:
+        return ""
+    each = ", ".join(f"{score:.5f}" for score in known)
+    return f"{each}; mean {fmean(known):.5f}, standard deviation {stdev(known):.5f}"
 
 
 def count_failed(metrics: Mapping[str, Any]) -> int:

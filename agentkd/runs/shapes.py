@@ -169,6 +169,22 @@ class SentFigures(TypedDict):
     error: str
 
 
+class Confusion(TypedDict):
+    """Counts of rows by true class, then by predicted class."""
+
+    classes: list[str]
+    rows: list[list[Count]]
+
+
+class QualityFigures(TypedDict):
+    """What a score is made of; nothing where the model wrote the metric."""
+
+    constant: NotRequired[Measure | None]
+    folds: NotRequired[list[Measure | None]]
+    confusion: NotRequired[Confusion]
+    errors: NotRequired[dict[str, list[Measure]]]
+
+
 class CompetitionFigures(TypedDict):
     """Of `kaggle run`."""
 
@@ -187,6 +203,7 @@ class CompetitionFigures(TypedDict):
     seconds: Measure
     model_seconds: Measure
     submissions: list[SentFigures]
+    quality: NotRequired[QualityFigures]
     max_hours: NotRequired[Measure]
     limit: NotRequired[Count | None]
     settled: NotRequired[dict[str, str]]

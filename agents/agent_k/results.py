@@ -57,6 +57,7 @@ class BlendRecord(TypedDict):
     kind: str
     weights: dict[str, float]
     score: float
+    thresholds: list[float] | None  # that decide labels
 
 
 Result = Scored | Failed

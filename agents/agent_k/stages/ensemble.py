@@ -59,7 +59,8 @@ async def blend_candidates(context: Context, state: RunState) -> Command[str]:
     result = Scored(**begun.model_dump(), score=value, folds=(), seconds=round(time.monotonic() - start, 1))
     note_score(run, "blend", result, results, best)
     best, _ = await keep_best(run, "blend", result, best, blend.thresholds)
-    record: BlendRecord = {"kind": blend.kind, "weights": blend.weights, "score": value}
+    cuts = None if blend.thresholds is None else list(blend.thresholds)
+    record: BlendRecord = {"kind": blend.kind, "weights": blend.weights, "score": value, "thresholds": cuts}
     return run.go_to("validate", best=dump_best(best), blend=record)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from langgraph.types import Command
 
-from agentkd.agents.agent_k.border import Refused, judge
+from agentkd.agents.agent_k.border import Refused, judge, try_look
 from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import MODEL, Best, Scored, first_score, gain, read_best, read_results
+from agentkd.agents.agent_k.scoring.quality import describe_quality
 from agentkd.agents.agent_k.stages.solve import next_move
+from agentkd.agents.agent_k.workspace.arrays import load_data
 from agentkd.agents.agent_k.workspace.checks import check_submission
+from agentkd.agents.agent_k.workspace.files import read_csv, read_targets
 from agentkd.errors import AgentkdError, PutOff, WorldError
 from agentkd.trace import Score, Step, Verdict
 
@@ -96,6 +99,23 @@ async def end(context: Context, state: RunState) -> dict[str, Any]:
     return {}
 
 
+def describe_best(context: Context, state: RunState, best: Best) -> dict[str, Any]:
+    """What the best score is made of; empty where its predictions are gone or the metric is the model's."""
+    workspace, setup = context.bench.workspace, context.bench.setup
+    found = try_look(
+        "validate",
+        "predictions are files",
+        lambda: describe_quality(
+            setup,
+            read_targets(workspace),
+            read_csv(workspace / "candidates" / best.file.removesuffix(".csv") / "oof.csv"),
+            load_data(workspace).fold,
+            state.get("blend", {}).get("thresholds") if best.name == "blend" else None,
+        ),
+    )
+    return {} if isinstance(found, Refused) else found
+
+
 def run_metrics(context: Context, state: RunState) -> dict[str, Any]:
     """The run's metrics: the best file, its score, who made what, and what was sent."""
     bench, model, best = context.bench, context.model, validated_best(state)
@@ -109,6 +129,7 @@ def run_metrics(context: Context, state: RunState) -> dict[str, Any]:
         "score": best.score,
         "best": best.name,
         "blend": state.get("blend", {}),
+        "quality": describe_best(context, state, best),
         "said": state.get("said", []),
         "candidates": state["candidates"],
         "accepted": state["accepted"],
