@@ -108,7 +108,7 @@ def choose_methods(config: DistillConfig, stage: Stage) -> list[str]:
             check_vocabularies(student.tokenizer, tokenizer, teacher.name)
         except UserError:
             name = "cross-tokenizer"
-    return ["sft", name]
+    return [method for method in ("sft", name) if config.privacy in (None, *METHODS[method].privacy)]
 
 
 def make_space(config: DistillConfig, methods: Sequence[str]) -> Space:
