@@ -1,7 +1,7 @@
 """Templated questions about generated images: shapes and colours in the cells of a grid, and the same scenes in words.
 
-A scene has one to three objects, of different shapes and different colours, so every question has one answer. Four of
-the sixteen pairs of shape and colour are held out: no training image has them. Texts have all pairs.
+A scene has one to three objects, of different shapes and different colours, so every question has one answer. A third
+of the combinations of shape, colour and column are held out: no training image has them. Texts have all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ SIDE = GRID * CELL
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 SHAPES = ("circle", "square", "triangle", "cross")
 COLOURS = {"red": (0.9, 0.2, 0.2), "green": (0.2, 0.8, 0.3), "blue": (0.2, 0.3, 0.9), "yellow": (0.9, 0.8, 0.2)}
-HELD_OUT = frozenset(zip(SHAPES, COLOURS, strict=True))
 NUMBERS = ("one", "two", "three")
 KINDS = ("colour", "shape", "place", "count", "check", "cell")
 PAD, END = "<pad>", "<end>"
@@ -41,6 +40,14 @@ class Thing(NamedTuple):
     column: int
 
 
+class Cells(NamedTuple):
+    """Images of a cell [N, 3, 8, 8], and the numbers of shape and colour [N], 0 for none."""
+
+    images: Tensor
+    shapes: Tensor
+    colours: Tensor
+
+
 class Asked(NamedTuple):
     """Images [N, 3, 24, 24], token numbers and labels [N, QUESTION]: -100 where no answer stands."""
 
@@ -49,8 +56,14 @@ class Asked(NamedTuple):
     labels: Tensor
 
 
+def is_held_out(thing: Thing) -> bool:
+    """Whether an object is of a held-out combination: each pair of shape and colour is kept out of one column."""
+    return (SHAPES.index(thing.shape) + list(COLOURS).index(thing.colour) + thing.column) % GRID == 0
+
+
 def ask(seed: int, count: int, *, held_out: bool = False) -> Asked:
-    """Draw `count` images, each with one question. With `held_out`, the question is about a held-out pair."""
+    """Draw `count` images, each with one question. With `held_out`, the question is about a held-out
+    combination."""
     rng, noise = random.Random(f"{seed} {held_out}"), np.random.default_rng([seed, int(held_out)])
     images, questions = np.empty((count, 3, SIDE, SIDE), np.float32), []
     for place in range(count):
@@ -62,8 +75,26 @@ def ask(seed: int, count: int, *, held_out: bool = False) -> Asked:
     return Asked(torch.from_numpy(images), tokens, labels)
 
 
+def draw_cells(seed: int, scenes: int) -> Cells:
+    """Cells of scenes, a third of them without an object: what an encoder is trained on."""
+    rng, noise = random.Random(f"{seed} cells"), np.random.default_rng([seed, 2])
+    drawn = [make_scene(rng, "any") for _ in range(scenes)]
+    images = np.stack([draw(things, noise) for things in drawn])
+    images += noise.normal(0, NOISE, images.shape).astype(np.float32)
+    shapes, colours = np.zeros((2, scenes, GRID * GRID), np.int64)
+    for place, things in enumerate(drawn):
+        for thing in things:
+            cell = thing.row * GRID + thing.column
+            shapes[place, cell] = SHAPES.index(thing.shape) + 1
+            colours[place, cell] = list(COLOURS).index(thing.colour) + 1
+    cells = images.reshape(-1, 3, GRID, CELL, GRID, CELL).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 3, CELL, CELL)
+    filled = np.flatnonzero(shapes.ravel())
+    kept = np.concatenate([filled, np.flatnonzero(shapes.ravel() == 0)[: len(filled) // 2]])
+    return Cells(*(torch.from_numpy(values[kept]) for values in (cells, shapes.ravel(), colours.ravel())))
+
+
 def describe(seed: int, count: int) -> tuple[Tensor, Tensor]:
-    """Scenes in words with a question each: token numbers and labels of all words [N, TEXT]."""
+    """Scenes in words with a question each: token numbers and labels [N, TEXT]: -100 where no answer stands."""
     rng, rows = random.Random(f"{seed} text"), []
     for _ in range(count):
         things = make_scene(rng, "any")
@@ -71,22 +102,22 @@ def describe(seed: int, count: int) -> tuple[Tensor, Tensor]:
         rng.shuffle(things)
         words = [word for thing in things for word in (*place_of(thing), thing.colour, thing.shape, ",")]
         rows.append((words, question, answer))
-    tokens, _ = encode(rows, TEXT)
-    return tokens, tokens.masked_fill(tokens == NUMBER_OF[PAD], IGNORED)
+    return encode(rows, TEXT)
 
 
-def make_scene(rng: random.Random, pairs: str) -> list[Thing]:
-    """One to three objects. `pairs` is seen (none of HELD_OUT), held out (the first is one of them) or any."""
+def make_scene(rng: random.Random, combinations: str) -> list[Thing]:
+    """One to three objects. `combinations` is seen (none is held out), held out (the first is) or any."""
     while True:
         count = rng.randint(1, 3)
         shapes, colours = rng.sample(SHAPES, count), rng.sample(list(COLOURS), count)
-        found = [pair in HELD_OUT for pair in zip(shapes, colours, strict=True)]
-        if pairs == "any" or (pairs == "seen" and not any(found)) or (pairs == "held out" and found[0]):
-            cells = rng.sample(range(GRID * GRID), count)
-            return [
-                Thing(shape, colour, *divmod(cell, GRID))
-                for shape, colour, cell in zip(shapes, colours, cells, strict=True)
-            ]
+        cells = rng.sample(range(GRID * GRID), count)
+        things = [
+            Thing(shape, colour, *divmod(cell, GRID))
+            for shape, colour, cell in zip(shapes, colours, cells, strict=True)
+        ]
+        found = [is_held_out(thing) for thing in things]
+        if combinations == "any" or (found[0] if combinations == "held out" else not any(found)):
+            return things
 
 
 def make_question(rng: random.Random, things: list[Thing]) -> tuple[list[str], list[str]]:

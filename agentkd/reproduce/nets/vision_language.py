@@ -1,4 +1,4 @@
-"""A small vision-language model: a frozen encoder of patches, a projector, and a decoder of transformers."""
+"""A small vision-language model: an encoder of patches, a projector, and a decoder of transformers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from torch.nn.functional import unfold
 
 
 class PatchEncoder(nn.Module):
-    """Random features of patches, without training: images [B, 3, H, W] → [B, N, width]. The seed is fixed, as teacher
-    and student look through one encoder."""
+    """Features of patches with their row and column: images [B, 3, H, W] → [B, N, width + H / patch + W / patch], row
+    by row. `patch` is the side in pixels."""
 
-    def __init__(self, patch: int, width: int = 128) -> None:
+    def __init__(self, patch: int, width: int) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        inputs = 3 * patch * patch
-        self.patch = patch
-        self.register_buffer("weights", torch.randn(inputs, width, generator=generator) / inputs**0.5)
-        self.register_buffer("shift", torch.rand(width, generator=generator) - 0.5)
+        self.patch, self.width = patch, width
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * (patch // 2) ** 2, width),
+            nn.BatchNorm1d(width),  # so that shape and colour are of one scale
+        )
 
     def forward(self, images: Tensor) -> Tensor:
-        patches = unfold(images - 0.4, self.patch, stride=self.patch).mT
-        weights: Any = self.weights
-        shift: Any = self.shift
-        features: Tensor = (4 * patches @ weights + shift).relu()
-        return features
+        patches = unfold(images, self.patch, stride=self.patch).mT
+        features: Tensor = self.layers(patches.reshape(-1, 3, self.patch, self.patch))
+        count, places = patches.shape[:2]
+        rows, columns = images.shape[-2] // self.patch, images.shape[-1] // self.patch
+        where = [torch.eye(rows).repeat_interleave(columns, 0), torch.eye(columns).repeat(rows, 1)]
+        return torch.cat([features.view(count, places, -1), *(each.expand(count, -1, -1) for each in where)], -1)
 
 
 class VisionLanguageModel(nn.Module):
