@@ -28,6 +28,7 @@ SKILLS: Mapping[str, tuple[str, str]] = {
     "NLP task: questions on a knowledge base": ("agentkd elicit labeling", SFT),
     "NLP task: language modelling": ("agentkd select", ""),
     "multi-modality: images": ("", "agentkd distill --task images"),
+    "multi-modality: questions about images": ("", "agentkd distill --task vision-language"),
     "verticals: law, medicine, finance, science": ("agentkd elicit labeling --task FILE --kb FILE", SFT),
 }
 

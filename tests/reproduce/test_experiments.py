@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ knfu = lazily("agentkd.reproduce.vision.knfu")
 mcmi = lazily("agentkd.reproduce.vision.mcmi")
 torch = lazily("torch")
 stacked = lazily("agentkd.reproduce.nets.stacked")
+scenes = lazily("agentkd.reproduce.beds.scenes")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -77,3 +79,26 @@ def test_an_experiment_on_a_bed_has_the_arms_and_metrics_that_it_compares() -> N
         assert set(experiment.only) <= set(arms), name
         if experiment.on and name.endswith("-mnist"):
             assert "MNIST" in experiment.title and "MNIST" in experiment.bed
+
+
+def test_held_out_combinations_are_in_no_training_scene() -> None:
+    """And each question about a scene has the answer that the scene gives, behind it, as the only label."""
+    rng = random.Random(0)
+    for _ in range(200):
+        assert not any(map(scenes.is_held_out, scenes.make_scene(rng, "seen")))
+        assert scenes.is_held_out(scenes.make_scene(rng, "held out")[0])
+    thing = scenes.Thing("cross", "red", 0, 2)
+    answers = {
+        tuple(question): answer
+        for question, answer in (scenes.make_question(rng, [thing]) for _ in range(200))
+        if question[0] != "is"
+    }
+    assert answers[("what", "shape", "is", "red", "?")] == ["cross"]
+    assert answers[("where", "is", "the", "cross", "?")] == ["top", "right"]
+    assert answers[("what", "is", "top", "right", "?")] == ["red", "cross"]
+    asked = scenes.ask(0, 20)
+    for tokens, labels in zip(asked.tokens.tolist(), asked.labels.tolist(), strict=True):
+        learned = [place for place, label in enumerate(labels) if label != scenes.IGNORED]
+        assert [tokens[place] for place in learned] == [labels[place] for place in learned]
+        assert scenes.VOCABULARY[tokens[learned[0] - 1]] == "?" and scenes.VOCABULARY[tokens[learned[-1]]] == "<end>"
+    assert asked.images.shape == (20, 3, 24, 24)
