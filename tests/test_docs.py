@@ -23,6 +23,7 @@ from agentkd.config import (
     KaggleConfig,
     ReproduceConfig,
     SelectConfig,
+    TextsConfig,
     VisionLanguageConfig,
 )
 from tests.support.paths import ROOT
@@ -40,6 +41,7 @@ CONFIGS = (
     KaggleConfig,
     ReproduceConfig,
     SelectConfig,
+    TextsConfig,
     VisionLanguageConfig,
 )
 FIELDS = {name for config in CONFIGS for name in config.model_fields}

@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.data",),
     ("distill.lessons", "distill.publish"),
     ("distill",),
-    ("distill.images", "elicit"),
+    ("distill.images", "distill.texts", "elicit"),
     ("distill.vision_language",),
     ("eval", "reproduce"),
     ("distill.auto",),

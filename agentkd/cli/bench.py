@@ -246,3 +246,29 @@ def bench_students(
 
     result = bench_students(students, questions=questions, rounds=rounds, seed=seed, out=out)
     print_result(result, print_students, as_json)
+
+
+@measure.command("select", cls=page(example="agentkd bench select --teacher tiny --reference tiny --documents 50"))
+def bench_select(
+    teacher: Annotated[str, typer.Option(help="the large model, or tiny")] = "smollm2-135m",
+    reference: Annotated[str, typer.Option(help="the small model, or tiny")] = "tiny",
+    documents: Annotated[int, typer.Option(min=2, help="texts, about 100 tokens each")] = 200,
+    rounds: Annotated[int, typer.Option(min=0, help="interleaved rounds; both run once in each")] = 3,
+    megabytes: Annotated[int, typer.Option(min=0, help="also measure the memory on a corpus of this size")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of every random choice")] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for select.json [default: none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Choosing texts beside a plain scoring loop: speed, and memory."""
+    from agentkd.eval.bench.speed.select import bench_select, print_select
+
+    result = bench_select(
+        teacher=teacher,
+        reference=reference,
+        documents=documents,
+        rounds=rounds,
+        megabytes=megabytes,
+        seed=seed,
+        out=out,
+    )
+    print_result(result, print_select, as_json)

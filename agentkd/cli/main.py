@@ -16,9 +16,9 @@ import typer
 
 from agentkd import __version__
 from agentkd.cli.bench import measure
+from agentkd.cli.distill_tasks import TASKS, distill_task, find_task
 from agentkd.cli.elicit import elicit
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
-from agentkd.cli.images import TASKS, distill_pictures, find_task
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.methods import methods
 from agentkd.cli.options import (
@@ -184,6 +184,7 @@ def distill(
     overrides: Overrides = None,
     recipe: Recipe = None,
     traces: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
+    corpus: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
     task: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
     data: Data = None,
     teacher_model: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
@@ -214,8 +215,8 @@ def distill(
     The stages of --method sft,on-policy are trained one after another.
     The same command resumes a run that was stopped.
     """
-    if name := find_task(task, method, recipe):
-        distill_pictures(name, locals(), plan=plan, as_json=as_json)
+    if name := find_task(task, method, corpus, recipe):
+        distill_task(name, locals(), plan=plan, as_json=as_json)
         return
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import processes

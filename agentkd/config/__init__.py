@@ -19,6 +19,7 @@ from agentkd.config.kaggle import KaggleConfig
 from agentkd.config.load import load_config, read_recipe
 from agentkd.config.reproduce import ReproduceConfig
 from agentkd.config.select import SelectConfig
+from agentkd.config.texts import TextsConfig
 from agentkd.config.vision_language import VisionLanguageConfig
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SelectConfig",
     "Spec",
     "StageConfig",
+    "TextsConfig",
     "VisionLanguageConfig",
     "default_teacher",
     "has_bf16",

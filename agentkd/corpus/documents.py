@@ -21,10 +21,11 @@ class Document(NamedTuple):
     record: bytes | None
 
 
-def find_files(corpus: str) -> list[Path]:
+def find_files(corpus: str, option: str = "--corpus") -> list[Path]:
     """The files that a comma-separated list of files and folders names, those of a folder in order of names.
 
-    Raises UserError for what does not exist, holds no corpus, or stands there twice."""
+    Raises UserError, with the `option` that names them, for what does not exist, holds no corpus, or stands there
+    twice."""
     found: list[Path] = []
     for name in filter(None, (part.strip() for part in corpus.split(","))):
         path = Path(name).expanduser()
@@ -34,15 +35,15 @@ def find_files(corpus: str) -> list[Path]:
                 raise UserError(f"{path} has no file that ends in {', '.join(KINDS)}")
             found += inside
         elif not path.is_file():
-            raise UserError(f"no such file or folder: {path}; give --corpus files of {', '.join(KINDS)}")
+            raise UserError(f"no such file or folder: {path}; give {option} files of {', '.join(KINDS)}")
         elif not path.name.endswith(KINDS):
             raise UserError(f"{path} is no corpus by its name: it must end in {', '.join(KINDS)}")
         else:
             found.append(path)
     if not found:
-        raise UserError("--corpus names no file: give files or folders, comma-separated")
+        raise UserError(f"{option} names no file: give files or folders, comma-separated")
     if twice := next((path for path in found if found.count(path) > 1), None):
-        raise UserError(f"--corpus names {twice} twice: its documents would count twice")
+        raise UserError(f"{option} names {twice} twice: its documents would count twice")
     return found
 
 

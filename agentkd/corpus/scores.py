@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 256  # documents
+LETTERS = 2_000_000  # of texts that are tokenised at a time, so that long documents need no more memory than short ones
 POSITIONS = 4096  # of a forward pass, padding included
 CHUNK = 1024  # positions whose logits are in memory at a time
 ROW = np.dtype([("nll", "<f8"), ("tokens", "<i4"), ("bytes", "<i4")])
@@ -103,7 +105,7 @@ def score_corpus(scorer: Scorer, documents: Iterable[Document], file: Path, shar
     documents in the corpus. Raises UserError where another process writes the file, WorldError where the disk
     refuses."""
     own, of = shard
-    blocks = islice(_blocks(documents), own, None, of)
+    waiting = iter(documents)
     done = file.stat().st_size // ROW.itemsize // BLOCK if file.is_file() else 0
     size = len(_places(own, of, total))
     try:
@@ -115,8 +117,12 @@ def score_corpus(scorer: Scorer, documents: Iterable[Document], file: Path, shar
                     f"{file} is being written by another process: wait for it, or choose another shard"
                 ) from None
             out.truncate(done * BLOCK * ROW.itemsize)
-            for block in islice(blocks, done, None):
-                rows = scorer.score([document.text for document in block])
+            for number in range(-(-total // BLOCK)):
+                block = islice(waiting, BLOCK)
+                if number % of != own or number // of < done:
+                    deque(block, maxlen=0)
+                    continue
+                rows = np.concatenate([scorer.score(texts) for texts in _groups(block)])
                 out.write(rows.tobytes())
                 out.flush()
                 os.fsync(out.fileno())
@@ -149,10 +155,18 @@ def _places(own: int, of: int, total: int) -> npt.NDArray[np.int64]:
     return own_places
 
 
-def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    waiting = iter(documents)
-    while block := list(islice(waiting, BLOCK)):
-        yield block
+def _groups(documents: Iterable[Document]) -> Iterator[list[str]]:
+    """The texts in lists of at most LETTERS characters, or of one text."""
+    group: list[str] = []
+    letters = 0
+    for document in documents:
+        if group and letters + len(document.text) > LETTERS:
+            yield group
+            group, letters = [], 0
+        group.append(document.text)
+        letters += len(document.text)
+    if group:
+        yield group
 
 
 def _batches(windows: Sequence[tuple[int, list[int]]]) -> Iterator[Sequence[tuple[int, list[int]]]]:

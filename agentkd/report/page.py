@@ -235,6 +235,35 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     )
 
 
+def render_texts(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Render a student of texts: loss on held-out documents before and after, curve and settings."""
+    after, before = metrics["held_out_after"], metrics["held_out_before"]
+    byte = metrics["bytes_per_token"] or 1.0
+    facts = [
+        ("held-out loss, nats a token", f"{after:.3f}", f"{before:.3f} before"),
+        ("held-out loss, nats a byte", f"{after / byte:.3f}", f"{before / byte:.3f} before"),
+        ("tokens learned", f"{metrics['tokens']:,}", ""),
+    ]
+    lineage = [
+        ("texts", config.get("corpus")),
+        ("documents learned from", metrics.get("documents")),
+        ("held-out documents", metrics.get("held_out")),
+        ("left out", metrics.get("left_out")),
+        ("hash of the corpus", config.get("hash_corpus")),
+    ]
+    return render(
+        kind="student",
+        title=f"{config.get('student')} · texts",
+        lead=f"trained on the texts of {config.get('corpus')}",
+        facts=facts,
+        curve=draw_curve([float(value) for value in metrics.get("losses") or []]),
+        per="a token",
+        lineage=lineage,
+        source=True,
+        config=list_settings(config),
+    )
+
+
 def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dict[str, Any]]:
     """Count the traces that passed each rung or a higher one.
 

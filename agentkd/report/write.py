@@ -20,6 +20,7 @@ from agentkd.runs.shapes import (
     ImageFigures,
     RunFigures,
     StudentFigures,
+    TextFigures,
 )
 from agentkd.runs.summary import summarise_run
 
@@ -48,6 +49,8 @@ def write_report(
         html = page.render_student(config, metrics or read_metrics(path, StudentFigures), _source(path, config))
     elif config.get("stage") in ("distill-images", "distill-vision-language"):
         html = page.render_images(config, metrics or read_metrics(path, ImageFigures))
+    elif config.get("stage") == "distill-texts":
+        html = page.render_texts(config, metrics or read_metrics(path, TextFigures))
     elif config.get("stage") in (*TAUGHT_FROM, "answers"):
         html = _generation(path, read_config(path, OF_QUESTIONS), metrics)
     elif config.get("stage") == "kaggle":

@@ -20,6 +20,7 @@ from agentkd.config import (
     ImagesConfig,
     KaggleConfig,
     StageConfig,
+    TextsConfig,
 )
 from agentkd.errors import UserError
 
@@ -33,6 +34,7 @@ CONFIGS: Mapping[str, type[StageConfig]] = {
     "elicit": ElicitConfig,
     "distill": DistillConfig,
     "distill-images": ImagesConfig,
+    "distill-texts": TextsConfig,
     "feedback": FeedbackConfig,
     "kaggle": KaggleConfig,
 }
@@ -134,6 +136,18 @@ class ImageFigures(TypedDict):
     rows: list[NamedAccuracy]
     differences: list[AccuracyDifference]
     parameters: dict[str, Count]
+    losses: NotRequired[list[float]]
+
+
+class TextFigures(TypedDict):
+    """Of `distill` of texts."""
+
+    documents: Count
+    held_out: Count
+    tokens: Count
+    held_out_before: Measure
+    held_out_after: Measure
+    bytes_per_token: Measure
     losses: NotRequired[list[float]]
 
 

@@ -275,7 +275,7 @@ def test_the_command(
     )
     assert code == 0 and json.loads(out)["out"] == str(tmp_path / "out")
     code, _, error = call([*words, "--traces", "runs/x"], monkeypatch, capsys)
-    assert code == 2 and "--traces is about traces" in error
+    assert code == 2 and "--traces does not go with" in error
     code, _, error = call(["distill", "--task", "imagse"], monkeypatch, capsys)
     assert code == 2 and "images" in error
 

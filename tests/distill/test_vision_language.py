@@ -271,6 +271,6 @@ def test_the_command(
     assert code == 0 and json.loads(out)["held_out"] == 4
     assert (tmp_path / "out/processor_config.json").exists()
     code, _, error = call([*words, "--traces", "runs/x"], monkeypatch, capsys)
-    assert code == 2 and "--traces is about traces" in error
+    assert code == 2 and "--traces does not go with" in error
     code, _, error = call(["distill", "--task", "vision-langauge"], monkeypatch, capsys)
     assert code == 2 and "vision-language" in error

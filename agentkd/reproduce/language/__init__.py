@@ -6,6 +6,24 @@ May import: beds, nets, reproduce, methods, tokens, metrics, features, recommend
 from agentkd.reproduce.experiment import Comparison, Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "miniplm": Experiment(
+        module="language.miniplm",
+        title="MiniPLM",
+        paper="Gu et al., ICLR 2025, arXiv 2410.17215",
+        claim="of equal tokens, documents that a large model finds much likelier than a small one teach a language "
+        "model more",
+        bed="generated texts: 40 % boilerplate, 30 % noise, 15 % grammar, 15 % facts; Llamas of 64 × 2 (teacher, "
+        "trained long) and 48 × 2 (reference, trained little; student)",
+        headline=Comparison("difference", "random", "validation", higher=False),
+        beside=(
+            Comparison("difference", "lowest", "validation", higher=False),
+            Comparison("difference", "highest", "validation", higher=False),
+            Comparison("difference", "all", "validation", higher=False),
+            Comparison("difference", "difference, late", "validation", higher=False),
+            Comparison("difference", "random", "boilerplate", higher=False),
+            Comparison("difference", "random", "% noise", higher=False),
+        ),
+    ),
     "llava-kd": Experiment(
         module="language.llava_kd",
         title="LLaVA-KD",

@@ -1,4 +1,5 @@
-"""`agentkd distill --task images` and `--task vision-language`: options of `distill` with configs of their own."""
+"""`agentkd distill --task images`, `vision-language` and `texts`: what `distill` does beside traces, with configs of
+their own."""
 
 from __future__ import annotations
 
@@ -10,25 +11,27 @@ from typing import Any
 
 from agentkd.cli.options import say
 
-TASKS = {"images": "ImagesConfig", "vision-language": "VisionLanguageConfig"}
+TASKS = {"images": "ImagesConfig", "vision-language": "VisionLanguageConfig", "texts": "TextsConfig"}
 METHODS = {"llava-kd": "vision-language"}  # methods that tell the task
 HELD_OUT = {"images": "images", "vision-language": "questions"}
 OTHER_OPTIONS = ("name", "overrides", "recipe", "plan", "as_json")
 
 
-def find_task(task: str | None, method: str | None, recipe: Path | None) -> str | None:
-    """The task that the command or its recipe names, or its method tells; None for the traces of agents."""
+def find_task(task: str | None, method: str | None, corpus: str | None, recipe: Path | None) -> str | None:
+    """The task that the command or its recipe names, or its method or corpus tells; None for the traces of agents."""
     from agentkd.config import read_recipe
     from agentkd.errors import unknown_name
 
     written = read_recipe(recipe) if recipe is not None else {}
     found = task or written.get("task") or METHODS.get(str(method or written.get("method")))
+    if found is None and (corpus or written.get("corpus")):
+        found = "texts"
     if found is not None and found not in TASKS:
         raise unknown_name("task of distill", str(found), TASKS)
     return found
 
 
-def distill_pictures(task: str, values: Mapping[str, Any], *, plan: bool, as_json: bool) -> None:
+def distill_task(task: str, values: Mapping[str, Any], *, plan: bool, as_json: bool) -> None:
     """Run or plan with the values of the command line. Raises UserError for an option that is about traces."""
     from agentkd import config as configs
     from agentkd.errors import UserError
@@ -37,14 +40,34 @@ def distill_pictures(task: str, values: Mapping[str, Any], *, plan: bool, as_jso
     options = {name: value for name, value in values.items() if name not in OTHER_OPTIONS and value is not None}
     for name in options:
         if name not in kind.model_fields:
-            raise UserError(f"--{name.replace('_', '-')} is about traces: leave it out with --task {task}")
+            raise UserError(f"--{name.replace('_', '-')} does not go with --task {task}: leave it out")
     config = configs.load_config(kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or [])
-    name = "auto" if config.method == "auto" else task
+    name = "auto" if getattr(config, "method", None) == "auto" else task
     result = find_function(name, plan=plan)(config)
     if as_json:
         print(json.dumps(result))
     if as_json or plan:
         return
+    (say_texts if task == "texts" else say_pictures)(task, result)
+    say(f"wrote {result['out']}; its report: {shlex.quote(result['out'] + '/report.html')}")
+
+
+def say_texts(_: str, result: Mapping[str, Any]) -> None:
+    """Print speed and held-out losses of a student of texts."""
+    byte = result["bytes_per_token"]
+    say(
+        f"{result['tokens']:,} tokens, {result['steps']} steps in {result['seconds']:.0f} s "
+        f"({result['tokens_per_second']:.0f} tokens/s)"
+    )
+    say(
+        f"loss on {result['held_out']:,} held-out documents: {result['held_out_before']:.3f} → "
+        f"{result['held_out_after']:.3f} nats/token, {result['held_out_before'] / byte:.3f} → "
+        f"{result['held_out_after'] / byte:.3f} nats/byte"
+    )
+
+
+def say_pictures(task: str, result: Mapping[str, Any]) -> None:
+    """Print accuracies of teacher and students, and their differences."""
     for row in result["rows"]:
         say(
             f"{row['name']:<8} {row['accuracy']:5.1f} % [{row['low']:.1f}, {row['high']:.1f}] of {result['held_out']} "
@@ -55,7 +78,6 @@ def distill_pictures(task: str, values: Mapping[str, Any], *, plan: bool, as_jso
             f"student minus {row['minus']}: {row['accuracy']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}] "
             f"(paired, 95 %)"
         )
-    say(f"wrote {result['out']}; its report: {shlex.quote(result['out'] + '/report.html')}")
 
 
 def find_function(task: str, *, plan: bool) -> Callable[[Any], dict[str, Any]]:
@@ -69,6 +91,11 @@ def find_function(task: str, *, plan: bool) -> Callable[[Any], dict[str, Any]]:
         from agentkd.distill.images.run import distill_images
 
         return plan_images if plan else distill_images
+    if task == "texts":
+        from agentkd.distill.texts.plan import plan_texts
+        from agentkd.distill.texts.run import distill_texts
+
+        return plan_texts if plan else distill_texts
     from agentkd.distill.vision_language.plan import plan_vision_language
     from agentkd.distill.vision_language.run import distill_vision_language
 

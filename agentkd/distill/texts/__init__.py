@@ -1,0 +1,2 @@
+"""`distill --corpus`: a language model that learns plain text. May import: corpus, distill, data, lessons, publish,
+inference, runs, machine, prompts, report."""
