@@ -108,7 +108,7 @@ def test_facts_of_a_competition_have_a_section_of_their_own() -> None:
         ("eval --agent cot,ra", {"cot,rag"}),
         ("distill --method sft,on", {"sft,on-policy"}),
         ("distill --form one", {"one-call"}),
-        ("reproduce ha", {"hard"}),
+        ("reproduce har", {"hard", "hard-mnist"}),
         ("bench lo", {"losses"}),
     ],
 )
