@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,:"
-LENGTH = 64
+LENGTH = 48
 KINDS = ("boilerplate", "noise", "grammar", "facts")
 LEARNABLE = ("grammar", "facts")  # what there is to learn
 SHARES = (0.4, 0.3, 0.15, 0.15)

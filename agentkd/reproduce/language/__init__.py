@@ -18,8 +18,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         beside=(
             Comparison("difference", "lowest", "validation", higher=False),
             Comparison("difference", "highest", "validation", higher=False),
-            Comparison("difference", "all", "validation", higher=False),
-            Comparison("difference", "difference, late", "validation", higher=False),
             Comparison("difference", "random", "boilerplate", higher=False),
             Comparison("difference", "random", "% noise", higher=False),
         ),
