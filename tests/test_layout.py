@@ -59,7 +59,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.lessons", "distill.publish"),
     ("distill",),
     ("distill.images", "distill.texts", "elicit"),
-    ("distill.vision_language",),
+    ("distill.vision_language", "distill.clients"),
     ("eval", "reproduce"),
     ("distill.auto",),
     ("eval.bench", "eval.golden"),

@@ -11,9 +11,14 @@ from typing import Any
 
 from agentkd.cli.options import say
 
-TASKS = {"images": "ImagesConfig", "vision-language": "VisionLanguageConfig", "texts": "TextsConfig"}
-METHODS = {"llava-kd": "vision-language"}  # methods that tell the task
-HELD_OUT = {"images": "images", "vision-language": "questions"}
+TASKS = {
+    "images": "ImagesConfig",
+    "vision-language": "VisionLanguageConfig",
+    "texts": "TextsConfig",
+    "clients": "ClientsConfig",
+}
+METHODS = {"llava-kd": "vision-language", "knfu": "clients", "fedmd": "clients"}  # methods that tell the task
+HELD_OUT = {"images": "images", "vision-language": "questions", "clients": "images of all clients"}
 OTHER_OPTIONS = ("name", "overrides", "recipe", "plan", "as_json")
 
 
@@ -86,6 +91,13 @@ def find_function(task: str, *, plan: bool) -> Callable[[Any], dict[str, Any]]:
         from agentkd.distill.auto.images import distill_images_auto, plan_images_auto
 
         return plan_images_auto if plan else distill_images_auto
+    if task == "clients":
+        from agentkd.distill.clients.run import distill_clients
+        from agentkd.errors import UserError
+
+        if plan:
+            raise UserError("--task clients has no --plan: give rounds=1 to see how long a round takes")
+        return distill_clients
     if task == "images":
         from agentkd.distill.images.plan import plan_images
         from agentkd.distill.images.run import distill_images

@@ -8,6 +8,7 @@ derived; other defaults are added by `--help` itself.
 """
 
 from agentkd.config.base import INSECURE, TRUST, Spec, StageConfig
+from agentkd.config.clients import ClientsConfig
 from agentkd.config.defaults import default_teacher, has_bf16, has_gpu, slug, task_label
 from agentkd.config.distill import DistillConfig, PerStage, per_stage
 from agentkd.config.elicit import ElicitConfig
@@ -25,6 +26,7 @@ from agentkd.config.vision_language import VisionLanguageConfig
 __all__ = [
     "INSECURE",
     "TRUST",
+    "ClientsConfig",
     "DistillConfig",
     "ElicitConfig",
     "EvalConfig",

@@ -203,7 +203,7 @@ def render_student(config: Mapping[str, Any], metrics: Mapping[str, Any], source
 def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Render a student of images, or of questions about them: accuracies on held-out ones, differences, loss and
     settings."""
-    what = "images" if config.get("stage") == "distill-images" else "questions"
+    what = "images" if config.get("stage") in ("distill-images", "distill-clients") else "questions"
     facts = [
         (f"accuracy, {row['name']}", f"{row['accuracy']:.1f} %", f"{row['low']:.1f} to {row['high']:.1f}")
         for row in metrics["rows"]
@@ -224,8 +224,8 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     return render(
         kind="student",
         title=f"{config.get('student')} · {config.get('method')}",
-        lead=f"taught by {config.get('teacher_model')} with the {what} of {config.get('data')}; "
-        "the baseline is the same student without a teacher",
+        lead=f"taught by {config.get('teacher_model') or 'each other'} with the {what} of {config.get('data')}; "
+        "beside it the same student without a teacher",
         facts=facts,
         curve=draw_curve([float(value) for value in metrics.get("losses") or []]),
         per="an image" if what == "images" else "a token",

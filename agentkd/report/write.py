@@ -47,7 +47,7 @@ def write_report(
         html = _evaluation(path, gold)
     elif (config := read_config(path)).get("stage") == "distill":
         html = page.render_student(config, metrics or read_metrics(path, StudentFigures), _source(path, config))
-    elif config.get("stage") in ("distill-images", "distill-vision-language"):
+    elif config.get("stage") in ("distill-images", "distill-vision-language", "distill-clients"):
         html = page.render_images(config, metrics or read_metrics(path, ImageFigures))
     elif config.get("stage") == "distill-texts":
         html = page.render_texts(config, metrics or read_metrics(path, TextFigures))

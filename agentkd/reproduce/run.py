@@ -11,9 +11,7 @@ import json
 import math
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
@@ -26,6 +24,7 @@ from agentkd.reproduce import EXPERIMENTS
 from agentkd.reproduce.code import read_code
 from agentkd.reproduce.experiment import QUICK_SEEDS, SEEDS, Experiment, Row, report
 from agentkd.reproduce.plots import draw_arms
+from agentkd.runs.children import follow_parent
 from agentkd.runs.progress import Progress, say
 from agentkd.runs.shard import Shard, read_records, repair_shard
 from agentkd.runs.store import RunDirectory
@@ -154,8 +153,7 @@ def _send_next(connection: Connection, lanes: dict[Connection, _Lane], seeds: li
 
 def _work(experiment: Experiment, quick: bool, connection: Connection) -> None:
     """Train what the parent asks for, one row at a time, and end with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the parent, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_parent()
     try:
         one = importlib.import_module(f"agentkd.reproduce.{experiment.module}").one
     except ImportError as error:
@@ -175,10 +173,3 @@ def _work(experiment: Experiment, quick: bool, connection: Connection) -> None:
             connection.send(Row(arm, seed, metrics, round(time.monotonic() - start, 2)))
         except AgentkdError as error:
             connection.send(error)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic checks it, and needs this one before Python 3.12
 
 from agentkd.config import (
+    ClientsConfig,
     DistillConfig,
     ElicitConfig,
     FeedbackConfig,
@@ -35,6 +36,7 @@ CONFIGS: Mapping[str, type[StageConfig]] = {
     "distill": DistillConfig,
     "distill-images": ImagesConfig,
     "distill-texts": TextsConfig,
+    "distill-clients": ClientsConfig,
     "feedback": FeedbackConfig,
     "kaggle": KaggleConfig,
 }

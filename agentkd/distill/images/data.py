@@ -45,14 +45,16 @@ class ImageSet:
     decoded: Decoded
 
 
-def read_images(data: Path, *, held_out: float, seed: int, shapes: Iterable[Shape] = ()) -> ImageSet:
+def read_images(
+    data: Path, *, held_out: float, seed: int, shapes: Iterable[Shape] = (), classes: tuple[str, ...] = ()
+) -> ImageSet:
     """Read a folder of class folders, with or without `train` and `test` above them, or a CSV of files and classes.
 
-    Without a split of its own, the share `held_out` of each class is held out. Every image is decoded once, and shown
-    to `look`. Raises UserError for data without two classes, a class without a training image, and an image that cannot
-    be read."""
+    `classes` are those of other data, too, of which some may be missing here. Without a split of its own, the share
+    `held_out` of each class is held out. Every image is decoded once, and kept in `shapes`. Raises UserError for data
+    without two classes, a class without a training image, and an image that cannot be read."""
     named = list(_from_csv(data) if data.is_file() else _from_folder(data))
-    classes = tuple(sorted({label for _, _, label, _ in named}, key=_natural))
+    others, classes = classes, classes or tuple(sorted({label for _, _, label, _ in named}, key=_natural))
     if len(classes) < 2:
         found = f"one class, {classes[0]!r}" if classes else "no images"
         raise UserError(f"{data} has {found}: give a folder for each of two classes or more, or a CSV of image,label")
@@ -70,12 +72,17 @@ def read_images(data: Path, *, held_out: float, seed: int, shapes: Iterable[Shap
     if len(fresh) < len(test):
         say(f"warning: {len(test) - len(fresh)} held-out images are training images, too: they are left out")
     counts = Counter(item.label for item in train)
-    if missing := [classes[number] for number in range(len(classes)) if not counts[number]]:
+    if not others and (missing := [classes[number] for number in range(len(classes)) if not counts[number]]):
         raise UserError(f"class {missing[0]!r} has no training image: add some, or remove its held-out ones")
     if not fresh:
         raise UserError(f"{data} has no image to hold out: add some, or give held_out= a larger share")
     identity = [(item.name, item.label, hashes[item.file]) for item in (*train, *fresh)]
     return ImageSet(classes, tuple(train), tuple(fresh), content_hash([classes, len(train), identity]), decoded)
+
+
+def list_classes(folders: Iterable[Path]) -> tuple[str, ...]:
+    """The classes of all folders together, by their names alone."""
+    return tuple(sorted({label for folder in folders for _, _, label, _ in _from_folder(folder)}, key=_natural))
 
 
 def hold_out(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:

@@ -191,16 +191,20 @@ _REAL: dict[str, Experiment] = {
         only=("scratch", "kd", "kd, again", "kd, cached", "dkd", "dist", "logit std", "pkt", "srd", "crd", "dml"),
     ),
 }
+_TRAINED = {
+    f"collaborative-{on}": replace(
+        _MADE["collaborative"],
+        title=f"CNN–Transformer, {on}",
+        bed="segmentation of digits 0 to 3 on canvases of 16 × 16 pixels, 200 for training and 300 for testing; "
+        f"U-Net and ViT that have learned alone for 12 epochs, then 12 together{more}; their mean",
+        on=on,
+    )
+    for on, more in (("trained", ""), ("strong", " with three times the weights"))
+}
 EXPERIMENTS: dict[str, Experiment] = {}
 for _name, _experiment in _MADE.items():
     EXPERIMENTS[_name] = _experiment
     if _name == "collaborative":
-        EXPERIMENTS["collaborative-trained"] = replace(
-            _experiment,
-            title="CNN–Transformer, trained",
-            bed="segmentation of digits 0 to 3 on canvases of 16 × 16 pixels, 200 for training and 300 for testing; "
-            "U-Net and ViT that have learned alone for 12 epochs, then 12 together; their mean",
-            on="trained",
-        )
+        EXPERIMENTS |= _TRAINED
     if _name in _REAL:
         EXPERIMENTS[f"{_name}-mnist"] = replace(_REAL[_name], title=f"{_experiment.title}, MNIST", on="mnist")

@@ -3,7 +3,8 @@
 Two students train together in every arm, a U-Net and a ViT, both on labels. `random masks` follows as many pixels and
 regions as `bsd`, chosen at random: what it lacks is the choice. On the bed `scratch` both start untrained; on `trained`
 they start from weights that each has learned alone from the labels, the same in all arms, as the paper's networks start
-from trained ones: from the first step on there is something to follow.
+from trained ones: from the first step on there is something to follow. `strong` is `trained` with three times the
+weight of all that is followed.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ ARMS = {
 }
 PIXEL, REGION, FEATURE, GRID, CHANNELS = 1.0, 0.1, 0.1, 4, 16
 BATCH, LR = 20, 5e-3
-EPOCHS = {"scratch": 18, "trained": 12}
-ALONE = 12  # epochs before, on `trained`
+BEDS = {"scratch": (18, 1.0), "trained": (12, 1.0), "strong": (12, 3.0)}  # epochs together, share of the weights
+ALONE = 12  # epochs before, unless from scratch
 
 
 @cache
@@ -49,7 +50,7 @@ def prepare(bed: str, seed: int, quick: bool) -> tuple[Canvases, list[nn.Module]
     data = make_canvases(seed, test=100 if bed == "scratch" else 300)
     torch.manual_seed(seed)
     students: list[nn.Module] = [UNet(CLASSES), VitSegmenter(CLASSES)]
-    if bed == "trained":
+    if bed != "scratch":
         plan = Plan(epochs=1 if quick else ALONE, batch=BATCH, lr=LR, seed=seed)
         for student in students:
             fit([student], data[:2], lambda x, y, model=student: cross_entropy(model(x), y), plan)
@@ -59,8 +60,8 @@ def prepare(bed: str, seed: int, quick: bool) -> tuple[Canvases, list[nn.Module]
 def one(arm: str, seed: int, quick: bool, bed: str = "scratch") -> dict[str, float]:
     """The mean IoU of both students, in percent, and of each."""
     data, start = prepare(bed, seed, quick)
-    students = copy.deepcopy(start)
-    if bed == "trained":
+    students, (epochs, share) = copy.deepcopy(start), BEDS[bed]
+    if bed != "scratch":
         torch.manual_seed(seed)
     projectors = nn.ModuleList([nn.Conv2d(width, CHANNELS, 1) for width in (16, 24, 16, 24)])
     generator = torch.Generator().manual_seed(seed)
@@ -80,18 +81,18 @@ def one(arm: str, seed: int, quick: bool, bed: str = "scratch") -> dict[str, flo
                 pixels, regions = torch.ones_like(pixels), torch.ones_like(regions)
             elif arm == "random masks":
                 pixels, regions = same_size_mask(pixels, generator), same_size_mask(regions, generator)
-            total = total + PIXEL * pixel_distillation(logits[own], logits[other], pixels)
-            if arm != "mutual" or bed == "trained":
-                total = total + REGION * region_distillation(high[own], high[other], regions)
+            total = total + share * PIXEL * pixel_distillation(logits[own], logits[other], pixels)
+            if arm != "mutual" or bed != "scratch":
+                total = total + share * REGION * region_distillation(high[own], high[other], regions)
         if arm == "bsd, hfd":
             low = [
                 project(adaptive_avg_pool2d(maps, 8))
                 for project, maps in zip(projectors[2:], (a["low"], b["low"]), strict=True)
             ]
-            total = total + FEATURE * (feature_loss(low[0], low[1]) + feature_loss(low[1], low[0]))
+            total = total + share * FEATURE * (feature_loss(low[0], low[1]) + feature_loss(low[1], low[0]))
         return total
 
-    plan = Plan(epochs=1 if quick else EPOCHS[bed], batch=BATCH, lr=LR if bed == "scratch" else LR * 0.6, seed=seed)
+    plan = Plan(epochs=1 if quick else epochs, batch=BATCH, lr=LR if bed == "scratch" else LR * 0.6, seed=seed)
     fit([*students, projectors], data[:2], loss, plan)
     scores = [measure(student, data.x_test, data.y_test) for student in students]
     return {"mIoU": sum(scores) / 2, "mIoU, U-Net": scores[0], "mIoU, ViT": scores[1]}
