@@ -3,7 +3,7 @@
     python scripts/auto_images.py --seeds 0,1,2 --out docs/results/auto-images.json
 
 The data are those of digits_images.py: a teacher of 900 digits, a student of 300 others, 597 held out from both. The
-memory of `auto` are trainings of all methods on two tasks of generated images; it has seen no digit. Optuna alone
+memory of `auto` is empty, or with --memory trainings of all methods on two tasks of generated images. Optuna alone
 tunes the same methods and options with its TPE sampler, each trial a whole training that is scored on the same fold.
 Budgets are in passes, so that they are equal on any machine. What was chosen is trained on all 300 and scored once on
 the held-out digits. A killed run goes on.
@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from digits_images import STUDENT, VIT, write_images
+from digits_images import VIT, write_images
 from PIL import Image
 
 from agentkd.config import ImagesConfig
@@ -33,8 +33,9 @@ from agentkd.recommend.table import Candidate, add_rows, read_rows
 from agentkd.runs.disk import write_atomically
 from agentkd.stats import paired_difference
 
-EPOCHS, BATCH, BUDGET = 50.0, 100, 4  # the budget is so many whole trainings on all training images
+EPOCHS, BATCH, BUDGET = 30.0, 100, 3  # the budget is so many whole trainings on all training images
 TEACHER = {**VIT, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+STUDENT = {**VIT, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
 KINDS = ("stripes", "blobs")
 
 
@@ -73,7 +74,7 @@ def prepare(folder: Path, seed: int) -> ImagesConfig:
     distill_images(
         ImagesConfig(
             data=str(folder / "many"), teacher_model=str(folder / "teacher.json"), out=str(folder / "first"),
-            teacher_epochs=30, epochs=1, lr=3e-3, **shared,
+            teacher_epochs=20, epochs=1, lr=5e-3, **shared,
         )
     )  # fmt: skip
     return ImagesConfig(data=str(folder / "few"), teacher_model=str(folder / "first/teacher"), epochs=EPOCHS, **shared)
@@ -85,7 +86,7 @@ def open_bed(config: ImagesConfig, folder: Path):
 
 
 def fill_memory(work: Path) -> None:
-    """Every method's defaults and a candidate drawn at random on each generated task: rows of the table."""
+    """Rows of the table: every method's defaults on one generated task, a random candidate of each on the other."""
     rng = Random(100)
     for kind in KINDS:
         folder = work / "memory" / kind
@@ -94,13 +95,13 @@ def fill_memory(work: Path) -> None:
         config = prepare(folder, seed=100)
         bed = open_bed(config, folder / "trials")
         for method in bed.space.methods:
-            for name, candidate in (("a", bed.space.make(method, {})), ("b", bed.space.draw(method, rng))):
-                note = folder / f"{method}-{name}.json"
-                if not note.exists():
-                    reward = bed.train(candidate, STEPS[1], folder / "trials" / f"{method}-{name}")
-                    write_atomically(note, json.dumps([dict(candidate.options), reward]))
-                options, reward = json.loads(note.read_text())
-                add_rows([bed.row(as_trial(Candidate(method, options), reward))])
+            candidate = bed.space.make(method, {}) if kind == KINDS[0] else bed.space.draw(method, rng)
+            note = folder / f"{method}.json"
+            if not note.exists():
+                reward = bed.train(candidate, STEPS[1], folder / "trials" / method)
+                write_atomically(note, json.dumps([dict(candidate.options), reward]))
+            options, reward = json.loads(note.read_text())
+            add_rows([bed.row(as_trial(Candidate(method, options), reward))])
 
 
 def as_trial(candidate: Candidate, reward: float):
@@ -155,11 +156,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--work", type=Path, default=Path("runs/auto-images"))
+    parser.add_argument("--memory", action="store_true", help="let auto begin with the table of two generated tasks")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     memory = options.work / "home"
     os.environ["AGENTKD_DATA_HOME"] = str(memory)
-    fill_memory(options.work)
+    if options.memory:
+        fill_memory(options.work)
     rows, right = [], {}
     for seed in map(int, options.seeds.split(",")):
         folder = options.work / f"seed-{seed}"
@@ -169,7 +172,7 @@ def main() -> None:
             # A home for each run: what is learned about the digits in one must not help another.
             home = options.work / "homes" / f"{arm}-{seed}"
             os.environ["AGENTKD_DATA_HOME"] = str(home)
-            if arm == "auto" and not home.exists():
+            if arm == "auto" and options.memory and not home.exists():
                 add_rows(read_rows(memory / "distillations.sqlite"))
             found = run_arm(arm, prepare(folder, seed), folder)
             name = Path(str(found["out"])) / "predictions.jsonl"
@@ -178,10 +181,10 @@ def main() -> None:
             accuracy = {row["name"]: row["accuracy"] for row in found["rows"]}
             rows.append({"seed": seed, "arm": arm, "accuracy": accuracy, "search": found.get("search")})
             print(json.dumps({"seed": seed, "arm": arm, **accuracy}), flush=True)
-            write(options.out, rows, right)
+            write(options.out, options.memory, rows, right)
 
 
-def write(out: Path, rows: list[dict[str, object]], right: dict[str, dict[int, list[float]]]) -> None:
+def write(out: Path, memory: bool, rows: list[dict[str, object]], right: dict[str, dict[int, list[float]]]) -> None:
     """What there is so far: rows, and the differences of `auto` to the others over the seeds that both have."""
     differences = []
     for arm, scores in right.items():
@@ -191,7 +194,7 @@ def write(out: Path, rows: list[dict[str, object]], right: dict[str, dict[int, l
             mean, low, high = paired_difference(*zip(*pairs, strict=True))
             by_seed = [float(np.mean(right["auto"][seed]) - np.mean(scores[seed])) for seed in both]
             differences.append({"arm": "auto", "minus": arm, "mean": mean, "low": low, "high": high, "seeds": by_seed})
-    result = {"epochs": EPOCHS, "budget_trainings": BUDGET, "runs": rows, "differences": differences}
+    result = {"epochs": EPOCHS, "budget_trainings": BUDGET, "memory": memory, "runs": rows, "differences": differences}
     write_atomically(out, json.dumps(result, indent=1) + "\n")
 
 

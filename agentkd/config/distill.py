@@ -26,7 +26,7 @@ class DistillConfig(StageConfig):
 
     traces: str | None = Field(None, description="a run directory [default: the newest complete one in runs/]")
     student: str = Field("smollm2-135m", description="smollm2-135m, a directory or a hub name")
-    method: str = Field("sft", description="{methods}; a,b trains one stage after another")
+    method: str = Field("sft", description="{methods}; a,b trains one stage after another; auto chooses by trials")
     budget_hours: float | None = Field(None, gt=0, description=BUDGET)
     budget_passes: float | None = Field(None, gt=0, description=PASSES)
     form: Literal["path", "one-call", "dialogue"] = Field(

@@ -41,19 +41,26 @@ class Regret(NamedTuple):
     tasks: int
 
 
+class TooFewRows(UserError):
+    """The table holds nothing to learn from."""
+
+
 class Recommender:
-    """A forest fitted on rows with a score. Raises UserError for fewer than LEAST, or where no group has two."""
+    """A forest fitted on rows with a score. Raises TooFewRows for fewer than LEAST, or where no group has two."""
 
     def __init__(self, rows: Sequence[Row], seed: int = 0) -> None:
         self.rows = [row for row in rows if row.score is not None]
         groups = [row.group for row in self.rows]
         if len(self.rows) < LEAST or len(set(groups)) == len(groups):
-            raise UserError(
+            raise TooFewRows(
                 f"{len(self.rows)} earlier distillations with a score are too few to learn from: it takes {LEAST}, two "
                 f"of them on one task; run agentkd distill with two methods on one task"
             )
-        from sklearn.ensemble import RandomForestRegressor
-        from sklearn.feature_extraction import DictVectorizer
+        try:
+            from sklearn.ensemble import RandomForestRegressor
+            from sklearn.feature_extraction import DictVectorizer
+        except ImportError:
+            raise UserError("advice from the table needs scikit-learn: pip install 'agentkd[auto]'") from None
 
         self._encoder = DictVectorizer(sparse=False)
         x_RF = self._encoder.fit_transform([_features(row.facts, row.method, row.options) for row in self.rows])
@@ -104,7 +111,7 @@ def leave_one_task_out(rows: Sequence[Row], seed: int = 0) -> Regret | None:
             continue
         try:
             recommender = Recommender(others, seed)
-        except UserError:  # the other tasks were tried once each
+        except TooFewRows:  # the other tasks were tried once each
             continue
         first = recommender.expect(own[0].facts, candidates.values())[0].candidate
         usual = best_on_average(others, list(candidates.values()))

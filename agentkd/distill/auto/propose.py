@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from agentkd.distill.auto.trials import Trials
 from agentkd.errors import UserError
-from agentkd.recommend.predict import Expected, Recommender
+from agentkd.recommend.predict import Expected, Recommender, TooFewRows
 from agentkd.recommend.space import Space, Span
 from agentkd.recommend.table import Candidate, Row, Values, name_candidate
 from agentkd.runs.disk import write_atomically
@@ -45,7 +45,7 @@ def plan_proposals(space: Space, default: Candidate, facts: Values, rows: Sequen
     defaults = [space.make(method, {}) for method in space.methods]
     try:
         recommender = Recommender(rows, seed)
-    except UserError:
+    except TooFewRows:
         others = [Proposal(each, DEFAULT) for each in defaults if each != default]
         return Plan(
             [Proposal(default, DEFAULT), *others],

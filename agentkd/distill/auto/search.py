@@ -45,7 +45,7 @@ class Budget:
     passes: float | None
 
     def allows(self, trials: Trials, cost: float) -> bool:
-        """Whether a training of `cost` passes still fits; the first one always does."""
+        """Whether a training of `cost` passes still fits. By the clock the first one does: its time is unknown."""
         if self.passes is not None and trials.passes + cost > self.passes + 1e-9:
             return False
         rate = trials.seconds / trials.passes if trials.passes else 0.0
