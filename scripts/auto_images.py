@@ -3,15 +3,16 @@
     python scripts/auto_images.py --seeds 0,1,2 --out docs/results/auto-images.json
 
 The data are those of digits_images.py: a teacher of 900 digits, a student of 300 others, 597 held out from both. The
-memory of `auto` is empty, or with --memory trainings of all methods on two tasks of generated images. Optuna alone
-tunes the same methods and options with its TPE sampler, each trial a whole training that is scored on the same fold.
-Budgets are in passes, so that they are equal on any machine. What was chosen is trained on all 300 and scored once on
-the held-out digits. A killed run goes on.
+table of `auto` is empty. That of `auto, memory` (with --memory) has trainings of all methods on two tasks of generated
+images. Optuna alone tunes the same methods and options with its TPE sampler, each trial a whole training that is scored
+on one fold. Budgets are in passes, so that they are equal on any machine. What was chosen is trained on all 300 and
+scored once on the held-out digits. A killed run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 from pathlib import Path
@@ -142,7 +143,7 @@ def tune_alone(config: ImagesConfig, folder: Path) -> dict[str, object]:
 
 def run_arm(arm: str, config: ImagesConfig, folder: Path) -> dict[str, object]:
     """One student and what it scored."""
-    out = folder / arm
+    out = folder / arm.replace(", ", "-")
     out.mkdir(exist_ok=True)
     if arm == "default":
         return distill_images(config.model_copy(update={"out": str(out)}))
@@ -168,11 +169,11 @@ def main() -> None:
         folder = options.work / f"seed-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         write_images(folder, seed)
-        for arm in ("default", "auto", "optuna"):
+        for arm in ("default", "auto", "optuna", *(["auto, memory"] if options.memory else [])):
             # A home for each run: what is learned about the digits in one must not help another.
             home = options.work / "homes" / f"{arm}-{seed}"
             os.environ["AGENTKD_DATA_HOME"] = str(home)
-            if arm == "auto" and options.memory and not home.exists():
+            if arm == "auto, memory" and not home.exists():
                 add_rows(read_rows(memory / "distillations.sqlite"))
             found = run_arm(arm, prepare(folder, seed), folder)
             name = Path(str(found["out"])) / "predictions.jsonl"
@@ -181,20 +182,20 @@ def main() -> None:
             accuracy = {row["name"]: row["accuracy"] for row in found["rows"]}
             rows.append({"seed": seed, "arm": arm, "accuracy": accuracy, "search": found.get("search")})
             print(json.dumps({"seed": seed, "arm": arm, **accuracy}), flush=True)
-            write(options.out, options.memory, rows, right)
+            write(options.out, rows, right)
 
 
-def write(out: Path, memory: bool, rows: list[dict[str, object]], right: dict[str, dict[int, list[float]]]) -> None:
-    """What there is so far: rows, and the differences of `auto` to the others over the seeds that both have."""
+def write(out: Path, rows: list[dict[str, object]], right: dict[str, dict[int, list[float]]]) -> None:
+    """What there is so far: rows, and the differences of the searches to the others over the seeds that both have."""
     differences = []
-    for arm, scores in right.items():
-        both = [seed for seed in scores if seed in right.get("auto", {})]
-        if arm != "auto" and both:
-            pairs = [(a, b) for seed in both for a, b in zip(right["auto"][seed], scores[seed], strict=True)]
+    for arm, other in itertools.permutations(right, 2):
+        both = [seed for seed in right[arm] if seed in right[other]]
+        if arm.startswith("auto") and both:
+            pairs = [(a, b) for seed in both for a, b in zip(right[arm][seed], right[other][seed], strict=True)]
             mean, low, high = paired_difference(*zip(*pairs, strict=True))
-            by_seed = [float(np.mean(right["auto"][seed]) - np.mean(scores[seed])) for seed in both]
-            differences.append({"arm": "auto", "minus": arm, "mean": mean, "low": low, "high": high, "seeds": by_seed})
-    result = {"epochs": EPOCHS, "budget_trainings": BUDGET, "memory": memory, "runs": rows, "differences": differences}
+            by_seed = [float(np.mean(right[arm][seed]) - np.mean(right[other][seed])) for seed in both]
+            differences.append({"arm": arm, "minus": other, "mean": mean, "low": low, "high": high, "seeds": by_seed})
+    result = {"epochs": EPOCHS, "budget_trainings": BUDGET, "runs": rows, "differences": differences}
     write_atomically(out, json.dumps(result, indent=1) + "\n")
 
 
