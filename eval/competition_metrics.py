@@ -108,10 +108,15 @@ def divide(part: Array, whole: Array, empty: float) -> Array:
     return np.asarray(np.divide(part, whole, out=np.full(len(whole), empty), where=whole > 0))
 
 
-def f1_samples(truth: Array, guess: Array) -> float:
-    """F1 of the label sets, averaged over the rows; 0 where both sets are empty."""
-    both = np.logical_and(truth, guess).sum(axis=1)
-    return float(divide(2 * both, truth.sum(axis=1) + guess.sum(axis=1), empty=0.0).mean())
+def f_samples(beta: float) -> Function:
+    """Return F-beta of the label sets, averaged over the rows; 0 where both sets are empty."""
+
+    def function(truth: Array, guess: Array) -> float:
+        both = np.logical_and(truth, guess).sum(axis=1)
+        whole = beta * beta * truth.sum(axis=1) + guess.sum(axis=1)
+        return float(divide((1 + beta * beta) * both, whole, empty=0.0).mean())
+
+    return function
 
 
 def jaccard(truth: Array, guess: Array) -> float:
@@ -323,7 +328,8 @@ def list_metrics() -> list[Metric]:
         label("f1_macro", LABELLED, averaged_f1("macro")),
         label("f1_micro", LABELLED, averaged_f1("micro")),
         label("f1_weighted", LABELLED, averaged_f1("weighted")),
-        label("f1_samples", ("multilabel",), f1_samples),
+        label("f1_samples", ("multilabel",), f_samples(1)),
+        label("f2_samples", ("multilabel",), f_samples(2)),
         label("precision", BINARY, of_positive("precision_score")),
         label("recall", BINARY, of_positive("recall_score")),
         label("mcc", CLASSES, sklearn_metric("matthews_corrcoef")),

@@ -63,6 +63,12 @@ class Setup(Frozen):
     classes: tuple[str, ...] = ()  # binary, multiclass: the target's values as strings, sorted; binary: positive last
     spelling: tuple[str, ...] = ()  # the classes as a submission spells them; () as training table or sample do
     renamed: dict[str, str] = Field(default_factory=dict)  # headers of the training table → of the test table
+    tags: str = ""  # multilabel: the column of the training table whose cells hold several tags
+    mark: str = " "  # between the tags of a cell
+    sums: bool = False  # the values of a row of the submission sum to one, and targets are shares of their row
+    whole: bool = False  # values are whole numbers
+    low: float | None = None  # the least value that may be sent
+    high: float | None = None
     output: Output  # what the submission holds: labels, probabilities, or values
     top: int = 1  # classes in a cell of the submission, the likeliest first
     metric: str  # a name in `METRICS` of scoring/metrics.py, or "code": workspace/metric.py

@@ -138,6 +138,7 @@ _KIN = {  # metrics with the same name for another task
     "rmse": ("mean_columnwise_rmse",),
     "f1_samples": ("f1", "f1_macro"),
     "f1": ("f1_macro",),
+    "f2": ("f2_samples",),
     "normalized_gini": ("gini",),
 }
 _ASIDE = {"precision", "recall"}  # come last: pages mostly name them to explain F1

@@ -91,13 +91,14 @@ def _f1(average: str) -> Callable[[Array, Array], float]:
     return function
 
 
-def _f1_of_sets(truth: Array, guess: Array, average: str) -> float:
-    """F1 of zeros and ones `(N, L)`, by label or by row ("samples"); 0 where both sides are empty."""
+def _f1_of_sets(truth: Array, guess: Array, average: str, beta: float = 1.0) -> float:
+    """F-beta of zeros and ones `(N, L)`, by label or by row ("samples"); 0 where both sides are empty."""
     axis = 1 if average == "samples" else 0
     hit, true, given = (truth & guess).sum(axis=axis), truth.sum(axis=axis), guess.sum(axis=axis)
     if average == "micro":
         return float(2 * hit.sum() / max(true.sum() + given.sum(), 1))
-    each = 2 * hit / np.maximum(true + given, 1)
+    whole = beta**2 * true + given
+    each = (1 + beta**2) * hit / np.where(whole > 0, whole, 1.0)
     return float(each @ true / max(true.sum(), 1)) if average == "weighted" else float(each.mean())
 
 
@@ -334,6 +335,7 @@ def _metrics() -> list[Metric]:
         Metric("f1_micro", "label", False, _ANY, _f1("micro")),
         Metric("f1_weighted", "label", False, _ANY, _f1("weighted")),
         Metric("f1_samples", "label", False, ("multilabel",), _f1("samples")),
+        Metric("f2_samples", "label", False, ("multilabel",), lambda t, g: _f1_of_sets(t, g, "samples", 2.0)),
         Metric("precision", "label", False, ("binary",), precision),
         Metric("recall", "label", False, ("binary",), recall),
         Metric("mcc", "label", False, _CLASSES, mcc),

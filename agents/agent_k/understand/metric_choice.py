@@ -69,7 +69,8 @@ def doubt_metric(metric: str, names: list[str], top: int, hints: Hints) -> list[
     remedy = f"scored by {metric}; set metric=NAME or metric=FILE.py"
     if said := hints.unknown:
         return [f"the pages speak of '{said}', which is not known: {remedy}"]
-    if said := hints.qualified:
+    said = hints.qualified
+    if said and not (metric.endswith("_samples") and " each " in said):  # its mean is over rows
         return [f"the pages speak of '{said}', of which the words beside the name are not known: {remedy}"]
     if names[:1] == ["map@k"] and top == 1 and (k := find_top_k(hints.text)) > 1:
         return [f"the pages speak of {k} classes a row, the sample submission shows one: one is sent"]

@@ -18,6 +18,7 @@ from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.understand.cells import clean_targets, is_text
 from agentkd.agents.agent_k.understand.class_names import name_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
+from agentkd.agents.agent_k.understand.demands import Demands, read_demands
 from agentkd.agents.agent_k.understand.file_roles import find_labels_table
 from agentkd.agents.agent_k.understand.headers import (
     describe_counters,
@@ -30,13 +31,14 @@ from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN,
 from agentkd.agents.agent_k.understand.main_tables import read_main_tables
 from agentkd.agents.agent_k.understand.metric_choice import doubt_metric, pick_metric
 from agentkd.agents.agent_k.understand.tables import read_training_table
+from agentkd.agents.agent_k.understand.tags import expand_tags, find_tags, name_targets
 from agentkd.agents.agent_k.understand.target_columns import (
     find_outputs,
     find_targets,
     list_empty_columns,
     read_settled_targets,
 )
-from agentkd.agents.agent_k.understand.target_hints import Hints, split_list
+from agentkd.agents.agent_k.understand.target_hints import Hints, TargetColumns, split_list
 from agentkd.agents.agent_k.understand.task_kind import count_classes_per_cell, read_task
 from agentkd.errors import UserError
 
@@ -79,8 +81,21 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         raise UserError(f"column '{key}' cannot be both the id and the target: set id=COLUMN, or target=COLUMN")
     if "id" in targets and key != "id":
         raise UserError(f"a target cannot be called id where '{key}' names the rows: rename it in all tables")
+    tags, mark = find_tags(train[targets[0]], text) if len(targets) == len(outputs) == 1 else ((), "")
+    tagged = targets[0] if tags and fixed.get("task") in (None, "multilabel") else ""
+    if tagged:
+        targets = name_targets(tagged, tags)
+        train = expand_tags(train, tagged, targets, mark)
+        columns = TargetColumns(targets, outputs, by_class=False)
+        unsure.append(
+            f"a cell of '{tagged}' holds several tags, so each of the {len(tags)} tags is predicted: set "
+            f"task=multiclass if whole cells are the classes"
+        )
     train = clean_targets(train, targets)
     task, output = read_task(train, tables.sample, columns, hints)
+    output = "label" if tagged else output
+    demands = read_demands(train, tables.sample, columns, text) if task == "regression" else Demands()
+    unsure += demands.lines
     classes: tuple[str, ...] = ()
     spelling: tuple[str, ...] = ()
     if task in ("binary", "multiclass"):
@@ -101,7 +116,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     metric = pick_metric(names, task, output, top, hints, doubts)
     if not doubts and not fixed.get("metric"):
         doubts += doubt_metric(metric, names, top, hints)
-    inputs, lines = _choose_inputs(train, test, (key, *targets, *empty), hints)
+    inputs, lines = _choose_inputs(train, test, (key, *targets, tagged, *empty), hints)
     unsure += describe_headers(renamed) + lines
     unsure += [
         f"column '{name}' has no value in the test rows, so it is no input"
@@ -123,6 +138,12 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         classes=classes,
         spelling=spelling,
         renamed=renamed,
+        tags=tagged,
+        mark=mark or " ",
+        sums=demands.sums,
+        whole=demands.whole,
+        low=demands.low,
+        high=demands.high,
         output=output,
         top=top,
         metric=metric,

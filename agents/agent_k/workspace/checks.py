@@ -23,6 +23,7 @@ from agentkd.agents.agent_k.contract import (
 )
 from agentkd.agents.agent_k.understand.data_files import IMAGES
 from agentkd.agents.agent_k.understand.tables import read_table
+from agentkd.agents.agent_k.understand.tags import split_tags
 from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.agents.agent_k.workspace.leaks import find_leaks
 from agentkd.agents.agent_k.workspace.submission_file import spell_classes
@@ -202,6 +203,8 @@ def bound_submission(sample: pd.DataFrame, setup: Setup) -> Bounds:
     """The bounds of a submission in the form of the sample."""
     names = [str(name) for name in sample.columns]
     widest = max(int(sample[name].str.len().max()) for name in names)
+    if setup.tags:
+        widest = max(widest, sum(len(name) - len(setup.tags) for name in setup.targets))
     widest = max(widest, setup.top * max((len(name) + 1 for name in setup.classes), default=0))
     return bound_columns(names, list(sample[setup.id]), CELL + UTF8 * widest)
 
@@ -216,6 +219,13 @@ def _check_submission(frame: pd.DataFrame, sample: pd.DataFrame, setup: Setup) -
     if (empty := int((cells == "").sum().sum())) or cells.isin(["nan", "NaN", "None", "inf", "-inf"]).any().any():
         yield "has no gap", f"{empty or 'some'} cells are empty, NaN or infinite"
         return
+    if setup.tags:
+        shown = set(sample[setup.outputs[0]])
+        known = {name[len(setup.tags) + 2 :] for name in setup.targets}
+        given = {word for cell in cells[setup.outputs[0]] if cell not in shown for word in split_tags(cell, setup.mark)}
+        if unknown := given - known:
+            yield "holds tags", f"{list_names(sorted(unknown))} are no tags"
+        return
     if setup.output == "label":
         given = (str(item) for item in cells.to_numpy().ravel())
         labels = {word for item in given for word in (item.split() if setup.top > 1 else [item])}
@@ -226,6 +236,8 @@ def _check_submission(frame: pd.DataFrame, sample: pd.DataFrame, setup: Setup) -
     numbers = cells.apply(pd.to_numeric, errors="coerce")
     if numbers.isna().any().any():
         yield "holds numbers", "some cells are no numbers"
+    elif setup.output == "value":
+        yield from _check_demands(numbers, setup)
     elif setup.output == "probability":
         if ((numbers < 0) | (numbers > 1)).any().any():
             yield "holds probabilities", f"they go from {numbers.min().min():.4g} to {numbers.max().max():.4g}"
@@ -233,6 +245,19 @@ def _check_submission(frame: pd.DataFrame, sample: pd.DataFrame, setup: Setup) -
             total = numbers.sum(axis=1)
             if ((total - 1).abs() > 1e-3).any():
                 yield "has rows that sum to 1", f"a row sums to {total.min():.4g}"
+
+
+def _check_demands(numbers: pd.DataFrame, setup: Setup) -> Iterator[tuple[str, str]]:
+    """Check what the pages or the sample demand of values."""
+    total = numbers.sum(axis=1)
+    if setup.sums and ((total - 1).abs() > 1e-3).any():
+        yield "has rows that sum to 1", f"a row sums to {total[(total - 1).abs().idxmax()]:.4g}"
+    if (setup.sums and (numbers < 0).any().any()) or (setup.low is not None and (numbers < setup.low).any().any()):
+        yield "keeps its range", f"a value is {numbers.min().min():.4g}"
+    if setup.high is not None and (numbers > setup.high).any().any():
+        yield "keeps its range", f"a value is {numbers.max().max():.4g}, more than {setup.high:g}"
+    if setup.whole and (numbers % 1 != 0).any().any():
+        yield "holds whole numbers", "some cells have decimals"
 
 
 def check_predictions(frame: pd.DataFrame, setup: Setup, ids: list[str], split: str) -> list[Failure]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from agentkd.agents.agent_k.contract import MODALITIES, Setup, map_file
 from agentkd.agents.agent_k.understand.cells import clean_targets
 from agentkd.agents.agent_k.understand.data_files import DataFiles
+from agentkd.agents.agent_k.understand.demands import as_shares
 from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, match_images
 from agentkd.agents.agent_k.understand.tables import read_table, read_training_table, rename_id_column
+from agentkd.agents.agent_k.understand.tags import expand_tags
 from agentkd.agents.agent_k.workspace.files import read_csv, save_setup, save_table
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
     ones are returned: rows of one id belong in one fold.
     """
     train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
-    train = clean_targets(train.rename(columns=setup.renamed), setup.targets)
+    train = train.rename(columns=setup.renamed)
+    if setup.tags:
+        train = expand_tags(train, setup.tags, setup.targets, setup.mark)
+    train = clean_targets(train, setup.targets)
+    if setup.sums:
+        train = as_shares(train, setup.targets)
     test = rename_id_column(read_table(data / setup.test, text=True), setup.id, setup.called)
     sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").any(axis=1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.predictions import decide_codes
@@ -15,6 +17,9 @@ from agentkd.agents.agent_k.workspace.files import save_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Array = npt.NDArray[Any]
+LEAST_SHARE = 1e-3  # of values that sum to one: a share of 0 is infinitely wrong to an error of logarithms
 
 
 def make_submission(
@@ -30,11 +35,11 @@ def make_submission(
     out = sample[[*sample.columns]].copy()
     values = predictions.set_index("id").loc[list(sample[setup.id])].rename(columns=dict(_names(setup)))
     if setup.output == "value":
-        for target, column in zip(setup.targets, setup.outputs, strict=True):
-            found = values[target].to_numpy()
-            out[column] = (
-                np.maximum(found, 0) if setup.metric in ("rmsle", "msle") else found
-            )  # Kaggle refuses negative values
+        found = keep_demands(setup, values[list(setup.targets)].to_numpy())
+        for place, column in enumerate(setup.outputs):
+            out[column] = found[:, place]
+    elif setup.tags:
+        out[setup.outputs[0]] = join_tags(setup, values[list(setup.targets)].to_numpy(), thresholds)
     elif setup.task == "multilabel" and setup.output == "label":
         chosen = decide_codes(setup, values[list(setup.targets)].to_numpy(), thresholds)
         for place, column in enumerate(setup.outputs):
@@ -58,6 +63,29 @@ def make_submission(
         for column in setup.outputs:
             out[column] = values[match_class(column, setup.classes)].to_numpy()
     return out
+
+
+def keep_demands(setup: Setup, values: Array) -> Array:
+    """Values `(N, T)` as the competition demands them: a logarithmic error takes none below 0."""
+    import numpy as np
+
+    low = max(setup.low or 0.0, 0.0) if setup.metric in ("rmsle", "msle") else setup.low
+    if low is not None or setup.high is not None:
+        values = np.clip(values, low, setup.high)
+    if setup.sums:
+        values = np.maximum(values, LEAST_SHARE)
+        values = values / values.sum(axis=1, keepdims=True)
+    return np.rint(values).astype(np.int64) if setup.whole else values
+
+
+def join_tags(setup: Setup, values: Array, thresholds: Sequence[float] | None) -> list[str]:
+    """The tags of each row in a cell; one without any gets its likeliest."""
+    import numpy as np
+
+    chosen = decide_codes(setup, values, thresholds).astype(bool)
+    chosen[np.arange(len(values)), values.argmax(axis=1)] |= ~chosen.any(axis=1)
+    names = np.array([name[len(setup.tags) + 2 :] for name in setup.targets], dtype=object)
+    return [setup.mark.join(names[row]) for row in chosen]
 
 
 def _names(setup: Setup) -> Iterable[tuple[str, str]]:
