@@ -54,11 +54,17 @@ def tune_thresholds(scorer: Scorer, predictions: Array, rows: Array) -> tuple[fl
         )
     start = np.full(width, 0.5)
     if setup.task == "multilabel":
-        common = [value((predictions >= t).astype(np.int64)) for t in _COMMON]
-        start = np.full(width, _COMMON[int(np.argmax(common))])  # F2 wants low cuts in all columns
+        tried = _COMMON[: max(1, trials // _LEAST)]
+        common = [value((predictions >= t).astype(np.int64)) for t in tried]
+        start = np.full(width, tried[int(np.argmax(common))])  # F2 wants low cuts in all columns
         grids = [np.unique(np.quantile(p, np.linspace(0.01, 0.99, _GRID))).clip(1e-6, 1) for p in predictions.T]
         return _descend(
-            start, grids, lambda t, i: _cut_label(predictions, t, i), value, trials, scorer.truth.sum(axis=0)
+            start,
+            grids,
+            lambda t, i: _cut_label(predictions, t, i),
+            value,
+            max(trials - len(tried), 1),
+            scorer.truth.sum(axis=0),
         )
     grids = [0.5 * np.exp(np.linspace(-2, 2, 25))] * width
     count = np.bincount(scorer.truth[scorer.known], minlength=width)

@@ -220,10 +220,10 @@ def _check_submission(frame: pd.DataFrame, sample: pd.DataFrame, setup: Setup) -
         yield "has no gap", f"{empty or 'some'} cells are empty, NaN or infinite"
         return
     if setup.tags:
-        shown = set(sample[setup.outputs[0]])
+        own = set(sample[setup.outputs[0]])
         known = {name[len(setup.tags) + 2 :] for name in setup.targets}
-        given = {word for cell in cells[setup.outputs[0]] if cell not in shown for word in split_tags(cell, setup.mark)}
-        if unknown := given - known:
+        sent = {word for cell in cells[setup.outputs[0]] if cell not in own for word in split_tags(cell, setup.mark)}
+        if unknown := sent - known:
             yield "holds tags", f"{list_names(sorted(unknown))} are no tags"
         return
     if setup.output == "label":
