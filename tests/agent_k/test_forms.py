@@ -15,6 +15,8 @@ from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.agents.agent_k.workspace.maps import write_maps
 from agentkd.agents.agent_k.workspace.submission_file import make_submission, write_submission
 from agentkd.eval.competition_metrics import METRICS as GRADED
+from agentkd.report.competition import render_competition
+from agentkd.trace import Trace, Usage, Verdict
 from tests.support.lazy import lazily
 
 pd = lazily("pandas")
@@ -128,3 +130,27 @@ def test_f2_of_sets_is_the_graders() -> None:
     hit, true, sent = (truth & given).sum(1), truth.sum(1), given.sum(1)
     rows = [5 * h / (4 * t + s) if t + s else 0.0 for h, t, s in zip(hit, true, sent, strict=True)]
     assert value == pytest.approx(np.mean(rows))
+
+
+@pytest.mark.parametrize(
+    "quality, words",
+    [
+        ({}, "Candidates"),
+        ({"constant": 0.5, "folds": [0.6, None]}, "Behind the score"),
+        ({"constant": 0.5, "folds": [0.6], "errors": {"y": [1, 2, 3, 4, 5]}}, "prediction minus truth"),
+        ({"constant": 0.5, "folds": [], "confusion": {"classes": ["a", "b"], "rows": [[1, 2], [3, 4]]}}, "true class"),
+    ],
+)
+def test_the_report_of_every_task_and_its_doubts(quality: dict[str, Any], words: str) -> None:
+    usage, verdict = Usage.total([]), Verdict(ok=True, rung="validate", reason="")
+    trace = Trace.close(
+        id="c", sample=0, task="kaggle", question="c", steps=(), answers=("submission.csv",), usage=usage,
+        provenance={}, verified=True, verdict=verdict, teacher="none",
+    )  # fmt: skip
+    metrics = {
+        "title": "c", "task": "t", "metric": "m", "lower_is_better": True, "score": 0.4, "best": "one", "blend": {},
+        "candidates": {}, "accepted": {}, "sent_back": {}, "sandbox": "none", "silent": "", "seconds": 1.0,
+        "model_seconds": 0.0, "submissions": [], "quality": quality, "said": ["column 'n' numbers the rows"],
+    }  # fmt: skip
+    page = render_competition({"teacher": "none", "seed": 0}, metrics, trace)
+    assert words in page and page.index("numbers the rows") < page.index("<h2>Candidates</h2>")
