@@ -18,6 +18,7 @@ MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "inf", "-inf", "?", "-", 
 FLAGS = {"0", "1", "0.0", "1.0", "false", "true"}  # in lower case
 MOST_CLASS_VALUES = 10  # so few values such as 5%, which repeat, are classes
 TEXT_WORDS = 6  # mean words per cell from which on a column is text
+SPREAD = 20  # cells, from all over a column, that tell numbers from texts
 LONG_CELL, LONG_WORD = 20, 12  # mean characters per cell, and per word, of texts with fewer words
 
 
@@ -106,11 +107,22 @@ def distinct_values(column: pd.Series[str]) -> list[str]:
     return list(non_empty(column).unique())
 
 
+def _is_float(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def is_text(column: pd.Series[str]) -> bool:
     """Whether a column holds texts: most cells differ, and they have many words.
 
     Long cells of few words are texts too (titles, Chinese, formulas), unless they are numbers, dates, paths of images,
     or ids, which all have one length."""
+    spread = [cell for cell in column.iloc[:: max(1, len(column) // SPREAD)] if cell]
+    if len(spread) >= SPREAD // 2 and all(map(_is_float, spread)):  # what most columns of a wide table are
+        return False
     cells = column[column != ""].head(2000)
     if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:
         return False

@@ -88,6 +88,8 @@ def _start_of_count(column: pd.Series[str]) -> int | None:
     import numpy as np
     import pandas as pd
 
+    if len(column) > 1 and column.iloc[0] == column.iloc[1]:  # so do the columns of a wide table that are mostly 0
+        return None
     head = pd.to_numeric(column.head(LEAST_ROWS), errors="coerce")
     if head.isna().any() or (np.diff(head) != 1).any() or head.iloc[0] % 1 != 0:
         return None

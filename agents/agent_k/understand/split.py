@@ -96,6 +96,8 @@ def _read_groups(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] 
     A row without a label is a group of its own. The value of a randomly drawn row is new about as often as a training
     row's value is unique (Good 1953), so values that are mostly unique, or few test values, may all be new by chance.
     """
+    if _may_be_measured(train.head(SAMPLE_ROWS), test.head(SAMPLE_ROWS)):
+        return None
     if _list_texts(train.head(SAMPLE_ROWS)) & _list_texts(test.head(SAMPLE_ROWS)) or not (
         _is_label(train) and _is_label(test)
     ):
@@ -109,6 +111,16 @@ def _read_groups(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] 
     if single > 0.5 or single ** len(new) > CHANCE:
         return None
     return first.where(first.notna(), [f"row {place}" for place in range(len(first))])
+
+
+def _may_be_measured(train: pd.Series[Any], test: pd.Series[Any]) -> bool:
+    """Whether two columns of numbers have fractions or share a value: a quick look before their cells become texts."""
+    import pandas as pd
+
+    if not (pd.api.types.is_numeric_dtype(train) and pd.api.types.is_numeric_dtype(test)):
+        return False
+    first, then = (column.dropna().to_numpy(dtype=np.float64) for column in (train, test))
+    return bool((first % 1 != 0).any() or (then % 1 != 0).any() or np.isin(then, first).any())
 
 
 def _list_texts(column: pd.Series[Any]) -> set[str]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def list_empty_columns(test: pd.DataFrame, key: str) -> list[str]:
     """Columns of the test table without a value: no input, but a target may be there without its values."""
-    columns = (name for name in test.columns if name != key and is_gap(test[name].head(100)).all())
+    first = is_gap(test.iloc[0].astype(str)).to_numpy()  # of all columns at once: tables may be wide
+    columns = (name for name in test.columns[first] if name != key and is_gap(test[name].head(100)).all())
     return [str(name) for name in columns if is_gap(test[name]).all()]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,9 @@ MOST_VALUE = 1e150  # of a prediction: its square is finite
 
 def check_maps(setup: Setup, data: Path, workspace: Path) -> list[Failure]:
     """Check the input and target maps: each by itself, then together."""
-    found = list(_check_each_map(setup, data, workspace))
-    return found or list(_check_together(setup, data, workspace))
+    read = lru_cache(_frame)  # each map once: tables may be wide
+    found = list(_check_each_map(setup, data, workspace, read))
+    return found or list(_check_together(setup, data, workspace, read))
 
 
 def _frame(path: Path) -> pd.DataFrame:
@@ -48,7 +49,9 @@ def _frame(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"id": str}, low_memory=False)
 
 
-def _check_each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
+def _check_each_map(
+    setup: Setup, data: Path, workspace: Path, read: Callable[[Path], pd.DataFrame]
+) -> Iterator[Failure]:
     held = {"tab": setup.tab, "txt": setup.txt, "img": setup.img}
     paths = [map_file(workspace, split, name) for name in MODALITIES if held[name] for split in ("train", "test")]
     if not paths:
@@ -58,7 +61,7 @@ def _check_each_map(setup: Setup, data: Path, workspace: Path) -> Iterator[Failu
         if not path.exists():
             yield Failure(test=f"{name} exists", stage="maps", message=f"{name} is missing")
             continue
-        frame = try_look("maps", f"{name} is a table", partial(_frame, path))
+        frame = try_look("maps", f"{name} is a table", partial(read, path))
         if isinstance(frame, Refused):
             yield from frame.failures
             continue
@@ -93,7 +96,9 @@ def _is_image(root: Path, path: str) -> bool:
         return False
 
 
-def _check_together(setup: Setup, data: Path, workspace: Path) -> Iterator[Failure]:
+def _check_together(
+    setup: Setup, data: Path, workspace: Path, read: Callable[[Path], pd.DataFrame]
+) -> Iterator[Failure]:
     """Check that ids agree within a split and with the sample, then columns, then that nothing leaks.
 
     Each check needs the one before it: tables of other ids are not compared any further."""
@@ -101,7 +106,7 @@ def _check_together(setup: Setup, data: Path, workspace: Path) -> Iterator[Failu
     sample = read_table(data / setup.sample, text=True)
     expected = {"train": ("target map", list(targets["id"])), "test": ("sample submission", list(sample[setup.id]))}
     paths = {(name, split): map_file(workspace, split, name) for name in MODALITIES for split in expected}
-    frames = {place: _frame(path) for place, path in paths.items() if path.exists()}
+    frames = {place: read(path) for place, path in paths.items() if path.exists()}
     found = []
     for (name, split), frame in frames.items():
         if what := compare_ids(list(frame["id"]), *expected[split]):
