@@ -163,6 +163,27 @@ def distill(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
 
 @pytest.fixture(scope="module")
+def select(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    pytest.importorskip("trl", reason="needs the extra train")
+    home = tmp_path_factory.mktemp("select")
+    models = [str(little_student(home / name, seed=seed, spread=0.3)) for seed, name in enumerate(("large", "small"))]
+    texts = [f"text number {number} of some length, {number * number}" for number in range(60)]
+    (home / "texts.txt").write_text("\n".join(texts))
+    blocks = "from agentkd.corpus import scores; scores.BLOCK = 4; "
+
+    def argv(out: Path) -> list[str]:
+        words = ["--corpus", str(home / "texts.txt"), "--teacher", models[0], "--reference", models[1]]
+        start = f"{blocks}from agentkd.cli.main import main; main()"
+        return [sys.executable, "-c", start, "select", *words, "--out", str(out)]
+
+    def check(out: Path, calm: Path) -> None:
+        assert (out / "selected.jsonl").read_bytes() == (calm / "selected.jsonl").read_bytes()
+        assert len((out / "selected.jsonl").read_text().splitlines()) == 30
+
+    return Matrix(home, TRAIN, argv, check).begin()
+
+
+@pytest.fixture(scope="module")
 def kaggle(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     pytest.importorskip("lightgbm", reason="needs the extra kaggle")
     home = tmp_path_factory.mktemp("kaggle")
@@ -194,6 +215,11 @@ def test_generate(number: signal.Signals, generate: Matrix, server: Server) -> N
 @each_signal
 def test_distill(number: signal.Signals, distill: Matrix) -> None:
     distill.end_at_moments(number)
+
+
+@each_signal
+def test_select(number: signal.Signals, select: Matrix) -> None:
+    select.end_at_moments(number)
 
 
 @each_signal
