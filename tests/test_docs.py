@@ -14,6 +14,7 @@ import typer
 
 from agentkd.cli.main import app
 from agentkd.config import (
+    ClientsConfig,
     DistillConfig,
     ElicitConfig,
     EvalConfig,
@@ -41,6 +42,7 @@ CONFIGS = (
     KaggleConfig,
     ReproduceConfig,
     SelectConfig,
+    ClientsConfig,
     TextsConfig,
     VisionLanguageConfig,
 )

@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 
 CONFIGS = [
     config.GenerateConfig, config.DistillConfig, config.FeedbackConfig, config.EvalConfig, config.KaggleConfig,
-    config.ReproduceConfig, config.ImagesConfig, config.SelectConfig, config.TextsConfig,
+    config.ReproduceConfig, config.ImagesConfig, config.SelectConfig, config.TextsConfig, config.ClientsConfig,
 ]  # fmt: skip
 
 
