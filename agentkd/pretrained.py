@@ -117,6 +117,8 @@ def _own_code(folder: Path) -> str:
 def _complaint(kind: str, folder: Path | str) -> str:
     if "Tokenizer" in kind:
         return f"cannot read the tokenizer in {folder}"
+    if "Processor" in kind:
+        return f"cannot read the processor in {folder}"
     if "Config" in kind:
         return f"cannot read {folder}/config.json"
     return f"the weights in {folder} are damaged, or do not fit its config.json"
