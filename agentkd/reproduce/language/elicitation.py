@@ -33,7 +33,7 @@ ARMS = {
 }
 QUESTIONS, SIZE, SEED_SIZE = 600, 300, 80
 TRIED = 4  # paths of a question that are verified, the best first
-STEPS = 200  # for SIZE labels
+STEPS = 120  # for SIZE labels
 Chosen = tuple[Item, int]  # a question and the place of the candidate that is learned
 
 
@@ -106,7 +106,7 @@ def train(labels: Sequence[Chosen], seed: int, steps: int) -> PathModel:
     items = make_items("train", QUESTIONS)
     student = PathModel([text for item in items for text in (item.text, *(one.label for one in item.options))])
     batch = min(64, len(labels))
-    plan = Plan(epochs=max(1, steps // (len(labels) // batch)), batch=batch, lr=4e-3, weight_decay=0.1, seed=seed)
+    plan = Plan(epochs=max(1, steps // (len(labels) // batch)), batch=batch, lr=5e-3, weight_decay=0.1, seed=seed)
     student.learn([(item.text, item.options[choice].label) for item, choice in labels], plan)
     return student
 
