@@ -76,6 +76,7 @@ class Setup(Frozen):
     tab: tuple[str, ...] = ()  # tabular input columns
     txt: tuple[str, ...] = ()  # text input columns
     img: tuple[str, ...] = ()  # columns of image paths, which the maps add
+    later: str = ""  # the column of time by which all test rows are later than the training rows
 
     @property
     def predicted(self) -> tuple[str, ...]:

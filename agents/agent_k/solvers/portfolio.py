@@ -60,6 +60,7 @@ _TABLE = [
     _CatalogueRow("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
 ]
 _LASSO = _CatalogueRow("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
+_TREND = _CatalogueRow("trend", "trend", 0.1)
 _SPARSE = _CatalogueRow("sparse", "sparse", 1.2)
 _TEXT = [
     _CatalogueRow("bayes-words", "bayes", 0.35, {"letters": False}),
@@ -91,6 +92,8 @@ def build_portfolio(setup: Setup, n_train: int, seconds: float, threads: int) ->
         table = list(_TABLE)
         if setup.task == "regression":
             table.insert(2, _LASSO)
+        if setup.task == "regression" and setup.later:
+            table.insert(1, _TREND)
         if setup.txt:
             table.insert(1, _SPARSE)
         if n_train > MANY:

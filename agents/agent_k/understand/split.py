@@ -30,6 +30,7 @@ class DetectedSplit:
     groups: pd.Series[Any] | None = None  # of the training rows
     order: Array | None = None  # of the training rows in time
     notes: tuple[str, ...] = ()  # lines for the user
+    clock: str = ""  # the column of `order`
 
 
 def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
@@ -58,7 +59,7 @@ def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
             f"by '{clock}' all test rows are later than the training rows: the folds are blocks of time, so scores are "
             f"those of another time"
         )
-    return DetectedSplit(labels[by] if by else None, order, tuple(notes))
+    return DetectedSplit(labels[by] if by else None, order, tuple(notes), clock)
 
 
 def _read_times(train: pd.Series[Any], test: pd.Series[Any], name: str) -> Array | None:

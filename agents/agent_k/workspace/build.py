@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from agentkd.agents.agent_k.contract import Setup, map_file
+from agentkd.agents.agent_k.contract import Setup, map_file, read_setup
 from agentkd.agents.agent_k.understand.split import detect_split
-from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_table
+from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.folds import make_folds
 from agentkd.agents.agent_k.workspace.leaks import find_leaks
 from agentkd.agents.agent_k.workspace.maps import write_maps
@@ -40,4 +40,6 @@ def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str
     if detected.groups is not None and (groups is None or detected.groups.groupby(groups).nunique().max() == 1):
         groups = detected.groups  # which also keep the rows of an id together
     save_table(make_folds(setup, targets, FOLDS, seed, groups, detected.order), folder / "folds.csv")
+    if detected.clock and detected.clock in train.columns and detected.clock not in leaks:
+        save_setup(read_setup(workspace).model_copy(update={"later": detected.clock}), workspace)
     return said
