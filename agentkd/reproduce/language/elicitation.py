@@ -26,14 +26,14 @@ ARMS = {
     "unverified": "the teacher's first path, of random questions",
     "same questions": "the teacher's first path, of the questions of `verified`",
     "verified": "as many verified labels",
-    "seed": "80 verified labels",
+    "seed": "100 verified labels",
     "seed, longer": "the same, for the steps of `star`",
     "self, unverified": "the same, and its student's first choices for as many questions as in `star`",
     "star": "the same, and its student's verified choices for the other questions",
 }
-QUESTIONS, SIZE, SEED_SIZE = 600, 300, 80
+QUESTIONS, SIZE, SEED_SIZE = 800, 400, 100
 TRIED = 4  # paths of a question that are verified, the best first
-STEPS = 120  # for SIZE labels
+STEPS = 400  # for SIZE labels
 Chosen = tuple[Item, int]  # a question and the place of the candidate that is learned
 
 
@@ -42,7 +42,7 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
     labels = choose_labels(arm, seed, quick)
     steps = count_steps(len(choose_labels("star", seed, quick))) if arm == "seed, longer" else count_steps(len(labels))
     student = train(labels, seed, steps // 4 if quick else steps)
-    test = make_items("test", 60 if quick else 200)
+    test = make_items("test", 60 if quick else 300)
     first = [ranked[0] for ranked in rank(student, test)]
     return {
         "strict F1": sum(item.f1(choice) for item, choice in zip(test, first, strict=True)) / len(test),
@@ -105,8 +105,8 @@ def train(labels: Sequence[Chosen], seed: int, steps: int) -> PathModel:
     torch.manual_seed(seed)
     items = make_items("train", QUESTIONS)
     student = PathModel([text for item in items for text in (item.text, *(one.label for one in item.options))])
-    batch = min(64, len(labels))
-    plan = Plan(epochs=max(1, steps // (len(labels) // batch)), batch=batch, lr=5e-3, weight_decay=0.1, seed=seed)
+    batch = min(32, len(labels))
+    plan = Plan(epochs=max(1, steps // (len(labels) // batch)), batch=batch, lr=2e-3, weight_decay=0.1, seed=seed)
     student.learn([(item.text, item.options[choice].label) for item, choice in labels], plan)
     return student
 

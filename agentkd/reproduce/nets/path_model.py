@@ -26,7 +26,7 @@ def split_words(text: str) -> list[str]:
 class PathModel:
     """A Llama of random weights over the words of some texts. Other words are one unknown word."""
 
-    def __init__(self, texts: Sequence[str], *, width: int = 48, layers: int = 1) -> None:
+    def __init__(self, texts: Sequence[str], *, width: int = 64, layers: int = 2) -> None:
         from transformers import LlamaConfig, LlamaForCausalLM
 
         words = sorted({word for text in texts for word in split_words(text)})
