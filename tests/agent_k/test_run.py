@@ -208,7 +208,7 @@ def format_submission(predictions, sample):
     made = predictions.set_index("id").loc[sample["id"]]
     return sample.assign(odd=(made["1"] < 0.5).astype(int).to_numpy())
 """)
-    alone = run(config(folder, tmp_path / "alone", candidates=1))
+    alone = run(config(folder, tmp_path / "alone", candidates=1, metric="accuracy"))
     script: Script = {("metric", "code"): [joy], ("format", "choose"): [OWN], ("format", "code"): [upside_down]}
     with expert(script) as server:
         taught = run(config(folder, tmp_path / "taught", teacher=server.spec, candidates=1))
@@ -289,10 +289,11 @@ def test_facts_that_do_not_agree_with_files_and_pages_are_refused(
     facts = {"id": "id", "target": "odd", "task": "binary", "metric": "accuracy", "why": "it is wrong"} | said
     with expert({("understand", "choose"): [json.dumps(facts)]}) as server:
         result = run(config(folder, out, teacher=server.spec, candidates=1))
-    assert (result["task"], result["metric"]) == ("binary", "accuracy") and result["accepted"]["understand"] == "code"
+    metric = "accuracy" if description == DESCRIPTION else "auc"  # without words about it, probabilities are the safe form
+    assert (result["task"], result["metric"]) == ("binary", metric) and result["accepted"]["understand"] == "code"
     tests = [step for step in last_trace(out).steps if step.kind == "understand.test"]
     assert tests and all(step.verdict and not step.verdict.ok for step in tests)
-    valid_submission(out, folder)
+    valid_submission(out, folder, labels=description == DESCRIPTION)
 
 
 def test_limits_silence_the_model_and_the_run_goes_on(tmp_path: Path, forked_solvers: None) -> None:
