@@ -18,7 +18,7 @@ def find_names_with(spec: str) -> Callable[[str], list[tuple[int, int]]]:
     """A function that gives the places of persons' names in a text, by the model in a folder or on the hub.
 
     Raises UserError for a model that is no token classifier, or has no label for persons."""
-    from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+    from transformers import AutoModelForTokenClassification, AutoTokenizer, TokenClassificationPipeline
 
     folder = find_weights(spec)
     refuse_pickles(folder)
@@ -34,7 +34,7 @@ def find_names_with(spec: str) -> Callable[[str], list[tuple[int, int]]]:
     tokenizer = load_pretrained(AutoTokenizer, folder)
     model = load_pretrained(AutoModelForTokenClassification, folder).eval()
     windows: dict[str, Any] = {"stride": OVERLAP} if tokenizer.model_max_length < LONGEST else {}
-    classify = pipeline("ner", model=model, tokenizer=tokenizer, aggregation_strategy="simple", **windows)
+    classify = TokenClassificationPipeline(model=model, tokenizer=tokenizer, aggregation_strategy="simple", **windows)
 
     def find(text: str) -> list[tuple[int, int]]:
         found = classify(text) if text.strip() else []

@@ -255,8 +255,10 @@ def prose_passages(tokenizer: Any, seed: int) -> Iterator[Passage]:
                 found.append(ast.get_docstring(node) or "")
     random.Random(seed).shuffle(found)
     for text in found:
-        if len(ids := tokenizer(text, add_special_tokens=False)["input_ids"]) >= 3 * CONTEXT:
-            yield Passage("prose", ids[:LONGEST], CONTEXT)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"][:LONGEST]
+        split = any("\ufffd" in tokenizer.decode([number]) for number in ids)  # llama.cpp tells whole characters only
+        if len(ids) >= 3 * CONTEXT and not split:
+            yield Passage("prose", ids, CONTEXT)
 
 
 async def trace_passages(tokenizer: Any, positions: int, seed: int) -> Iterator[Passage]:
