@@ -289,7 +289,7 @@ def test_facts_that_do_not_agree_with_files_and_pages_are_refused(
     facts = {"id": "id", "target": "odd", "task": "binary", "metric": "accuracy", "why": "it is wrong"} | said
     with expert({("understand", "choose"): [json.dumps(facts)]}) as server:
         result = run(config(folder, out, teacher=server.spec, candidates=1))
-    metric = "accuracy" if description == DESCRIPTION else "auc"  # without words about it, probabilities are the safe form
+    metric = "accuracy" if description == DESCRIPTION else "auc"  # where no page tells, probabilities
     assert (result["task"], result["metric"]) == ("binary", metric) and result["accepted"]["understand"] == "code"
     tests = [step for step in last_trace(out).steps if step.kind == "understand.test"]
     assert tests and all(step.verdict and not step.verdict.ok for step in tests)

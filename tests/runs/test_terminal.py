@@ -123,7 +123,8 @@ def test_a_terminal_that_is_closed_ends_nothing(monkeypatch: pytest.MonkeyPatch)
     say("nor this")
 
 
-ELSEWHERE = (  # processes of their own, whose output is captured, or which other programs read
+ELSEWHERE = (
+    "agents/agent_k/replay.py",  # processes of their own, whose output is captured, or which other programs read
     "agentkd/runs/watchdog.py", "agentkd/sandbox/", "agentkd/serving/llama_server.py",
     "agentkd/serving/supervisor.py", "agents/agent_k/solvers/",
     "agents/agent_k/model/harness.py", "eval/bench/speed/peers/", "eval/bench/truth/peers/", "eval/bench/mock.py",
