@@ -257,7 +257,7 @@ def test_training_tables_that_are_not_used_are_said(tmp_path: Path) -> None:
     found = find_roles(tmp_path / "years", {"train_2016.csv": TRAIN, "train_2017.csv": TRAIN} | rest)
     assert found.train == Path("train_2016.csv") and len(found.notes) == 1
     assert all(word in found.notes[0] for word in ("train_2016.csv is used", "train_2017.csv", "one train.csv"))
-    assert guess_setup(tmp_path / "years", "RMSE", "", {}).doubts == list(found.notes)
+    assert set(found.notes) <= set(guess_setup(tmp_path / "years", "RMSE", "", {}).doubts)
     found = find_roles(tmp_path / "small", USUAL | {"train_small.csv": TRAIN})
     assert found.train == Path("train.csv") and "train_small.csv" in found.notes[0]
     packed(folder(tmp_path / "copy", USUAL) / "train.zip", "train.csv")
