@@ -64,6 +64,8 @@ def one(arm: str, seed: int, quick: bool) -> dict[str, float]:
     if arm.startswith("factor: "):
         grid = [run_cell("encoder", *cell, seed, quick).test for cell in product(*FACTORS.values())]
         scores = torch.tensor(grid).reshape([len(levels) for levels in FACTORS.values()])
+        if float(scores.var()) == 0.0:  # so little training, as in a quick run, that all cells score alike
+            return {"share of variance": 0.0}
         return {"share of variance": 100 * variance_shares(scores.numpy(), list(FACTORS))[arm.removeprefix("factor: ")]}
     mappings = FACTORS["mapping"] if arm != "none" else ("skip",)
     others = FACTORS["augmentation"], mappings, (arm,), FACTORS["prediction loss"]
