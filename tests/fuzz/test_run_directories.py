@@ -92,11 +92,11 @@ def damage_database(random: random.Random, path: Path) -> None:
         row, column = random.choice(rows), random.randrange(len(columns))
         value: Any = row[1 + column]
         if isinstance(value, bytes) and random.random() < 0.8:
-            plain = ormsgpack.unpackb(value, option=ormsgpack.OPT_NON_STR_KEYS)
             options = ormsgpack.OPT_NON_STR_KEYS | ormsgpack.OPT_REPLACE_SURROGATES
             try:
+                plain = ormsgpack.unpackb(value, option=ormsgpack.OPT_NON_STR_KEYS)
                 value = ormsgpack.packb(damage_value(random, plain), option=options)
-            except (TypeError, ValueError):  # a number that MessagePack has no room for
+            except (TypeError, ValueError):  # damaged already, or a number that MessagePack has no room for
                 value = damage(random, value)
         else:
             value = random.choice([None, 5, -1, 1e999, "", "half", "[[", b"", b"\xc1\xff", "x" * 10_000])
