@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 from agentkd.distill.checkpoints import is_whole, last_checkpoint
-from agentkd.distill.processes import world_size
+from agentkd.distill.processes import on_rank_0, world_size
 from agentkd.errors import AgentkdError, UserError, WorldError
 from agentkd.pretrained import first_line
 from agentkd.runs.disk import disk_error
 from agentkd.runs.interrupt import Interrupt
+from agentkd.runs.progress import say
 
 
 class Diverged(UserError):
@@ -89,6 +91,25 @@ def with_health_checks(trainer: Any) -> Any:
             return f"; {Path(last).name} is kept" if last else ""
 
     return Guarded
+
+
+def train_and_save(trainer: Any, interrupt: Interrupt, folder: Path, save: Callable[[], None]) -> float:
+    """Train from the last whole checkpoint, where there is one, and write the weights into `folder` by `save`.
+
+    Returns the seconds of training. `trainer` is of a class of `with_health_checks`. Raises UserError for a loss or
+    weight that is no number, WorldError where the disk refuses."""
+    checkpoints = Path(trainer.args.output_dir)
+    on_rank_0(lambda: remove_torn_checkpoints(checkpoints))
+    last = on_rank_0(lambda: last_checkpoint(checkpoints))
+    if last:
+        say(f"going on from {last}")
+    start = time.monotonic()
+    train_until_stopped(trainer, interrupt, last)
+    seconds = time.monotonic() - start
+    trainer.check_weights()
+    with guard_saving(folder / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
+        save()
+    return seconds
 
 
 @contextmanager

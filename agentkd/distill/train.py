@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from agentkd.distill import processes
-from agentkd.distill.checkpoints import last_checkpoint, progress_callback
+from agentkd.distill.checkpoints import progress_callback
 from agentkd.distill.data.tokens import IGNORED, TrainingData
-from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped
+from agentkd.distill.health import train_and_save
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
@@ -32,16 +31,7 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     examples_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = inputs // examples_a_step if stage.method.drops_last else -(-inputs // examples_a_step)
     say(f"{stage.epochs:g} epochs of {steps} steps · lr {stage.lr:g} · {'bf16' if args.bf16 else 'fp32'}")
-    processes.on_rank_0(lambda: remove_torn_checkpoints(checkpoints))
-    last = processes.on_rank_0(lambda: last_checkpoint(checkpoints))
-    if last:
-        say(f"going on from {last}")
-    start = time.monotonic()
-    train_until_stopped(trainer, interrupt, last)
-    seconds = time.monotonic() - start
-    trainer.check_weights()
-    with guard_saving(stage.out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
-        save_student(trainer, stage)
+    seconds = train_and_save(trainer, interrupt, stage.out, lambda: save_student(trainer, stage))
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokens = sum(len(row["input_ids"]) for row in data.rows)
     if processes.is_rank_0():

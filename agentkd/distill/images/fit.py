@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentkd.distill.checkpoints import last_checkpoint, progress_callback, trainer_arguments
-from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped, with_health_checks
+from agentkd.distill.checkpoints import progress_callback, trainer_arguments
+from agentkd.distill.health import train_and_save, with_health_checks
 from agentkd.distill.images.classifier import Classifier
 from agentkd.distill.images.pixels import Pixels
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.interrupt import Interrupt
-from agentkd.runs.progress import say
 from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 
 if TYPE_CHECKING:
@@ -49,16 +48,8 @@ def fit(lesson: Any, data: Examples, folder: Path, config: Settings, epochs: flo
     interrupt = Interrupt(lambda: None)
     checkpoints = folder / "checkpoints"
     trainer = make_trainer(lesson, data, checkpoints, config, epochs=epochs, lr=lr, interrupt=interrupt)
-    remove_torn_checkpoints(checkpoints)
-    last = last_checkpoint(checkpoints)
-    if last:
-        say(f"going on from {last}")
     start = time.monotonic()
-    train_until_stopped(trainer, interrupt, last)
-    trainer.check_weights()
-    folder.mkdir(parents=True, exist_ok=True)
-    with guard_saving(folder / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
-        lesson.student.save(folder)
+    train_and_save(trainer, interrupt, folder, lambda: lesson.student.save(folder))
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     facts = {
         "steps": trainer.state.global_step,

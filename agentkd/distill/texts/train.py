@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentkd.config import TextsConfig
-from agentkd.distill.checkpoints import last_checkpoint, progress_callback, trainer_arguments
+from agentkd.distill.checkpoints import progress_callback, trainer_arguments
 from agentkd.distill.data.tokens import IGNORED
-from agentkd.distill.health import guard_saving, remove_torn_checkpoints, train_until_stopped, with_health_checks
+from agentkd.distill.health import train_and_save, with_health_checks
 from agentkd.distill.lessons.sft import with_own_logits
 from agentkd.distill.lessons.trl_head import trl_knows_head
 from agentkd.distill.student import Student, load_model, prune_layers, rebuild
@@ -148,16 +147,7 @@ def train(config: TextsConfig, student: Student, tables: dict[str, Any], steps: 
     every = max(1, steps.steps // config.evaluations)
     trainer.add_callback(held_out_callback(trainer, tables["validation"], every))
     trainer.add_callback(progress_callback("nats/token", interrupt))
-    remove_torn_checkpoints(checkpoints)
-    last = last_checkpoint(checkpoints)
-    if last:
-        say(f"going on from {last}")
-    start = time.monotonic()
-    train_until_stopped(trainer, interrupt, last)
-    seconds = time.monotonic() - start
-    trainer.check_weights()
-    with guard_saving(out / "model.safetensors", f"; {Path(last).name} is kept" if last else ""):
-        save(trainer, out)
+    seconds = train_and_save(trainer, interrupt, out, lambda: save(trainer, out))
     history = trainer.state.log_history
     losses = [round(entry["loss"], 4) for entry in history if "loss" in entry]
     curve = [[entry["step"], round(entry[HELD_OUT], 4)] for entry in history if HELD_OUT in entry]
