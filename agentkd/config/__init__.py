@@ -17,7 +17,7 @@ from agentkd.config.feedback import FeedbackConfig
 from agentkd.config.generate import GenerateConfig
 from agentkd.config.images import ImagesConfig
 from agentkd.config.kaggle import KaggleConfig
-from agentkd.config.load import load_config, read_recipe
+from agentkd.config.load import load_config, read_recipe, require_options
 from agentkd.config.reproduce import ReproduceConfig
 from agentkd.config.select import SelectConfig
 from agentkd.config.texts import TextsConfig
@@ -47,6 +47,7 @@ __all__ = [
     "load_config",
     "per_stage",
     "read_recipe",
+    "require_options",
     "slug",
     "task_label",
 ]

@@ -45,6 +45,13 @@ def load_config(
         raise UserError(f"option '{name}' = {first['input']!r}{near or ':'} {first['msg'].lower()}") from None
 
 
+def require_options(task: str, *options: tuple[str, Any, str]) -> None:
+    """Raise UserError for the first of (option, value, what it takes) that a task needs and does not have."""
+    for option, value, takes in options:
+        if not value:
+            raise UserError(f"--task {task} needs {option}: {takes}")
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read a flat YAML mapping. Nested values are refused: a recipe is a command line written down."""
     try:

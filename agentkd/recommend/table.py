@@ -35,6 +35,15 @@ class Candidate(NamedTuple):
     options: Values
 
 
+def place_row(task: str, facts: Values, fold: int | None) -> dict[str, Any]:
+    """The fields of a row that say with what its score compares.
+
+    A trial is scored on a fold of the training data, None for what was held out: another group for each."""
+    group = content_hash([task, fold, sorted(facts.items())])
+    part = "held-out" if fold is None else "trial"
+    return {"task": task, "group": group, "part": part, "facts": dict(facts), "date": today()}
+
+
 class Row(Frozen):
     """A student that was trained, and what it scored.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentkd.config import ClientsConfig, slug
+from agentkd.config import ClientsConfig, require_options, slug
 from agentkd.distill.clients.client import LOGITS, TARGETS, Place, answers_of, exchanged, load, save
 from agentkd.distill.clients.server import Clients
 from agentkd.distill.images.classifier import find_classifier
@@ -45,13 +45,12 @@ def distill_clients(config: ClientsConfig) -> dict[str, Any]:
 
 def find_places(config: ClientsConfig) -> tuple[list[Place], ClientsConfig]:
     """The clients by name, and the config with a directory. Raises UserError for what is missing."""
-    for option, value, example in (
+    require_options(
+        "clients",
         ("--data", config.data, "a folder of clients, each a folder of class folders"),
         ("shared=", config.shared, "a folder of images without labels"),
         ("--student", config.student, "a model for all clients, or one for each, comma-separated"),
-    ):
-        if not value:
-            raise UserError(f"--task clients needs {option}: {example}")
+    )
     data, shared = Path(str(config.data)).expanduser(), Path(str(config.shared)).expanduser()
     for folder in (data, shared):
         if not folder.is_dir():

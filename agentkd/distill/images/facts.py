@@ -9,8 +9,7 @@ from agentkd.config import ImagesConfig
 from agentkd.distill.images.classifier import Classifier
 from agentkd.distill.images.data import ImageSet
 from agentkd.distill.images.methods import IMAGE_METHODS
-from agentkd.recommend.table import Candidate, Row, Value, today
-from agentkd.trace import content_hash
+from agentkd.recommend.table import Candidate, Row, Value, place_row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,17 +73,13 @@ def make_row(
     seconds: float,
     fold: int | None = None,
 ) -> Row:
-    """A row of the table. A trial is scored on a fold of the training images: another group for each."""
+    """A row of the table; `fold` is the part of the training images that a trial was scored on."""
     return Row(
         kind="images",
-        task=images.hash,
-        group=content_hash([images.hash, fold, sorted(facts.items())]),
-        part="held-out" if fold is None else "trial",
-        facts=dict(facts),
+        **place_row(images.hash, facts, fold),
         method=candidate.method,
         options=dict(candidate.options),
         seed=config.seed,
         score=score,
         seconds=seconds,
-        date=today(),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.config import ImagesConfig, slug
+from agentkd.config import ImagesConfig, require_options, slug
 from agentkd.distill.images.classifier import Classifier, find_classifier, open_classifier, read_shape
 from agentkd.distill.images.data import ImageSet, read_images
 from agentkd.distill.images.decoded import largest
@@ -18,7 +18,7 @@ from agentkd.distill.images.facts import make_rows, measure_facts
 from agentkd.distill.images.methods import IMAGE_METHODS
 from agentkd.distill.images.pixels import Pixels
 from agentkd.distill.images.publish import publish
-from agentkd.errors import UserError, unknown_name
+from agentkd.errors import unknown_name
 from agentkd.recommend.table import remember
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
@@ -32,13 +32,12 @@ def resolve(config: ImagesConfig) -> ImagesConfig:
     """The config with a directory. Raises UserError for what is missing or unknown."""
     if config.method not in IMAGE_METHODS:
         raise unknown_name("method of images", config.method, IMAGE_METHODS)
-    for option, value, example in (
+    require_options(
+        "images",
         ("--data", config.data, "a folder of class folders, or a CSV of image,label"),
         ("--teacher-model", config.teacher_model, "a folder, a hub name or a config.json"),
         ("--student", config.student, "a folder, a hub name or a config.json"),
-    ):
-        if not value:
-            raise UserError(f"--task images needs {option}: {example}")
+    )
     for model in (config.teacher_model, config.student):
         find_classifier(str(model))  # before the images are read, which takes longer
     out = config.out or f"students/{slug(Path(str(config.data)).resolve().stem)}-{config.method}"

@@ -14,11 +14,10 @@ from agentkd.distill.data.dataset import Dataset
 from agentkd.distill.method import METHODS
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import count_parameters, find_model
-from agentkd.recommend.table import Candidate, Row, Value, remember, today
+from agentkd.recommend.table import Candidate, Row, Value, place_row, remember
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
-from agentkd.trace import content_hash
 
 FILE = "facts.json"
 
@@ -59,19 +58,15 @@ def make_row(
     seed: int,
     fold: int | None = None,
 ) -> Row:
-    """A row of the table. A trial is scored on a fold of the training questions: another group for each."""
+    """A row of the table; `fold` is the part of the training questions that a trial was scored on."""
     return Row(
         kind="questions",
-        task=task,
-        group=content_hash([task, fold, sorted(facts.items())]),
-        part="held-out" if fold is None else "trial",
-        facts=dict(facts),
+        **place_row(task, facts, fold),
         method=candidate.method,
         options=dict(candidate.options),
         seed=seed,
         score=score,
         seconds=seconds,
-        date=today(),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agentkd.config import VisionLanguageConfig, slug
+from agentkd.config import VisionLanguageConfig, require_options, slug
 from agentkd.distill.images.classifier import find_classifier
 from agentkd.distill.vision_language.publish import publish, remove_stages
 from agentkd.distill.vision_language.questions import QuestionSet, read_questions
@@ -25,13 +25,12 @@ from agentkd.runs.store import RunDirectory
 
 def resolve(config: VisionLanguageConfig) -> VisionLanguageConfig:
     """The config with a directory. Raises UserError for what is missing or unknown."""
-    for option, value, example in (
+    require_options(
+        "vision-language",
         ("--data", config.data, "JSON lines of image, question and answer"),
         ("--teacher-model", config.teacher_model, "a folder, a hub name or a config.json"),
         ("--student", config.student, "a folder, a hub name or a config.json"),
-    ):
-        if not value:
-            raise UserError(f"--task vision-language needs {option}: {example}")
+    )
     for model in (str(config.teacher_model), str(config.student)):  # before the images are read, which takes longer
         check_kind(model, load_settings(find_classifier(model), trust=config.trust_remote_code))
     out = config.out or f"students/{slug(Path(str(config.data)).resolve().stem)}-{config.method}"
