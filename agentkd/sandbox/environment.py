@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # how many threads numerical libraries start
+
 
 def make_environment(work: Path, temporary: Path, search: Path) -> dict[str, str]:
     """All variables that the code gets: none of ours, which may hold keys.
@@ -24,7 +26,7 @@ def make_environment(work: Path, temporary: Path, search: Path) -> dict[str, str
         "HOME": str(work),
         "TMPDIR": str(temporary),
         "LANG": "C.UTF-8",
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
+        **dict.fromkeys(THREADS, threads),
         "HF_HUB_OFFLINE": "1",
         "MPLBACKEND": "Agg",
         "PYTHONDONTWRITEBYTECODE": "1",

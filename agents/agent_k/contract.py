@@ -3,6 +3,7 @@
 A workspace is a folder of the run:
 
     data/                            the files that a competitor downloads, read-only
+    plain/, form.json                plain tables made of them, and how (reshape/), where they need it
     maps/setup.json                  the Setup
     maps/train_tab_input_map.csv     `id` and the tabular columns; likewise test_tab_input_map.csv
     maps/train_txt_input_map.csv     `id` and the text columns
@@ -41,6 +42,7 @@ from agentkd.trace import Frozen, StageTest
 TaskKind = Literal["binary", "multiclass", "multilabel", "regression"]
 Output = Literal["label", "probability", "value"]
 MODALITIES = ("tab", "txt", "img")
+PLAIN, FORM = "plain", "form.json"  # of a workspace whose tables were reshaped
 MESSAGE = 1500  # characters of a failure's message: it goes into the trace and into prompts
 SHOWN_NAME = 60  # characters of a name in a message
 SHOWN = 10  # names in a message
@@ -133,6 +135,11 @@ def list_names(names: Iterable[object]) -> str:
 def map_file(workspace: Path, split: str, modality: str) -> Path:
     """The map of a split (train, test) and one of MODALITIES."""
     return workspace / "maps" / f"{split}_{modality}_input_map.csv"
+
+
+def find_plain(workspace: Path) -> Path | None:
+    """The folder of the plain tables; None where the competition's own files are read."""
+    return workspace / PLAIN if (workspace / FORM).exists() else None
 
 
 def read_setup(workspace: Path) -> Setup:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agentkd.agents.agent_k.contract import find_plain
 from agentkd.agents.agent_k.finished import FinishedRun, blend_again, open_run, read_spec
 from agentkd.agents.agent_k.solvers.registry import SOLVERS
 from agentkd.agents.agent_k.workspace.build import build_maps
@@ -63,7 +64,7 @@ def export(folder: Path, out: Path | None) -> dict[str, Any]:
 
     Raises UserError for a run that is not finished or whose files have changed, and for a stack or a model's code."""
     run = open_run(folder)
-    if (run.workspace / "form.json").exists():
+    if find_plain(run.workspace):
         raise UserError(
             f"the tables of {folder} were reshaped (workspace/plain), which no script does: it is not exported"
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.agents.agent_k.competition.source import local_source, parse_competition
-from agentkd.agents.agent_k.contract import Setup, read_setup
+from agentkd.agents.agent_k.contract import Setup, find_plain, read_setup
 from agentkd.agents.agent_k.results import MODEL, Scored, read_result
 from agentkd.agents.agent_k.scoring.blend import Blend, best_blend
 from agentkd.agents.agent_k.workspace.files import read_csv, read_targets
@@ -38,12 +39,12 @@ class FinishedRun:
     def workspace(self) -> Path:
         return self.folder / "workspace"
 
-    @property
+    @cached_property
     def data(self) -> Path:
         """The competition's files; those of a local one where its folder is, as the link may be a stranger's."""
+        if plain := find_plain(self.workspace):  # rows are then in the form of plain/test.csv
+            return plain
         where = parse_competition(self.config.competition)
-        if (self.workspace / "form.json").exists():  # rows are then in the form of plain/test.csv
-            return self.workspace / "plain"
         return local_source(where).data if isinstance(where, Path) else self.workspace / "data"
 
     @property

@@ -30,6 +30,7 @@ from agentkd.agents.agent_k.workspace.maps import write_maps
 from agentkd.agents.agent_k.workspace.submission_file import make_submission
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.disk import write_atomically
+from agentkd.sandbox.environment import THREADS
 from agentkd.sandbox.limits import Limits
 from agentkd.sandbox.remove import remove_folder
 from agentkd.sandbox.sandbox import Sandbox, open_sandbox
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 SOLVERS = "agentkd.agents.agent_k.solvers"
 ROW = "row"  # of new rows without ids: row-0, row-1, …
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 HOURS = 24 * 3600.0  # a candidate's time at most: its spec says how long it learns
 
 

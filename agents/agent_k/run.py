@@ -27,7 +27,7 @@ from agentkd.agents.agent_k.competition.source import (
 )
 from agentkd.agents.agent_k.competition.submit_once import Submissions, SubmitPolicy
 from agentkd.agents.agent_k.context import Context, RunState
-from agentkd.agents.agent_k.contract import Failure
+from agentkd.agents.agent_k.contract import PLAIN, Failure
 from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.model.ask import Model
 from agentkd.agents.agent_k.model.user_metric import read_user_metric
@@ -139,7 +139,7 @@ def open_source(config: KaggleConfig, out: Path, stop: threading.Event) -> tuple
     data.parent.mkdir(parents=True, exist_ok=True)
     if data.is_symlink():  # made anew: in a stranger's run directory it leads anywhere
         data.unlink()
-    plain = data.with_name("plain")
+    plain = data.with_name(PLAIN)
     if plain.is_symlink() or any(path.is_symlink() for path in plain.rglob("*")):  # agentkd makes none there
         raise UserError(f"{plain} holds links, so agentkd has not written it: remove the run")
     where = parse_competition(config.competition)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.clock import LEAST_RESERVE
-from agentkd.agents.agent_k.contract import Setup, read_setup
+from agentkd.agents.agent_k.contract import Setup, find_plain, read_setup
 from agentkd.agents.agent_k.reshape.plain import adjust_facts, turn_back
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import heartbeat
 from agentkd.sandbox.collect import Outcome
+from agentkd.sandbox.environment import THREADS
 from agentkd.sandbox.limits import Limits
 from agentkd.sandbox.sandbox import Sandbox
 
@@ -46,7 +47,7 @@ class Workbench:
     @property
     def data(self) -> Path:
         """The files that stages read: the competition's own, or the plain tables made of them."""
-        return self.workspace / "plain" if (self.workspace / "form.json").exists() else self.source.data
+        return find_plain(self.workspace) or self.source.data
 
     def settled(self) -> dict[str, str]:
         """The facts that the user has settled; what the plain tables settle comes first."""
@@ -92,7 +93,7 @@ class Workbench:
         seconds = min(max(seconds, 1.0), self.longest)
         limits = Limits(seconds=seconds, memory_mb=self.config.memory_mb, disk_mb=self.config.disk_mb)
         argv = [sys.executable, "-m", module, *arguments]
-        threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = {name: str(self.threads) for name in THREADS}
 
         def run() -> Outcome:
             return self.sandbox.run(argv, work=work, read=read, limits=limits, env=threads, cancel=cancel)

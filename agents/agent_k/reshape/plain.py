@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.agents.agent_k.contract import FORM, PLAIN
 from agentkd.agents.agent_k.reshape.files_by_id import list_by_id, read_files
 from agentkd.agents.agent_k.reshape.horizons import lengthen_horizons
 from agentkd.agents.agent_k.reshape.joins import join_tables
@@ -71,10 +72,10 @@ def reshape(data: Path, text: str, fixed: Mapping[str, Any], workspace: Path) ->
     """Make plain tables where the files in `data` need it, in place of earlier ones.
 
     Raises UserError, in one line, for a competition of a shape that is not there."""
-    for old in (workspace / "form.json", workspace / "form.csv"):
+    for old in (workspace / FORM, workspace / "form.csv"):
         old.unlink(missing_ok=True)
-    if (workspace / "plain").exists():
-        shutil.rmtree(workspace / "plain")
+    if (workspace / PLAIN).exists():
+        shutil.rmtree(workspace / PLAIN)
     tables = _read(data, text, fixed)
     if tables is None:
         return Reshaped()
@@ -132,7 +133,7 @@ def _write(tables: Tables, workspace: Path) -> None:
     """Write plain tables, the other files beside them, and the way back."""
     import pandas as pd
 
-    folder = workspace / "plain"
+    folder = workspace / PLAIN
     folder.mkdir(parents=True)
     for path in tables.files.all:
         if path not in tables.used and not any(path.is_relative_to(other) for other in tables.files.without):
@@ -151,14 +152,14 @@ def _write(tables: Tables, workspace: Path) -> None:
     form = pd.DataFrame({"row": tables.rows, "column": by_row})
     write_atomically(workspace / "form.csv", form.to_csv(index=False))
     said = {"sample": str(tables.sample_path), "cells": tables.cells, "facts": tables.facts}
-    write_atomically(workspace / "form.json", json.dumps(said, indent=1) + "\n")
+    write_atomically(workspace / FORM, json.dumps(said, indent=1) + "\n")
 
 
 def read_form(workspace: Path) -> dict[str, Any] | None:
     """The content of form.json; None where the competition's own tables are used.
 
     Raises UserError where it is damaged."""
-    path = workspace / "form.json"
+    path = workspace / FORM
     try:
         form = parse_json(read_small(path, METRICS_BYTES))
     except FileNotFoundError:

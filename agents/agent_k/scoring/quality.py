@@ -12,7 +12,7 @@ from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide_codes
 from agentkd.agents.agent_k.scoring.scorer import Scorer
-from agentkd.agents.agent_k.scoring.truth import is_known
+from agentkd.agents.agent_k.scoring.truth import is_known, predict_constant
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ QUANTILES = (5, 25, 50, 75, 95)  # percent, of the errors of a regression
 
 
 def describe_quality(
-    setup: Setup, truth: pd.DataFrame, oof: pd.DataFrame, fold: Array, thresholds: Sequence[float] | None = None
+    setup: Setup,
+    truth: pd.DataFrame,
+    oof: pd.DataFrame,
+    folds: Sequence[Array],
+    thresholds: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """Describe out-of-fold predictions of the rows of `truth`, whose folds are `fold` (N,).
+    """Describe out-of-fold predictions of the rows of `truth`; `folds` has the positions of each fold's rows.
 
     Returns `constant`, the score of the best constant; `folds`, a score each, None where it is undefined; `confusion`
     (classes, and counts by true and by predicted class), or `errors` (by target, quantiles of prediction - truth).
@@ -35,8 +39,11 @@ def describe_quality(
         return {}
     scorer = Scorer(setup, truth)
     values = align_predictions(setup, oof, truth["id"])
-    folds = [_score(scorer.on_rows(rows), values[rows], thresholds) for rows in _rows_by_fold(fold)]
-    found: dict[str, Any] = {"constant": _score(scorer, predict_constant(scorer), None), "folds": folds}
+    constant = np.tile(predict_constant(setup, scorer.truth), (len(values), 1))
+    found: dict[str, Any] = {
+        "constant": _score(scorer, constant, None),
+        "folds": [_score(scorer.on_rows(rows), values[rows], thresholds) for rows in folds],
+    }
     if setup.task in ("binary", "multiclass"):
         found["confusion"] = count_confusion(setup, scorer, values, thresholds)
     elif setup.task == "regression":
@@ -48,27 +55,11 @@ def describe_quality(
     return found
 
 
-def _rows_by_fold(fold: Array) -> list[Array]:
-    return [np.flatnonzero(fold == number) for number in np.unique(fold)]
-
-
 def _score(scorer: Scorer, values: Array, thresholds: Sequence[float] | None) -> float | None:
     try:
         return round(float(scorer(values, thresholds)), 6)
     except UserError:  # one class alone has no AUC
         return None
-
-
-def predict_constant(scorer: Scorer) -> Array:
-    """The same for every row: the share of each class, or the median of each target."""
-    truth, known, setup = scorer.truth, scorer.known, scorer.setup
-    if setup.task in ("binary", "multiclass"):
-        one = np.bincount(truth[known], minlength=len(setup.classes)) / known.sum()
-    elif setup.task == "multilabel":
-        one = np.where(known, truth, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    else:
-        one = np.nan_to_num(np.nanmedian(np.where(known.any(axis=0), truth, 0.0), axis=0))
-    return np.tile(one, (len(truth), 1))
 
 
 def count_confusion(

@@ -68,6 +68,18 @@ def is_known(truth: Array) -> npt.NDArray[np.bool_]:
     return np.isfinite(truth) if truth.dtype.kind == "f" else truth >= 0
 
 
+def predict_constant(setup: Setup, truth: Array) -> Array:
+    """The best constant prediction `(len(setup.predicted),)`: the share of each class, or the median of each target.
+
+    `truth` is that of `encode_targets`."""
+    known = is_known(truth)
+    if setup.task in ("binary", "multiclass"):
+        return np.bincount(truth[known], minlength=len(setup.classes)) / known.sum()
+    if setup.task == "multilabel":
+        return np.asarray(np.where(known, truth, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+    return np.nan_to_num(np.nanmedian(np.where(known.any(axis=0), np.where(known, truth, np.nan), 0.0), axis=0))
+
+
 def class_numbers(setup: Setup) -> npt.NDArray[np.float64]:
     """The classes as numbers; their places where one of them is not a number."""
     numbers = [_number(name) for name in setup.classes]

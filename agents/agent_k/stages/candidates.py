@@ -36,7 +36,7 @@ from agentkd.agents.agent_k.results import (
     is_better,
 )
 from agentkd.agents.agent_k.scoring.scorer import score
-from agentkd.agents.agent_k.scoring.truth import encode_targets, is_known
+from agentkd.agents.agent_k.scoring.truth import encode_targets, predict_constant
 from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec, build_portfolio
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import Array, load_data, rows_by_fold
@@ -179,14 +179,7 @@ async def make_constant(run: StageRun) -> Result:
 
     workspace, setup = run.bench.workspace, run.bench.setup
     truth = read_targets(workspace)
-    if setup.task in ("binary", "multiclass"):
-        share = truth[setup.targets[0]].value_counts(normalize=True)
-        names = zip(setup.predicted, setup.classes, strict=True)
-        values = {column: float(share.get(name, 0.0)) for column, name in names}
-    else:
-        numbers = pd.DataFrame(encode_targets(setup, truth), columns=list(setup.targets))
-        numbers = numbers.where(is_known(numbers.to_numpy()))
-        values = dict((numbers.mean() if setup.task == "multilabel" else numbers.median()).astype(float))
+    values = dict(zip(setup.predicted, predict_constant(setup, encode_targets(setup, truth)), strict=True))
     folder = workspace / "candidates" / f"constant-{hash_maps(workspace)}"
     folder.mkdir(parents=True, exist_ok=True)
     for file, ids in (("oof.csv", list(truth["id"])), ("test.csv", load_data(workspace).test_ids)):

@@ -14,7 +14,7 @@ from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import MODEL, Best, Scored, first_score, gain, read_best, read_results
 from agentkd.agents.agent_k.scoring.quality import describe_quality
 from agentkd.agents.agent_k.stages.solve import next_move
-from agentkd.agents.agent_k.workspace.arrays import load_data
+from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
 from agentkd.agents.agent_k.workspace.checks import check_submission
 from agentkd.agents.agent_k.workspace.files import read_csv, read_targets
 from agentkd.errors import AgentkdError, PutOff, WorldError
@@ -109,7 +109,7 @@ def describe_best(context: Context, state: RunState, best: Best) -> dict[str, An
             setup,
             read_targets(workspace),
             read_csv(workspace / "candidates" / best.file.removesuffix(".csv") / "oof.csv"),
-            load_data(workspace).fold,
+            rows_by_fold(load_data(workspace)),
             state.get("blend", {}).get("thresholds") if best.name == "blend" else None,
         ),
     )

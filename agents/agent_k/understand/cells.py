@@ -107,7 +107,8 @@ def distinct_values(column: pd.Series[str]) -> list[str]:
     return list(non_empty(column).unique())
 
 
-def _is_float(cell: str) -> bool:
+def is_float(cell: str) -> bool:
+    """Whether Python reads the cell as a number."""
     try:
         float(cell)
     except ValueError:
@@ -121,7 +122,7 @@ def is_text(column: pd.Series[str]) -> bool:
     Long cells of few words are texts too (titles, Chinese, formulas), unless they are numbers, dates, paths of images,
     or ids, which all have one length."""
     spread = [cell for cell in column.iloc[:: max(1, len(column) // SPREAD)] if cell]
-    if len(spread) >= SPREAD // 2 and all(map(_is_float, spread)):  # what most columns of a wide table are
+    if len(spread) >= SPREAD // 2 and all(map(is_float, spread)):  # what most columns of a wide table are
         return False
     cells = column[column != ""].head(2000)
     if len(cells) < 2 or cells.nunique() / len(cells) <= 0.5:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import Output
-from agentkd.agents.agent_k.understand.cells import distinct_values
+from agentkd.agents.agent_k.understand.cells import distinct_values, is_float
 from agentkd.agents.agent_k.understand.classes import read_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.main_tables import MainTables
@@ -33,7 +33,7 @@ def name_classes(
     cells = [] if columns.by_class else distinct_values(tables.sample[columns.outputs[0]])
     shown = cells if set(cells) <= set(found) else [word for cell in cells for word in cell.split()]
     maps: list[tuple[str, dict[str, str]]] = []
-    if not columns.by_class and not all(_is_number(name) for name in found):
+    if not columns.by_class and not all(is_float(name) for name in found):
         roles = tables.roles
         others = [path for path in files.tables if path not in (roles.train, roles.test, roles.sample)]
         maps = list(list_maps(files, others, train, target, found, hints.text))
@@ -44,11 +44,3 @@ def name_classes(
     if output != "label":
         return classes, ()
     return classes, find_spelling(classes, shown, maps, split_list(hints.fixed.get("classes")), doubts)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
