@@ -1,18 +1,25 @@
 """The trace: one record of everything an agent did for one item, with the evidence of each step.
 
-KD-CoT's rounds and a Kaggle agent's stages are the same record, so one trainer learns from both. Records are
-frozen; `Trace.hash` is the SHA-256 of the content (everything but the hash itself and `usage`, whose timings
-differ from run to run), so that a trace can be recognised, deduplicated and checked after a copy.
+KD-CoT's rounds, a Kaggle agent's stages and the calls of an agent with tools are the same record, so one trainer
+learns from all. Records are frozen; `Trace.hash` is the SHA-256 of the content (everything but the hash itself and
+what it cost, `usage`, whose timings differ from run to run), so that a trace can be recognised, deduplicated and
+checked after a copy. A field that most records leave at its default is not written (`exclude_if`): so a trace without
+tools has the same JSON, and the same hash, as before there were any.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def is_none(value: Any) -> bool:
+    return value is None
 
 
 class Frozen(BaseModel):
@@ -49,7 +56,30 @@ class Score(Frozen):
     split: str
 
 
-Evidence = Annotated[Triple | StageTest | Score, Field(discriminator="type")]
+class ToolResult(Frozen):
+    """A tool's answer to a call, which can be run again: `arguments` are the JSON text that the model wrote.
+
+    `ok` is false where the tool failed; `result` is its error then. `id` is that of the call, where it has one."""
+
+    type: Literal["tool"] = "tool"
+    name: str
+    arguments: str
+    result: str
+    ok: bool = True
+    id: str = Field(default="", exclude_if=operator.not_)
+
+
+class Check(Frozen):
+    """The verdict of a user's check on an answer. `score` is its value, where it is a number."""
+
+    type: Literal["check"] = "check"
+    name: str
+    passed: bool
+    detail: str = ""
+    score: float | None = Field(default=None, exclude_if=is_none)
+
+
+Evidence = Annotated[Triple | StageTest | Score | ToolResult | Check, Field(discriminator="type")]
 
 
 class Verdict(Frozen):
@@ -60,11 +90,27 @@ class Verdict(Frozen):
     reason: str = ""
 
 
-class Message(Frozen):
-    """A chat message in the OpenAI form."""
+class ToolCall(Frozen):
+    """A model's call of a tool. `arguments` is the text that the model wrote, JSON or not: it is never written anew."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Frozen):
+    """A chat message in the OpenAI form, of text alone.
+
+    `content` is empty where a model did nothing but call tools. `name` is that of a participant or of a tool;
+    `tool_call_id` says which call a message of the role `tool` answers. `reasoning` is what the model thought before
+    it wrote, where it was sent apart."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str = ""
+    name: str | None = Field(default=None, exclude_if=is_none)
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=operator.not_)
+    tool_call_id: str | None = Field(default=None, exclude_if=is_none)
+    reasoning: str | None = Field(default=None, exclude_if=is_none)
 
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -100,7 +146,11 @@ class Usage(Frozen):
 class Step(Frozen):
     """One step of an agent: the messages sent to the model, its output, and the evidence and verdict on it.
 
-    A step without messages was made by code, not by a model (a retrieval, a fallback)."""
+    A step without messages was made by code, not by a model (a retrieval, a fallback). `output` is the text that the
+    model wrote, `tool_calls` the tools that it called, in its order, and `reasoning` what it thought before.
+    `tools` are the places, in the draft's `tools`, of those that it was offered. The tools' answers to the calls are
+    evidence of this step, and messages of the next. `usage` is what this step cost, where it is known; the trace's
+    own `usage` includes it."""
 
     kind: str
     messages: tuple[Message, ...] = ()
@@ -108,15 +158,41 @@ class Step(Frozen):
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
     reward: float | None = None
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=operator.not_)
+    reasoning: str | None = Field(default=None, exclude_if=is_none)
+    tools: tuple[int, ...] = Field(default=(), exclude_if=operator.not_)
+    usage: Usage | None = Field(default=None, exclude_if=is_none)
+
+    @property
+    def reply(self) -> Message:
+        """The model's output as the assistant's message."""
+        return Message(role="assistant", content=self.output, tool_calls=self.tool_calls, reasoning=self.reasoning)
 
 
 class Draft(Frozen):
-    """The result of an agent: steps and answers. It has no field for gold."""
+    """The result of an agent: steps and answers. It has no field for gold.
+
+    `tools` are the schemas of all tools that a step was offered, each once, in the form of OpenAI's `tools`
+    (`{"type": "function", "function": {"name", "description", "parameters"}}`): they are the same step after step, and
+    often longer than all that is said. Raises ValidationError where a step names a tool that is not there."""
 
     steps: tuple[Step, ...]
     answers: tuple[str, ...]
     usage: Usage = Usage()
     provenance: dict[str, Any] = {}
+    tools: tuple[dict[str, Any], ...] = Field(default=(), exclude_if=operator.not_)
+
+    @model_validator(mode="after")
+    def _offers_known_tools(self) -> Self:
+        known = len(self.tools)
+        for step in self.steps:
+            if any(not 0 <= place < known for place in step.tools):
+                raise ValueError(f"a step was offered the tools {list(step.tools)}, of {known}")
+        return self
+
+    def tools_of(self, step: Step) -> list[dict[str, Any]]:
+        """The schemas of the tools that a step was offered, in its order."""
+        return [self.tools[place] for place in step.tools]
 
     @property
     def triples(self) -> list[Triple]:
@@ -147,7 +223,7 @@ class Trace(Draft):
         return trace.model_copy(update={"hash": trace.content_hash()})
 
     def content_hash(self) -> str:
-        content = self.model_dump(mode="json", exclude={"hash", "usage"})
+        content = self.model_dump(mode="json", exclude={"hash": True, "usage": True, "steps": {"__all__": {"usage"}}})
         return content_hash(content)
 
 
