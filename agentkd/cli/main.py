@@ -18,6 +18,7 @@ from agentkd import __version__
 from agentkd.cli.bench import measure
 from agentkd.cli.distill_tasks import TASKS, distill_task, find_task
 from agentkd.cli.elicit import elicit
+from agentkd.cli.gate import gate
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
 from agentkd.cli.kaggle import kaggle
 from agentkd.cli.methods import methods
@@ -389,6 +390,10 @@ def doctor(
 app.command(
     cls=page("ElicitConfig", "agentkd elicit expansion --task geo --count 200 --max-usd 1"), rich_help_panel=STUDENTS
 )(elicit)
+app.command(
+    cls=page("GateConfig", "agentkd gate --student students/geo-sft --teacher runs/geo-kd-cot --at-least 0.95"),
+    rich_help_panel=ROAD,
+)(gate)
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
 app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(
     reproduce

@@ -14,6 +14,7 @@ from agentkd.config.distill import DistillConfig, PerStage, per_stage
 from agentkd.config.elicit import ElicitConfig
 from agentkd.config.eval import EvalConfig
 from agentkd.config.feedback import FeedbackConfig
+from agentkd.config.gate import GateConfig
 from agentkd.config.generate import GenerateConfig
 from agentkd.config.images import ImagesConfig
 from agentkd.config.kaggle import KaggleConfig
@@ -31,6 +32,7 @@ __all__ = [
     "ElicitConfig",
     "EvalConfig",
     "FeedbackConfig",
+    "GateConfig",
     "GenerateConfig",
     "ImagesConfig",
     "KaggleConfig",
