@@ -391,7 +391,7 @@ app.command(
     cls=page("ElicitConfig", "agentkd elicit expansion --task geo --count 200 --max-usd 1"), rich_help_panel=STUDENTS
 )(elicit)
 app.command(
-    cls=page("GateConfig", "agentkd gate --student students/geo-sft --teacher runs/geo-kd-cot --at-least 0.95"),
+    cls=page("GateConfig", "agentkd gate --student students/geo-sft --teacher runs/geo-kd-cot"),
     rich_help_panel=ROAD,
 )(gate)
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
