@@ -150,7 +150,9 @@ class Step(Frozen):
     model wrote, `tool_calls` the tools that it called, in its order, and `reasoning` what it thought before.
     `tools` are the places, in the draft's `tools`, of those that it was offered. The tools' answers to the calls are
     evidence of this step, and messages of the next. `usage` is what this step cost, where it is known; the trace's
-    own `usage` includes it."""
+    own `usage` includes it. With `follows`, `messages` are only the new ones: before them the model was sent all that
+    it was sent for the call before, and its reply to that. A long session would repeat itself at every step; the whole
+    is in `Draft.prompts`."""
 
     kind: str
     messages: tuple[Message, ...] = ()
@@ -162,6 +164,7 @@ class Step(Frozen):
     reasoning: str | None = Field(default=None, exclude_if=is_none)
     tools: tuple[int, ...] = Field(default=(), exclude_if=operator.not_)
     usage: Usage | None = Field(default=None, exclude_if=is_none)
+    follows: bool = Field(default=False, exclude_if=operator.not_)
 
     @property
     def reply(self) -> Message:
@@ -188,7 +191,23 @@ class Draft(Frozen):
         for step in self.steps:
             if any(not 0 <= place < known for place in step.tools):
                 raise ValueError(f"a step was offered the tools {list(step.tools)}, of {known}")
+        calls = [step for step in self.steps if step.messages or step.follows]
+        if calls and calls[0].follows:
+            raise ValueError("the first step with messages follows none")
         return self
+
+    def prompts(self) -> list[tuple[Message, ...]]:
+        """All that the model was sent, step by step; nothing for a step that code made."""
+        found: list[tuple[Message, ...]] = []
+        so_far: tuple[Message, ...] = ()
+        for step in self.steps:
+            if not step.messages and not step.follows:
+                found.append(())
+                continue
+            prompt = (*so_far, *step.messages) if step.follows else step.messages
+            found.append(prompt)
+            so_far = (*prompt, step.reply)
+        return found
 
     def tools_of(self, step: Step) -> list[dict[str, Any]]:
         """The schemas of the tools that a step was offered, in its order."""

@@ -90,6 +90,21 @@ def test_tool_calls_survive_json_as_the_model_wrote_them() -> None:
     assert [type(item) for step in again.steps for item in step.evidence] == [ToolResult, Check]
 
 
+def test_a_step_that_follows_has_only_what_is_new() -> None:
+    ask, told = Message(role="user", content="1+2?"), Message(role="tool", content="3", tool_call_id=CALL.id)
+    first = Step(kind="call", messages=(ask,), tool_calls=(CALL,))
+    code = Step(kind="check", evidence=(Check(name="is_right", passed=True),))
+    last = Step(kind="call", messages=(told,), output="3", follows=True)
+    more = Step(kind="call", output="So 3.", follows=True)
+    trace = close(steps=(first, code, last, more))
+    whole = (ask, first.reply, told)
+    assert trace.prompts() == [(ask,), (), whole, (*whole, last.reply)]
+    assert close(steps=(first, code, last, Step(kind="call", messages=(ask,)))).prompts()[-1] == (ask,)
+    assert Trace.model_validate_json(trace.model_dump_json()) == trace
+    with pytest.raises(ValidationError, match="follows none"):
+        close(steps=(code, last))
+
+
 def test_what_a_step_cost_is_no_part_of_the_hash() -> None:
     step = Step(kind="call", messages=(Message(role="user", content="?"),), output="!")
     other = step.model_copy(update={"usage": Usage(calls=1, seconds=2.0)})
