@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd import CommandModule
 from agentkd.agents import MODEL_FREE
 from agentkd.agents.survey import surveyed_derivations
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from agentkd.retrievers.relation_path import RelationPath
     from agentkd.tasks.question import Question
     from agentkd.tasks.task import Task
+
+sys.modules[__name__].__class__ = CommandModule  # agentkd.generate(…) is the function of the API
 
 
 def generate(config: GenerateConfig) -> dict[str, Any]:

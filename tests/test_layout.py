@@ -62,7 +62,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.vision_language", "distill.clients"),
     ("eval", "reproduce"),
     ("distill.auto",),
-    ("eval.bench", "eval.golden"),
+    ("eval.bench", "eval.golden", "api"),
     ("cli",),
     ("__main__",),
 )

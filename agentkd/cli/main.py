@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from agentkd import __version__
+from agentkd.api import TASKS, find_task
 from agentkd.cli.bench import measure
-from agentkd.cli.distill_tasks import TASKS, distill_task, find_task
+from agentkd.cli.distill_tasks import distill_task
 from agentkd.cli.elicit import elicit
 from agentkd.cli.gate import gate
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
@@ -216,22 +217,16 @@ def distill(
     The stages of --method sft,on-policy are trained one after another.
     The same command resumes a run that was stopped.
     """
-    if name := find_task(task, method, corpus, recipe):
+    if name := find_task({"task": task, "method": method, "corpus": corpus}, recipe):
         distill_task(name, locals(), plan=plan, as_json=as_json)
         return
+    from agentkd.api import find_distillation
     from agentkd.config import DistillConfig, load_config
     from agentkd.distill import processes
-    from agentkd.distill.plan import plan_run
-    from agentkd.distill.stages import distill as run
 
     options = pick_options(locals(), DistillConfig.model_fields)
     config = load_config(DistillConfig, recipe=recipe, options=options, overrides=overrides or [])
-    if config.method == "auto":
-        from agentkd.distill.auto.questions import distill_auto, plan_auto
-
-        result = plan_auto(config) if plan else distill_auto(config)
-    else:
-        result = plan_run(config) if plan else run(config)
+    result = find_distillation(config, plan=plan)(config)
     if not processes.is_rank_0():
         return
     if as_json:
