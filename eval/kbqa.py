@@ -166,7 +166,7 @@ async def _answer(world: TaskWorld, run: RunDirectory, system: System, missing: 
         )
     else:
         say(f"loading {system.model}")
-        model = open_in_process(system.model, name=system.name, run=run.path)
+        model = open_in_process(system.model, name=system.name, run=run.path, trust=system.trust)
         concurrency = 2 * BATCH  # one batch answers while the next gathers
     async with model as chat:
         lessons = read_lessons(system.student) if system.student else []

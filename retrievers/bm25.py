@@ -24,7 +24,7 @@ K1, B = 0.9, 0.4
 PRIOR_BM25 = 1.0
 """Taken off a path's BM25 score for each named node on its way, or long paths would win by their many words. Unnamed
 nodes cost nothing: a fact with a date is one fact."""
-_STOPWORDS = frozenset(
+STOPWORDS = frozenset(
     """a an and are as at be been by can could did do does for from had has have he her hers him his how i in is it its
     me my of on or our s she that the their them they this to was we were what when where which who whom whose why will
     with would you your""".split()  # noqa: SIM905 (a list of quoted words would fill a page)
@@ -36,7 +36,7 @@ def split_words(text: str) -> list[str]:
 
     Plurals and verb endings are cut ("countries" meets "country").
     """
-    return [_stem(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOPWORDS]
+    return [_stem(word) for word in re.findall(r"\w+", text.lower()) if word not in STOPWORDS]
 
 
 def _stem(word: str) -> str:

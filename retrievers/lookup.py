@@ -57,6 +57,14 @@ class Lookup:
         number = self._strict.get(strict_key(text))
         return self._found(self._loose.get(loose_key(text), _SEVERAL) if number is None else number, loose=True)
 
+    def is_ambiguous(self, text: str) -> bool:
+        """Whether a text that `match` does not find is a name or an alias of several entities."""
+        if self.match(text) is not None:
+            return False
+        if _SEVERAL in (self._aliases.get(clean_name(text)), self._folded_aliases.get(exact_key(text))):
+            return True
+        return _SEVERAL in (self._strict.get(strict_key(text)), self._loose.get(loose_key(text)))
+
     def _found(self, number: int, *, loose: bool = False) -> Match | None:
         return None if number == _SEVERAL else Match(self._names[number], loose)
 

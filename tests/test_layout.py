@@ -61,7 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distill.images", "distill.texts", "elicit"),
     ("distill.vision_language", "distill.clients"),
     ("eval", "reproduce"),
-    ("distill.auto",),
+    ("distill.auto", "ask"),
     ("eval.bench", "eval.golden", "api"),
     ("cli",),
     ("__main__",),

@@ -16,6 +16,7 @@ import typer
 
 from agentkd import __version__
 from agentkd.api import TASKS, find_task
+from agentkd.cli.ask import ask
 from agentkd.cli.bench import measure
 from agentkd.cli.distill_tasks import distill_task
 from agentkd.cli.elicit import elicit
@@ -57,6 +58,7 @@ from agentkd.cli.reproduce import reproduce
 from agentkd.cli.results import print_generation
 from agentkd.cli.review import review
 from agentkd.cli.select import select
+from agentkd.cli.serve import serve
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.runs.signals import signals_like_ctrl_c, stop_code
 from agentkd.runs.watchdog import start_watchdog
@@ -342,32 +344,6 @@ def push(
     say(f"wrote {result['out']} ({len(result['files'])} files); next: {result['next']}")
 
 
-@app.command(cls=page(example="agentkd serve smollm2-135m --port 8000 --slots 4"), rich_help_panel=MACHINE)
-def serve(
-    model: Annotated[str, typer.Argument(help="local, smollm2-135m, a GGUF file (llama.cpp); a directory or hub name")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one")] = 8000,
-    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 for all")] = "127.0.0.1",
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="a further name of this machine that clients may ask for; repeatable")
-    ] = None,
-    slots: Annotated[int | None, typer.Option(min=1, help="requests in flight [default: 4, or vLLM's own]")] = None,
-    vllm_args: VllmArgs = None,
-    as_json: Json = False,
-) -> None:
-    """Serve a model for the --teacher of other commands, until ctrl-C."""
-    from agentkd.serving.serve import format_facts
-    from agentkd.serving.serve import serve as run
-
-    def on_up(up: dict[str, Any]) -> None:
-        if as_json:
-            print(json.dumps(up), flush=True)
-            return
-        for line in format_facts(up):
-            say(line)
-
-    run(model, host=host, port=port, names=allow_host or (), slots=slots, vllm_args=vllm_args or "", on_up=on_up)
-
-
 @app.command(cls=page(example="agentkd doctor --api gpt-4o-mini"), rich_help_panel=MACHINE)
 def doctor(
     measure: Annotated[bool, typer.Option(help="measure the speed of the local teacher, about 10 s")] = True,
@@ -389,6 +365,14 @@ app.command(
     cls=page("GateConfig", "agentkd gate --student students/geo-sft --teacher runs/geo-kd-cot"),
     rich_help_panel=ROAD,
 )(gate)
+app.command(
+    cls=page("EvalConfig", "agentkd ask students/geo-sft capital? --topic Nepal", takes_fields=False),
+    rich_help_panel=STUDENTS,
+)(ask)
+app.command(
+    cls=page("EvalConfig", "agentkd serve smollm2-135m --port 8000 --slots 4", takes_fields=False),
+    rich_help_panel=MACHINE,
+)(serve)
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
 app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(
     reproduce

@@ -288,10 +288,14 @@ def identify_weights(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def open_in_process(spec: str, *, name: str, run: Path, trust: bool = False) -> AsyncIterator[InProcessModel]:
-    """Open a student that answers in this process; its batches stop with the context. With `trust`, code in its folder
-    may run."""
-    student = InProcessModel(spec, name=name, cache=Cache(run / "cache"), trust=trust)
+async def open_in_process(
+    spec: str, *, name: str, run: Path | None, trust: bool = False
+) -> AsyncIterator[InProcessModel]:
+    """Open a student that answers in this process; its batches stop with the context.
+
+    Answers are kept in `run`/cache; without a run they are not kept. With `trust`, code in its folder may run."""
+    cache = None if run is None else Cache(run / "cache")
+    student = InProcessModel(spec, name=name, cache=cache, trust=trust)
     server = asyncio.create_task(student.serve())
     try:
         yield student

@@ -1,26 +1,21 @@
 """The gateway before the model server of `agentkd serve`: who may ask, and for what.
 
-A web page that the user has open can send requests to a server on the user's machine: under a name of its own that it
-lets resolve to 127.0.0.1 (DNS rebinding), or as a form, for which browsers ask nobody. So a request must name this
-server as its host, and may come from no other page. The model server itself listens on a socket in a private folder.
-Only the paths of the OpenAI protocol are passed on: slots, settings and metrics of the server are nobody's business.
+`visitors.py` says who may. The model server itself listens on a socket in a private folder. Only the paths of the
+OpenAI protocol are passed on: slots, settings and metrics of the server are nobody's business.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 
 from agentkd.serving.ports import bracket_ipv6, local_address
+from agentkd.serving.visitors import Visitors
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-EVERYWHERE = ("0.0.0.0", "::")
 PATHS = {
     "/health": "GET",
     "/v1/models": "GET",
@@ -47,9 +42,7 @@ class Gateway:
     def __init__(self, path: Path, host: str, listener: socket.socket, names: Collection[str] = ()) -> None:
         self.url = f"http://{bracket_ipv6(local_address(host))}:{listener.getsockname()[1]}/v1"
         self._path, self.host, self._listener = path, host, listener
-        self._names = {*LOOPBACK_NAMES, host.lower(), *(name.lower() for name in names)}
-        if host in EVERYWHERE:
-            self._names |= {socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
+        self._visitors = Visitors(host, names)
 
     async def __aenter__(self) -> Gateway:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
@@ -67,7 +60,7 @@ class Gateway:
         await self._session.close()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if why := self._why_not(request):
+        if why := self._visitors.why_not(request):
             return web.json_response({"error": {"message": why, "type": "forbidden"}}, status=403)
         if PATHS.get(request.path) != ("GET" if request.method == "HEAD" else request.method):
             why = f"{request.method} {request.path[:80]} is not served; these are: {', '.join(PATHS)}"
@@ -91,33 +84,3 @@ class Gateway:
                 await response.write(part)
             await response.write_eof()
             return response
-
-    def _why_not(self, request: web.Request) -> str:
-        """Why a request is refused, in one line; "" for one that is not."""
-        hosts = request.headers.getall("Host", [])
-        if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            named = ", ".join(hosts)[:80]
-            return f"{named!r} is not this server: ask for localhost, or start it with --allow-host NAME"
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != hosts[0].lower():
-            return f"the page {origin[:80]!r} may not ask: a model answers programs, not other web pages"
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            return "another web page may not ask: a model answers programs, not other web pages"
-        return ""
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether a Host header names this server. An address is no name that a stranger could let resolve to us."""
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-            urlsplit(f"//{host}").port  # noqa: B018  raises where it is no number
-        except ValueError:
-            return False
-        if name in self._names:
-            return True
-        if self.host not in EVERYWHERE:
-            return False
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True

@@ -22,10 +22,11 @@ from agentkd.errors import UserError
 from agentkd.models import PACKAGED, agentkd_home, find_gguf, find_weights, is_hub_name
 from agentkd.runs.progress import say
 from agentkd.runs.signals import catch_signals
-from agentkd.serving.gateway import LOOPBACK_NAMES, Gateway
+from agentkd.serving.gateway import Gateway
 from agentkd.serving.llama import LOCAL_CONTEXT, LOCAL_SLOTS, make_llama_server
 from agentkd.serving.managed import ManagedServer, ServerOptions, make_wait_reporter
 from agentkd.serving.ports import take_port
+from agentkd.serving.visitors import LOOPBACK_NAMES
 from agentkd.serving.vllm import make_vllm_server
 
 

@@ -79,6 +79,24 @@ def load_task(
     return Task(name=task.name, source=source, max_hops=task.max_hops, licence=task.licence, note=task.note)
 
 
+def load_facts(kb: str, *, aliases: Path | str | None = None, columns: str | None = None, max_hops: int) -> Task:
+    """Open a knowledge base as a task without questions: they come from outside, one by one.
+
+    `kb` is a file, a folder, a SPARQL endpoint's address or `wikidata`; the rest as for `load_task`."""
+    if kb == "wikidata" or kb.startswith(("http://", "https://")):
+        if aliases is not None or columns is not None:
+            raise UserError(f"--kb {kb}: an endpoint has its own labels; --aliases and --kb-columns are for files")
+        endpoint = (WIKIDATA, "wikidata") if kb == "wikidata" else (kb, "rdf")
+        return Task(
+            "wikidata" if kb == "wikidata" else kb, TaskSource({}, {}, None, endpoint=endpoint), max_hops=max_hops
+        )
+    path = Path(kb).expanduser()
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder{near_file(path)}; check --kb")
+    other_names = None if aliases is None else Path(aliases).expanduser()
+    return Task(path.stem, TaskSource({}, {}, path, other_names, columns), max_hops=max_hops)
+
+
 def reload_task(config: Mapping[str, Any]) -> Task:
     """Open the task that a run was made with, from its config. Raises UserError where it names none."""
     if not isinstance(config.get("task"), str):
