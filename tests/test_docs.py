@@ -26,6 +26,7 @@ from agentkd.config import (
     ReproduceConfig,
     SelectConfig,
     TextsConfig,
+    VerifyConfig,
     VisionLanguageConfig,
 )
 from tests.support.paths import ROOT
@@ -46,6 +47,7 @@ CONFIGS = (
     SelectConfig,
     ClientsConfig,
     TextsConfig,
+    VerifyConfig,
     VisionLanguageConfig,
 )
 FIELDS = {name for config in CONFIGS for name in config.model_fields}

@@ -143,8 +143,15 @@ def image_method_names() -> list[str]:
     return list(IMAGE_METHODS)
 
 
+def verifier_names() -> list[str]:
+    from agentkd.verifiers.names import NAMES as names
+
+    return list(names)
+
+
 NAMES: dict[str, Callable[[], list[str]]] = {
     "{agents}": agent_names, "{methods}": method_names, "{image_methods}": image_method_names,
+    "{verifiers}": verifier_names,
 }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ from agentkd.cli.results import print_generation
 from agentkd.cli.review import review
 from agentkd.cli.select import select
 from agentkd.cli.serve import serve
+from agentkd.cli.verify import verify
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.runs.signals import signals_like_ctrl_c, stop_code
 from agentkd.runs.watchdog import start_watchdog
@@ -374,6 +375,7 @@ app.command(
     rich_help_panel=MACHINE,
 )(serve)
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
+app.command(cls=page("VerifyConfig", "agentkd verify runs/geo-kd-cot --verify exact"), rich_help_panel=ROAD)(verify)
 app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(
     reproduce
 )

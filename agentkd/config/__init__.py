@@ -22,6 +22,7 @@ from agentkd.config.load import load_config, read_recipe, require_options
 from agentkd.config.reproduce import ReproduceConfig
 from agentkd.config.select import SelectConfig
 from agentkd.config.texts import TextsConfig
+from agentkd.config.verify import VerifyConfig
 from agentkd.config.vision_language import VisionLanguageConfig
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Spec",
     "StageConfig",
     "TextsConfig",
+    "VerifyConfig",
     "VisionLanguageConfig",
     "default_teacher",
     "has_bf16",

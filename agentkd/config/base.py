@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agentkd.credentials import take_secrets
 
 Spec = Annotated[str | None, AfterValidator(lambda text: None if text is None else take_secrets(text))]
 """A model, a server or several, as the user names them; the config holds it without passwords and keys."""
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""One text or several: an option that may be given more than once."""
+VERIFY = (
+    "verifiers, comma-separated or repeated, the cheapest first: {verifiers}, or a function of (item, answer) as "
+    "pkg.mod:function"
+)
 TRUST = "let code in a model's own folder run, with all rights of yours"
 BUDGET = "auto: hours of trials, over all resumes; what was chosen is then trained in full"
 PASSES = (

@@ -297,6 +297,10 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
             action = f"{plan['action']}[{plan.get('input', '')}]" if "action" in plan else "none that could be read"
             thought = str(plan.get("thought", ""))  # a small model is not asked for one
             lines = [*([(f"Thought {turn}", thought)] if thought.strip() else []), (f"Action {turn}", action)]
+        elif step.kind == "verify" and isinstance(value, dict):
+            before = value.get("verdict_before")
+            rung = before.get("rung") if isinstance(before, dict) else None
+            lines = [("Verified", f"up to {step.verdict.rung if step.verdict else 'none'} (before: {rung or 'none'})")]
         elif step.kind == "answer":
             lines = [(f"Answer {turn}" if turn else "Answer", join_few(step.output.split("\n")))]
         else:

@@ -22,6 +22,7 @@ from agentkd.config import (
     KaggleConfig,
     StageConfig,
     TextsConfig,
+    VerifyConfig,
 )
 from agentkd.errors import UserError
 
@@ -39,6 +40,7 @@ CONFIGS: Mapping[str, type[StageConfig]] = {
     "distill-clients": ClientsConfig,
     "feedback": FeedbackConfig,
     "kaggle": KaggleConfig,
+    "verify": VerifyConfig,
 }
 OF_QUESTIONS = ("task", "split", "agent", "teacher", "samples", "limit", "seed")  # that a report needs of a config
 

@@ -29,7 +29,7 @@ from agentkd.trace import Trace
 
 Key = tuple[str, int]
 _SHARDS = ("traces", "failures")
-OF_QUESTIONS = ("generate", "elicit", "answers")  # stages whose work is traces alone
+OF_QUESTIONS = ("generate", "elicit", "answers", "verify")  # stages whose work is traces alone
 _LEFT_OVER = re.compile(r"\.[\w.-]+\.\d+(-\d+)?")  # of `write_atomically` in a process that was killed
 
 
@@ -44,7 +44,7 @@ class RunDirectory:
     that is final. Opening raises UserError where another process writes or the identity differs, WorldError where the
     disk refuses."""
 
-    def __init__(self, path: Path, stage: str, config: StageConfig, identity: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, stage: str, config: StageConfig, identity: Mapping[str, Any]) -> None:
         self.path = path
         self.values: dict[str, Any] = {"stage": stage, **config.model_dump(mode="json"), **identity}
         self.extent = config.EXTENT | {"out"}

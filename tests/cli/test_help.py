@@ -21,6 +21,7 @@ from tests.support.paths import ROOT
 CONFIGS = [
     config.GenerateConfig, config.DistillConfig, config.FeedbackConfig, config.EvalConfig, config.KaggleConfig,
     config.ReproduceConfig, config.ImagesConfig, config.SelectConfig, config.TextsConfig, config.ClientsConfig,
+    config.VerifyConfig,
     config.GateConfig,
 ]  # fmt: skip
 
