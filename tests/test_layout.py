@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (f"{K}.contract", f"{K}.clock", f"{K}.memory", f"{K}.aside"),
     (f"{K}.border",),
     (f"{K}.scoring", f"{K}.competition", f"{K}.results"),
-    (f"{K}.understand",),
+    (f"{K}.understand", f"{K}.experience"),
     (f"{K}.workspace", f"{K}.reshape"),
     (f"{K}.solvers",),
     (f"{K}.context", f"{K}.workbench"),

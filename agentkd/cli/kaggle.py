@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkd.cli.help import OUTPUT, Index, page
+from agentkd.cli.memory import memory
 from agentkd.cli.options import (
     LIMITS,
     MODEL,
@@ -31,6 +32,7 @@ kaggle = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+kaggle.add_typer(memory, name="memory")
 
 
 @kaggle.command(cls=page("KaggleConfig", "agentkd kaggle run titanic/ target=Survived metric=accuracy --teacher none"))

@@ -32,6 +32,7 @@ class KaggleConfig(StageConfig):
             "vllm_args",
             "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.invoke_graph)
             "threads",
+            "experience",
             "id",  # these, given on a resume, begin the run anew on the same files
             "target",
             "task",
@@ -77,6 +78,9 @@ class KaggleConfig(StageConfig):
     positive: str | None = Field(None, description="of two classes, the one whose probability or F1 counts")
     classes: str | None = Field(None, description="the classes in the order of their numbers: A,B,C")
     drop: str | None = Field(None, description="columns that are no inputs: a,b")
+    experience: bool = Field(
+        True, description="let earlier runs say which candidates to try first, and remember this one (off: neither)"
+    )
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
 

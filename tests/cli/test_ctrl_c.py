@@ -112,7 +112,15 @@ def test_a_reply_that_drips(tmp_path: Path) -> None:
 def test_results_that_take_for_ever_to_read(read: str, codes: tuple[int, ...], tmp_path: Path) -> None:
     pytest.importorskip("lightgbm", reason="needs the extra kaggle")
     folder, mark = make(tmp_path, rows=80), tmp_path / "mark"
-    values = ["teacher=none", "candidates=3", "max_hours=0.3", "threads=1", "sandbox=none", f"out={tmp_path / 'run'}"]
+    values = [
+        "teacher=none",
+        "candidates=3",
+        "max_hours=0.3",
+        "threads=1",
+        "experience=off",
+        "sandbox=none",
+        f"out={tmp_path / 'run'}",
+    ]
     argv = ["-c", SLOW.format(mark=str(mark), read=read), "kaggle", "run", str(folder), *values]
     code, error = stopped_in_time(KAGGLE, argv, mark, tmp_path)
     assert code in codes and "Traceback" not in error, error

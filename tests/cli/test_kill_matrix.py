@@ -191,7 +191,15 @@ def kaggle(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
     def argv(out: Path) -> list[str]:
         sandbox = "auto" if MOMENTS > 1 else "none"
-        values = ["teacher=none", "candidates=3", "max_hours=0.3", "threads=1", f"sandbox={sandbox}", f"out={out}"]
+        values = [
+            "teacher=none",
+            "candidates=3",
+            "max_hours=0.3",
+            "threads=1",
+            "experience=off",
+            f"sandbox={sandbox}",
+            f"out={out}",
+        ]
         return [sys.executable, "-m", "agentkd", "kaggle", "run", str(folder), *values]
 
     def check(out: Path, calm: Path) -> None:

@@ -50,6 +50,7 @@ OWN = json.dumps({"own_code": True, "why": "the generic maps miss a column"})
 def config(folder: Path, out: Path, **values: Any) -> KaggleConfig:
     """A run without a model, with sandbox `none`, whose solvers the fixture `forked_solvers` forks."""
     fields = {"teacher": "none", "candidates": 3, "max_hours": 0.2, "threads": 1, "submit": "never", "sandbox": "none"}
+    fields["experience"] = False  # of the tests before
     return KaggleConfig(competition=str(folder), out=str(out), **{**fields, **values})
 
 
@@ -74,6 +75,7 @@ def kaggle_run(teacher: str, out: Path, candidates: int = 3) -> list[str]:
     """The words of `agentkd kaggle run URL`."""
     arguments = ["kaggle", "run", f"https://www.kaggle.com/competitions/{SLUG}/overview", "--submit", "auto", "--json"]
     values = ["--teacher", teacher, "--max-hours", "0.3", "--out", str(out), f"candidates={candidates}", "threads=1"]
+    values.append("experience=off")  # what ran before changes nothing
     return [*arguments, *values]
 
 

@@ -38,6 +38,7 @@ from agentkd.agents.agent_k.results import (
 from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.scoring.truth import encode_targets, predict_constant
 from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec, build_portfolio
+from agentkd.agents.agent_k.stages.experience import order_candidates
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import Array, load_data, rows_by_fold
 from agentkd.agents.agent_k.workspace.checks import check_submission
@@ -59,9 +60,9 @@ LATE = 0.85  # share of its time limit that a solver is told to use: one that is
 
 
 def plan_candidates(bench: Workbench) -> list[CandidateSpec]:
-    """Order the candidates by data size and the run's whole time: a resumed run plans the same."""
+    """Order the candidates by data size, the run's whole time and experience: a resumed run plans the same."""
     rows = len(read_targets(bench.workspace))
-    return build_portfolio(bench.setup, rows, bench.clock.seconds, bench.threads)
+    return order_candidates(bench, build_portfolio(bench.setup, rows, bench.clock.seconds, bench.threads), rows)
 
 
 def score_basis(run: StageRun) -> str:

@@ -13,6 +13,7 @@ from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import MODEL, Best, Scored, first_score, gain, read_best, read_results
 from agentkd.agents.agent_k.scoring.quality import describe_quality
+from agentkd.agents.agent_k.stages.experience import remember_run
 from agentkd.agents.agent_k.stages.solve import next_move
 from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
 from agentkd.agents.agent_k.workspace.checks import check_submission
@@ -77,7 +78,7 @@ async def submit(context: Context, state: RunState) -> Command[str]:
 
 
 async def credit(context: Context, state: RunState) -> Command[str]:
-    """Remember the model's candidates as lessons, each with its gain as reward."""
+    """Remember the model's candidates as lessons, each with its gain as reward, and the run as a case."""
     run, bench = StageRun.begin(context, state, "credit"), context.bench
     results, best, setup = read_results(state), validated_best(state), bench.setup
     first = first_score(results)
@@ -91,6 +92,7 @@ async def credit(context: Context, state: RunState) -> Command[str]:
             context.long_term.credit(key, earned)
             run.note(Step(kind="credit.credit", output=name, reward=round(earned, 6)))
     run.note(Step(kind="credit.credit", output=best.name, reward=round(gain(setup, best.score, start), 6)))
+    await asyncio.to_thread(remember_run, bench, state)
     return run.go_to("report")
 
 

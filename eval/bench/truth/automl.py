@@ -162,6 +162,7 @@ def run_agentkd(competition: Path, teacher: str, folder: Path, budget: Budget, s
         max_hours=budget.seconds / 3600,
         threads=budget.threads,
         seed=seed,
+        experience=False,  # each row stands for itself
         out=str(folder / "run"),
     )
     found = run(config)
