@@ -23,8 +23,10 @@ from agentkd.cli.options import (
     Teacher,
     VllmArgs,
     print_result,
+    read_hours,
     say,
 )
+from agentkd.errors import UserError
 
 kaggle = typer.Typer(
     cls=Index,
@@ -43,6 +45,10 @@ def run(
     teacher: Teacher = None,
     submit: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
     max_hours: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--time", metavar="<str>", help="the same in words: 60s, 10m or 1.5h", rich_help_panel=LIMITS),
+    ] = None,
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
     max_submissions: Annotated[int | None, typer.Option(rich_help_panel=LIMITS)] = None,
@@ -62,6 +68,9 @@ def run(
     from agentkd.teacher.open import check_teacher
 
     options = {name: value for name, value in locals().items() if name in KaggleConfig.model_fields}
+    if duration is not None and max_hours is not None:
+        raise UserError(f"--time {duration} and --max-hours {max_hours:g} both limit the run: give one of them")
+    options |= {} if duration is None else {"max_hours": read_hours(duration)}
     config = load_config(KaggleConfig, recipe=recipe, options=options, overrides=overrides or [])
     if config.teacher is not None:
         check_teacher(config.teacher)

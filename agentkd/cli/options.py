@@ -6,6 +6,7 @@ Their texts are the descriptions of the config's fields, which `help.Page` fills
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkd.cli.help import OUTPUT, agent_names, complete_from
+from agentkd.errors import UserError
 
 TASK, MODEL, LIMITS = "Task", "Model", "Limits"
 
@@ -60,6 +62,16 @@ Json = Annotated[
 def pick_options(values: dict[str, Any], fields: Any) -> dict[str, Any]:
     """Pick the options of a command that are fields of its config."""
     return {name: value for name, value in values.items() if name in fields}
+
+
+def read_hours(duration: str) -> float:
+    """The hours of a duration such as `60s`, `10m`, `1.5h` or `1h30m`. Raises UserError for another word."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|m|s)[a-z]*", duration.lower())
+    rest = re.sub(r"\d+(?:\.\d+)?\s*(?:h|hours?|m|min|minutes?|s|sec|seconds?)(?![a-z])", "", duration.lower())
+    hours = sum(float(number) / {"h": 1, "m": 60, "s": 3600}[unit] for number, unit in parts)
+    if rest.strip() or hours <= 0:
+        raise UserError(f"--time {duration} is no duration: write 60s, 10m, 1.5h or 1h30m")
+    return hours
 
 
 def print_result(result: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:

@@ -13,7 +13,9 @@ class KaggleConfig(StageConfig):
     """`agentkd kaggle run`: from a competition to a submission. `FACTS` are the fields with which the user settles what
     files and pages leave open."""
 
-    FACTS: ClassVar[tuple[str, ...]] = ("id", "target", "task", "metric", "positive", "classes", "drop")
+    FACTS: ClassVar[tuple[str, ...]] = (
+        "id", "target", "task", "metric", "positive", "classes", "drop", "group", "time", "folds", "features",
+    )  # fmt: skip
 
     EXTENT: ClassVar[frozenset[str]] = frozenset(
         {
@@ -40,6 +42,10 @@ class KaggleConfig(StageConfig):
             "positive",
             "classes",
             "drop",
+            "group",
+            "time",
+            "folds",
+            "features",
         }
     )
 
@@ -81,9 +87,15 @@ class KaggleConfig(StageConfig):
     experience: bool = Field(
         True, description="let earlier runs say which candidates to try first, and remember this one (off: neither)"
     )
+    group: str | None = Field(None, description="column whose rows of one value stay in one fold")
+    time: str | None = Field(None, description="column of dates or numbers: the folds are blocks of it")
+    folds: int | str | None = Field(
+        None, description="number of folds, or FILE.csv with the columns id and fold [default: 5]"
+    )
+    features: str | None = Field(None, description="FILE.py with features(table), which returns columns to add")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
 
     def settled(self) -> dict[str, str]:
         """The facts that the user has fixed."""
-        return {name: value for name in self.FACTS if (value := getattr(self, name))}
+        return {name: str(value) for name in self.FACTS if (value := getattr(self, name)) is not None and value != ""}

@@ -4,6 +4,7 @@ A workspace is a folder of the run:
 
     data/                            the files that a competitor downloads, read-only
     plain/, form.json                plain tables made of them, and how (reshape/), where they need it
+    folds.csv                        the user's own folds, where he gives a file: `id`, `fold`
     maps/setup.json                  the Setup
     maps/train_tab_input_map.csv     `id` and the tabular columns; likewise test_tab_input_map.csv
     maps/train_txt_input_map.csv     `id` and the text columns
@@ -68,6 +69,7 @@ class Setup(Frozen):
     tags: str = ""  # multilabel: the column of the training table whose cells hold several tags
     mark: str = " "  # between the tags of a cell
     sums: bool = False  # the values of a row of the submission sum to one, and targets are shares of their row
+    quantiles: tuple[float, ...] = ()  # the levels of the targets, where these are quantiles of one number
     whole: bool = False  # values are whole numbers
     low: float | None = None  # the least value that may be sent
     high: float | None = None
@@ -79,6 +81,9 @@ class Setup(Frozen):
     txt: tuple[str, ...] = ()  # text input columns
     img: tuple[str, ...] = ()  # columns of image paths, which the maps add
     later: str = ""  # the column of time by which all test rows are later than the training rows
+    group: str = ""  # the user's column of the training table whose rows of one value stay in one fold
+    time: str = ""  # the user's column of the training table by which folds are blocks
+    folds: int = 5  # 0 for those of the user's file, folds.csv of the workspace
 
     @property
     def predicted(self) -> tuple[str, ...]:

@@ -30,12 +30,15 @@ from agentkd.agents.agent_k.context import Context, RunState
 from agentkd.agents.agent_k.contract import PLAIN, Failure
 from agentkd.agents.agent_k.memory import LongTermMemory
 from agentkd.agents.agent_k.model.ask import Model
+from agentkd.agents.agent_k.model.user_features import read_user_features
 from agentkd.agents.agent_k.model.user_metric import read_user_metric
 from agentkd.agents.agent_k.understand.metric_choice import is_file
+from agentkd.agents.agent_k.understand.own_split import is_number
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.arrays import load_data
 from agentkd.agents.agent_k.workspace.checks import check_maps
 from agentkd.agents.agent_k.workspace.data_hash import hash_data
+from agentkd.agents.agent_k.workspace.own_folds import hash_own_folds
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.errors import PutOff, UserError, WorldError
 from agentkd.prompts import prompts_hash
@@ -119,15 +122,17 @@ def asks_for_more(config: KaggleConfig, done: Mapping[str, Any]) -> bool:
 
 
 def hash_inputs(config: KaggleConfig) -> str:
-    """The hash of all that a user may mend between two calls: the folder with its pages, and the metric's file.
+    """The hash of all that a user may mend between two calls: the folder with its pages, and the files of options.
 
-    "" for a competition on Kaggle. Raises the errors of `local_source`, and UserError for a metric's file that cannot
-    be read."""
+    "" for a competition on Kaggle. Raises the errors of `local_source`, and UserError for a file that cannot be
+    read."""
     where = parse_competition(config.competition)
     if not isinstance(where, Path):
         return ""
     source = local_source(where, lambda line: None)
     own = [read_user_metric(str(config.metric))] if is_file(config.metric) else []
+    own += [read_user_features(config.features)] if config.features else []
+    own += [hash_own_folds(str(config.folds))] if config.folds is not None and not is_number(config.folds) else []
     return hash_data(source.data, source.text, *own)
 
 

@@ -278,10 +278,6 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         sample_submission={"id": test["id"], "text": "sun moon"},
     )
     assert "free text" in message
-    asked = {"id": test["id"]} | {f"q{share}": 0.0 for share in (0.1, 0.5, 0.9)}
-    assert "quantiles" in refused(
-        tmp_path / "4", "pinball loss", train=train | {"y": x}, test=test, sample_submission=asked
-    )
     bought = {"who": [f"u{place % 20}" for place in range(200)], "what": [f"{place % 9}" for place in range(200)]}
     asked = {"who": [f"u{place}" for place in range(20)], "prediction": "1 2 3 4 5"}
     assert "list of items" in refused(tmp_path / "5", "MAP@5", transactions_train=bought, sample_submission=asked)

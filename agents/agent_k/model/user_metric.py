@@ -24,7 +24,7 @@ def read_user_metric(file: str) -> str:
     """The text of a metric's file. Raises UserError where it cannot be read, or lacks one of its two names."""
     try:
         text = Path(file).expanduser().read_text()
-        names = _list_names(ast.parse(text))
+        names = list_names(ast.parse(text))
     except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
         raise UserError(
             f"metric={file} cannot be read as Python ({error}): give a file with score(truth, prediction)"
@@ -37,7 +37,7 @@ def read_user_metric(file: str) -> str:
     return text
 
 
-def _list_names(tree: ast.Module) -> set[str]:
+def list_names(tree: ast.Module) -> set[str]:
     """The names that a file defines; `lower_is_better` only as True or False."""
     found = set()
     for node in tree.body:

@@ -30,9 +30,10 @@ from agentkd.agents.agent_k.reshape.keys import (
     split_joined_ids,
     widen_long,
 )
+from agentkd.agents.agent_k.reshape.quantiles import spread_quantiles
 from agentkd.agents.agent_k.reshape.rows import collapse_rows, learn_survival, split_one_table
 from agentkd.agents.agent_k.reshape.tables import MARK, Tables
-from agentkd.agents.agent_k.reshape.unsupported import name_unread, refuse_quantiles, refuse_tables
+from agentkd.agents.agent_k.reshape.unsupported import name_unread, refuse_tables
 from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.file_roles import FileRoles, find_file_roles, find_sample
 from agentkd.agents.agent_k.understand.tables import read_table
@@ -50,7 +51,7 @@ STEPS = (
     split_joined_ids,
     widen_long,
     lengthen_horizons,
-    refuse_quantiles,
+    spread_quantiles,
     read_files,
     collapse_rows,
     learn_survival,

@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.reshape.tables import Tables
-from agentkd.agents.agent_k.understand.cells import distinct_values, is_text
-from agentkd.agents.agent_k.understand.classes import each_names_one
+from agentkd.agents.agent_k.understand.cells import is_text
 from agentkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ SEE = "this is not there (docs/kaggle.md, What is not there)"
 _BOXES = r"bounding box|\bIoU\b|intersection over union|object detection|\bboxes\b"
 _MASKS = r"run.?length|\bRLE\b|\bmasks?\b"
 _MASK_COLUMN = r"(?:^|[^a-z])rle(?:$|[^a-z])|encodedpixels|mask"
-_QUANTILE = r"(?:q|quantile|p|pct|percentile)?[ _]?(?:0?[.,_]\d+|\d{1,2}(?:\.\d+)?%?)"
 _UNREAD = r"\.(?:mp3|ogg|flac|m4a|mp4|avi|mov|mkv|webm|dcm|nii|nii\.gz|pdf|h5|hdf5|mat|tfrecords?|las|ply|obj)$"
 
 
@@ -60,19 +58,6 @@ def _asks_for_text(tables: Tables, name: str) -> bool:
         return False
     several = cells.str.contains(r"[^\W\d]\w*\s+[^\W\d]").mean() > 0.5
     return bool(several or is_text(cells))
-
-
-def refuse_quantiles(tables: Tables) -> None:
-    """Raise UserError for a sample submission of quantiles."""
-    outputs, train = tables.outputs, tables.train
-    if train is None or len(outputs) < 2 or any(name in train.columns for name in outputs):
-        return
-    if any(each_names_one(tuple(outputs), distinct_values(train[name])) for name in tables.only_train):
-        return  # a column for each class
-    if all(re.fullmatch(_QUANTILE, name, re.I) for name in outputs) and re.search(
-        r"quantile|pinball|percentile|interval", tables.text, re.I
-    ):
-        raise UserError(f"the sample submission asks for quantiles ({', '.join(outputs[:5])}): {SEE}")
 
 
 def name_unread(tables: Tables) -> str:

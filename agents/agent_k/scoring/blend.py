@@ -22,6 +22,7 @@ from agentkd.agents.agent_k.scoring.blenders import (
     uses_log_scale,
     weighted_sum,
 )
+from agentkd.agents.agent_k.scoring.judged import judged_rows
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide_codes
 from agentkd.agents.agent_k.scoring.scorer import Scorer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 BOOTSTRAP_ROWS = 50_000  # at most, per sample
+PARTS = 5  # of the last block of time, on which a blend is fitted and scored in turn
 SURE = 0.75  # share of bootstrap samples that must agree before a difference counts
 
 
@@ -46,7 +48,7 @@ class Blend:
     weights: dict[str, float]  # by candidate; empty for a stack
     oof: pd.DataFrame
     test: pd.DataFrame
-    score: float  # of `oof`
+    score: float  # of the rows of `oof` that are judged
     thresholds: tuple[float, ...] | None = None
     scores: dict[str, float] | None = None  # of each candidate and each blend that was tried
 
@@ -66,13 +68,17 @@ def best_blend(
     if not candidates:
         raise UserError("there is no candidate to blend: run one first")
     name = setup.metric if setup.metric in METRICS else proper_metric(setup)
-    scorer, smooth = Scorer(setup, truth, name), Scorer(setup, truth, proper_metric(setup, name))
     names = list(candidates)
-    ids, test_ids = truth["id"], next(iter(candidates.values()))[1]["id"]
+    test_ids = next(iter(candidates.values()))[1]["id"]
     log = uses_log_scale(name)
-    oof = np.stack([to_log_scale(align_predictions(setup, candidates[n][0], ids), log) for n in names])
+    whole = np.stack([to_log_scale(align_predictions(setup, candidates[n][0], truth["id"]), log) for n in names])
     test = np.stack([to_log_scale(align_predictions(setup, candidates[n][1], test_ids), log) for n in names])
-    fold = folds.set_index(folds["id"].astype(str))["fold"].reindex(ids.astype(str)).to_numpy()
+    fold = folds.set_index(folds["id"].astype(str))["fold"].reindex(truth["id"].astype(str)).to_numpy()
+    judged = judged_rows(setup, fold)
+    if len(judged) < len(fold):  # one block: parts of it stand in for folds
+        fold = np.arange(len(judged)) * PARTS // len(judged)
+    known, oof = truth.iloc[judged], whole[:, judged]
+    scorer, smooth = Scorer(setup, known, name), Scorer(setup, known, proper_metric(setup, name))
 
     def fit_nested(way: Blender) -> Array:
         out = np.zeros(oof.shape[1:])
@@ -95,16 +101,18 @@ def best_blend(
     alone = np.eye(len(names))[best]
     try:
         apply, weights = (
-            ways[kind](oof, np.arange(len(ids)), seed) if kind != "single" else (weighted_sum(alone), alone)
+            ways[kind](oof, np.arange(len(judged)), seed) if kind != "single" else (weighted_sum(alone), alone)
         )
     except (UserError, ValueError):
         kind, apply, weights = "single", weighted_sum(alone), alone
     final = from_log_scale(tried[kind], log)
     thresholds, value = _tune_if_better(setup, scorer, final, fold, scores[kind])
+    everywhere = from_log_scale(apply(whole), log)
+    everywhere[judged] = final
     return Blend(
         kind=kind,
         weights={n: float(w) for n, w in zip(names, weights, strict=True) if w > 0} if weights is not None else {},
-        oof=_frame(setup, ids, final),
+        oof=_frame(setup, truth["id"], everywhere),
         test=_frame(setup, test_ids, from_log_scale(apply(test), log)),
         score=value,
         thresholds=thresholds,

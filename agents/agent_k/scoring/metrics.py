@@ -279,6 +279,12 @@ def smape(truth: Array, value: Array) -> float:
     return float(100 * np.mean(np.where(half == 0, 0.0, np.abs(truth - value) / np.where(half == 0, 1.0, half))))
 
 
+def pinball(truth: Array, value: Array, level: float = 0.5) -> float:
+    """Mean pinball loss of a quantile of this level (Koenker and Bassett 1978)."""
+    less = truth - value
+    return float(np.mean(np.maximum(level * less, (level - 1) * less)))
+
+
 def r2(truth: Array, value: Array) -> float:
     """Coefficient of determination; of a constant truth 1 if met, else 0 (scikit-learn's `force_finite`)."""
     rest, total = np.sum((truth - value) ** 2), np.sum((truth - truth.mean()) ** 2)
@@ -363,6 +369,7 @@ def _metrics() -> list[Metric]:
         Metric("mape", "value", True, regression, mape),
         Metric("rmspe", "value", True, regression, rmspe),
         Metric("smape", "value", True, regression, smape),
+        Metric("pinball", "value", True, regression, pinball),
         Metric("r2", "value", False, regression, r2),
         Metric("pearson", "value", False, regression, pearson),
         Metric("spearman", "value", False, regression, spearman),

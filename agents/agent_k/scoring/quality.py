@@ -40,8 +40,9 @@ def describe_quality(
     scorer = Scorer(setup, truth)
     values = align_predictions(setup, oof, truth["id"])
     constant = np.tile(predict_constant(setup, scorer.truth), (len(values), 1))
+    rows = folds[-1] if setup.later else np.arange(len(values))  # see `judged_rows`
     found: dict[str, Any] = {
-        "constant": _score(scorer, constant, None),
+        "constant": _score(scorer.on_rows(rows), constant[rows], None),
         "folds": [_score(scorer.on_rows(rows), values[rows], thresholds) for rows in folds],
     }
     if setup.task in ("binary", "multiclass"):

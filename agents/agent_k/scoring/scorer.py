@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.metrics import METRICS, map_at
+from agentkd.agents.agent_k.scoring.metrics import METRICS, map_at, pinball
 from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide_codes
 from agentkd.agents.agent_k.scoring.truth import class_numbers, encode_targets, is_known
 from agentkd.errors import UserError
@@ -54,13 +55,20 @@ class Scorer:
             columns = [c for c in range(truth.shape[1]) if known[:, c].any()]
             if not columns:
                 raise UserError(f"{metric.name} is undefined on {len(truth)} rows without a true value")
-            return float(np.mean([metric.function(truth[k, c], value[k, c]) for c in columns for k in [known[:, c]]]))
+            scores = [self._function(c)(truth[k, c], value[k, c]) for c in columns for k in [known[:, c]]]
+            return float(np.mean(scores))
         if metric.needs == "label":
             return self.score_decisions(decide_codes(setup, predictions, thresholds))
         if self._has_gaps():
             return self._score_by_label(predictions)
         truth, predictions = self._keep_known(predictions)
         return map_at(truth, predictions, setup.top) if metric.name == "map@k" else metric.function(truth, predictions)
+
+    def _function(self, column: int) -> Callable[[Array, Array], float]:
+        """The metric of one target; the pinball loss is that of its level."""
+        if self.metric.name == "pinball" and self.setup.quantiles:
+            return partial(pinball, level=self.setup.quantiles[column])
+        return self.metric.function
 
     def score_decisions(self, guess: Array) -> float:
         """The score of decisions as `decide_codes` makes them."""

@@ -69,7 +69,7 @@ def is_known(truth: Array) -> npt.NDArray[np.bool_]:
 
 
 def predict_constant(setup: Setup, truth: Array) -> Array:
-    """The best constant prediction `(len(setup.predicted),)`: the share of each class, or the median of each target.
+    """The best constant prediction `(len(setup.predicted),)`: class shares, or the median or quantile of each target.
 
     `truth` is that of `encode_targets`."""
     known = is_known(truth)
@@ -77,7 +77,10 @@ def predict_constant(setup: Setup, truth: Array) -> Array:
         return np.bincount(truth[known], minlength=len(setup.classes)) / known.sum()
     if setup.task == "multilabel":
         return np.asarray(np.where(known, truth, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-    return np.nan_to_num(np.nanmedian(np.where(known.any(axis=0), np.where(known, truth, np.nan), 0.0), axis=0))
+    filled = np.where(known.any(axis=0), np.where(known, truth, np.nan), 0.0)
+    if setup.quantiles:
+        return np.array([np.nanquantile(column, q) for column, q in zip(filled.T, setup.quantiles, strict=True)])
+    return np.nan_to_num(np.nanmedian(filled, axis=0))
 
 
 def class_numbers(setup: Setup) -> npt.NDArray[np.float64]:

@@ -26,6 +26,7 @@ from agentkd.agents.agent_k.solvers.cross_fit import (
     iterate_folds,
     join_predictions,
     make_problems,
+    weigh_folds,
 )
 from agentkd.agents.agent_k.solvers.encodings import encode_target_means
 from agentkd.agents.agent_k.solvers.table_features import FeatureTable
@@ -201,14 +202,16 @@ def predict_folds(task: FoldTask, trained: TrainedFolds) -> tuple[Array, Array]:
     oof = np.zeros((data.n_train, problem.width))
     test = np.zeros((len(data.test_ids), problem.width))
     found = run_jobs([partial(predict_fold, place) for place in range(len(folds))], task.run.workers)
-    for (_, _, held, _), (ours, theirs) in zip(folds, found, strict=True):
+    for (_, _, held, _), (ours, theirs), weight in zip(folds, found, weigh_folds(data), strict=True):
         oof[held] = ours
-        test += theirs / len(folds)
+        test += weight * theirs
     return oof, test
 
 
 def _settings(data: CompetitionData, problem: Problem, params: dict[str, Any], seed: int) -> dict[str, Any]:
     settings = {"objective": _objective(data.setup.metric, problem), "num_threads": 1, "verbosity": -1}
+    if problem.level is not None:
+        settings |= {"objective": "quantile", "alpha": problem.level}
     settings |= {"seed": seed, "deterministic": True, "force_row_wise": True}
     if problem.classes > 2:
         settings["num_class"] = problem.classes

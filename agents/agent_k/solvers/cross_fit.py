@@ -30,6 +30,7 @@ class Problem:
     y: Array  # codes 0 … classes-1, -1 where unknown; floats where `classes` is 0, NaN where unknown
     classes: int = 0
     log: bool = False  # y is log1p of the target
+    level: float | None = None  # the quantile to predict, None for a mean
 
     @property
     def width(self) -> int:
@@ -75,6 +76,8 @@ def make_problems(setup: Setup, y: Array) -> list[Problem]:
         return [Problem(y, len(setup.classes))]
     if setup.task == "multilabel":
         return [Problem(y[:, i], 2) for i in range(y.shape[1])]
+    if setup.quantiles:
+        return [Problem(column, level=level) for column, level in zip(y.T, setup.quantiles, strict=True)]
     out = []
     for column in y.T:
         log = setup.metric in _LOG_METRICS and bool(np.nanmin(column) >= 0)
@@ -91,6 +94,16 @@ def iterate_folds(data: CompetitionData, problem: Problem) -> Iterator[tuple[int
     for number in np.unique(data.fold):
         held = data.fold == number
         yield int(number), np.flatnonzero(~held & learnable), np.flatnonzero(held), test
+
+
+def weigh_folds(data: CompetitionData) -> Array:
+    """The weights of the folds' models in the mean for the test rows, `(folds,)`.
+
+    They are equal, but where the test rows are later, the model that has not seen the last block has none."""
+    numbers = np.unique(data.fold)
+    weights = np.ones(len(numbers))
+    weights[-1] -= bool(data.setup.later) and len(numbers) > 1
+    return np.asarray(weights / weights.sum())
 
 
 def fit_predict(learn: Learn, problem: Problem, train: Array, rest: Array, seed: int) -> Array:
@@ -134,6 +147,8 @@ def join_predictions(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
             values = np.expm1(values) if problem.log else values
             columns.append(np.maximum(values, 0) if problem.log else values)
     out = np.hstack(columns)
+    if setup.quantiles:  # a higher quantile is no lower
+        out[:, np.argsort(setup.quantiles)] = np.sort(out, axis=1)
     if setup.task in ("binary", "multiclass"):
         out = np.clip(out, 0, None)
         total = out.sum(axis=1, keepdims=True)
@@ -144,7 +159,7 @@ def join_predictions(setup: Setup, parts: list[tuple[Problem, Array]]) -> Array:
 def cross_fit(data: CompetitionData, learn: Learn, run: SolverRun) -> tuple[Array, Array]:
     """Train on all folds; returns `(oof, test)`.
 
-    Test predictions are the mean over the folds' models, of logarithms where those are learned."""
+    Test predictions are the mean over the folds' models (see `weigh_folds`), of logarithms where those are learned."""
     all_problems = make_problems(data.setup, data.y)
     folds = [list(iterate_folds(data, problem)) for problem in all_problems]
 
@@ -159,10 +174,10 @@ def cross_fit(data: CompetitionData, learn: Learn, run: SolverRun) -> tuple[Arra
     for problem, own in zip(all_problems, folds, strict=True):
         oof = np.zeros((data.n_train, problem.width))
         test = np.zeros((len(data.test_ids), problem.width))
-        for _, _, held, _ in own:
+        for weight, (_, _, held, _) in zip(weigh_folds(data), own, strict=True):
             values = next(found)
             oof[held] = values[: len(held)]
-            test += values[len(held) :] / len(own)
+            test += weight * values[len(held) :]
         oofs.append((problem, oof))
         tests.append((problem, test))
     return join_predictions(data.setup, oofs), join_predictions(data.setup, tests)

@@ -59,8 +59,11 @@ _TABLE = [
     _CatalogueRow("knn", "knn", 0.5, most=20_000),
     _CatalogueRow("lightgbm-tuned", "lightgbm-tuned", 60.0, by_output=True, budget=0.6),
 ]
-_LASSO = _CatalogueRow("lasso", "linear", 1.0, {"penalty": "l1"}, most=100_000)
-_TREND = _CatalogueRow("trend", "trend", 0.1)
+_L1 = {"penalty": "l1"}
+_LASSO = _CatalogueRow("lasso", "linear", 1.0, _L1, most=100_000)
+_QUANTILES = {"lightgbm": 10**9, "lightgbm-tuned": 10**9, "hist-gbm": 10**9, "linear": 5_000}
+"""Kinds that can predict a quantile, and for how many rows."""
+_TREND = [_CatalogueRow("trend", "trend", 0.1), _CatalogueRow("trend-trees", "trend-trees", 1.2, by_output=True)]
 _SPARSE = _CatalogueRow("sparse", "sparse", 1.2)
 _TEXT = [
     _CatalogueRow("bayes-words", "bayes", 0.35, {"letters": False}),
@@ -93,7 +96,7 @@ def build_portfolio(setup: Setup, n_train: int, seconds: float, threads: int) ->
         if setup.task == "regression":
             table.insert(2, _LASSO)
         if setup.task == "regression" and setup.later:
-            table.insert(1, _TREND)
+            table[1:1] = _TREND
         if setup.txt:
             table.insert(1, _SPARSE)
         if n_train > MANY:
@@ -106,6 +109,8 @@ def build_portfolio(setup: Setup, n_train: int, seconds: float, threads: int) ->
     outputs = max(1, len(setup.predicted) - 1) if setup.task != "regression" else len(setup.targets)
     out: list[CandidateSpec] = []
     for plan in plans:
+        if setup.quantiles and (plan.kind not in _QUANTILES or n_train > _QUANTILES[plan.kind] or plan.params == _L1):
+            continue
         if n_train > plan.most or (plan.needs and importlib.util.find_spec(plan.needs) is None):
             continue
         expected = START + plan.cost * rows * wide * (max(1.0, outputs * 0.4) if plan.by_output else 1.0) / cores

@@ -15,7 +15,7 @@ from agentkd.agents.agent_k.solvers.boosting_search import solve_tuned_lightgbm
 from agentkd.agents.agent_k.solvers.cross_fit import SolverRun, TimeBudget
 from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATORS
 from agentkd.agents.agent_k.solvers.tabular import solve_sklearn
-from agentkd.agents.agent_k.solvers.trend import solve_trend
+from agentkd.agents.agent_k.solvers.trend import solve_trend, solve_trend_trees
 from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
@@ -29,6 +29,7 @@ SOLVERS: dict[str, Callable[[CompetitionData, SolverRun], tuple[Array, Array]]] 
     "embeddings": text.solve_embeddings,
     "pixels": image.solve_pixels,
     "trend": solve_trend,
+    "trend-trees": solve_trend_trees,
     "cnn": cnn.solve_cnn,
     **{name: partial(solve_sklearn, name) for name in ESTIMATORS},
 }

@@ -1,6 +1,7 @@
-"""Test rows that are later than all training rows: a straight line in time for each group, times a season.
+"""Test rows that are later than all training rows: a straight line in time for each group, times a season; trees of
+what that leaves.
 
-Trees repeat the last values that they have seen; a line goes on."""
+Trees alone repeat the last values that they have seen; a line goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from agentkd.agents.agent_k.solvers.all_features import build_features
 from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit
+from agentkd.agents.agent_k.solvers.sklearn_models import ESTIMATORS
+from agentkd.agents.agent_k.solvers.tabular import fill_for_trees
 from agentkd.agents.agent_k.understand.cells import as_dates
 from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
@@ -35,6 +39,33 @@ def solve_trend(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
         y = np.expm1(problem.y) if problem.log else problem.y
         y = np.concatenate([y, np.zeros(len(time) - len(y))])  # test rows have none
         values = extrapolate(time, group, seasons, y, train, rest)
+        return (np.log1p(np.maximum(values, 0)) if problem.log else values)[:, None]
+
+    return cross_fit(data, learn, run)
+
+
+def solve_trend_trees(data: CompetitionData, run: SolverRun) -> tuple[Array, Array]:
+    """Solver: boosted trees of what trend times season leaves, so that all other inputs count, too.
+
+    Raises UserError as `solve_trend` does."""
+    frame = data.inputs("tab")
+    if data.setup.later not in frame.columns:
+        raise UserError("no column tells that the test rows are later")
+    time, seasons = read_time(frame[data.setup.later])
+    group = read_groups(frame.drop(columns=data.setup.later))
+    table = build_features(data, run)
+
+    def learn(problem: Problem, train: Array, rest: Array, seed: int) -> Array:
+        y = np.expm1(problem.y) if problem.log else problem.y
+        y = np.concatenate([y, np.zeros(len(time) - len(y))])
+        base = extrapolate(time, group, seasons, y, train, np.arange(len(time)))
+        positive, small = bool((y[train] >= 0).all()), 0.01 * float(np.abs(y[train]).mean()) + 1e-12
+        base = np.maximum(base, 0) + small if positive else base
+        left = np.log((np.maximum(y, 0) + small) / base) if positive else y - base
+        own = Problem(left)
+        x = fill_for_trees(table, own, train, seed)
+        more = ESTIMATORS["hist-gbm"](own, x[train], left[train], x[rest], run.params, seed)[:, 0]
+        values = base[rest] * np.exp(more) - small if positive else base[rest] + more
         return (np.log1p(np.maximum(values, 0)) if problem.log else values)[:, None]
 
     return cross_fit(data, learn, run)

@@ -35,6 +35,7 @@ from agentkd.agents.agent_k.results import (
     gain,
     is_better,
 )
+from agentkd.agents.agent_k.scoring.judged import judged_rows
 from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.scoring.truth import encode_targets, predict_constant
 from agentkd.agents.agent_k.solvers.portfolio import CandidateSpec, build_portfolio
@@ -151,27 +152,30 @@ async def score_folder(run: StageRun, folder: Path, begun: CandidateRun) -> Resu
     if isinstance(oof, Refused):
         return fail(oof)
     if code := run.state.get("metric_code"):
-        values, _ = await measure_predictions(bench, bench.workspace / "code" / code, truth, [oof])
+        rows = judged_rows(setup, data.fold)
+        folder = bench.workspace / "code" / code
+        values, _ = await measure_predictions(bench, folder, truth.iloc[rows], [oof.iloc[rows]])
         if isinstance(values, Refused):
             return fail(f"the metric's code gave no number: {values}")
         return Scored(**begun.model_dump(), score=values[0], folds=(), seconds=0.0)
-    whole, by_fold = await call_aside(partial(score_folds, setup, truth, oof, rows_by_fold(data)))
+    rows, parts = judged_rows(setup, data.fold), rows_by_fold(data)
+    whole, by_fold = await call_aside(partial(score_folds, setup, truth, oof, rows, parts))
     if not math.isfinite(whole):
         return fail(f"{setup.metric} of these predictions is {whole}")
     return Scored(**begun.model_dump(), score=whole, folds=by_fold, seconds=0.0)
 
 
 def score_folds(
-    setup: Setup, truth: pd.DataFrame, oof: pd.DataFrame, folds: Sequence[Array]
+    setup: Setup, truth: pd.DataFrame, oof: pd.DataFrame, judged: Array, folds: Sequence[Array]
 ) -> tuple[float, tuple[float | None, ...]]:
-    """The score of all out-of-fold predictions, and by fold, None where a fold has none. Raises UserError."""
+    """The score of the `judged` out-of-fold predictions, and by fold, None where a fold has none. Raises UserError."""
     found: list[float | None] = []
     for rows in folds:
         try:
             found.append(round(score(setup, truth.iloc[rows], oof.iloc[rows]), 6))
         except UserError:  # a fold of one class has no AUC
             found.append(None)
-    return score(setup, truth, oof), tuple(found)
+    return score(setup, truth.iloc[judged], oof.iloc[judged]), tuple(found)
 
 
 async def make_constant(run: StageRun) -> Result:

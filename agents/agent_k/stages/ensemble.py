@@ -17,6 +17,7 @@ from agentkd.agents.agent_k.model.run_code import measure_predictions, read_pred
 from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import CODE, BlendRecord, Scored, dump_best, read_best, read_results
 from agentkd.agents.agent_k.scoring.blend import best_blend
+from agentkd.agents.agent_k.scoring.judged import judged_rows
 from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.stages.candidates import begin_result, keep_best, note_score
 from agentkd.agents.agent_k.workbench import Workbench
@@ -52,7 +53,9 @@ async def blend_candidates(context: Context, state: RunState) -> Command[str]:
     begun = begin_result(run, CODE, folder, "blend")
     value = blend.score
     if code := state.get("metric_code"):
-        values, _ = await measure_predictions(bench, bench.workspace / "code" / code, truth, [blend.oof])
+        rows = judged_rows(setup, load_data(bench.workspace).fold)
+        scored = [blend.oof.iloc[rows]]
+        values, _ = await measure_predictions(bench, bench.workspace / "code" / code, truth.iloc[rows], scored)
         if isinstance(values, Refused):
             return run.go_to("validate", best=dump_best(best))
         value = values[0]

@@ -21,6 +21,7 @@ from agentkd.agents.agent_k.model.trials import (
     try_maps,
     try_metric,
 )
+from agentkd.agents.agent_k.model.user_features import make_user_features
 from agentkd.agents.agent_k.model.user_metric import keep_user_metric, prefers_lower, read_user_metric
 from agentkd.agents.agent_k.reshape.plain import reshape
 from agentkd.agents.agent_k.results import CODE, MODEL
@@ -34,6 +35,7 @@ from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_metric, check_submission
 from agentkd.agents.agent_k.workspace.files import read_targets, save_setup, save_table
+from agentkd.agents.agent_k.workspace.own_folds import keep_own_folds
 from agentkd.agents.agent_k.workspace.submission_file import make_submission
 from agentkd.agents.agent_k.workspace.trial_predictions import perfect_predictions, random_predictions
 from agentkd.errors import UserError
@@ -53,6 +55,8 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     def read() -> tuple[SetupGuess, list[Failure]]:
         shaped = reshape(source.data, source.text, bench.config.settled(), bench.workspace)
         found = guess_setup(bench.data, source.text, source.metric, bench.settled())
+        if found.setup.folds == 0:
+            keep_own_folds(str(bench.config.folds), found.setup, bench.workspace)
         known = [found.setup.labels, *found.doubts]  # a table may be used for the names of classes
         unused = [
             f"{name} is not used: {why}"
@@ -74,6 +78,11 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
         )
     if failures:
         raise UserError(f"{failures[0].message} ({failures[0].test}): mend the files, or set id=, target= or task=")
+    features = ""
+    if bench.config.features:
+        features, line = await make_user_features(bench, bench.config.features)
+        bench.say(line)
+        found.doubts.append(line)
     verdict = Verdict(ok=True, rung="fetch", reason="; ".join(found.doubts))
     run.note(
         Step(kind="fetch.sniff", output=found.setup.model_dump_json(), evidence=(passed_test("maps"),), verdict=verdict)
@@ -84,7 +93,7 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     for doubt in found.doubts:
         run.remember(doubt, "understand!")
     bench.say(facts_line(found.setup))
-    return run.go_to("draft", accepted={"fetch": CODE}, said=found.doubts)
+    return run.go_to("draft", accepted={"fetch": CODE}, said=found.doubts, features=features)
 
 
 async def choose_maps(context: Context, state: RunState) -> Command[str]:

@@ -70,7 +70,8 @@ async def run_first(run: StageRun, then: str) -> Command[str]:
     if not results:
         candidate = plan_candidates(bench)[0]
         seconds = min(DRAFT_SECONDS, candidate.budget or DRAFT_SECONDS, max(bench.clock.left, 5.0))
-        name, result = await run_candidate(run, candidate, seconds)
+        features = state.get("features", "") if takes_features(candidate) else ""
+        name, result = await run_candidate(run, candidate, seconds, features)
         results = waiting | {name: result} if isinstance(result, Failed) else {name: result}
         note_score(run, name, result, results, None)
         best, _ = await keep_best(run, name, result, best)
@@ -105,7 +106,7 @@ def next_move(context: Context, state: RunState) -> str | CandidateSpec | None:
         for part, turns in TURNS.items():
             done = rounds.get(part, 0)
             if done < len(turns) and (by_code >= turns[done] or not fitting):
-                if part == "features" and not bench.setup.tab:
+                if part == "features" and (not bench.setup.tab or bench.config.features):
                     continue
                 return part
     return fitting[0] if fitting else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ _RANGE = re.compile(rf"\b(?:between|from|range(?: of)?|in) [\[(]?{_NUMBER}(?: an
 _AT_LEAST_ZERO = re.compile(
     r"\bnon-?negative|\b(?:not|no|never) (?:be )?negative|\b(?:at least 0|0 or more|not below (?:0|zero))\b"
 )
+
+SPEAKS_OF_QUANTILES = r"quantile|pinball|percentile|interval"
+_LEVEL = r"(?:q|quantile|p|pct|percentile)?[ _]?(?:(?P<share>0?[.,_]\d+)|(?P<percent>\d{1,2}(?:\.\d+)?)%?)"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,27 @@ def read_demands(train: pd.DataFrame, sample: pd.DataFrame, columns: TargetColum
         low=low,
         high=high,
     )
+
+
+def read_levels(outputs: Sequence[str]) -> tuple[float, ...]:
+    """The levels of columns that are called by quantiles (q0.1, p90, 5%); () where one is not, or two are the same."""
+    found = [re.fullmatch(_LEVEL, name.strip(), re.I) for name in outputs]
+    if not all(found):
+        return ()
+    levels = [
+        float(re.sub("[,_]", ".", match["share"])) if match["share"] else float(match["percent"]) / 100
+        for match in found
+        if match
+    ]
+    return tuple(levels) if len(set(levels)) == len(levels) and all(0 < level < 1 for level in levels) else ()
+
+
+def find_levels(train: pd.DataFrame, columns: TargetColumns, text: str) -> tuple[float, ...]:
+    """The levels of targets that are quantiles of one number: of the same values, in pages that speak of them."""
+    targets = list(columns.targets)
+    if len(targets) < 2 or not re.search(SPEAKS_OF_QUANTILES, text, re.I):
+        return ()
+    return read_levels(columns.outputs) if bool((train[targets].nunique(axis=1) == 1).all()) else ()
 
 
 def _sums_to_one(sample: pd.DataFrame, columns: TargetColumns) -> bool:

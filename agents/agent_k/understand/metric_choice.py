@@ -67,7 +67,8 @@ def can_score(metric: str, task: TaskKind, output: Output) -> bool:
 def doubt_metric(metric: str, names: list[str], top: int, hints: Hints) -> list[str]:
     """A line where the pages ask for another metric than the one used."""
     remedy = f"scored by {metric}; set metric=NAME or metric=FILE.py"
-    if said := hints.unknown:
+    said = hints.unknown
+    if said and not (metric == "pinball" and not said.startswith("weighted")):
         return [f"the pages speak of '{said}', which is not known: {remedy}"]
     said = hints.qualified
     if said and not (metric.endswith("_samples") and " each " in said):  # its mean is over rows

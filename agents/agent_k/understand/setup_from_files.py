@@ -18,7 +18,7 @@ from agentkd.agents.agent_k.scoring.metrics import METRICS
 from agentkd.agents.agent_k.understand.cells import clean_targets, is_text
 from agentkd.agents.agent_k.understand.class_names import name_classes
 from agentkd.agents.agent_k.understand.data_files import DataFiles
-from agentkd.agents.agent_k.understand.demands import Demands, read_demands
+from agentkd.agents.agent_k.understand.demands import Demands, find_levels, read_demands
 from agentkd.agents.agent_k.understand.file_roles import find_labels_table
 from agentkd.agents.agent_k.understand.headers import (
     describe_counters,
@@ -30,6 +30,7 @@ from agentkd.agents.agent_k.understand.headers import (
 from agentkd.agents.agent_k.understand.images import IMAGE_COLUMN, LABEL_COLUMN, match_images
 from agentkd.agents.agent_k.understand.main_tables import read_main_tables
 from agentkd.agents.agent_k.understand.metric_choice import doubt_metric, pick_metric
+from agentkd.agents.agent_k.understand.own_split import read_own_split
 from agentkd.agents.agent_k.understand.tables import read_training_table
 from agentkd.agents.agent_k.understand.tags import expand_tags, find_tags, name_targets
 from agentkd.agents.agent_k.understand.target_columns import (
@@ -57,7 +58,7 @@ class SetupGuess:
 def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> SetupGuess:
     """Read the set-up off the files in `data` and the pages' `text`.
 
-    `hint` is Kaggle's name of the metric. `fixed` holds what the user has settled: id, target, task, metric, positive.
+    `hint` is Kaggle's name of the metric. `fixed` holds what the user has settled (KaggleConfig.FACTS).
     Raises UserError for what is missing or undecided."""
     files = DataFiles(data)
     hints = Hints(text, hint, fixed)
@@ -96,6 +97,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
     output = "label" if tagged else output
     demands = read_demands(train, tables.sample, columns, text) if task == "regression" else Demands()
     unsure += demands.lines
+    quantiles = find_levels(train, columns, text) if task == "regression" else ()
     classes: tuple[str, ...] = ()
     spelling: tuple[str, ...] = ()
     if task in ("binary", "multiclass"):
@@ -105,7 +107,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
             f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
             f"{len(classes) or 'none'}: leave it out"
         )
-    names = hints.metric_names
+    names = ["pinball"] * bool(quantiles) + hints.metric_names
     top = 1
     if task == "multiclass" and output == "label":
         page_top = find_top_k(text) if names[:1] == ["map@k"] else 1
@@ -144,6 +146,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         whole=demands.whole,
         low=demands.low,
         high=demands.high,
+        quantiles=quantiles,
         output=output,
         top=top,
         metric=metric,
@@ -151,6 +154,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         tab=tuple(name for name in inputs if name not in txt),
         txt=txt,
         img=img,
+        **read_own_split(train, targets, fixed),
     )
     return SetupGuess(setup, [*unsure, *doubts])
 

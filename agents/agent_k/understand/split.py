@@ -56,8 +56,8 @@ def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
         )
     if clock:
         notes.append(
-            f"by '{clock}' all test rows are later than the training rows: the folds are blocks of time, so scores are "
-            f"those of another time"
+            f"by '{clock}' all test rows are later than the training rows: the folds are blocks of time, and the score "
+            f"is that of the last block, by models of the rows before it"
         )
     return DetectedSplit(labels[by] if by else None, order, tuple(notes), clock)
 

@@ -4,42 +4,70 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentkd.agents.agent_k.contract import Setup, map_file, read_setup
-from agentkd.agents.agent_k.understand.split import detect_split
+from agentkd.agents.agent_k.understand.own_split import read_order
+from agentkd.agents.agent_k.understand.split import DetectedSplit, detect_split
 from agentkd.agents.agent_k.workspace.files import read_csv, read_targets, save_setup, save_table
 from agentkd.agents.agent_k.workspace.folds import make_folds
 from agentkd.agents.agent_k.workspace.leaks import find_leaks
 from agentkd.agents.agent_k.workspace.maps import write_maps
+from agentkd.agents.agent_k.workspace.own_folds import read_own_folds
 
-FOLDS = 5
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def build_maps(setup: Setup, data: Path, workspace: Path, seed: int) -> list[str]:
     """Replace a workspace's maps and folds by those of a set-up; returns the decisions, one line each.
 
-    Columns that give the target away are left out of the inputs, and the training rows are split into folds as the test
-    rows were split off."""
+    Columns that give the target away are left out of the inputs. The training rows are split into folds as the user
+    says, else as the test rows were split off."""
     folder = workspace / "maps"
     if folder.exists():
         shutil.rmtree(folder)
-    groups = write_maps(setup, data, workspace)
-    targets = read_targets(workspace)
-    if not setup.tab:
-        save_table(make_folds(setup, targets, FOLDS, seed, groups), folder / "folds.csv")
-        return []
-    train, test = (read_csv(map_file(workspace, split, "tab")) for split in ("train", "test"))
-    detected = detect_split(train, test)
-    leaks = set(find_leaks(train, targets, setup))
-    kept = tuple(name for name in setup.tab if name not in leaks)
-    said = list(detected.notes)
-    if leaks and (kept or setup.txt or setup.img):
-        shutil.rmtree(folder)
-        write_maps(setup.model_copy(update={"tab": kept}), data, workspace)
-        said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
-    if detected.groups is not None and (groups is None or detected.groups.groupby(groups).nunique().max() == 1):
-        groups = detected.groups  # which also keep the rows of an id together
-    save_table(make_folds(setup, targets, FOLDS, seed, groups, detected.order), folder / "folds.csv")
-    if detected.clock and detected.clock in train.columns and detected.clock not in leaks:
-        save_setup(read_setup(workspace).model_copy(update={"later": detected.clock}), workspace)
-    return said
+    rows = write_maps(setup, data, workspace)
+    targets, groups = read_targets(workspace), rows.groups
+    detected, said = DetectedSplit(), []
+    if setup.tab:
+        train, test = (read_csv(map_file(workspace, split, "tab")) for split in ("train", "test"))
+        detected = detect_split(train, test)
+        leaks = set(find_leaks(train, targets, setup))
+        kept = tuple(name for name in setup.tab if name not in leaks)
+        if leaks and (kept or setup.txt or setup.img):
+            shutil.rmtree(folder)
+            write_maps(setup.model_copy(update={"tab": kept}), data, workspace)
+            said += [f"column '{name}' gives the target away, so it is no input" for name in sorted(leaks)]
+    given = split_as_told(setup, rows.train, detected)
+    if setup.folds == 0:
+        save_table(read_own_folds(targets, groups, workspace), folder / "folds.csv")
+        return [*given.notes, *said]
+    if given.groups is not None and (
+        setup.group or groups is None or given.groups.groupby(groups).nunique().max() == 1
+    ):
+        groups = given.groups  # which also keep the rows of an id together, unless the user wants others
+    save_table(make_folds(setup, targets, setup.folds, seed, groups, given.order), folder / "folds.csv")
+    if given.clock and given.clock in read_setup(workspace).tab:
+        save_setup(read_setup(workspace).model_copy(update={"later": given.clock}), workspace)
+    return [*given.notes, *said]
+
+
+def split_as_told(setup: Setup, train: pd.DataFrame, detected: DetectedSplit) -> DetectedSplit:
+    """The split that was detected, with the user's own group and time in its place."""
+    if setup.folds == 0:
+        return DetectedSplit(notes=("the folds are those of folds=",))
+    if not setup.group and not setup.time:
+        return detected
+    notes = [f"training rows of one '{setup.group}' stay in one fold, as group= says"] if setup.group else []
+    notes += (
+        [f"the folds are blocks of '{setup.time}', as time= says, and the last one is scored"] if setup.time else []
+    )
+    return DetectedSplit(
+        train[setup.group].where(train[setup.group] != "", [f"row {row}" for row in range(len(train))])
+        if setup.group
+        else None,
+        read_order(train[setup.time]) if setup.time else None,
+        tuple(notes),
+        setup.time,
+    )

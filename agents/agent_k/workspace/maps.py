@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,18 @@ INFINITE = ("inf", "-inf", "+inf", "Inf", "-Inf", "INF", "-INF", "Infinity", "-I
 OTHER = "id (column)"  # the name of an input column that is called id but is not the id
 
 
-def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | None:
+@dataclass(frozen=True)
+class MappedRows:
+    """The training rows of the maps, in their order, with all columns of the training table as text."""
+
+    train: pd.DataFrame
+    groups: pd.Series[str] | None  # the table's ids where rows share one: these belong in one fold
+
+
+def write_maps(setup: Setup, data: Path, workspace: Path) -> MappedRows:
     """Write all maps that hold something, setup.json last.
 
-    Training rows without any finite target are left out. Where training rows share an id, all get new ids and the old
-    ones are returned: rows of one id belong in one fold.
-    """
+    Training rows without any finite target are left out. Where training rows share an id, all get new ids."""
     train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
     train = train.rename(columns=setup.renamed)
     if setup.tags:
@@ -72,7 +79,7 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> pd.Series[str] | No
     targets = train.rename(columns={"id": OTHER} | {setup.id: "id"})[["id", *setup.targets]]
     save_table(targets, folder / "train_target_map.csv")
     save_setup(setup, workspace)
-    return groups
+    return MappedRows(train, groups)
 
 
 def hash_maps(workspace: Path) -> str:
