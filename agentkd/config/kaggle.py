@@ -89,9 +89,7 @@ class KaggleConfig(StageConfig):
     )
     group: str | None = Field(None, description="column whose rows of one value stay in one fold")
     time: str | None = Field(None, description="column of dates or numbers: the folds are blocks of it")
-    folds: int | str | None = Field(
-        None, description="number of folds, or FILE.csv with the columns id and fold [default: 5]"
-    )
+    folds: int | str | None = Field(None, description="number of folds, or FILE.csv with id and fold [default: 5]")
     features: str | None = Field(None, description="FILE.py with features(table), which returns columns to add")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one answer of the teacher")
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")

@@ -208,7 +208,7 @@ def test_several_training_rows_of_one_id_stay_in_one_fold(tmp_path: Path) -> Non
     tables["train"]["id"] = [f"{i // 2:03d}" for i in range(ROWS)]
     data = folder(tmp_path, tables)
     setup = found(data, "accuracy")
-    groups = write_maps(setup, data, tmp_path / "work")
+    groups = write_maps(setup, data, tmp_path / "work").groups
     assert groups is not None and check_maps(setup, data, tmp_path / "work") == []
     folds = make_folds(setup, read_targets(tmp_path / "work"), 3, 0, groups)
     assert folds["fold"].nunique() == 3

@@ -62,7 +62,7 @@ def road(data: Path, text: str, **fixed: str) -> Road:
     """Set up without a model; every unit test of the stages passes."""
     found = guess_setup(data, f"## Evaluation\nSubmissions are evaluated on {text}.", "", fixed)
     setup, workspace = found.setup, data.parent / f"{data.name}-run"
-    groups = write_maps(setup, data, workspace)
+    groups = write_maps(setup, data, workspace).groups
     truth = read_targets(workspace)
     save_table(make_folds(setup, truth, 5, 0, groups), workspace / "maps" / "folds.csv")
     assert check_maps(setup, data, workspace) == []
