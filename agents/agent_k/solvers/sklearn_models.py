@@ -115,7 +115,7 @@ def _histogram(problem: Problem, x: Array, y: Array, rest: Array, params: dict[s
     With too few rows of a class for that, it runs for as many rounds as it usually takes."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    options = {
+    options: dict[str, Any] = {
         "max_iter": 400,
         "learning_rate": 0.05,
         "max_leaf_nodes": 15,
