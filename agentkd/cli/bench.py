@@ -272,3 +272,19 @@ def bench_select(
         out=out,
     )
     print_result(result, print_select, as_json)
+
+
+@measure.command(cls=page(example="agentkd bench experience runs/titanic-agent-k runs/house-prices-agent-k runs/…"))
+def experience(
+    runs: Annotated[list[Path], typer.Argument(help="finished runs of kaggle run, of three competitions or more")],
+    seed: Annotated[int, typer.Option(help="seed of the shuffled and forged cases")] = 0,
+    out: Annotated[Path | None, typer.Option(help="the JSON file to write [default: none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """How much sooner Agent K reaches its score where it knows other competitions.
+
+    The runs are replayed in other orders; nothing is trained.
+    """
+    from agentkd.eval.bench.truth.experience import bench_experience, print_experience
+
+    print_result(bench_experience(runs, seed=seed, out=out), print_experience, as_json)
