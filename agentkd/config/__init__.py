@@ -9,7 +9,7 @@ derived; other defaults are added by `--help` itself.
 
 from agentkd.config.base import INSECURE, TRUST, Spec, StageConfig
 from agentkd.config.clients import ClientsConfig
-from agentkd.config.defaults import default_teacher, has_bf16, has_gpu, slug, task_label
+from agentkd.config.defaults import default_teacher, has_bf16, has_gpu, slug, task_label, user_data
 from agentkd.config.distill import DistillConfig, PerStage, per_stage
 from agentkd.config.elicit import ElicitConfig
 from agentkd.config.eval import EvalConfig
@@ -54,4 +54,5 @@ __all__ = [
     "require_options",
     "slug",
     "task_label",
+    "user_data",
 ]

@@ -41,3 +41,11 @@ def has_bf16() -> bool:
     except OSError:  # no Linux
         return False
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+def user_data(name: str) -> Path:
+    """A file of the user that outlives runs: in `$AGENTKD_DATA_HOME`, else `$XDG_DATA_HOME/agentkd`, else
+    `~/.local/share/agentkd`."""
+    own = os.environ.get("AGENTKD_DATA_HOME")
+    folder = Path(own) if own else Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "agentkd"
+    return folder.expanduser() / name

@@ -7,7 +7,6 @@ write at once: SQLite locks the file, and a row is there whole or not at all.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from agentkd.config import user_data
 from agentkd.errors import WorldError
 from agentkd.runs.progress import say
 from agentkd.runs.untrusted import parse_json
@@ -70,10 +70,8 @@ class Row(Frozen):
 
 
 def table_path() -> Path:
-    """The file: in `$AGENTKD_DATA_HOME`, else `$XDG_DATA_HOME/agentkd`, else `~/.local/share/agentkd`."""
-    own = os.environ.get("AGENTKD_DATA_HOME")
-    folder = Path(own) if own else Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "agentkd"
-    return folder.expanduser() / FILE
+    """The file of the table."""
+    return user_data(FILE)
 
 
 def today() -> str:

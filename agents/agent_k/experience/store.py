@@ -6,7 +6,6 @@ Several runs may write at once, and a write that is killed is there whole or not
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentkd.agents.agent_k.experience.case import Case
+from agentkd.config import user_data
 from agentkd.errors import UserError, WorldError
 from agentkd.runs.untrusted import parse_json, read_file_lines
 from agentkd.trace import Frozen
@@ -41,18 +41,11 @@ class Known(Frozen):
         return "trusted" if self.borne_out >= NEEDED else "pending"
 
 
-def experience_path() -> Path:
-    """The file: in `$AGENTKD_DATA_HOME`, else `$XDG_DATA_HOME/agentkd`, else `~/.local/share/agentkd`."""
-    own = os.environ.get("AGENTKD_DATA_HOME")
-    folder = Path(own) if own else Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "agentkd"
-    return folder.expanduser() / FILE
-
-
 class Experience:
     """The file of cases. Raises WorldError where it cannot be read or written."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or experience_path()
+        self.path = path or user_data(FILE)
 
     @contextmanager
     def _open(self, write: bool) -> Iterator[sqlite3.Connection]:
