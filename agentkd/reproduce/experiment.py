@@ -48,19 +48,21 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Row:
-    """The metrics of one arm trained with one seed, and the seconds it took."""
+    """The metrics of one arm trained with one seed, and the seconds it took, by the clock and of a processor core."""
 
     arm: str
     seed: int
     metrics: Mapping[str, float]
     seconds: float
+    cpu_seconds: float
 
 
 def report(name: str, experiment: Experiment, arms: Iterable[str], rows: Iterable[Row]) -> dict[str, Any]:
-    """Return `{method, claim, rows: [{arm, metric, mean, sd, seeds}], seconds, verdict}`, with all comparisons.
+    """Return `{method, claim, rows: [{arm, metric, mean, sd, seeds}], seconds, cpu_seconds, verdict}`, with all
+    comparisons.
 
     Rows are in the order of `arms`. `values` of a row are by seed, `sd` is that of a sample (n - 1), None for one
-    seed. `seconds` is the sum over the rows, by the clock."""
+    seed. `seconds` and `cpu_seconds` are sums over the rows, by the clock and of processor cores."""
     by_arm: dict[str, list[Row]] = {arm: [] for arm in arms}
     for row in sorted(rows, key=lambda row: row.seed):
         by_arm[row.arm].append(row)
@@ -73,7 +75,10 @@ def report(name: str, experiment: Experiment, arms: Iterable[str], rows: Iterabl
         "bed": experiment.bed,
         "rows": [_summarise(arm, metric, found) for arm, found in by_arm.items() for metric in _metrics(found)],
         "comparisons": comparisons,
-        "seconds": round(sum(row.seconds for found in by_arm.values() for row in found), 1),
+        **{
+            unit: round(sum(getattr(row, unit) for found in by_arm.values() for row in found), 1)
+            for unit in ("seconds", "cpu_seconds")
+        },
         "verdict": comparisons[0]["verdict"],
     }
 

@@ -74,7 +74,11 @@ def _read_rows(path: Path) -> dict[tuple[str, int], Row]:
         return {}
     if torn := repair_shard(path, once=True).torn:
         say(f"{path}: {torn} torn lines were moved to {path.name}.torn; their rows are made again")
-    found = [Row(row["id"], row["sample"], row["metrics"], row["seconds"]) for row in read_records(path)]
+    found = [
+        Row(row["id"], row["sample"], row["metrics"], row["seconds"], row["cpu_seconds"])
+        for row in read_records(path)
+        if "cpu_seconds" in row  # a row without is made again
+    ]
     return {(row.arm, row.seed): row for row in found}
 
 
@@ -92,7 +96,13 @@ def _fill(
             for row in _train(EXPERIMENTS[name], missing, lanes, quick=config.quick):
                 if not all(map(math.isfinite, row.metrics.values())):
                     raise WorldError(f"{name}, arm {row.arm}, seed {row.seed} diverged: {dict(row.metrics)}")
-                line = {"id": row.arm, "sample": row.seed, "metrics": row.metrics, "seconds": row.seconds}
+                line = {
+                    "id": row.arm,
+                    "sample": row.seed,
+                    "metrics": row.metrics,
+                    "seconds": row.seconds,
+                    "cpu_seconds": row.cpu_seconds,
+                }
                 shard.append(json.dumps(line).encode())
                 rows[row.arm, row.seed] = row
                 progress.advance(Usage(), good=True)
@@ -167,9 +177,17 @@ def _work(experiment: Experiment, quick: bool, connection: Connection) -> None:
             arm, seed = connection.recv()
         except EOFError:
             return
-        start = time.monotonic()
+        start, worked = time.monotonic(), cpu_seconds()
         try:
             metrics = {key: float(value) for key, value in one(arm, seed, quick, **on).items()}
-            connection.send(Row(arm, seed, metrics, round(time.monotonic() - start, 2)))
+            connection.send(
+                Row(arm, seed, metrics, round(time.monotonic() - start, 2), round(cpu_seconds() - worked, 2))
+            )
         except AgentkdError as error:
             connection.send(error)
+
+
+def cpu_seconds() -> float:
+    """Seconds that processor cores have worked for this process and its ended children."""
+    found = os.times()
+    return found.user + found.system + found.children_user + found.children_system

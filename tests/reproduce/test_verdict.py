@@ -47,7 +47,7 @@ def test_what_cannot_be_judged_is_refused(differences: list[float]) -> None:
 
 def make_report(method: list[float], control: list[float], *, higher: bool = True) -> dict[str, object]:
     experiment = Experiment("m", "T", "P", "c", "b", Comparison("method", "control", "score", higher))
-    rows = [Row(arm, seed, {"score": value}, 1.5) for arm, values in (("method", method), ("control", control))
+    rows = [Row(arm, seed, {"score": value}, 1.5, 1.25) for arm, values in (("method", method), ("control", control))
             for seed, value in enumerate(values)]  # fmt: skip
     return report("name", experiment, ["control", "method"], reversed(rows))
 
@@ -56,7 +56,7 @@ def test_seeds_are_paired() -> None:
     """The arms overlap, and yet each seed gains one."""
     found = make_report([11.0, 51.1, 90.9], [10.0, 50.0, 90.0])
     assert found["verdict"] == "shown"
-    assert found["seconds"] == 9.0
+    assert (found["seconds"], found["cpu_seconds"]) == (9.0, 7.5)
     assert found["rows"][0] == {  # type: ignore[index]
         "arm": "control", "metric": "score", "mean": 50.0, "sd": 40.0, "seeds": [0, 1, 2], "values": [10.0, 50.0, 90.0],
     }  # fmt: skip
