@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,8 +107,8 @@ def distill(config: StageConfig | None = None, *, recipe: str | Path | None = No
 
     task = find_task(options, recipe)
     kind = type(config) if config is not None else getattr(configs, TASKS[task] if task else "DistillConfig")
-    made = make_config(kind, config, recipe, options)
-    return call(find_distillation(made), made)
+    stages = make_stages(kind, config, recipe, options)
+    return call(lambda _: run_stages(stages), stages[-1])
 
 
 def evaluate(config: EvalConfig | None = None, *, recipe: str | Path | None = None, **options: Any) -> Run:
@@ -120,6 +120,18 @@ def evaluate(config: EvalConfig | None = None, *, recipe: str | Path | None = No
     from agentkd.eval.kbqa import evaluate as run
 
     return call(run, make_config(EvalConfig, config, recipe, options))
+
+
+def make_stages(
+    kind: type[Config], config: Config | None, recipe: str | Path | None, options: Mapping[str, Any]
+) -> list[Config]:
+    """As `make_config`, a config for each stage of the recipe. Raises UserError as it does."""
+    from agentkd.config import load_stages
+
+    if config is not None or recipe is None:
+        return [make_config(kind, config, recipe, options)]
+    words = {name: as_word(value) for name, value in options.items()}
+    return load_stages(kind, recipe=Path(recipe), options=words, overrides=[])
 
 
 def make_config(
@@ -184,9 +196,9 @@ def outside_loop(command: Callable[[], Result]) -> Result:
 
 def find_task(options: Mapping[str, Any], recipe: str | Path | None) -> str | None:
     """The task that options or the recipe name, or their method or corpus tells; None for the traces of agents."""
-    from agentkd.config import read_recipe
+    from agentkd.config import read_stages
 
-    written = read_recipe(Path(recipe)) if recipe is not None else {}
+    written = read_stages(Path(recipe))[0] if recipe is not None else {}
     values = {**written, **{name: value for name, value in options.items() if value is not None}}
     found = values.get("task") or METHODS.get(str(values.get("method")))
     if found is None and values.get("corpus"):
@@ -194,6 +206,17 @@ def find_task(options: Mapping[str, Any], recipe: str | Path | None) -> str | No
     if found is not None and found not in TASKS:
         raise unknown_name("task of distill", str(found), TASKS)
     return found
+
+
+def run_stages(stages: Sequence[StageConfig], *, plan: bool = False) -> Result:
+    """Distil, or plan it: by one config, or by the stages of a recipe, one after another."""
+    if len(stages) == 1:
+        return find_distillation(stages[0], plan=plan)(stages[0])
+    from agentkd.config import ImagesConfig
+    from agentkd.distill.images.stages import distill_stages, plan_stages
+
+    images = [stage for stage in stages if isinstance(stage, ImagesConfig)]
+    return plan_stages(images) if plan else distill_stages(images)
 
 
 def find_distillation(config: StageConfig, *, plan: bool = False) -> Callable[[Any], Result]:

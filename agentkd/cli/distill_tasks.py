@@ -17,7 +17,7 @@ OTHER_OPTIONS = ("name", "overrides", "recipe", "plan", "as_json")
 def distill_task(task: str, values: Mapping[str, Any], *, plan: bool, as_json: bool) -> None:
     """Run or plan with the values of the command line. Raises UserError for an option that is about traces."""
     from agentkd import config as configs
-    from agentkd.api import TASKS, find_distillation
+    from agentkd.api import TASKS, run_stages
     from agentkd.errors import UserError
 
     kind = getattr(configs, TASKS[task])
@@ -25,8 +25,10 @@ def distill_task(task: str, values: Mapping[str, Any], *, plan: bool, as_json: b
     for name in options:
         if name not in kind.model_fields:
             raise UserError(f"--{name.replace('_', '-')} does not go with --task {task}: leave it out")
-    config = configs.load_config(kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or [])
-    result = find_distillation(config, plan=plan)(config)
+    stages = configs.load_stages(
+        kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or []
+    )
+    result = run_stages(stages, plan=plan)
     if as_json:
         print(json.dumps(result))
     if as_json or plan:

@@ -18,7 +18,7 @@ from agentkd.config.gate import GateConfig
 from agentkd.config.generate import GenerateConfig
 from agentkd.config.images import ImagesConfig
 from agentkd.config.kaggle import KaggleConfig
-from agentkd.config.load import load_config, read_recipe, require_options
+from agentkd.config.load import load_config, load_stages, read_stages, require_options
 from agentkd.config.reproduce import ReproduceConfig
 from agentkd.config.select import SelectConfig
 from agentkd.config.texts import TextsConfig
@@ -49,8 +49,9 @@ __all__ = [
     "has_bf16",
     "has_gpu",
     "load_config",
+    "load_stages",
     "per_stage",
-    "read_recipe",
+    "read_stages",
     "require_options",
     "slug",
     "task_label",

@@ -26,10 +26,12 @@ INSECURE = "let keys go over plain http to servers on other machines"
 
 
 class StageConfig(BaseModel):
-    """Fields of every stage. Those in `EXTENT` may grow when a directory is resumed, all others identify it."""
+    """Fields of every stage. Those in `EXTENT` may grow when a directory is resumed, all others identify it. Those in
+    `SHARED` are the same in all stages of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     EXTENT: ClassVar[frozenset[str]] = frozenset()
+    SHARED: ClassVar[frozenset[str]] = frozenset()
 
     out: str | None = Field(None, description="directory to write, and to resume [default: derived and printed]")
     seed: int = Field(0, description="seed of every random choice")

@@ -13,6 +13,7 @@ class ImagesConfig(StageConfig):
     """`agentkd distill --task images`: an image classifier into a smaller one."""
 
     EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes"})
+    SHARED: ClassVar[frozenset[str]] = frozenset({"task", "data", "student", "out", "held_out", "seed"})
 
     task: Literal["images"] = Field("images", description="images: distil an image classifier instead of traces")
     data: str | None = Field(None, description="images: a folder of class folders, or a CSV of image,label")

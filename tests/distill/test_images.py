@@ -303,3 +303,110 @@ def test_images_are_decoded_once(
     assert len(opened) > 100
     one, other = weights(tmp_path / "kept"), weights(tmp_path / "again")
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+STAGES = """
+task: images
+batch: 16
+stages:
+  - method: ofa
+    epochs: 1
+    stage-weight: 0.3
+  - method: kd
+    epochs: 2
+"""
+
+
+def distill_recipe(
+    tmp_path: Path, name: str, images: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> dict[str, Any]:
+    """Run STAGES by the command, into a folder of this name."""
+    (tmp_path / "recipe.yaml").write_text(STAGES)
+    words = ["distill", "--recipe", str(tmp_path / "recipe.yaml"), "--data", str(images), "--json"]
+    words += ["--teacher-model", models["teacher_model"], "--student", models["student"]]
+    code, out, error = call([*words, "--out", str(tmp_path / name)], monkeypatch, capsys)
+    assert code == 0, error
+    return dict(json.loads(out))
+
+
+@pytest.mark.whole
+def test_stages_of_a_recipe_follow_each_other(
+    images: Path, models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The second stage starts from the first one's student, its baseline from the first one's; killed in the second
+    stage or run twice, the weights are the same."""
+    result = distill_recipe(tmp_path, "whole", images, models, monkeypatch, capsys)
+    assert [stage["method"] for stage in result["stages"]] == ["ofa", "kd"]
+    assert result["differences"] == result["stages"][1]["differences"] and result["out"] == str(tmp_path / "whole")
+    first = tmp_path / "whole/stages/1-ofa"
+    settings = (first / "config.yaml").read_text(), (tmp_path / "whole/config.yaml").read_text()
+    assert "stage_weight: 0.3" in settings[0] and "epochs: 1.0" in settings[0]
+    assert f"student: {first}\n" in settings[1] and "epochs: 2.0" in settings[1]
+    before, steps = {name: (first / name / "model.safetensors").stat() for name in (".", "baseline")}, 0
+    again = distill_images(config(images, {**models, "student": str(first / "baseline")}, tmp_path / "b", epochs=2))
+    one, other = weights(tmp_path / "whole/baseline"), weights(tmp_path / "b/baseline")
+    assert again["rows"] and all(torch.equal(one[key], other[key]) for key in one)
+
+    step = torch.optim.AdamW.step
+
+    def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 11:  # two for both of the first stage, four for the second one's baseline, and in its student
+            raise Killed
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", dying)
+    with pytest.raises(Killed):
+        distill_recipe(tmp_path, "killed", images, models, monkeypatch, capsys)
+    manifests = [(tmp_path / "killed" / name / "manifest.json").exists() for name in ("stages/1-ofa", "")]
+    assert manifests == [True, False]
+    distill_recipe(tmp_path, "killed", images, models, monkeypatch, capsys)
+    for name in ("", "baseline", "stages/1-ofa"):
+        one, other = weights(tmp_path / "whole" / name), weights(tmp_path / "killed" / name)
+        assert all(torch.equal(one[key], other[key]) for key in one), name
+    assert before == {name: (first / name / "model.safetensors").stat() for name in (".", "baseline")}
+
+
+def test_a_teacher_that_a_stage_fits_teaches_the_next_ones(
+    images: Path, models: dict[str, str], tmp_path: Path
+) -> None:
+    from agentkd.distill.images.stages import distill_stages, plan_stages
+
+    fresh = config(images, {**models, "teacher_model": models["student"]}, tmp_path / "out", teacher_epochs=1)
+    stages = [fresh, fresh.model_copy(update={"method": "dist"})]
+    plan = plan_stages(stages)
+    assert plan["seconds"] == pytest.approx(sum(stage["seconds"] for stage in plan["stages"]), abs=0.2)
+    assert not (tmp_path / "out").exists()
+    result = distill_stages(stages)
+    assert "teacher" in json.loads((tmp_path / "out/stages/1-kd/metrics.json").read_text())["phases"]
+    assert "teacher" not in result["phases"] and not (tmp_path / "out/teacher").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("stages:\n  - held_out: 0.3\n", "stage 1 has held_out, which all stages share"),
+        ("stages:\n  - seed: 1\n", "stage 1 has seed, which all stages share"),
+        ("stages: kd\n", "stages is no list"),
+        ("stages:\n  - method: [kd]\n", "stages is no list of key: value lines"),
+        ("stages:\n  - epohcs: 3\n", "unknown option 'epohcs'; did you mean epochs"),
+        ("stages:\n  - method: kd\n  - method: auto\n", "a stage needs a method of its own, not auto"),
+        ("stages:\n  - method: kd\n  - method: kdd\n", "unknown method of images 'kdd'"),
+    ],
+)
+def test_wrong_stages_are_one_line(
+    text: str, line: str, images: Path, models: dict[str, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: Any,
+) -> None:  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(f"task: images\n{text}")
+    words = ["distill", "--recipe", str(tmp_path / "recipe.yaml"), "--data", str(images), "--teacher-model"]
+    words += [models["teacher_model"], "--student", models["student"], "--out", str(tmp_path / "out")]
+    code, _, error = call(words, monkeypatch, capsys)
+    assert code == 2 and line in " ".join(error.split()) and not (tmp_path / "out").exists()
+
+
+def test_stages_are_for_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    (tmp_path / "recipe.yaml").write_text("stages:\n  - method: sft\n")
+    code, _, error = call(["distill", "--recipe", str(tmp_path / "recipe.yaml")], monkeypatch, capsys)
+    assert code == 2 and "has stages, which" in error

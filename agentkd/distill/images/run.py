@@ -44,8 +44,10 @@ def resolve(config: ImagesConfig) -> ImagesConfig:
     return config.model_copy(update={"out": out})
 
 
-def distill_images(config: ImagesConfig) -> dict[str, Any]:
-    """Train and compare; returns the metrics. Raises UserError for wrong input before a directory is made."""
+def distill_images(config: ImagesConfig, before: Path | None = None) -> dict[str, Any]:
+    """Train and compare; returns the metrics. `before` is the directory of the stage before, whose baseline goes on.
+
+    Raises UserError for wrong input before a directory is made."""
     config = resolve(config)
     folder = Path(str(config.out))
     images = read_all(config)
@@ -58,9 +60,10 @@ def distill_images(config: ImagesConfig) -> dict[str, Any]:
         if is_complete(folder):
             say(f"{folder} is complete: nothing to do")
             return {"out": str(folder), **read_metrics(folder)}
-        metrics = train_all(config, images, teacher, student)
+        metrics = train_all(config, images, (teacher, student), before)
         publish(config, metrics, run)
-        remember(make_rows(config, images, metrics["facts"], metrics))
+        if before is None:  # a later stage starts from a student, not from the model
+            remember(make_rows(config, images, metrics["facts"], metrics))
     return {"out": str(folder), **metrics}
 
 
@@ -85,7 +88,9 @@ def pixels_of(images: ImageSet, readers: tuple[Classifier, ...]) -> Pixels:
     return Pixels(images.train, largest(reader.shape for reader in readers), images.decoded)
 
 
-def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, student: Classifier) -> dict[str, Any]:
+def train_all(
+    config: ImagesConfig, images: ImageSet, pair: tuple[Classifier, Classifier], before: Path | None
+) -> dict[str, Any]:
     """Fit what is not fitted yet, ask all three about the held-out images, and compare."""
     from transformers.utils.logging import disable_progress_bar
 
@@ -94,14 +99,15 @@ def train_all(config: ImagesConfig, images: ImageSet, teacher: Classifier, stude
     from agentkd.distill.images.lessons import Lesson
 
     disable_progress_bar()
-    folder = Path(str(config.out))
+    folder, (teacher, student) = Path(str(config.out)), pair
     train = pixels_of(images, (teacher, student))
     parts: dict[str, Any] = {}
     teacher = fit_teacher(config, images, train, teacher, parts)
     facts = measure_facts(config, images, (teacher, student), ask(teacher, train))
     if IMAGE_METHODS[config.method].tunes:
         teacher, parts["tuning"] = tune_teacher(config, images, train, teacher)
-    baseline = open_classifier(str(config.student), images.classes, seed=config.seed, trust=config.trust_remote_code)
+    untaught = str(before / "baseline") if before else str(config.student)
+    baseline = open_classifier(untaught, images.classes, seed=config.seed, trust=config.trust_remote_code)
     phase = Phase(config, images, train, folder / "baseline")
     baseline, parts["baseline"] = phase.train(baseline, Lesson, config.epochs)
     student, parts["student"] = teach(config, images, train, (teacher, student))
