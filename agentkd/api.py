@@ -234,11 +234,10 @@ def find_distillation(config: StageConfig, *, plan: bool = False) -> Callable[[A
 
         return plan_images if plan else distill_images
     if isinstance(config, configs.ClientsConfig):
+        from agentkd.distill.clients.plan import plan_clients
         from agentkd.distill.clients.run import distill_clients
 
-        if plan:
-            raise UserError("--task clients has no --plan: give rounds=1 to see how long a round takes")
-        return distill_clients
+        return plan_clients if plan else distill_clients
     if isinstance(config, configs.TextsConfig):
         from agentkd.distill.texts.plan import plan_texts
         from agentkd.distill.texts.run import distill_texts

@@ -47,14 +47,14 @@ def reproduce(
 
 def print_experiment(result: dict[str, Any]) -> None:
     """Print the table of arms, the comparisons, and the verdict."""
-    from agentkd.reproduce.table import describe_comparison, draw_table
+    from agentkd.reproduce.table import describe_comparison, describe_cost, draw_table
 
     print_text(f"{result['title']}: {result['claim']}\n{result['bed']}\n")
     print_text(draw_table(result))
     for comparison in result["comparisons"]:
         print_text(describe_comparison(comparison))
     print_text(f"verdict: {result['verdict']}" + (" (quick: its figures mean little)" if result["quick"] else ""))
-    say(f"wrote {result['out']} ({result['seconds']:.0f} s of training); next: agentkd reproduce all")
+    say(f"wrote {result['out']} ({describe_cost(result)}): report.html and metrics.json; next: agentkd reproduce all")
 
 
 def print_all(result: dict[str, Any]) -> None:

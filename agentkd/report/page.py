@@ -228,6 +228,7 @@ def render_images(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         "beside it the same student without a teacher",
         facts=facts,
         curve=draw_curve([float(value) for value in metrics.get("losses") or []]),
+        clients=metrics.get("per_client") or {},
         per="an image" if what == "images" else "a token",
         lineage=lineage,
         source=True,

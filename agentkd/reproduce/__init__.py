@@ -2,7 +2,7 @@
 
 The experiments stand in `vision` and `language`.
 
-May import: vision, language, beds, nets, methods, features, metrics, signals, runs.
+May import: vision, language, beds, nets, methods, features, metrics, signals, runs, report.
 
 `EXPERIMENTS` lists them and loads nothing heavy. An experiment's module has `ARMS` (name → what it is) and
 `one(arm, seed, quick)`, which trains one arm and returns its metrics.

@@ -11,9 +11,17 @@ from typing import Any
 from agentkd.config import ReproduceConfig
 from agentkd.errors import UserError
 from agentkd.reproduce import EXPERIMENTS
+from agentkd.reproduce.page import FILE, write_page
 from agentkd.reproduce.run import default_out, run_experiment
 from agentkd.reproduce.survey import draw_map
-from agentkd.reproduce.table import describe_comparison, draw_lines, draw_table, format_interval, format_spread
+from agentkd.reproduce.table import (
+    describe_comparison,
+    describe_cost,
+    draw_lines,
+    draw_table,
+    format_interval,
+    format_spread,
+)
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 
@@ -23,17 +31,18 @@ MAP, END_OF_MAP = "<!-- map: written by `agentkd reproduce all` -->", "<!-- end 
 
 
 def run_all(config: ReproduceConfig) -> dict[str, Any]:
-    """Run every experiment in a folder of its own below `config.out`, and write methods.json and methods.md there.
+    """Run every experiment in a folder of its own below `config.out`, and write methods.json, methods.md and
+    report.html there.
 
     In a checkout, a run that is not quick writes docs/results/methods.json and the results part of docs/methods.md
-    instead."""
+    instead of the first two."""
     root = Path(config.out or Path(default_out("all", quick=False)).parent)
     found: dict[str, Any] = {}
     for place, name in enumerate(EXPERIMENTS, 1):
         say(f"{place} of {len(EXPERIMENTS)}: {name}")
         folder = root / Path(default_out(name, quick=config.quick)).name
         found[name] = run_experiment(name, config.model_copy(update={"out": str(folder)}))
-    wrote = publish(found, root, quick=config.quick)
+    wrote = [*publish(found, root, quick=config.quick), write_page(found, root / FILE, quick=config.quick)]
     return {"quick": config.quick, "experiments": found, "wrote": [str(path) for path in wrote]}
 
 
@@ -89,11 +98,11 @@ def summarise(found: Mapping[str, Any]) -> str:
                 *shown,
                 format_interval(first),
                 str(first["pairs"]),
-                f"{report['seconds']:.0f}",
+                f"{report['cpu_seconds'] / 60:.1f}",
                 report["verdict"],
             ]
         )
-    head = ["method", "metric", "claimed better", "control", "paired difference", "seeds", "seconds", "verdict"]
+    head = ["method", "metric", "claimed better", "control", "paired difference", "seeds", "CPU minutes", "verdict"]
     return draw_lines(head, lines) + "\n"
 
 
@@ -105,6 +114,6 @@ def describe_one(name: str, report: Mapping[str, Any]) -> str:
     return (
         f"### {report['title']}\n\n{report['claim'][0].upper()}{report['claim'][1:]} ({report['paper']}).\n\n"
         f"    agentkd reproduce {name}\n\n"
-        f"Bed: {report['bed']}. Seeds {seeds[0]} to {seeds[-1]}, {report['seconds']:.0f} s, "
+        f"Bed: {report['bed']}. Seeds {seeds[0]} to {seeds[-1]}, {describe_cost(report)}, "
         f"{report['date']}.\n\n{arms}\n\n{draw_table(report)}\n\n{comparisons}\n"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
@@ -25,6 +25,15 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Metrics that are one measure at several places: names of the axes, and x by metric."""
+
+    x: str
+    y: str
+    points: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """What a paper claims, and where it is tried. `headline` decides the verdict, `beside` stand in the same report.
     `module` is relative to `agentkd.reproduce`. A module with several beds is an experiment for each, `on` one of them;
@@ -39,6 +48,7 @@ class Experiment:
     beside: tuple[Comparison, ...] = ()
     on: str | None = None
     only: tuple[str, ...] = ()
+    curve: Curve | None = None
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -73,6 +83,7 @@ def report(name: str, experiment: Experiment, arms: Iterable[str], rows: Iterabl
         "paper": experiment.paper,
         "claim": experiment.claim,
         "bed": experiment.bed,
+        "curve": asdict(experiment.curve) if experiment.curve else None,
         "rows": [_summarise(arm, metric, found) for arm, found in by_arm.items() for metric in _metrics(found)],
         "comparisons": comparisons,
         **{

@@ -23,7 +23,8 @@ from agentkd.errors import AgentkdError, UserError, WorldError, unknown_name
 from agentkd.reproduce import EXPERIMENTS
 from agentkd.reproduce.code import read_code
 from agentkd.reproduce.experiment import QUICK_SEEDS, SEEDS, Experiment, Row, report
-from agentkd.reproduce.plots import draw_arms
+from agentkd.reproduce.page import FILE, write_page
+from agentkd.reproduce.plots import draw_plots
 from agentkd.runs.children import follow_parent
 from agentkd.runs.progress import Progress, say
 from agentkd.runs.shard import Shard, read_records, repair_shard
@@ -58,7 +59,8 @@ def run_experiment(name: str, config: ReproduceConfig) -> dict[str, Any]:
         found = report(name, experiment, arms, [row for row in rows.values() if row.seed in seeds])
         found |= {"quick": config.quick, "arms": dict(arms), "out": str(path), "date": time.strftime("%Y-%m-%d")}
         if total or not (path / "manifest.json").exists():
-            draw_arms(found, path / "plot.png")
+            draw_plots(found, path)
+            write_page({name: found}, path / FILE, quick=config.quick)
             directory.finish(found)
     return found
 

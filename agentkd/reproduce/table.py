@@ -10,12 +10,15 @@ import numpy as np
 
 def draw_table(report: Mapping[str, Any]) -> str:
     """One line an arm, one column a metric; `mean ± sd`, a dash where an arm lacks the metric."""
+    return draw_lines(*list_cells(report))
+
+
+def list_cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The same as a head and lines of cells."""
     metrics = list(dict.fromkeys(row["metric"] for row in report["rows"]))
     cells = {(row["arm"], row["metric"]): format_spread(row["mean"], row["sd"]) for row in report["rows"]}
     arms = dict.fromkeys(row["arm"] for row in report["rows"])
-    head = ["arm", *metrics]
-    lines = [[arm, *(cells.get((arm, metric), "–") for metric in metrics)] for arm in arms]
-    return draw_lines(head, lines)
+    return ["arm", *metrics], [[arm, *(cells.get((arm, metric), "–") for metric in metrics)] for arm in arms]
 
 
 def draw_lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -37,6 +40,16 @@ def format_value(value: float, like: float | None = None) -> str:
     size = abs(value if like is None else like)
     digits = 0 if size >= 10_000 else 2 if size >= 1 or size == 0 else min(6, 2 - int(np.floor(np.log10(size))))
     return f"{value:,.{digits}f}"
+
+
+def describe_cost(report: Mapping[str, Any]) -> str:
+    """`12.3 CPU minutes`: what all rows together took of processor cores."""
+    return f"{report['cpu_seconds'] / 60:.1f} CPU minutes"
+
+
+def count_seeds(report: Mapping[str, Any]) -> int:
+    """The seeds of the headline's pairs."""
+    return int(report["comparisons"][0]["pairs"])
 
 
 def describe_comparison(comparison: Mapping[str, Any]) -> str:

@@ -123,15 +123,26 @@ class Accuracy(TypedDict):
 
 
 class NamedAccuracy(Accuracy):
-    """An accuracy of one of three models."""
+    """An accuracy of one of the models: `alone` is a client's own, without the others."""
 
-    name: Literal["student", "baseline", "teacher"]
+    name: Literal["student", "baseline", "teacher", "alone"]
 
 
 class AccuracyDifference(Accuracy):
     """A difference of accuracies."""
 
     minus: str
+
+
+class ClientFigures(TypedDict):
+    """Of one client of `distill --task clients`."""
+
+    model: str
+    examples: Count
+    held_out: Count
+    student: Measure
+    alone: Measure
+    difference: AccuracyDifference
 
 
 class ImageFigures(TypedDict):
@@ -141,6 +152,7 @@ class ImageFigures(TypedDict):
     differences: list[AccuracyDifference]
     parameters: dict[str, Count]
     losses: NotRequired[list[float]]
+    per_client: NotRequired[dict[str, ClientFigures]]
 
 
 class TextFigures(TypedDict):

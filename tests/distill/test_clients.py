@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from agentkd.config import ClientsConfig
+from agentkd.distill.clients.plan import plan_clients
 from agentkd.distill.clients.run import distill_clients
 from agentkd.distill.clients.server import Clients
 from agentkd.errors import UserError
@@ -73,6 +74,7 @@ def test_a_killed_client_and_a_killed_run_equal_an_undisturbed_one(
     assert result["clients"] == ["ann", "bob"] and result["held_out"] == 4 and result["classes"] == 3
     assert [row["name"] for row in result["rows"]] == ["student", "alone"]
     assert (tmp_path / "whole/report.html").exists() and not list((tmp_path / "whole/ann").glob("round-*"))
+    check_card_and_pages(tmp_path / "whole", result, bed)
     models = [json.loads((tmp_path / f"whole/{name}/config.json").read_text()) for name in ("ann", "bob")]
     assert [model["model_type"] for model in models] == ["vit", "resnet"]
 
@@ -105,6 +107,37 @@ def test_a_killed_client_and_a_killed_run_equal_an_undisturbed_one(
         for name in ("ann", "bob", "ann/alone"):
             one, two = weights(tmp_path / "whole" / name), weights(tmp_path / other / name)
             assert all(torch.equal(one[key], two[key]) for key in one), (other, name)
+
+
+def check_card_and_pages(out: Path, result: dict[str, Any], bed: dict[str, str]) -> None:
+    """Each client has a card whose code runs, a curve and a page; the whole has a page with a line a client."""
+    from PIL import Image
+
+    for name, other in (("ann", "bob"), ("bob", "ann")):
+        card, figures = (out / name / "README.md").read_text(), result["per_client"][name]
+        assert f"1 other clients\n({other})" in card and "pipeline_tag: image-classification" in card
+        assert f"| alone | {figures['alone']:.1f} [" in card and figures["held_out"] == 2
+        code = card.partition("```python\n")[2].partition("```")[0]
+        values: dict[str, Any] = {}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Image, "open", lambda _: Image.new("L", (8, 8), 90))
+            exec(code, values)
+        assert values["logits"].shape == (1, 3)
+        assert (out / name / "loss.png").exists() and "Loss" in (out / name / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "<td>ann</td>" in page and "<td>bob</td>" in page
+    from agentkd.report.write import write_report
+
+    assert write_report(out).read_text() == page, "`agentkd report` makes the same page"
+
+
+@pytest.mark.whole
+def test_the_plan_writes_nothing_and_counts_every_step(bed: dict[str, str], tmp_path: Path) -> None:
+    plan = plan_clients(config(bed, tmp_path / "out", epochs=2))
+    assert not (tmp_path / "out").exists()
+    assert plan["clients"]["ann"]["steps"] == {"own": 8, "shared": 2, "tuning": 2, "alone": 10}
+    assert plan["seconds"] > 0 and all(one["step_seconds"] > 0 for one in plan["clients"].values())
+    assert plan["clients"]["ann"]["parameters"] != plan["clients"]["bob"]["parameters"] and plan["shared"] == 8
 
 
 @pytest.mark.parametrize(

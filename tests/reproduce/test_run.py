@@ -75,6 +75,7 @@ def test_a_killed_run_goes_on_by_arm_and_seed(tmp_path: Path) -> None:
     assert [row["seeds"] for row in result["rows"]] == [[0, 1, 2]] * 2
     assert len(made.read_text().splitlines()) <= 6 + 1, "only the row that was in the making is made twice"
     assert (tmp_path / "run/manifest.json").exists()
+    assert {"report.html", "plot.png", "metrics.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
 
 
 @pytest.mark.whole
@@ -114,3 +115,30 @@ def test_every_experiment_has_a_module() -> None:
 def test_the_list_of_experiments_is_light() -> None:
     code = "import agentkd.reproduce, sys; sys.exit(bool({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_run_leaves_plots_and_a_page(tmp_path: Path) -> None:
+    """The page holds the verdict, the table and both pictures, and asks for nothing from elsewhere."""
+    require("matplotlib")
+    from agentkd.reproduce.experiment import Comparison, Curve, Experiment, Row, report
+    from agentkd.reproduce.page import write_page
+    from agentkd.reproduce.plots import draw_plots
+
+    claims = [Comparison("a", "b", "first", True), Comparison("a", "b", "second", False)]
+    experiment = Experiment(
+        "m", "Title <1>", "paper", "one is more", "bed", claims[0], (claims[1],), curve=Curve("x", "y", {"second": 2.0})
+    )
+    rows = [Row(arm, seed, {"first": seed + (arm == "a") + 0.1 * seed, "second": -1.0}, 3.0, 60.0)
+            for arm in "ab" for seed in (0, 1)]  # fmt: skip
+    found = report("name", experiment, ["a", "b", "not run"], rows)
+    found |= {"arms": {"a": "an arm", "b": "a control"}, "out": str(tmp_path), "date": "2026-01-01"}
+    assert [path.name for path in draw_plots(found, tmp_path)] == ["plot.png", "curve.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.glob("*.png"))
+    page = write_page({"name": found}, tmp_path / "report.html", quick=False).read_text()
+    assert (
+        page.count("data:image/png;base64,") == 2 and "img-src data:" in page and "http" not in page.split("<main>")[1]
+    )
+    assert "Title &lt;1&gt;" in page and "4.0 CPU minutes" in page and "agentkd reproduce name" in page
+    assert page.count("not shown") >= 1 and "an arm" in page and "2 seeds" in page
+    both = write_page({"name": found, "other": found}, tmp_path / "all.html", quick=True).read_text()
+    assert 'id="other"' in both and "figures mean little" in both

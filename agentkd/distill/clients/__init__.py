@@ -1,3 +1,3 @@
 """`distill --task clients`: classifiers of several owners of images learn from each other's predictions (KnFu, FedMD).
 
-May import: images, methods, runs, distill, report."""
+May import: images, methods, runs, distill, prompts, report."""

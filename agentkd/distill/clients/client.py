@@ -29,13 +29,15 @@ TUNE_LR = 0.2  # of the rounds'
 
 
 class Place(NamedTuple):
-    """Who a client is: its name, images and model, the classes of all clients, and the shared images."""
+    """Who a client is: its name, images and model, the classes of all clients, the shared images, and the others'
+    names."""
 
     name: str
     data: Path
     student: str
     classes: tuple[str, ...]
     shared: tuple[Path, ...]
+    others: tuple[str, ...]
 
 
 def work(place: Place, config: ClientsConfig, connection: Connection) -> None:
@@ -61,7 +63,7 @@ def work(place: Place, config: ClientsConfig, connection: Connection) -> None:
 
 
 class Client:
-    """The steps that a server asks for, in the order of rounds: learn, digest, then finish."""
+    """The steps that a server asks for, in the order of rounds: learn, digest, then finish; or measure, for a plan."""
 
     def __init__(self, place: Place, config: ClientsConfig) -> None:
         self.place, self.config = place, config
@@ -82,6 +84,16 @@ class Client:
             "hash": content_hash([self.images.hash, *hashes.values()]),
             "train": len(self.images.train),
             "test": len(self.images.test),
+        }
+
+    def measure(self, turn: int) -> dict[str, Any]:
+        """The size of the model and the seconds of a training step; nothing is written."""
+        from agentkd.distill.images.plan import time_step
+
+        model = self.open(None)
+        return {
+            "parameters": model.model.num_parameters(),
+            "step_seconds": round(time_step(self.settings, self.own, model), 5),
         }
 
     def learn(self, turn: int) -> None:
@@ -110,10 +122,13 @@ class Client:
             self.config.exchange_epochs,
         )
 
-    def finish(self, turn: int) -> dict[str, list[float]]:
-        """Tune on the own images, train the same model alone for as many passes, and score both, image by image."""
+    def finish(self, turn: int) -> dict[str, Any]:
+        """Tune on the own images, train the same model alone for as many passes, compare both and write card and page.
+
+        Returns `scores`, image by image, and the client's `figures`."""
+        from agentkd.distill.clients.publish import publish_client
         from agentkd.distill.images.compare import compare
-        from agentkd.distill.images.fit import ask
+        from agentkd.distill.images.fit import ask, read_fit
         from agentkd.distill.images.lessons import Lesson
 
         config = self.config
@@ -121,14 +136,38 @@ class Client:
             self.folder / "alone", self.own, self.open(None), Lesson, config.rounds * config.epochs + config.tune_epochs
         )
         before = self.open(self.phase(turn, "digest"))
-        student, _ = self.train(self.folder, self.own, before, Lesson, config.tune_epochs, lr_share=TUNE_LR)
+        student, facts = self.train(self.folder, self.own, before, Lesson, config.tune_epochs, lr_share=TUNE_LR)
         test = Pixels(self.images.test, self.own.shape, self.images.decoded)
         answers = {
             name: ask(model, test).argmax(-1).tolist() for name, model in (("student", student), ("alone", alone))
         }
-        compare(self.images, answers, self.folder)
+        found = compare(self.images, answers, self.folder)
+        metrics = {
+            "classes": len(self.place.classes),
+            "channels": student.channels,
+            "examples": len(self.images.train),
+            "parameters": student.model.num_parameters(),
+            **found,
+        }
+        rounds = [read_fit(self.phase(number, "learn")) or {} for number in range(config.rounds)]
+        losses = [loss for phase in (*rounds, facts) for loss in phase.get("losses", [])]
+        names = {"model": self.place.student, "others": self.place.others, "shared": len(self.shared)}
+        publish_client(self.folder, config, metrics, losses, names)
         labels = [item.label for item in self.images.test]
-        return {name: [100.0 * (a == b) for a, b in zip(found, labels, strict=True)] for name, found in answers.items()}
+        accuracy = {row["name"]: row["accuracy"] for row in found["rows"]}
+        return {
+            "scores": {
+                name: [100.0 * (a == b) for a, b in zip(values, labels, strict=True)]
+                for name, values in answers.items()
+            },
+            "figures": {
+                "model": self.place.student,
+                "examples": metrics["examples"],
+                "held_out": found["held_out"],
+                **accuracy,
+                "difference": found["differences"][0],
+            },
+        }
 
     def train(
         self, folder: Path, pixels: Pixels, before: Classifier, lesson: Any, epochs: float, *, lr_share: float = 1.0
@@ -171,6 +210,6 @@ def load(file: Path) -> Tensor:
     return found
 
 
-def answers_of(scores: Sequence[dict[str, list[float]]], name: str) -> list[float]:
+def answers_of(found: Sequence[dict[str, Any]], name: str) -> list[float]:
     """The scores of all clients' images in a row."""
-    return [score for found in scores for score in found[name]]
+    return [score for one in found for score in one["scores"][name]]

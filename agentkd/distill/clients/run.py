@@ -1,8 +1,8 @@
 """`agentkd distill --task clients`: rounds of local training, an exchange of predictions, and a last local tuning.
 
 Each client is a process of its own with any architecture. The server sees logits of the shared images and scores, and
-no image of a client. The directory has a folder a client, an ordinary transformers model each, and `alone/` in it: the
-same model trained on the client's own images for as many passes.
+no image of a client. The directory has a folder a client, an ordinary transformers model each with card, curve and
+page, and `alone/` in it: the same model trained on the client's own images for as many passes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def find_places(config: ClientsConfig) -> tuple[list[Place], ClientsConfig]:
         raise UserError(f"{shared} has no image: give images that all clients may see")
     classes = list_classes(folders)
     out = config.out or f"students/{slug(data.resolve().name)}-{config.method}"
-    places = [Place(folder.name, folder, model, classes, files) for folder, model in zip(folders, models, strict=True)]
+    names = [folder.name for folder in folders]
+    places = [
+        Place(folder.name, folder, model, classes, files, tuple(name for name in names if name != folder.name))
+        for folder, model in zip(folders, models, strict=True)
+    ]
     return places, config.model_copy(update={"out": out})
 
 
@@ -100,22 +104,19 @@ def fuse_round(places: Sequence[Place], config: ClientsConfig, turn: int) -> Non
         save(exchanged(out, turn, place.name, TARGETS), own)
 
 
-def summarise(places: Sequence[Place], scores: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
+def summarise(places: Sequence[Place], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Percent correct on all held-out images, by client, too, and the paired difference to each client alone."""
     rows = []
     for name in ("student", "alone"):
-        values = answers_of(scores, name)
+        values = answers_of(found, name)
         low, high = bootstrap_interval(values)
         rows.append({"name": name, "accuracy": sum(values) / len(values), "low": low, "high": high})
-    mean, low, high = paired_difference(answers_of(scores, "student"), answers_of(scores, "alone"))
+    mean, low, high = paired_difference(answers_of(found, "student"), answers_of(found, "alone"))
     return {
-        "held_out": len(answers_of(scores, "alone")),
+        "held_out": len(answers_of(found, "alone")),
         "rows": rows,
         "differences": [{"minus": "alone", "accuracy": mean, "low": low, "high": high}],
-        "per_client": {
-            place.name: {name: sum(values) / len(values) for name, values in found.items()}
-            for place, found in zip(places, scores, strict=True)
-        },
+        "per_client": {place.name: one["figures"] for place, one in zip(places, found, strict=True)},
         "parameters": {},
     }
 

@@ -5,7 +5,7 @@ May import: beds, nets, reproduce, methods, features, metrics, signals.
 
 from dataclasses import replace
 
-from agentkd.reproduce.experiment import Comparison, Experiment
+from agentkd.reproduce.experiment import Comparison, Curve, Experiment
 
 _MADE: dict[str, Experiment] = {
     "hard": Experiment(
@@ -55,6 +55,7 @@ _MADE: dict[str, Experiment] = {
             Comparison("mcmi", "plain", "all images"),
             Comparison("mcmi", "label smoothing", "all images"),
         ),
+        curve=Curve("% of the images", "accuracy", {"5 % of images": 5, "25 % of images": 25, "all images": 100}),
     ),
     "mcmi-rise": Experiment(
         module="vision.mcmi_rise",
@@ -123,6 +124,7 @@ _MADE: dict[str, Experiment] = {
             Comparison("skd", "scratch", "CNN"),
             Comparison("skd", "skd, T = 1", "CNN, a tenth"),
         ),
+        curve=Curve("dB", "accuracy, CNN of a tenth", {f"a tenth, {ratio} dB": ratio for ratio in range(-6, 19, 4)}),
     ),
     "collaborative": Experiment(
         module="vision.collaborative",
