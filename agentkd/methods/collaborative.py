@@ -20,19 +20,24 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, cross_entropy, normalize
 
 from agentkd.errors import UserError
-from agentkd.methods.divergences import check_shapes, forward_kl, log_probs
+from agentkd.methods.divergences import check_features, check_finite, check_shapes, forward_kl, log_probs
 from agentkd.methods.tokens.masked import token_mean
 
 
 def pixel_losses(logits_BCHW: Tensor, labels_BHW: Tensor, ignore: int = 255) -> Tensor:
     """The cross-entropy of each pixel [B, H, W], constant; 0 where the label is `ignore`."""
+    if logits_BCHW.shape[:1] + logits_BCHW.shape[2:] != labels_BHW.shape:
+        raise UserError(
+            f"logits of shape {list(logits_BCHW.shape)} for labels of {list(labels_BHW.shape)}: give a label a pixel"
+        )
+    check_finite("logits of pixels", logits_BCHW)
     with torch.no_grad():
         return cross_entropy(logits_BCHW, labels_BHW, ignore_index=ignore, reduction="none")
 
 
 def feature_loss(own_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:
     """HFD: the squared distance of maps that are L2-normalised over channels, mean over positions and batch."""
-    check_shapes(own_BCHW, other_BCHW, "projected maps")
+    check_features(own_BCHW, other_BCHW, "projected maps")
     apart = normalize(own_BCHW, dim=1) - normalize(other_BCHW.detach(), dim=1)
     return apart.square().sum(1).mean()
 
@@ -61,7 +66,7 @@ def region_distillation(own_BCHW: Tensor, other_BCHW: Tensor, chosen_BGG: Tensor
     """BSD by region: 1 - cosine of the maps' averages in the chosen regions, their mean. Channels must agree."""
     grid = chosen_BGG.shape[-1]
     own, other = (adaptive_avg_pool2d(maps, grid) for maps in (own_BCHW, other_BCHW.detach()))
-    check_shapes(own, other, "projected maps")
+    check_features(own, other, "projected maps")
     return token_mean(1.0 - cosine_similarity(own, other, dim=1), chosen_BGG)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from agentkd.errors import UserError
-from agentkd.methods.divergences import check_features, check_finite, check_shapes, log_probs
+from agentkd.methods.divergences import check_features, check_finite, log_probs
 
 
 def fusion_weights(log_p_KC: Tensor, beta: float = 10.0) -> Tensor:
@@ -51,7 +51,7 @@ def fuse(logits_KNC: Tensor, beta: float = 10.0, *, by_sample: bool = True) -> T
 
 def knowledge_loss(student_NC: Tensor, fused_NC: Tensor) -> Tensor:
     """KL(fused || q), mean over samples."""
-    check_shapes(student_NC, fused_NC, "logits and fused targets")
+    check_features(student_NC, fused_NC, "logits and fused targets")
     return (torch.xlogy(fused_NC, fused_NC) - fused_NC * log_probs(student_NC)).sum(-1).mean()
 
 

@@ -19,7 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agentkd.methods.divergences import forward_kl, log_probs
+from agentkd.errors import UserError
+from agentkd.methods.divergences import check_finite, forward_kl, log_probs
 from agentkd.methods.logits import check_labels, label_loss
 
 
@@ -36,6 +37,12 @@ def class_means(logits_NC: Tensor, labels_N: Tensor, classes: int | None = None)
 
 def cmi(logits_BC: Tensor, means_BC: Tensor) -> Tensor:
     """The conditional mutual information of a batch, with the row of Q of each sample's class."""
+    if logits_BC.shape != means_BC.shape:
+        raise UserError(
+            f"logits of shape {list(logits_BC.shape)} and class means of {list(means_BC.shape)}: give each sample the "
+            "mean of its class, over the classes of the logits"
+        )
+    check_finite("class means", means_BC)
     log_means = means_BC.clamp_min(torch.finfo(means_BC.dtype).tiny).log()
     return forward_kl(log_probs(logits_BC), log_means).mean()
 

@@ -17,6 +17,7 @@ from agentkd.reproduce.survey import draw_map
 from agentkd.reproduce.table import (
     describe_comparison,
     describe_cost,
+    format_minutes,
     draw_lines,
     draw_table,
     format_interval,
@@ -98,7 +99,7 @@ def summarise(found: Mapping[str, Any]) -> str:
                 *shown,
                 format_interval(first),
                 str(first["pairs"]),
-                f"{report['cpu_seconds'] / 60:.1f}",
+                format_minutes(report["cpu_seconds"]),
                 report["verdict"],
             ]
         )

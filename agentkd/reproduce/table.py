@@ -43,8 +43,13 @@ def format_value(value: float, like: float | None = None) -> str:
 
 
 def describe_cost(report: Mapping[str, Any]) -> str:
-    """`12.3 CPU minutes`: what all rows together took of processor cores."""
-    return f"{report['cpu_seconds'] / 60:.1f} CPU minutes"
+    """`12.3 CPU minutes`: what all rows together took of processor cores; a dash where it is not on record."""
+    return f"{format_minutes(report['cpu_seconds'])} CPU minutes"
+
+
+def format_minutes(seconds: float | None) -> str:
+    """Seconds as minutes with a decimal."""
+    return "–" if seconds is None else f"{seconds / 60:.1f}"
 
 
 def count_seeds(report: Mapping[str, Any]) -> int:

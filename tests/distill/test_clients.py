@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,32 @@ def test_a_killed_client_and_a_killed_run_equal_an_undisturbed_one(
         for name in ("ann", "bob", "ann/alone"):
             one, two = weights(tmp_path / "whole" / name), weights(tmp_path / other / name)
             assert all(torch.equal(one[key], two[key]) for key in one), (other, name)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("spoiled", "line"),
+    [
+        ("data/ann/level 0/1.png", "1 of 12 images cannot be read, first .*ann/level 0/1.png"),
+        ("shared/1.png", "1 of 8 images cannot be read, first .*shared/1.png"),
+        ("one class", "has one class, 'level 1'"),
+    ],
+)
+def test_what_a_client_cannot_read_ends_the_run_before_it_begins(
+    spoiled: str, line: str, bed: dict[str, str], tmp_path: Path
+) -> None:
+    """The client's process says it in one line, and nothing is written."""
+    for name in ("data", "shared"):
+        shutil.copytree(bed[name], tmp_path / name)
+    if spoiled == "one class":
+        for folder in ("data/ann/level 0", "data/bob/level 2"):
+            shutil.rmtree(tmp_path / folder)
+    else:
+        (tmp_path / spoiled).write_bytes(b"no image")
+    bad = {**bed, "data": str(tmp_path / "data"), "shared": str(tmp_path / "shared")}
+    with pytest.raises(UserError, match=line) as refused:
+        distill_clients(config(bad, tmp_path / "out"))
+    assert "\n" not in str(refused.value) and not (tmp_path / "out").exists()
 
 
 def check_card_and_pages(out: Path, result: dict[str, Any], bed: dict[str, str]) -> None:

@@ -14,11 +14,11 @@ from tests.support.lazy import Lazy, lazily
 
 torch = lazily("torch")
 root = "agentkd.methods"
-bounds, compodistill, distiller, divergences, knfu, llava_kd, logits, mcmi, miniplm, mixkd, ofa = (
+bounds, collaborative, compodistill, distiller, divergences, hard, knfu, llava_kd, logits, mcmi, miniplm, mixkd, ofa = (
     Lazy(f"{root}.{name}")
     for name in (
-        "bounds", "compodistill", "distiller", "divergences", "knfu", "llava_kd", "logits", "mcmi", "miniplm", "mixkd",
-        "ofa",
+        "bounds", "collaborative", "compodistill", "distiller", "divergences", "hard", "knfu", "llava_kd", "logits",
+        "mcmi", "miniplm", "mixkd", "ofa",
     )
 )  # fmt: skip
 factors, maps, relations, contrast = (
@@ -27,6 +27,7 @@ factors, maps, relations, contrast = (
 distillm, gkd, masked, minillm, ranking, topk, uld = (
     Lazy(f"{root}.tokens.{name}") for name in ("distillm", "gkd", "masked", "minillm", "ranking", "topk", "uld")
 )
+skd = Lazy(f"{root}.signals.skd")
 Tensors = Any
 IGNORED = -100
 
@@ -224,6 +225,23 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "spans need",
     ),
     "negative beta": (lambda: knfu.fusion_weights(rand(2, 3).log_softmax(-1), -1.0), "beta is -1.0"),
+    "means of other classes": (lambda: mcmi.cmi(rand(2, 3), rand(2, 4)), r"\[2, 3\] and class means of \[2, 4\]"),
+    "NaN class means": (lambda: mcmi.teacher_loss(rand(2, 3), torch.tensor([0, 1]), rand(3, 3) * math.nan), "means"),
+    "NaN of a client": (lambda: knfu.fuse(rand(3, 4, 2) * math.nan), "NaN"),
+    "NaN fused": (lambda: knfu.knowledge_loss(rand(2, 3), rand(2, 3) * math.nan), "fused targets are NaN"),
+    "other shared images": (lambda: knfu.fedmd_digest_loss(rand(2, 3), rand(4, 3)), r"\[2, 3\] and \[4, 3\]"),
+    "maps of other channels": (lambda: collaborative.feature_loss(rand(2, 3, 4, 4), rand(2, 5, 4, 4)), "projector"),
+    "NaN maps": (lambda: collaborative.feature_loss(rand(2, 3, 4, 4) * math.nan, rand(2, 3, 4, 4)), "maps are NaN"),
+    "labels of other pixels": (
+        lambda: collaborative.pixel_losses(rand(2, 3, 4, 4), torch.zeros(2, 4, 5).long()), "give a label a pixel"
+    ),
+    "NaN of a segmentation": (
+        lambda: collaborative.pixel_losses(rand(1, 2, 2, 2) * math.nan, torch.zeros(1, 2, 2).long()), "pixels are NaN"
+    ),
+    "NaN in HARD": (
+        lambda: hard.augmentor_loss(rand(2, 3), rand(2, 3) * math.nan, rand(2, 3), keep=0.1), "NaN"
+    ),
+    "NaN in SKD": (lambda: skd.skd_loss(rand(2, 3) * math.nan, rand(2, 3), torch.tensor([0, 1])), "NaN"),
     "a label of no class": (lambda: mcmi.class_means(rand(2, 3), torch.tensor([0, 5]), 3), "0 to 2"),
 }  # fmt: skip
 
@@ -236,6 +254,17 @@ def test_what_cannot_be_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(UserError, match=words) as refused:
         call()
     assert "\n" not in str(refused.value)
+
+
+def test_a_class_without_samples_stays_finite() -> None:
+    """MCMI's means of it are uniform; an omitted class of OFA-KD, KD and SKD is one that no label names."""
+    labels = torch.tensor([0, 0])
+    means = mcmi.class_means(rand(2, 3), labels)
+    assert (
+        torch.allclose(means[1:], torch.full_like(means[1:], 1 / 3)) and mcmi.cmi(rand(2, 3), means[labels]).isfinite()
+    )
+    assert ofa.ofa_loss(rand(2, 3), [rand(2, 3)], rand(2, 3), labels, eps=[1.0, 1.0]).total.isfinite()
+    assert skd.skd_loss(rand(2, 3), rand(2, 3), labels).isfinite()
 
 
 def test_layers_are_paired_in_order_and_the_last_with_the_last() -> None:

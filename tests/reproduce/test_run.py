@@ -29,6 +29,8 @@ def one(arm, seed, quick):
     with open(os.environ["MADE"], "a") as file:
         file.write(f"{arm} {seed}\\n")
     time.sleep(float(os.environ["PAUSE"]))
+    if f'"{arm}" {seed}' == os.environ["SPOIL"]:
+        return {"score": float("nan")}
     return {"score": seed + (arm == "method") + 0.01 * seed * (arm == "method")}
 """
 COMMAND = """
@@ -42,7 +44,7 @@ main()
 """
 
 
-def fake(folder: Path, pause: float, *options: str) -> subprocess.Popen[str]:
+def fake(folder: Path, pause: float, *options: str, spoil: str = "") -> subprocess.Popen[str]:
     """`agentkd reproduce fake`, whose module lies in `folder`; its spawned processes find it there, too."""
     import agentkd.reproduce
 
@@ -52,7 +54,8 @@ def fake(folder: Path, pause: float, *options: str) -> subprocess.Popen[str]:
         .replace("\\n", "\n") + "".join(f"    {line}\n" for line in COMMAND.strip().splitlines())
     )  # fmt: skip
     assert agentkd.reproduce.__path__
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MADE": str(folder / "made"), "PAUSE": str(pause)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MADE": str(folder / "made"), "PAUSE": str(pause),
+                   "SPOIL": spoil}  # fmt: skip
     argv = [sys.executable, str(folder / "start.py"), "reproduce", "fake", "--out", str(folder / "run"), *options]
     return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -105,6 +108,27 @@ def test_rows_of_a_quick_run(name: str, tmp_path: Path) -> None:
 def test_bad_input_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         CliRunner().invoke(app, ["reproduce", *words, "--out", str(tmp_path)], catch_exceptions=False)
+
+
+def test_a_row_that_is_no_number_is_named_and_the_others_stay(tmp_path: Path) -> None:
+    process = fake(tmp_path, 0.0, "--seeds", "2", "--concurrency", "1", spoil='"method" 1')
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 3 and "arm method, seed 1 diverged: {'score': nan}" in error
+    assert len((tmp_path / "run/rows-0.jsonl").read_bytes().splitlines()) >= 1
+    assert not (tmp_path / "run/manifest.json").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    import torch
+
+    from agentkd.errors import WorldError
+    from agentkd.reproduce.fit import Plan, fit
+
+    model, x = torch.nn.Linear(2, 2), torch.full((8, 2), float("nan"))
+    with pytest.raises(WorldError, match="the loss is nan in epoch 1: lower the learning rate"):
+        fit([model], [x], lambda rows: model(rows).sum(), Plan(epochs=2, batch=4))
+    with pytest.raises(WorldError, match="8 examples do not fill a batch of 64"):
+        fit([model], [x], lambda rows: model(rows).sum(), Plan(epochs=2))
 
 
 def test_every_experiment_has_a_module() -> None:
