@@ -106,3 +106,12 @@ def test_import_is_light_and_names_are_found() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "no attribute 'nothing'" in done.stderr
+
+
+def test_a_recipe_of_stages_is_read_as_by_the_command(here: Path) -> None:
+    (here / "recipe.yaml").write_text("task: images\nstages:\n  - method: kd\n  - seed: 1\n")
+    with pytest.raises(UserError, match="stage 2 has seed, which all stages share"):
+        agentkd.distill(recipe=here / "recipe.yaml")
+    (here / "recipe.yaml").write_text("task: images\nstages:\n  - method: kd\n  - method: kdd\n")
+    with pytest.raises(UserError, match="unknown method of images 'kdd'"):
+        agentkd.distill(recipe=here / "recipe.yaml")

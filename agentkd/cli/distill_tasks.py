@@ -25,9 +25,7 @@ def distill_task(task: str, values: Mapping[str, Any], *, plan: bool, as_json: b
     for name in options:
         if name not in kind.model_fields:
             raise UserError(f"--{name.replace('_', '-')} does not go with --task {task}: leave it out")
-    stages = configs.load_stages(
-        kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or []
-    )
+    stages = configs.load_stages(kind, recipe=values["recipe"], options=options, overrides=values["overrides"] or [])
     result = run_stages(stages, plan=plan)
     if as_json:
         print(json.dumps(result))

@@ -17,10 +17,10 @@ from agentkd.reproduce.survey import draw_map
 from agentkd.reproduce.table import (
     describe_comparison,
     describe_cost,
-    format_minutes,
     draw_lines,
     draw_table,
     format_interval,
+    format_minutes,
     format_spread,
 )
 from agentkd.runs.disk import write_atomically
