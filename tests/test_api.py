@@ -112,6 +112,6 @@ def test_a_recipe_of_stages_is_read_as_by_the_command(here: Path) -> None:
     (here / "recipe.yaml").write_text("task: images\nstages:\n  - method: kd\n  - seed: 1\n")
     with pytest.raises(UserError, match="stage 2 has seed, which all stages share"):
         agentkd.distill(recipe=here / "recipe.yaml")
-    (here / "recipe.yaml").write_text("task: images\nstages:\n  - method: kd\n  - method: kdd\n")
-    with pytest.raises(UserError, match="unknown method of images 'kdd'"):
+    (here / "recipe.yaml").write_text("task: images\nstages:\n  - method: kd\n  - method: dist\n")
+    with pytest.raises(UserError, match="--task images needs --data"):
         agentkd.distill(recipe=here / "recipe.yaml")
