@@ -70,9 +70,8 @@ def find_places(config: ClientsConfig) -> tuple[list[Place], ClientsConfig]:
         raise UserError(f"{shared} has no image: give images that all clients may see")
     classes = list_classes(folders)
     out = config.out or f"students/{slug(data.resolve().name)}-{config.method}"
-    names = [folder.name for folder in folders]
     places = [
-        Place(folder.name, folder, model, classes, files, tuple(name for name in names if name != folder.name))
+        Place(folder.name, folder, model, classes, files, tuple(other.name for other in folders if other != folder))
         for folder, model in zip(folders, models, strict=True)
     ]
     return places, config.model_copy(update={"out": out})

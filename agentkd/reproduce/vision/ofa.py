@@ -76,7 +76,7 @@ def prepare(bed: str, name: str, seed: int, quick: bool) -> tuple[Split, nn.Modu
     """Images, 600 of them for training, and a teacher that has seen all."""
     torch.manual_seed(seed)
     data, teacher = make_images(bed, seed), BEDS[bed][name].teacher()
-    plan = Plan(epochs=3 if quick else 20, lr=2e-3, seed=seed)
+    plan = Plan(epochs=1 if quick else 20, lr=2e-3, seed=seed)
     fit([teacher], data[:2], lambda x, y: cross_entropy(teacher(x), y), plan)
     return data._replace(x_train=data.x_train[:TRAIN], y_train=data.y_train[:TRAIN]), teacher.requires_grad_(False)
 
@@ -115,7 +115,7 @@ def train_student(arm: str, bed: str, name: str, seed: int, quick: bool) -> nn.M
         total = ofa_loss(logits, exits, z, y, eps=eps[-len(exits) - 1 :], weights=weights).total
         return total + mse_loss(projector(pool(seen[LAST])), features) if arm == "fitnet" else total
 
-    epochs = 3 if quick else BEDS[bed][name].epochs
+    epochs = 1 if quick else BEDS[bed][name].epochs
     fit([student, heads, projector], (*data[:2], targets, guide), loss, Plan(epochs=epochs, lr=2e-3, seed=seed))
     return student
 
