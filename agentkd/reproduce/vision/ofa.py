@@ -41,7 +41,7 @@ ARMS = {
     "ofa 1": "as kd, and each stage with weight 1, as in the official scripts, eps = 1",
 }
 WEIGHTS = {"kd": 0.0, "fitnet": 0.0, "ofa 0.1": 0.1, "ofa 0.3": 0.3, "ofa 1": 1.0}
-CLASSES, TRAIN, LAST = 10, 600, PATHS[-1]
+CLASSES, TRAIN, QUICK, LAST = 10, 600, 256, PATHS[-1]  # QUICK: images for training, and for testing
 
 
 class Pair(NamedTuple):
@@ -76,6 +76,8 @@ def prepare(bed: str, name: str, seed: int, quick: bool) -> tuple[Split, nn.Modu
     """Images, 600 of them for training, and a teacher that has seen all."""
     torch.manual_seed(seed)
     data, teacher = make_images(bed, seed), BEDS[bed][name].teacher()
+    if quick:
+        data = Split(*(part[:QUICK] for part in data))
     plan = Plan(epochs=1 if quick else 20, lr=2e-3, seed=seed)
     fit([teacher], data[:2], lambda x, y: cross_entropy(teacher(x), y), plan)
     return data._replace(x_train=data.x_train[:TRAIN], y_train=data.y_train[:TRAIN]), teacher.requires_grad_(False)
