@@ -12,17 +12,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from agentkd.agents import MODEL_FREE, check_agent
 from agentkd.config import GenerateConfig, default_teacher
-from agentkd.errors import AgentkdError, PutOff, ServerRefused, WorldError
+from agentkd.errors import AgentkdError, PutOff, SampleFailed, ServerRefused, UserError, WorldError
 from agentkd.matching import strict_f1
 from agentkd.retrievers import check_retriever, default_retriever
 from agentkd.runs.engine import run_items
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress, say
-from agentkd.runs.read import is_complete, read_failures
+from agentkd.runs.read import is_complete, read_failures, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.teacher.budget import TokenLimit
@@ -43,6 +43,16 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound=GenerateConfig)
 Result = TypeVar("Result")
+
+
+class Identified(Protocol):
+    """What is asked: a question, or an item for an agent of the user."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Asked = TypeVar("Asked", bound=Identified)
 REASONS = 3  # of samples that failed for good, that a line tells
 KEPT = 2_000  # answers of a trace; of a longer list the first and the number
 CLIPPED = "answers_in_all"
@@ -79,7 +89,7 @@ def check_names(config: GenerateConfig, agents: Sequence[str], teachers: Sequenc
         read_price_table(Path(config.prices))
 
 
-def list_outstanding(questions: Sequence[Question], samples: int, run: RunDirectory) -> list[tuple[Question, int]]:
+def list_outstanding(questions: Sequence[Asked], samples: int, run: RunDirectory) -> list[tuple[Asked, int]]:
     """The (question, sample) pairs that are not on disk yet.
 
     They go sample by sample, so that a stopped run has all questions early."""
@@ -132,7 +142,7 @@ async def collect_traces(
         run.append(trace)
         return trace.usage, trace.verified
 
-    job = Job(model, lambda item: agent.solve(item[0], item[1]), finish)
+    job: Job[Question, Draft] = Job(model, lambda item: agent.solve(item[0], item[1]), finish)
     try:
         await work_off(run, missing, job, label=label, unit="verified" if gold else "proven", concurrency=concurrency)
     finally:
@@ -141,27 +151,30 @@ async def collect_traces(
 
 
 @dataclass(frozen=True)
-class Job(Generic[Result]):
+class Job(Generic[Asked, Result]):
     """Work on a (question, sample) that asks a model, and what becomes of its result on the disk.
 
     `finish` returns what the result has cost, and whether it is one of the good ones that the progress line counts."""
 
     model: Chat
-    work: Callable[[tuple[Question, int]], Awaitable[Result]]
-    finish: Callable[[tuple[Question, int], Result], tuple[Usage, bool]]
+    work: Callable[[tuple[Asked, int]], Awaitable[Result]]
+    finish: Callable[[tuple[Asked, int], Result], tuple[Usage, bool]]
 
 
 async def work_off(
     run: RunDirectory,
-    missing: Sequence[tuple[Question, int]],
-    job: Job[Result],
+    missing: Sequence[tuple[Asked, int]],
+    job: Job[Asked, Result],
     *,
     label: str,
     unit: str,
     concurrency: int,
 ) -> None:
-    """Do a job for (question, sample) pairs; errors are recorded, and end it, as `collect_traces` says."""
-    in_a_row = 0
+    """Do a job for (question, sample) pairs; errors are recorded, and end it, as `collect_traces` says.
+
+    An agent of the user that fails in a sample is no error of the world: it ends the job, with a UserError, only where
+    the first GIVE_UP samples fail like that."""
+    in_a_row = finished = 0
     ended: WorldError | None = None
     refused: list[tuple[tuple[str, int], Refused]] = []
     model = job.model
@@ -183,7 +196,12 @@ async def work_off(
                         if isinstance(result, ServerRefused):
                             stop()
                         continue  # others may still finish with what they have
+                    if isinstance(result, SampleFailed) and finished:
+                        progress.count_failure()
+                        continue
                     in_a_row += 1
+                    if in_a_row >= GIVE_UP and isinstance(result, SampleFailed):
+                        raise UserError(f"the first {GIVE_UP} samples failed, last: {result}")
                     if in_a_row >= GIVE_UP:
                         raise WorldError(f"{result}; {GIVE_UP} in a row failed: run the same command again later")
                     progress.count_failure()
@@ -191,6 +209,7 @@ async def work_off(
                 if isinstance(result, Exception):
                     raise result
                 in_a_row = 0
+                finished += 1
                 usage, good = job.finish((question, sample), result)
                 progress.advance(usage, good=good)
     judged = ended is None and isinstance(model, Teacher) and model.has_answered
@@ -230,6 +249,9 @@ def judge_draft(kb: Graph, draft: Draft, gold: Gold | None) -> tuple[Draft, Verd
 def describe_lost(path: Path, ids: Collection[str] | None = None) -> str:
     """A line on the samples of a run (of these questions) that failed for good, and why; empty where there are none."""
     rows = [row for row in read_failures(path) if not row["retry"] and (ids is None or row["id"] in ids)]
+    if rows:  # one that was tried again, with success, is not lost
+        found = {(trace.id, trace.sample) for trace in read_traces(path)}
+        rows = [row for row in rows if (row["id"], row["sample"]) not in found]
     reasons = Counter(row["error"] for row in rows).most_common(REASONS + 1)
     if not reasons:
         return ""

@@ -69,6 +69,10 @@ class ServerRefused(WorldError):
         self.status = status
 
 
+class SampleFailed(AgentkdError):
+    """An agent of the user gave no answer to an item. It is recorded for this sample; the others go on."""
+
+
 class PutOff(WorldError):
     """A request was not sent, because the run is stopping or the answer comes with a batch.
 

@@ -18,6 +18,7 @@ from agentkd.config import GenerateConfig, slug, task_label
 from agentkd.doubts.check import RunCheck
 from agentkd.doubts.groups import write_groups
 from agentkd.errors import UserError, WorldError
+from agentkd.own_agents.collect import collect
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
@@ -26,6 +27,7 @@ from agentkd.runs.store import RunDirectory
 from agentkd.runs.summary import RATIONALISED_SAMPLE, SECOND_CHOICE_SAMPLE, summarise_run, verified_ids
 from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.tasks.coverage import check_coverage
+from agentkd.tasks.items import is_own_agent
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NoTeacher
 from agentkd.teacher.open import open_teacher
@@ -42,6 +44,9 @@ sys.modules[__name__].__class__ = CommandModule  # agentkd.generate(…) is the 
 
 def generate(config: GenerateConfig) -> dict[str, Any]:
     """Run the stage and return its metrics. Opening the same directory again goes on where it stopped."""
+    if is_own_agent(config.agent):
+        return collect(config)
+    refuse_own_options(config)
     world = TaskWorld.load(config)
     for line in world.kb.describe():
         say(line)
@@ -81,6 +86,16 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
         if not metrics["traces"]:
             raise WorldError(f"{out} has no trace: all its samples failed for good; choose another --out to try again")
     return {"out": str(out), **metrics}
+
+
+def refuse_own_options(config: GenerateConfig) -> None:
+    """Raise UserError for an option that only an agent of the user has a use for."""
+    given = [name for name in ("verify", "answer_field", "answer_tokens") if getattr(config, name) is not None]
+    if given:
+        raise UserError(
+            f"{given[0]}= is for an agent of your own (--agent pkg.module:graph): {config.agent} is verified in the "
+            f"knowledge base"
+        )
 
 
 def has_checks(run: Path) -> bool:

@@ -27,11 +27,17 @@ class GenerateConfig(StageConfig):
             "batch",
             "insecure",
             "vllm_args",
+            "agent_timeout",
+            "agent_calls",
+            "verify_timeout",
+            "retry_failed",
         }
     )
 
     task: str = Field(
-        "geo", description="geo, webqsp, cwq, metaqa, pathquestion, kgqagen, or a JSONL file of questions"
+        "geo",
+        description="geo, webqsp, cwq, metaqa, pathquestion, kgqagen, or a JSONL file of questions (for an agent of "
+        "your own: of items)",
     )
     data: str | None = Field(None, description="folder with the task's files [default: the hub; geo is packaged]")
     kb: Spec = Field(
@@ -47,7 +53,12 @@ class GenerateConfig(StageConfig):
     )
     split: str | None = Field(None, description="split of the task [default: generate: train; eval: test, else dev]")
     limit: int | None = Field(None, ge=1, description="a seeded subset of this many questions [default: all]")
-    agent: str = Field("kd-cot", description="{agents}")
+    agent: str = Field("kd-cot", description="{agents}, or your own: pkg.module:graph or FILE.py:graph")
+    verify: str | None = Field(
+        None,
+        description="your own agent: verifiers of its answers, comma-separated, the cheapest first, such as exact or "
+        "pkg.checks:function [default: nothing is verified]",
+    )
     teacher: Spec = Field(
         None,
         description="local, vllm:MODEL, openai:MODEL, URL#MODEL or none [default: $AGENTKD_TEACHER, else vLLM where a "
@@ -105,6 +116,18 @@ class GenerateConfig(StageConfig):
     prices: str | None = Field(None, description="a price table (YAML) that overrides the packaged one")
     timeout: float = Field(600.0, gt=0, description="seconds to wait for one response")
     token_timeout: float = Field(0.05, ge=0, description="more seconds for each token that a request asks for")
+    agent_timeout: float = Field(
+        600.0, gt=0, description="your own agent: its seconds for a sample, beside the model's"
+    )
+    agent_calls: int = Field(50, ge=1, description="your own agent: most model calls of a sample")
+    answer_tokens: int | None = Field(
+        None, ge=1, description="your own agent: tokens of an answer where it sets no bound [default: 2048]"
+    )
+    answer_field: str | None = Field(
+        None, description="your own agent: the field of its result that is the answer [default: found, or told]"
+    )
+    verify_timeout: float = Field(30.0, gt=0, description="your own agent: seconds for one call of a verifier")
+    retry_failed: bool = Field(False, description="your own agent: try samples again in which it failed for good")
     batch: str | None = Field(
         None, description="ask offline: requests and answers as OpenAI batch files in this folder"
     )

@@ -304,6 +304,9 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
             lines = [("Verified", f"up to {step.verdict.rung if step.verdict else 'none'} (before: {rung or 'none'})")]
         elif step.kind == "answer":
             lines = [(f"Answer {turn}" if turn else "Answer", join_few(step.output.split("\n")))]
+        elif step.tool_calls:
+            lines = [(step.kind.capitalize(), shorten(step.output))] if step.output.strip() else []
+            lines += [("Tool", shorten(f"{call.name}({call.arguments})")) for call in step.tool_calls]
         else:
             lines = [(step.kind.capitalize(), shorten(value if isinstance(value, str) else step.output))]
         facts = [item for item in step.evidence if isinstance(item, Triple)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, Field
 
 from agentkd.errors import UserError
-from agentkd.trace import Frozen, Message, Usage
+from agentkd.trace import Frozen, Message, ToolCall, Usage
 
 NO_TEACHER = "none"
 COMPLETE_TOKENS = 96  # a relation path
@@ -42,14 +43,15 @@ class Reply(Frozen):
 
     `finish_reason` is the server's; `length` means that the answer, or one of several, was cut at `max_tokens`.
     `texts` holds all answers of a request that asked for several, `text` is the first. `reasoning` is what the model
-    thought before it answered, sent apart or in <think> at the head of its text. `log_p` holds the log-likelihood of
-    each choice of `complete` in nats, where the model can tell."""
+    thought before it answered, sent apart or in <think> at the head of its text. `tool_calls` are those of the first
+    answer. `log_p` holds the log-likelihood of each choice of `complete` in nats, where the model can tell."""
 
     texts: tuple[Text, ...] = Field(min_length=1)
     finish_reason: Text
     usage: Usage
     reasoning: Text = ""
     log_p: tuple[float, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=operator.not_)
 
     @property
     def text(self) -> str:

@@ -30,6 +30,10 @@ REASONING = re.compile(r"openai:(?:o\d|gpt-5)")
 """OpenAI's models that think before they answer: they refuse `max_tokens` and `temperature`."""
 THOUGHT_TOKENS = 4096  # room for thoughts besides the answer; they count as completion
 
+NOT_RELAYED = {"model", "n", "seed", "stream", "stream_options", "max_tokens", "max_completion_tokens", "user", "store"}
+NOT_RELAYED |= {"metadata"}
+"""Fields of another program's request that are ours to say, or are about its account at a provider."""
+
 UNCONSTRAINED = (400, 415, 422)
 """Statuses with which servers refuse a JSON schema that they cannot enforce, also in words that do not name it."""
 TOLD = "Answer with nothing but JSON that fits this JSON schema: "
@@ -103,16 +107,39 @@ class Teacher:
                 "seed": sample,
             }
 
+        reply = await self._with_room(make_request, schema)
+        self.tally.count(reply.text, readable=schema is None or fits(reply.text, schema))
+        return reply
+
+    async def relay(self, request: dict[str, Any], *, bound: int, seed: int) -> Reply:
+        """Answer a chat request that another program wrote, with its tools and all its options.
+
+        The model is this one, whatever it names. `seed` takes the place of its own. `bound` is the most tokens of an
+        answer, where the request names none. Raises as `chat` does."""
+        tokens = request.get("max_completion_tokens") or request.get("max_tokens") or bound
+        own = {name: value for name, value in request.items() if name not in NOT_RELAYED}
+
+        def make_request(room: int) -> dict[str, Any]:
+            if not REASONING.match(self.name):
+                return {"model": self.endpoint.model, **own, "max_tokens": tokens + room, "seed": seed}
+            left = {name: value for name, value in own.items() if name != "temperature"}
+            most = tokens + THOUGHT_TOKENS + room
+            return {"model": self.endpoint.model, **left, "max_completion_tokens": most, "seed": seed}
+
+        return await self._with_room(make_request, None)
+
+    async def _with_room(self, make_request: Callable[[int], dict[str, Any]], schema: dict[str, Any] | None) -> Reply:
+        """Ask with a request made for so many tokens more than an answer takes: none, or what thoughts take."""
         # the cache may hold an answer from before the model was seen to think: a resumed run does not pay for another
         room = THOUGHT_TOKENS if self._thinks and not self._is_cached(make_request(0), schema) else 0
         reply = await self._chat(make_request(room), schema)
-        if not room and reply.finish_reason == "length" and (reply.reasoning or not reply.text):
+        silent = not reply.text and not reply.tool_calls
+        if not room and reply.finish_reason == "length" and (reply.reasoning or silent):
             if not self._thinks:
                 self._thinks = True
                 self.say(f"{self.name} thinks before it answers: it may write {THOUGHT_TOKENS} tokens more from now on")
             whole = await self._chat(make_request(THOUGHT_TOKENS), schema)
             reply = whole.model_copy(update={"usage": reply.usage + whole.usage})
-        self.tally.count(reply.text, readable=schema is None or fits(reply.text, schema))
         return reply
 
     async def _chat(self, request: dict[str, Any], schema: dict[str, Any] | None) -> Reply:

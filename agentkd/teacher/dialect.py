@@ -41,9 +41,9 @@ def merge_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """Messages without a system role: its text begins the user's first turn."""
     texts = [message["content"] for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
-    if not texts:
-        return others
-    if others and others[0]["role"] == "user":
+    if not texts or not all(isinstance(text, str) for text in texts):  # parts are another program's
+        return others if not texts else messages
+    if others and others[0]["role"] == "user" and isinstance(others[0]["content"], str):
         texts, others = [*texts, others[0]["content"]], others[1:]
     return [{"role": "user", "content": "\n\n".join(texts)}, *others]
 

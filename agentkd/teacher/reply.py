@@ -14,7 +14,7 @@ from typing import Any
 from agentkd.teacher.chat import Reply, replace_surrogates
 from agentkd.teacher.prices import Price
 from agentkd.teacher.thoughts import split_thoughts
-from agentkd.trace import Usage
+from agentkd.trace import ToolCall, Usage
 
 FENCE = re.compile(r"^(```|~~~)[^\n]*\n(.*?)^\1", re.DOTALL | re.MULTILINE)
 WHOLE = {"", "stop", "stop_sequence", "stop_token", "eos", "eos_token", "end", "end_turn", "complete"}
@@ -52,6 +52,7 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
     choices = content["choices"]
     usage = read_usage(content.get("usage"), price, seconds)
     read = [read_choice(choice) for choice in choices]
+    calls = read_tool_calls(choices[0].get("message"))
     reasons = [normalize_reason(choice.get("finish_reason")) for choice in choices]
     for choice, reason in zip(choices, reasons, strict=True):
         if error := choice.get("error"):
@@ -60,7 +61,8 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
             raise NoReply(f"the answer is not whole, it ends with '{reason[:80]}'", usage)
     cut = not CUT.isdisjoint(reasons)
     thoughts = read[0][0]
-    if not any(answer.strip() for _, answer in read) and not (cut and (thoughts or usage.completion_tokens)):
+    said = calls or any(answer.strip() for _, answer in read)
+    if not said and not (cut and (thoughts or usage.completion_tokens)):
         if thoughts:
             raise NoReply(f"the answer is empty, all text is in the thoughts ({REMEDY})", usage)
         if not usage.completion_tokens:
@@ -70,7 +72,22 @@ def read_reply(content: Any, price: Price | None, *, seconds: float = 0.0) -> Re
         finish_reason="length" if cut else reasons[0],
         usage=usage,
         reasoning=thoughts,
+        tool_calls=calls,
     )
+
+
+def read_tool_calls(message: Any) -> tuple[ToolCall, ...]:
+    """Read the tool calls of a choice's message. One without an id gets its place as one; the arguments stay as they
+    are. Raises TypeError for what is none."""
+    found = []
+    for place, call in enumerate((message or {}).get("tool_calls") or ()):
+        function = call["function"]
+        texts = [call.get("id") or f"call_{place}", function["name"], function.get("arguments") or ""]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a tool call has an id, a name or arguments that are no text")
+        id, name, arguments = map(replace_surrogates, texts)
+        found.append(ToolCall(id=id, name=name, arguments=arguments))
+    return tuple(found)
 
 
 def read_usage(counts: Any, price: Price | None, seconds: float) -> Usage:

@@ -1,7 +1,8 @@
 """A loopback server that speaks the OpenAI chat protocol, with scripted faults.
 
 Answers are a function of the request alone: the first choice of an enum, the smallest object of a schema, else a line
-of text, so that a run and its resumed twin see the same world.
+of text, so that a run and its resumed twin see the same world. A test may give a function of its own, which returns the
+assistant's message.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "mock-1"
 GARBAGE, RESET, HANG = "garbage", "reset", "hang"  # faults beside HTTP status codes
+Reply = Callable[[dict[str, Any]], dict[str, Any]]
 Fault = int | str | tuple[int, dict[str, str]] | dict[str, Any] | tuple[int, dict[str, str], bytes]
 """A fault of the kinds above, a status with headers, or with a body too, or a JSON body to send instead."""
 
@@ -25,6 +27,10 @@ Fault = int | str | tuple[int, dict[str, str]] | dict[str, Any] | tuple[int, dic
 def answer(request: dict[str, Any]) -> str:
     schema = request.get("response_format", {}).get("json_schema", {}).get("schema")
     return json.dumps(smallest(schema)) if schema else "So the answer is: nothing"
+
+
+def plain(request: dict[str, Any]) -> dict[str, Any]:
+    return {"content": answer(request)}
 
 
 def smallest(schema: dict[str, Any]) -> Any:
@@ -38,9 +44,9 @@ def smallest(schema: dict[str, Any]) -> Any:
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, faults: Sequence[Fault], latency: float, refused: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[Fault], latency: float, refused: Sequence[str], reply: Reply) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.faults, self.latency, self.refused = list(faults), latency, refused
+        self.faults, self.latency, self.refused, self.reply = list(faults), latency, refused, reply
         self.released = threading.Event()  # what hangs waits for it
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
@@ -99,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, fault)
             return
         time.sleep(server.latency)
-        message = {"role": "assistant", "content": answer(json.loads(body))}
+        message = {"role": "assistant", **server.reply(json.loads(body))}
         self.send(
             200,
             {
@@ -134,9 +140,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def mock_server(*, faults: Sequence[Fault] = (), latency: float = 0.0, refused: Sequence[str] = ()) -> Iterator[Server]:
-    """`refused` are fields of a request that the server answers with 400."""
-    server = Server(faults, latency, refused)
+def mock_server(
+    *, faults: Sequence[Fault] = (), latency: float = 0.0, refused: Sequence[str] = (), reply: Reply = plain
+) -> Iterator[Server]:
+    """`refused` are fields of a request that the server answers with 400; `reply` makes the message of an answer."""
+    server = Server(faults, latency, refused, reply)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server
