@@ -97,6 +97,14 @@ class ToolCall(Frozen):
     name: str
     arguments: str
 
+    @property
+    def values(self) -> Any:
+        """The arguments as a value; the text itself where it is no JSON."""
+        try:
+            return json.loads(self.arguments or "{}")
+        except (ValueError, RecursionError):
+            return self.arguments
+
 
 class Message(Frozen):
     """A chat message in the OpenAI form, of text alone.

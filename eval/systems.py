@@ -76,6 +76,11 @@ def list_systems(config: EvalConfig) -> list[System]:
         served = model.startswith(SERVED)
         identity = "" if served else identify_weights(find_weights(model))
         form: str = config.form or taught.get(model, default)
+        if form not in AGENTS:
+            raise UserError(
+                f"{model} is of form {form}, which no agent of agentkd asks: serve it, and run its own agent with "
+                f"agentkd generate --agent … --teacher URL#MODEL"
+            )
         if config.constrain == "kb" and form != "path":
             raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
         found.append(

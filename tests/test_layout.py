@@ -27,7 +27,7 @@ K = "agents.agent_k"
 # Lowest first. A module belongs to the longest entry that it begins with; it may import its own entry and lower layers.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors"),
-    ("trace", "matching", "prompts", "stats", "bundle", "credentials", "pretrained", "methods"),
+    ("trace", "matching", "prompts", "stats", "bundle", "credentials", "pretrained", "methods", "user_code"),
     ("config",),
     ("runs",),
     ("models", "sandbox", "recommend"),
@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agents",),
     ("world",),
     ("answering",),
+    ("own_agents",),
     ("generate", "verify_run"),
     (f"{K}.contract", f"{K}.clock", f"{K}.memory", f"{K}.aside"),
     (f"{K}.border",),

@@ -66,6 +66,22 @@ def client(
     print_result(result, print_client, as_json)
 
 
+@measure.command(cls=page(example="agentkd bench proxy --requests 2000"))
+def proxy(
+    requests: Annotated[int, typer.Option(min=2, help="calls per run")] = 2000,
+    in_flight: Annotated[int, typer.Option(min=1, help="calls open at once, for requests/s")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="rounds; both ways take turns in each")] = 5,
+    seed: Annotated[int, typer.Option(help="seed of every random choice")] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for proxy.json [default: none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """What the proxy adds to a model call of your own agent."""
+    from agentkd.eval.bench.speed.proxy import bench_proxy, print_proxy
+
+    result = bench_proxy(requests=requests, in_flight=in_flight, rounds=rounds, seed=seed, out=out)
+    print_result(result, print_proxy, as_json)
+
+
 @measure.command(cls=page(example="agentkd bench crash --questions 100 --kills 5"))
 def crash(
     questions: Annotated[int, typer.Option(min=1, help="questions of geo")] = 500,

@@ -134,7 +134,8 @@ def method_names() -> list[str]:
 def form_names() -> list[str]:
     from agentkd.config import DistillConfig
 
-    return list(get_args(DistillConfig.model_fields["form"].annotation))
+    literal, _ = get_args(DistillConfig.model_fields["form"].annotation)  # or None
+    return list(get_args(literal))
 
 
 def image_method_names() -> list[str]:

@@ -29,8 +29,10 @@ class DistillConfig(StageConfig):
     method: str = Field("sft", description="{methods}; a,b trains one stage after another; auto chooses by trials")
     budget_hours: float | None = Field(None, gt=0, description=BUDGET)
     budget_passes: float | None = Field(None, gt=0, description=PASSES)
-    form: Literal["path", "one-call", "dialogue"] = Field(
-        "path", description="what the student reads and writes: path, one-call or dialogue"
+    form: Literal["path", "one-call", "dialogue", "agent"] | None = Field(
+        None,
+        description="what the student reads and writes: path, one-call, dialogue, or agent (the conversations of an "
+        "agent of your own, with its tools) [default: agent for traces of such an agent, else path]",
     )
     control: Literal["unverified", "shuffled"] | None = Field(
         None, description="unverified or shuffled: train on such traces, as a control"

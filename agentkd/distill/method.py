@@ -74,6 +74,9 @@ METHODS: dict[str, Method] = {
                 ("skew", "skew-reverse"),
                 "measures forward, reverse or jsd, not divergence={value}",
             ),
+            Refusal(
+                "form", ("agent",), "writes one answer to a prompt, and calls no tools: choose --method sft or logits"
+            ),
         ),
         epochs=1.0,
         lr=2e-5,
@@ -85,6 +88,9 @@ METHODS: dict[str, Method] = {
         terms=("completions/mean_length",),
     ),
     "preference": Method(
+        refuses=(
+            Refusal("form", ("agent",), "compares refused paths, which an agent's turns have none of: --method sft"),
+        ),
         epochs=1.0,
         lr=2e-5,
         inputs="preference.make_inputs",
@@ -94,7 +100,7 @@ METHODS: dict[str, Method] = {
     ),
     "cross-tokenizer": Method(
         needs_teacher="a model of another vocabulary",
-        refuses=(Refusal("form", ("dialogue",), "aligns one target, not the turns of a dialogue: form=one-call"),),
+        refuses=(Refusal("form", ("dialogue", "agent"), "aligns one target, not the turns of form={value}"),),
         signal="cross_tokenizer.make_signal",
         ranges={"lr": LR, "nll": SHARE, "uld": Words(("plain", "hybrid"))},
         terms=("nll", "divergence", "uld"),

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from itertools import compress
+from typing import Any
 
 from agentkd.distill import processes
 from agentkd.distill.checkpoints import keep_freed_memory
 from agentkd.distill.data.dataset import Dataset
+from agentkd.distill.data.forms import Example
 from agentkd.distill.data.private_tokens import mark_private
 from agentkd.distill.data.teacher_scores import check_vocabularies, load_teacher
-from agentkd.distill.data.tokens import TrainingData, tokenise
+from agentkd.distill.data.tokens import Row, TrainingData, tokenise
+from agentkd.distill.data.turns import fit_conversations
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import (
@@ -89,15 +92,23 @@ def load_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
+def tokenise_all(dataset: Dataset, tokenizer: Any) -> tuple[list[Example], list[Row]]:
+    """The examples that the student's template can write, and their token ids. Raises UserError where there is none."""
+    if dataset.form == "agent":
+        pairs = fit_conversations(dataset.examples, tokenizer)
+        return [example for example, _ in pairs], [row for _, row in pairs]
+    return dataset.examples, [tokenise(example, tokenizer) for example in dataset.examples]
+
+
 def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> TrainingData:
     """Open the student, tokenise for it and make the method's inputs. Raises UserError where something is wrong with
     student, teachers or examples."""
     load_libraries()
     student = open_student(stage.student, trust=stage.config.trust_remote_code)
     limit = stage.config.max_length or context_length(student.settings.get_text_config()) or sys.maxsize
-    every = [tokenise(example, student.tokenizer) for example in dataset.examples]
+    whole, every = tokenise_all(dataset, student.tokenizer)
     fits = [len(row["input_ids"]) <= limit for row in every]
-    rows, examples = list(compress(every, fits)), list(compress(dataset.examples, fits))
+    rows, examples = list(compress(every, fits)), list(compress(whole, fits))
     if not rows:
         raise UserError(f"all {len(every)} examples are longer than {limit} tokens: raise max_length=…")
     if len(rows) < len(every):

@@ -15,6 +15,7 @@ from agentkd.distill.method import METHODS, DivergenceName, Method
 from agentkd.errors import UserError, unknown_name
 from agentkd.runs.progress import say
 from agentkd.runs.read import TAUGHT_FROM, find_newest_run, is_complete, read_config
+from agentkd.tasks.items import is_own_agent
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")
     out = config.out or f"students/{slug(task_label(source['task']))}-{'-'.join(methods)}"
-    return resolve_stages(config.model_copy(update={"traces": str(traces), "out": out}), source)
+    form = config.form or ("agent" if is_own_agent(source.get("agent")) else "path")
+    return resolve_stages(config.model_copy(update={"traces": str(traces), "out": out, "form": form}), source)
 
 
 def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Stage]:
@@ -114,6 +116,8 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
     method = METHODS[name]
     if method.needs_teacher and not (config.teacher or "").strip(" ,"):
         raise UserError(f"--method {name} needs teacher=MODEL: {method.needs_teacher}")
+    if config.privacy and config.form == "agent":
+        raise UserError("--privacy looks for private passages in answers, not in the turns of form=agent: leave it out")
     if config.privacy and config.privacy not in method.privacy:
         able = ", ".join(other for other, each in METHODS.items() if config.privacy in each.privacy)
         raise UserError(f"--method {name} does not take --privacy {config.privacy}: choose {able}")

@@ -55,7 +55,10 @@ def distill(config: DistillConfig) -> dict[str, Any]:
 
 
 def next_command(stages: Sequence[Stage]) -> str:
-    """The command that compares the student with the model that it was, on the task of its traces."""
+    """The command that compares the student with the model that it was, on the task of its traces; that serves it,
+    where only the user's own agent can ask it."""
+    if stages[-1].config.form == "agent":
+        return shlex.join(["agentkd", "serve", str(stages[-1].out)])
     models = dict.fromkeys([stages[0].student.rstrip("/"), str(stages[-1].out)])
     return shlex.join(["agentkd", "eval", "--model", ",".join(models)])
 

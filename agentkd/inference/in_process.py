@@ -258,17 +258,33 @@ def fit_roles(tokenizer: Any, messages: Sequence[Message]) -> Sequence[Message]:
     return _try_template(tokenizer, messages, add_generation_prompt=True)[0]
 
 
+def template_message(message: Message) -> dict[str, Any]:
+    """A message as the chat templates of transformers take it: the arguments of tool calls are an object there."""
+    row: dict[str, Any] = message.model_dump(exclude={"tool_calls", "reasoning"})
+    if message.tool_calls:
+        row["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.values},
+            }
+            for call in message.tool_calls
+        ]
+    return row | ({"reasoning_content": message.reasoning} if message.reasoning else {})
+
+
 def _try_template(tokenizer: Any, messages: Sequence[Message], **options: Any) -> tuple[Sequence[Message], str]:
     from jinja2 import TemplateError
 
     name = tokenizer.name_or_path
+    messages = [m.model_copy(update={"role": "system"}) if m.role == "developer" else m for m in messages]
     if tokenizer.chat_template is None:
         raise UserError(f"{name} has no chat template: choose an instruction-tuned model, or form=path")
     systems = [message.content.strip() for message in messages if message.role == "system"]
     reason = "leaves the system text out"
     for version in [messages, merge_system(messages)] if systems else [messages]:
         try:
-            plain = [message.model_dump() for message in version]
+            plain = [template_message(message) for message in version]
             text = str(tokenizer.apply_chat_template(plain, tokenize=False, **options))
         except (TemplateError, ValueError) as error:  # the latter for several templates without a default
             reason = (str(error).splitlines() or [type(error).__name__])[0][:160]

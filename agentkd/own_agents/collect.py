@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from agentkd.answering import Job, close_run, list_outstanding, work_off
 from agentkd.config import GenerateConfig, default_teacher, slug, task_label
 from agentkd.errors import UserError, WorldError
-from agentkd.own_agents.find import find_file
 from agentkd.own_agents.proxy import Proxy
 from agentkd.own_agents.session import CallOptions, Session
 from agentkd.own_agents.workers import Workers
@@ -28,6 +27,7 @@ from agentkd.teacher.client import Teacher
 from agentkd.teacher.open import check_teacher, open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict, content_hash
+from agentkd.user_code import find_source
 from agentkd.verifiers.open import check_specs, open_ladder
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def collect(config: GenerateConfig) -> dict[str, Any]:
         f"per sample · temperature {config.temperature} where it sets none · {config.concurrency} in flight → {out}"
     )
     identity = {"hash_data": content_hash([dict(item.row) for item in items if item.split == config.split])}
-    if (source := find_file(config.agent)) is not None:
+    if (source := find_source(config.agent)) is not None:
         identity["hash_agent"] = hash_file(source)
     with RunDirectory(out, "generate", config, identity) as run:
         if config.retry_failed:

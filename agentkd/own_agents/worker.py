@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentkd.errors import UserError
-from agentkd.own_agents.find import call_factory, check_kind, describe_error, is_runnable, load_agent
+from agentkd.own_agents.find import call_factory, check_kind, is_runnable, load_agent
 from agentkd.own_agents.inputs import Unfit, fit_input, read_answer
+from agentkd.user_code import describe_error
 
 LINE = 64 << 20  # bytes of an item or an answer
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -61,7 +62,7 @@ async def serve(agent: Any, spec: str, field: str | None, connection: socket.soc
         except UserError as error:
             return reply(error=str(error))
         except Exception as error:
-            return reply(error=f"--agent {spec}: making it failed: {describe_error(error)}")
+            return reply(error=f"{spec}: making it failed: {describe_error(error)}")
     log = None
     if "langchain_core" in sys.modules or is_runnable(agent):
         from agentkd.own_agents.tool_log import follow_tools

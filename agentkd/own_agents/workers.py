@@ -151,7 +151,7 @@ class Workers:
             raise
         if "error" in ready:
             await self._end(worker)
-            raise UserError(str(ready["error"]))
+            raise UserError(f"--agent {ready['error']}")
         return worker
 
     async def _end(self, worker: _Process) -> None:

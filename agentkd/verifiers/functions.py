@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from agentkd.errors import UserError, did_you_mean
+from agentkd.errors import UserError
 from agentkd.runs.disk import hash_file
-from agentkd.verifiers.contract import PASS, Item, Judgement, describe_error
+from agentkd.user_code import find_source, import_name
+from agentkd.verifiers.contract import PASS, Item, Judgement
 
 
 class Function:
@@ -31,20 +27,7 @@ class Function:
 
 def import_function(spec: str) -> Callable[..., Any]:
     """Import `pkg.mod:function`; modules of the working directory are found, too. UserError where it is not there."""
-    module_name, _, name = spec.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise UserError(f"{spec}: there is no module {error.name}; run in its folder, or set PYTHONPATH") from None
-        raise UserError(f"{spec}: importing it failed: {describe_error(error)}") from None
-    except Exception as error:
-        raise UserError(f"{spec}: importing it failed: {describe_error(error)}") from None
-    function = getattr(module, name, None)
-    if function is None:
-        raise UserError(f"{spec}: {module_name} has no {name!r}{did_you_mean(name, vars(module))}")
+    function = import_name(spec)
     if not callable(function):
         raise UserError(f"{spec} is a {type(function).__name__}: name a function of (item, answer)")
     return function  # type: ignore[no-any-return]
@@ -54,12 +37,5 @@ def source_of(spec: str) -> str:
     """The SHA-256 of the file that holds a function's module, without importing it; empty where it is not found.
 
     Verdicts of two versions of a function are not mixed in one run."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = importlib.util.find_spec(spec.partition(":")[0])
-    except (ImportError, ValueError, AttributeError):
-        return ""
-    if found is None or not found.origin or not os.path.isfile(found.origin):
-        return ""
-    return hash_file(Path(found.origin))
+    found = find_source(spec)
+    return "" if found is None else hash_file(found)

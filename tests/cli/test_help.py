@@ -105,7 +105,7 @@ def test_facts_of_a_competition_have_a_section_of_their_own() -> None:
     ("words", "expected"),
     [
         ("gen", {"generate"}),
-        ("generate --age", {"--agent"}),
+        ("generate --age", {"--agent", "--agent-timeout", "--agent-calls"}),
         ("generate --agent kd", {"kd-cot"}),
         ("eval --agent cot,ra", {"cot,rag"}),
         ("distill --method sft,on", {"sft,on-policy"}),

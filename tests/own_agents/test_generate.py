@@ -183,7 +183,7 @@ def test_failed_samples_are_tried_again_when_that_is_asked_for(odd_run: Any) -> 
     [
         ("mine.odd:text", "mine.odd:text is a str: name a compiled LangGraph or an async function"),
         ("mine.odd:agnet", "mine.odd has no 'agnet'; did you mean agent?"),
-        ("mine.none:agent", "there is no module mine.none here"),
+        ("mine.none:agent", "mine.none:agent: there is no module mine.none; run in its folder"),
         ("mine/none.py:agent", "no file mine/none.py"),
         ("mine.odd:not_compiled", "is a StateGraph that is not compiled: name the result of its .compile()"),
     ],

@@ -66,7 +66,10 @@ class Dataset:
         order = list(range(len(self.examples)))
         rng.shuffle(order)
         pairs = zip(self.examples, order, strict=True)
-        mixed = [one.model_copy(update={"target": self.examples[other].target}) for one, other in pairs]
+        parts = ("target", "turn")
+        mixed = [
+            one.model_copy(update={name: getattr(self.examples[other], name) for name in parts}) for one, other in pairs
+        ]
         return Dataset(self.form, mixed, self.left_out)
 
     def save(self, folder: Path) -> None:
@@ -84,8 +87,21 @@ def trl_row(example: Example) -> dict[str, Any]:
     origin = {"id": example.id, "trace": example.trace, "rejected": list(example.rejected)}
     if isinstance(example.prompt, str):
         return {"prompt": example.prompt, "completion": example.target_text, **origin}
-    turns = [*example.prompt, Message(role="assistant", content=example.target)]
-    return {"messages": [turn.model_dump() for turn in turns], **origin}
+    row = {"messages": [trl_message(turn) for turn in [*example.prompt, example.reply]], **origin}
+    if example.tools:  # as text, which TRL reads, too: a table would merge the schemas into one with the fields of all
+        row["tools"] = json.dumps(example.tools, ensure_ascii=False)
+    return row | ({"given": example.given} if example.given else {})
+
+
+def trl_message(message: Message) -> dict[str, Any]:
+    """Write a message as OpenAI and TRL have it."""
+    row: dict[str, Any] = message.model_dump(exclude={"tool_calls", "reasoning"})
+    if message.tool_calls:
+        row["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return row | ({"reasoning_content": message.reasoning} if message.reasoning else {})
 
 
 def build_dataset(
@@ -131,7 +147,7 @@ def build_dataset(
         # For the control, every trace counts as verified.
         taken = trace if trace.verified else trace.model_copy(update={"verified": True})
         if not (examples := FORMS[form](taken)):
-            dataset.left_out["path not in the survey"] += 1
+            dataset.left_out["no model call" if form == "agent" else "path not in the survey"] += 1
             continue
         seen.add(text)
         wrong = tuple(label for label in refused[trace.id] if label not in {each.target for each in examples})
@@ -160,7 +176,7 @@ def load_training_set(stage: Stage) -> Dataset:
     config = stage.config
     dataset = load_dataset(
         stage.traces,
-        config.form,
+        config.form or "path",
         rationalised=config.rationalised,
         second_choice=config.second_choice,
         verified=config.control != "unverified",

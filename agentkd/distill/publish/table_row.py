@@ -31,7 +31,7 @@ def measure_facts(stage: Stage, dataset: Dataset, *, teacher: str | None) -> dic
         "target characters": fmean(len(example.target) for example in dataset.examples),
         "epochs": stage.epochs,
         "batch": float(stage.batch * config.accumulate),
-        "form": config.form,
+        "form": config.form or "path",
         "student parameters": float(count_parameters(find_model(stage.student, trust=trust))),
     }
     if config.layers:

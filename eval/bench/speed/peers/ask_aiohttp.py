@@ -22,7 +22,9 @@ async def ask(job: dict[str, Any]) -> int:
                 answers += bool((await response.json())["choices"][0]["message"]["content"])
 
     connector = aiohttp.TCPConnector(limit=job["in_flight"])
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(600)) as session:
+    headers = {"Authorization": f"Bearer {job['key']}"} if "key" in job else None
+    timeout = aiohttp.ClientTimeout(600)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         await asyncio.gather(*(worker(session) for _ in range(job["in_flight"])))
     return answers
 
