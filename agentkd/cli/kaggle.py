@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +64,7 @@ def run(
 
     The same command resumes a run that was stopped.
     """
+    started = time.monotonic() - time.process_time()  # Python's start is on the clock
     from agentkd.agents.agent_k.run import run as start
     from agentkd.config import KaggleConfig, load_config
     from agentkd.teacher.open import check_teacher
@@ -74,7 +76,7 @@ def run(
     config = load_config(KaggleConfig, recipe=recipe, options=options, overrides=overrides or [])
     if config.teacher is not None:
         check_teacher(config.teacher)
-    print_result(start(config), print_run, as_json)
+    print_result(start(config, started), print_run, as_json)
 
 
 def print_run(result: dict[str, Any]) -> None:

@@ -39,12 +39,13 @@ def read_seconds(path: Path) -> tuple[float, float]:
 class Clock:
     """Seconds of work, kept in clock.json, so that a resumed run goes on with the rest.
 
-    The work since the last `save` is lost when the process is killed."""
+    `used` are the seconds that this process has worked for the run before: starting takes time, too. The work since the
+    last `save` is lost when the process is killed."""
 
-    def __init__(self, run: Path, seconds: float) -> None:
+    def __init__(self, run: Path, seconds: float, used: float = 0.0) -> None:
         self.path, self.seconds = run / "clock.json", seconds
         self.before, self.model = read_seconds(self.path)
-        self.start = time.monotonic()
+        self.start = time.monotonic() - used
 
     @property
     def elapsed(self) -> float:

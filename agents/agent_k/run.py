@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
@@ -84,11 +85,13 @@ def derive_config(config: KaggleConfig) -> KaggleConfig:
     )
 
 
-def run(config: KaggleConfig) -> dict[str, Any]:
+def run(config: KaggleConfig, started: float | None = None) -> dict[str, Any]:
     """Run or resume a competition, and return the metrics.
 
+    `started` is when the run's clock began, on the monotonic clock; None for now.
     Raises UserError and WorldError; finished stages stay finished, and OUT/submission.csv is the best valid file so
     far."""
+    started = time.monotonic() if started is None else started
     config = derive_config(config)
     sandbox = open_sandbox(config.sandbox, say)
     out = Path(str(config.out))
@@ -102,7 +105,7 @@ def run(config: KaggleConfig) -> dict[str, Any]:
         stop = threading.Event()
         try:
             source, kaggle = open_source(config, out, stop)
-            return asyncio.run(run_graph(config, store, source, kaggle, sandbox, stop))
+            return asyncio.run(run_graph(config, store, source, kaggle, sandbox, stop, started))
         except OSError as error:
             raise disk_error(out, error) from None
         except sqlite3.Error as error:  # a full disk, too, is an error of SQLite's own kind
@@ -185,6 +188,7 @@ async def run_graph(
     kaggle: Kaggle | None,
     sandbox: Sandbox,
     stop: threading.Event,
+    started: float,
 ) -> dict[str, Any]:
     """Run the graph in an open run directory, and close it."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -192,7 +196,7 @@ async def run_graph(
     from agentkd.agents.agent_k.graph import NODES, build_graph
     from agentkd.agents.agent_k.stages.finish import run_metrics
 
-    clock = Clock(store.path, config.max_hours * 3600)
+    clock = Clock(store.path, config.max_hours * 3600, time.monotonic() - started)
     policy = SubmitPolicy(config.submit, config.max_submissions)
     options = TeacherOptions.from_config(config, slots=1)
     async with AsyncExitStack() as stack:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from agentkd.agents.agent_k.contract import Setup
 from agentkd.agents.agent_k.scoring.sampling import sample_rows
 from agentkd.agents.agent_k.scoring.scorer import Scorer
+from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
 Apply = Callable[[Array], Array]
@@ -23,6 +24,9 @@ Apply = Callable[[Array], Array]
 STEPS = 30
 BAGS = 10
 ROWS = 5000  # to fit a climb or a stack on: more would hardly change the weights
+CELLS = 200_000  # rows times classes, that a climb is fitted on: many classes take fewer rows
+FEWEST = 20  # rows a class, of a stack
+WORK = 5_000_000  # rows times candidates times squared classes, that a stack is fitted on
 Blender = Callable[[Array, Array, int], tuple[Apply, Array | None]]
 """(oof (C, N, K), rows to fit on, seed) -> how to apply it, and its weights"""
 
@@ -34,12 +38,23 @@ def list_blenders(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> di
         ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
     ways["average"] = lambda oof, rows, seed: (weighted_sum(w := np.full(len(oof), 1 / len(oof))), w)
     if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (_stack(setup, scorer.truth, oof, _sample(scorer, rows, seed)), None)
+        ways["stack"] = lambda oof, rows, seed: (
+            _stack(setup, scorer.truth, oof, _sample_stack(scorer, oof, rows, seed)),
+            None,
+        )
     return ways
 
 
-def _sample(scorer: Scorer, rows: Array, seed: int) -> Array:
-    return sample_rows(rows, ROWS, seed, scorer.truth if scorer.setup.task != "regression" else None)
+def _sample(scorer: Scorer, rows: Array, seed: int, most: int = ROWS) -> Array:
+    return sample_rows(rows, min(most, ROWS), seed, scorer.truth if scorer.setup.task != "regression" else None)
+
+
+def _sample_stack(scorer: Scorer, oof: Array, rows: Array, seed: int) -> Array:
+    """Rows to fit a stack on. Raises UserError where many classes leave too few."""
+    most = WORK // (len(oof) * oof.shape[2] ** 2)
+    if most < min(len(rows), FEWEST * oof.shape[2]):
+        raise UserError(f"{oof.shape[2]} classes are too many for a stack")
+    return _sample(scorer, rows, seed, most)
 
 
 def weighted_sum(weights: Array) -> Apply:
@@ -50,7 +65,7 @@ def weighted_sum(weights: Array) -> Apply:
 def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
     """Fit weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
-    rows = _sample(scorer, rows, seed)
+    rows = _sample(scorer, rows, seed, CELLS // oof.shape[2])
     values, here, lower = oof[:, rows], scorer.on_rows(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)

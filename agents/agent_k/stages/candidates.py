@@ -107,7 +107,7 @@ async def run_candidate(
             str(file),
             work=work.absolute(),
             read=[file, *(path.absolute() for path in read if path.exists())],
-            seconds=1.25 * seconds + GRACE,
+            seconds=min(1.25 * seconds + GRACE, max(bench.clock.left, 0.0) + bench.clock.reserve / 2),
         )
         write_atomically(folder / "log.txt", outcome.output)
         if failures := run_failures(outcome, "solve"):

@@ -28,6 +28,7 @@ from agentkd.agents.agent_k.results import CODE, MODEL
 from agentkd.agents.agent_k.scoring.metric_names import find_metrics
 from agentkd.agents.agent_k.scoring.scorer import score
 from agentkd.agents.agent_k.stages.facts import rebuild_maps
+from agentkd.agents.agent_k.stages.first_file import write_first_file
 from agentkd.agents.agent_k.stages.views import facts_line, files_view, tables_view
 from agentkd.agents.agent_k.understand.data_files import DataFiles
 from agentkd.agents.agent_k.understand.metric_choice import is_file
@@ -55,6 +56,7 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     def read() -> tuple[SetupGuess, list[Failure]]:
         shaped = reshape(source.data, source.text, bench.config.settled(), bench.workspace)
         found = guess_setup(bench.data, source.text, source.metric, bench.settled())
+        write_first_file(bench, found.setup)
         if found.setup.folds == 0:
             keep_own_folds(str(bench.config.folds), found.setup, bench.workspace)
         known = [found.setup.labels, *found.doubts]  # a table may be used for the names of classes
@@ -70,6 +72,8 @@ async def read_competition(context: Context, state: RunState) -> Command[str]:
     found, failures = await call_aside(read)
     for doubt in found.doubts:
         bench.say(doubt)
+    if failures:
+        (bench.folder / "submission.csv").unlink(missing_ok=True)
     if failures and failures[0].test == "inputs":
         raise UserError(
             f"the rows have no input: {found.setup.train} and {found.setup.test} share no column but the ids, and no "

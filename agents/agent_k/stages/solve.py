@@ -67,6 +67,9 @@ async def run_first(run: StageRun, then: str) -> Command[str]:
         if failure and run.may_go_back("format"):
             run.remember(failure.message, "format!", "error")
             return run.go_back("format")
+    if not results and bench.clock.left <= 0:
+        bench.say("set-up took the run's time, so no model is trained: give more with --time")
+        results = waiting
     if not results:
         candidate = plan_candidates(bench)[0]
         seconds = min(DRAFT_SECONDS, candidate.budget or DRAFT_SECONDS, max(bench.clock.left, 5.0))

@@ -160,19 +160,20 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
 
 
 def _choose_inputs(
-    train: pd.DataFrame, test: pd.DataFrame, known: Sequence[str], hints: Hints
+    train: pd.DataFrame, test: pd.DataFrame, others: Sequence[str], hints: Hints
 ) -> tuple[list[str], list[str]]:
     """The input columns, and a line for those that are left out.
 
-    `known` are columns that are no inputs anyway. Raises UserError for a column to be dropped that is not there."""
+    `others` are columns that are no inputs anyway. Raises UserError for a column to be dropped that is not there."""
     held, asked = set(test.columns), split_list(hints.fixed.get("drop"))
+    known, given = set(others), {*others, *train.columns}  # sets: tables may be wide
     rest = [str(name) for name in train.columns if name not in known]
     inputs = [name for name in rest if name in held]
     if absent := [name for name in asked if name not in rest]:
         raise UserError(f"drop={absent[0]} is no input: choose of {', '.join(inputs)}")
     counters = find_counters(train, test, [name for name in inputs if name not in asked])
     lines = describe_only("training", [name for name in rest if name not in held])
-    lines += describe_only("test", [name for name in test.columns if name not in (*known, *train.columns)])
+    lines += describe_only("test", [name for name in test.columns if name not in given])
     lines += describe_counters(counters)
     lines += [f"column {', '.join(asked)}: left out, as drop= says"] if asked else []
     return [name for name in inputs if name not in (*counters, *asked)], lines

@@ -39,13 +39,17 @@ def detect_split(train: pd.DataFrame, test: pd.DataFrame) -> DetectedSplit:
     By time: all test rows are later by a column of dates, or of numbers with a name of time. By group: labels repeat in
     the training rows, and no test row has one of them; of several such columns the coarsest counts."""
     order, clock = None, ""
+    measured = _list_measured(train, test)
     times = {
-        name: found for name in train.columns if (found := _read_times(train[name], test[name], str(name))) is not None
+        name: found
+        for name in train.columns
+        if (name not in measured or names_time(name))
+        and (found := _read_times(train[name], test[name], str(name))) is not None
     }
     if times:
         clock = max(times, key=lambda name: len(np.unique(times[name])))
         order = times[clock]
-    others = [name for name in train.columns if name != "id" and name not in times]
+    others = [name for name in train.columns if name != "id" and name not in times and name not in measured]
     labels = {name: found for name in others if (found := _read_groups(train[name], test[name])) is not None}
     by = min(labels, key=lambda name: labels[name].nunique(), default="")
     notes = []
@@ -97,8 +101,6 @@ def _read_groups(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] 
     A row without a label is a group of its own. The value of a randomly drawn row is new about as often as a training
     row's value is unique (Good 1953), so values that are mostly unique, or few test values, may all be new by chance.
     """
-    if _may_be_measured(train.head(SAMPLE_ROWS), test.head(SAMPLE_ROWS)):
-        return None
     if _list_texts(train.head(SAMPLE_ROWS)) & _list_texts(test.head(SAMPLE_ROWS)) or not (
         _is_label(train) and _is_label(test)
     ):
@@ -114,14 +116,21 @@ def _read_groups(train: pd.Series[Any], test: pd.Series[Any]) -> pd.Series[Any] 
     return first.where(first.notna(), [f"row {place}" for place in range(len(first))])
 
 
-def _may_be_measured(train: pd.Series[Any], test: pd.Series[Any]) -> bool:
-    """Whether two columns of numbers have fractions or share a value: a quick look before their cells become texts."""
-    import pandas as pd
+def _list_measured(train: pd.DataFrame, test: pd.DataFrame) -> set[str]:
+    """The columns of numbers of both tables that have fractions or share a first value: no labels of groups.
 
-    if not (pd.api.types.is_numeric_dtype(train) and pd.api.types.is_numeric_dtype(test)):
-        return False
-    first, then = (column.dropna().to_numpy(dtype=np.float64) for column in (train, test))
-    return bool((first % 1 != 0).any() or (then % 1 != 0).any() or np.isin(then, first).any())
+    A look at all columns at once, before their cells become texts."""
+    first = train.head(SAMPLE_ROWS).select_dtypes("number")
+    then = test.head(SAMPLE_ROWS).select_dtypes("number")
+    names = [name for name in first.columns if name in then.columns]
+    one, other = (frame[names].to_numpy(dtype=np.float64) for frame in (first, then))
+    with np.errstate(invalid="ignore"):
+        found: Array = (one % 1 > 0).any(axis=0) | (other % 1 > 0).any(axis=0)
+    return {
+        str(name)
+        for place, name in enumerate(names)
+        if found[place] or np.isin(other[:, place], one[np.isfinite(one[:, place]), place]).any()
+    }
 
 
 def _list_texts(column: pd.Series[Any]) -> set[str]:

@@ -66,7 +66,8 @@ def find_targets(
     lower = {str(name).lower(): str(name) for name in train.columns}
     if all(name.lower() in lower for name in outputs):
         return TargetColumns(tuple(lower[name.lower()] for name in outputs), outputs, by_class=False)
-    absent = [str(name) for name in train.columns if name not in set(test.columns) and name != key]
+    held = set(test.columns)
+    absent = [str(name) for name in train.columns if name not in held and name != key]
     only_train = absent or [name for name in empty if name in train.columns]
     if len(outputs) > 1:
         for name in only_train:

@@ -33,10 +33,8 @@ class MappedRows:
     groups: pd.Series[str] | None  # the table's ids where rows share one: these belong in one fold
 
 
-def write_maps(setup: Setup, data: Path, workspace: Path) -> MappedRows:
-    """Write all maps that hold something, setup.json last.
-
-    Training rows without any finite target are left out. Where training rows share an id, all get new ids."""
+def read_training_rows(setup: Setup, data: Path) -> pd.DataFrame:
+    """The training table as text, with its targets as the set-up has them; rows without any finite one are left out."""
     train = read_training_table(data, setup.train, setup.labels, setup.id, setup.called)
     train = train.rename(columns=setup.renamed)
     if setup.tags:
@@ -44,12 +42,19 @@ def write_maps(setup: Setup, data: Path, workspace: Path) -> MappedRows:
     train = clean_targets(train, setup.targets)
     if setup.sums:
         train = as_shares(train, setup.targets)
-    test = rename_id_column(read_table(data / setup.test, text=True), setup.id, setup.called)
-    sample = read_table(data / setup.sample, text=True)
     known = (train[list(setup.targets)] != "").any(axis=1)
     if setup.task == "regression":
         known &= ~train[list(setup.targets)].isin(INFINITE).any(axis=1)
-    train = train[known].reset_index(drop=True)
+    return train[known].reset_index(drop=True)
+
+
+def write_maps(setup: Setup, data: Path, workspace: Path) -> MappedRows:
+    """Write all maps that hold something, setup.json last.
+
+    Training rows without any finite target are left out. Where training rows share an id, all get new ids."""
+    train = read_training_rows(setup, data)
+    test = rename_id_column(read_table(data / setup.test, text=True), setup.id, setup.called)
+    sample = read_table(data / setup.sample, text=True)
     if setup.id not in train.columns:
         train.insert(0, setup.id, [f"train-{row}" for row in range(len(train))])
     groups = None
