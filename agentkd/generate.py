@@ -14,13 +14,14 @@ from agentkd import CommandModule
 from agentkd.agents import MODEL_FREE
 from agentkd.agents.survey import surveyed_derivations
 from agentkd.answering import check_names, close_run, collect_traces, derive_config, list_outstanding
-from agentkd.config import GenerateConfig, slug, task_label
+from agentkd.config import GenerateConfig
 from agentkd.doubts.check import RunCheck
 from agentkd.doubts.groups import write_groups
 from agentkd.errors import UserError, WorldError
 from agentkd.own_agents.collect import collect
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
+from agentkd.runs.parts import name_run, take_part
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.store import RunDirectory
@@ -51,14 +52,14 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     for line in world.kb.describe():
         say(line)
     task = world.task
-    default_out = f"runs/{slug(task_label(config.task))}-{slug(config.agent)}"
+    default_out = name_run(config.task, config.agent, config.shard)
     config = derive_config(
         config, split=config.split or task.default_split("generate"), out=default_out, hops=task.max_hops
     )
     check_names(config, [config.agent], [str(config.teacher)])
     world = replace(world, config=config)
     out = Path(str(config.out))
-    questions = task.pick(str(config.split), config.limit, config.seed)
+    questions = take_part(task.pick(str(config.split), config.limit, config.seed), config.shard)
     for line in describe_run(config, len(questions), task):
         say(line)
     coverage = check_coverage(task, str(config.split), questions, verify=True)

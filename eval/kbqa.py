@@ -56,6 +56,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         return evaluate_predictions(config)
     if config.batch:
         raise UserError(f"batch={config.batch} is for generate: eval asks its teachers directly")
+    if config.shard:
+        raise UserError(f"shard={config.shard} is for generate: an evaluation has one table of all questions")
     matchers = choose_matchers(config.matchers)
     config = inherit_task(config)
     world = TaskWorld.load(config)

@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("answering",),
     ("own_agents",),
     ("generate", "verify_run"),
+    ("merge",),
     (f"{K}.contract", f"{K}.clock", f"{K}.memory", f"{K}.aside"),
     (f"{K}.border",),
     (f"{K}.scoring", f"{K}.competition", f"{K}.results"),

@@ -23,6 +23,7 @@ from agentkd.cli.elicit import elicit
 from agentkd.cli.gate import gate
 from agentkd.cli.help import OUTPUT, Index, complete_from, form_names, method_names, page
 from agentkd.cli.kaggle import kaggle
+from agentkd.cli.merge import merge
 from agentkd.cli.methods import methods
 from agentkd.cli.options import (
     LIMITS,
@@ -377,6 +378,9 @@ app.command(
     cls=page("EvalConfig", "agentkd serve smollm2-135m --port 8000 --slots 4", takes_fields=False),
     rich_help_panel=MACHINE,
 )(serve)
+app.command(
+    cls=page(example="agentkd merge runs/geo-kd-cot-1-of-2 runs/geo-kd-cot-2-of-2 --out runs/geo"), rich_help_panel=ROAD
+)(merge)
 app.command(cls=page(example="agentkd review runs/geo-kd-cot --count 20"), rich_help_panel=ROAD)(review)
 app.command(cls=page("VerifyConfig", "agentkd verify runs/geo-kd-cot --verify exact"), rich_help_panel=ROAD)(verify)
 app.command(cls=page("ReproduceConfig", "agentkd reproduce hard --quick", takes_fields=False), rich_help_panel=MORE)(

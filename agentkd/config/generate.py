@@ -53,6 +53,9 @@ class GenerateConfig(StageConfig):
     )
     split: str | None = Field(None, description="split of the task [default: generate: train; eval: test, else dev]")
     limit: int | None = Field(None, ge=1, description="a seeded subset of this many questions [default: all]")
+    shard: str | None = Field(
+        None, description="i/n: only the i-th of n parts of the questions; `agentkd merge` joins the runs of all parts"
+    )
     agent: str = Field("kd-cot", description="{agents}, or your own: pkg.module:graph or FILE.py:graph")
     verify: str | None = Field(
         None,

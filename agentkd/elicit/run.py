@@ -88,6 +88,8 @@ def check_options(config: ElicitConfig) -> dict[str, str]:
     """The hashes that identify the student and the prompts of a way of elicitation.
 
     Raises UserError for a student that is missing, or that nobody asks."""
+    if config.shard:
+        raise UserError(f"shard={config.shard} is for generate: leave it out")
     if config.kind in WITH_STUDENT:
         if not config.student:
             raise UserError(f"elicit {config.kind} needs --student: a directory, hub name, vllm:MODEL or URL#MODEL")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.answering import Job, close_run, list_outstanding, work_off
-from agentkd.config import GenerateConfig, default_teacher, slug, task_label
+from agentkd.config import GenerateConfig, default_teacher, task_label
 from agentkd.errors import UserError, WorldError
 from agentkd.own_agents.proxy import Proxy
 from agentkd.own_agents.session import CallOptions, Session
 from agentkd.own_agents.workers import Workers
 from agentkd.report.write import write_report
 from agentkd.runs.disk import hash_file
+from agentkd.runs.parts import name_run, take_part
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_failures, read_traces
 from agentkd.runs.store import RunDirectory
@@ -52,7 +53,7 @@ def collect(config: GenerateConfig) -> dict[str, Any]:
         check_specs(specs)
     check_teacher(str(config.teacher))
     out = Path(str(config.out))
-    chosen = pick_items(items, str(config.split), config.limit, config.seed)
+    chosen = take_part(pick_items(items, str(config.split), config.limit, config.seed), config.shard)
     say(
         f"{config.task} · {config.split} · {len(chosen)} items × {config.samples} · agent {config.agent} · "
         f"teacher {config.teacher}"
@@ -106,7 +107,7 @@ def derive_own(config: GenerateConfig, items: list[Item]) -> GenerateConfig:
             "temperature": (0.0 if config.samples == 1 else 0.7) if config.temperature is None else config.temperature,
             "concurrency": config.concurrency or slots,
             "answer_tokens": config.answer_tokens or ANSWER_TOKENS,
-            "out": config.out or f"runs/{slug(task_label(config.task))}-{slug(name)}",
+            "out": config.out or name_run(config.task, name, config.shard),
         }
     )
 
