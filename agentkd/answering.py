@@ -25,6 +25,7 @@ from agentkd.runs.progress import Progress, say
 from agentkd.runs.read import is_complete, read_failures, read_traces
 from agentkd.runs.store import RunDirectory
 from agentkd.serving.llama import LOCAL_SLOTS
+from agentkd.tasks.tool_task import ToolTask
 from agentkd.teacher.budget import TokenLimit
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.client import Teacher
@@ -33,6 +34,7 @@ from agentkd.teacher.prices import read_price_table
 from agentkd.teacher.transport import Refused
 from agentkd.trace import Draft, Step, Trace, Usage, Verdict
 from agentkd.verify import check_draft, join_gold
+from agentkd.verify_tools import judge_with_tools
 
 if TYPE_CHECKING:
     from agentkd.agents.base import Agent
@@ -124,7 +126,10 @@ async def collect_traces(
         nonlocal clipped
         question, sample = item
         known = gold.get(question.id)
-        draft, verdict = judge_draft(world.kb, result, known)
+        if isinstance(world.task, ToolTask):
+            draft, verdict = judge_with_tools(result, world.task.database, known.answers if known else None)
+        else:
+            draft, verdict = judge_draft(world.kb, result, known)
         draft = clip_answers(draft, max(KEPT, len(known.answers) if known else 0))
         if question.id in loose:
             draft = draft.model_copy(update={"provenance": {**draft.provenance, "read_as": loose[question.id]}})

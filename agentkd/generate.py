@@ -29,6 +29,7 @@ from agentkd.runs.summary import RATIONALISED_SAMPLE, SECOND_CHOICE_SAMPLE, summ
 from agentkd.serving.llama import LOCAL_SLOTS
 from agentkd.tasks.coverage import check_coverage
 from agentkd.tasks.items import is_own_agent
+from agentkd.tasks.tool_task import TOOL_TASKS, check_task_agents
 from agentkd.teacher.cache import Cache
 from agentkd.teacher.chat import NoTeacher
 from agentkd.teacher.open import open_teacher
@@ -52,16 +53,21 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     for line in world.kb.describe():
         say(line)
     task = world.task
+    if world.tool and "agent" not in config.model_fields_set:
+        config = config.model_copy(update={"agent": world.tool})
     default_out = name_run(config.task, config.agent, config.shard)
     config = derive_config(
         config, split=config.split or task.default_split("generate"), out=default_out, hops=task.max_hops
     )
     check_names(config, [config.agent], [str(config.teacher)])
+    check_task_agents(task, [config.agent])
     world = replace(world, config=config)
     out = Path(str(config.out))
     questions = take_part(task.pick(str(config.split), config.limit, config.seed), config.shard)
     for line in describe_run(config, len(questions), task):
         say(line)
+    if world.tool:
+        return generate_with_tool(world, questions)
     coverage = check_coverage(task, str(config.split), questions, verify=True)
     for line in coverage.lines:
         say(line)
@@ -97,6 +103,25 @@ def refuse_own_options(config: GenerateConfig) -> None:
             f"{given[0]}= is for an agent of your own (--agent pkg.module:graph): {config.agent} is verified in the "
             f"knowledge base"
         )
+
+
+def generate_with_tool(world: TaskWorld, questions: Sequence[Question]) -> dict[str, Any]:
+    """Run the stage for an agent with a tool, whose traces have no paths to group or to doubt."""
+    config = world.config
+    if config.rationalise or config.judge:
+        raise UserError(f"rationalise and judge are for the agents that search a knowledge base, not for {world.tool}")
+    out = Path(str(config.out))
+    with RunDirectory(out, "generate", config, world.identity) as run:
+        if missing := list_unsolved(questions, config, run):
+            asyncio.run(_generate(world, run, missing))
+        metrics = summarise_run(out, {question.id for question in questions}, config.samples)
+        metrics |= {"unchecked": 0, "doubtful": 0, "usd": Cache(out / "cache").usd}
+        if not is_complete(out):
+            write_report(out, metrics=metrics)
+        close_run(run, metrics, missing=len(list_unsolved(questions, config, run)))
+        if not metrics["traces"]:
+            raise WorldError(f"{out} has no trace: all its samples failed for good; choose another --out to try again")
+    return {"out": str(out), **metrics}
 
 
 def has_checks(run: Path) -> bool:
@@ -177,10 +202,12 @@ def describe_run(config: GenerateConfig, count: int, task: Task) -> list[str]:
     Raises UserError where there is no question."""
     if not count:
         raise UserError(f"task {task.name} has no question in split '{config.split}': choose --split or raise --limit")
+    search = f"retriever {config.retriever}, {path_count(config, config.agent)} paths of ≤ {config.hops} hops · "
+    search = "" if config.task in TOOL_TASKS else search
     return [
         f"{task.name} · {config.split} · {count} questions × {config.samples} · agent {config.agent} · "
         f"teacher {config.teacher}",
-        f"retriever {config.retriever}, {path_count(config, config.agent)} paths of ≤ {config.hops} hops · "
-        f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed} → {config.out}",
+        f"{search}temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed} → "
+        f"{config.out}",
         *([task.note] if task.note else []),
     ]

@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkd.agents import MODEL_FREE, make_agent
+from agentkd.agents import MODEL_FREE, WITH_TOOLS, make_agent
 from agentkd.agents.base import AgentContext, ReadingSettings
 from agentkd.agents.judge import JudgedAgent
+from agentkd.agents.with_tools import make_tool_agent
+from agentkd.agents.with_tools.context import ToolContext
 from agentkd.agents.worked_examples import Example, Memory, examples_from_traces, packaged_examples
 from agentkd.config import GenerateConfig
 from agentkd.errors import UserError
@@ -19,6 +21,7 @@ from agentkd.prompts import prompts_hash
 from agentkd.retrievers import default_retriever, make_retriever
 from agentkd.retrievers.graph import require_in_memory
 from agentkd.runs.read import read_config, read_traces
+from agentkd.tasks.tool_task import ToolTask
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.trace import content_hash
 
@@ -54,9 +57,16 @@ class TaskWorld:
         return cls(task, require_in_memory(kb, "shuffle=true").shuffled(config.seed) if config.shuffle else kb, config)
 
     @property
+    def tool(self) -> str:
+        """The agent that alone can answer the task, by a tool; empty for tasks with a knowledge base."""
+        return self.task.tool if isinstance(self.task, ToolTask) else ""
+
+    @property
     def identity(self) -> dict[str, str]:
         """The hashes that identify a run besides its config: data, KB, prompts, encoder, examples."""
         data = content_hash(self.task.hashes(self.config.split))
+        if self.tool:
+            return {"hash_data": data, "hash_prompts": prompts_hash(self.tool)}
         identity = {"hash_data": data, "hash_kb": self.kb.sha256, "hash_prompts": prompts_hash()}
         if (folder := Path(str(self.config.retriever))).is_dir():
             from agentkd.retrievers.dense import hash_encoder
@@ -117,6 +127,8 @@ class TaskWorld:
         """Make the agent of that name over this world. Raises UserError for an unknown one.
 
         `lessons`: what the model was taught, where it is a student that writes paths."""
+        if name in WITH_TOOLS and isinstance(self.task, ToolTask):
+            return make_tool_agent(name, ToolContext(model, self.config.temperature or 0.0, self.task.database))
         context = self.context(model, name, lessons)
         agent = make_agent(name, context)
         return JudgedAgent(agent, context) if self.config.judge else agent

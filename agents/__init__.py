@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 NAMES = ("kd-cot", "cot", "rag", "one-call", "path-writer", "dialogue", "top-path")
 MODEL_FREE = ("top-path",)
+WITH_TOOLS = ("sql", "math")  # they answer the packaged tasks of their names
 
 
 def check_agent(name: str) -> None:
     """Raise UserError for a name that is no agent's."""
-    if name not in NAMES:
-        raise unknown_name("agent", name, NAMES)
+    if name not in (*NAMES, *WITH_TOOLS):
+        raise unknown_name("agent", name, (*NAMES, *WITH_TOOLS))
 
 
 def make_agent(name: str, context: AgentContext) -> Agent:

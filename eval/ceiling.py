@@ -36,7 +36,10 @@ class Ceiling(NamedTuple):
 
 
 def count_ceiling(world: TaskWorld, asked: int | None) -> int:
-    """The number of paths of the wide ceiling: as asked for, else WIDE, and none where each would be a query."""
+    """The number of paths of the wide ceiling: as asked for, else WIDE, and none where each would be a query, or where
+    no paths are searched."""
+    if world.tool:
+        return 0
     if asked is not None:
         return asked
     return WIDE if world.task.source.endpoint is None else 0

@@ -37,6 +37,7 @@ from agentkd.runs.store import RunDirectory
 from agentkd.runs.untrusted import refuse_links
 from agentkd.stats import paired_difference
 from agentkd.tasks.coverage import check_coverage
+from agentkd.tasks.tool_task import check_task_agents
 from agentkd.teacher.open import open_teacher
 from agentkd.teacher.options import TeacherOptions
 from agentkd.trace import Trace, Usage
@@ -75,14 +76,14 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     out = Path(str(config.out))
     if out.is_dir():
         refuse_links(out)
-    entries = list_systems(config)
+    entries = list_systems(config, world.tool)
+    check_task_agents(task, [system.agent for system in entries])
     check_names(config, [s.agent for s in entries], [s.model for s in entries if s.served])
     check_baseline(config.baseline, [system.name for system in entries])
     say(f"{task.name} · {config.split} · {len(questions)} questions · {', '.join(s.name for s in entries)} → {out}")
-    say(
-        f"retriever {config.retriever}, {config.paths or '5 (path-writer: 12)'} paths of ≤ {config.hops} hops · "
-        f"temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed}"
-    )
+    search = f"retriever {config.retriever}, {config.paths or '5 (path-writer: 12)'} paths of ≤ {config.hops} hops · "
+    search = "" if world.tool else search
+    say(f"{search}temperature {config.temperature} · {config.concurrency} in flight · seed {config.seed}")
     if task.note:
         say(task.note)
     from_memory = all(system.agent == "cot" for system in entries)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentkd.agents import MODEL_FREE
+from agentkd.agents import MODEL_FREE, WITH_TOOLS
 from agentkd.config import EvalConfig, default_teacher, slug
 from agentkd.distill.data.forms import AGENTS
 from agentkd.distill.publish.card import find_student_folder
@@ -42,7 +42,7 @@ class System:
     @property
     def student(self) -> Path | None:
         """The directory of the student that `distill` made; None for any other system."""
-        return find_student_folder(self.model) if self.agent in AGENTS.values() else None
+        return find_student_folder(self.model) if self.agent in (*AGENTS.values(), *WITH_TOOLS) else None
 
     def describe_reading(self, config: EvalConfig, max_hops: int) -> str:
         """How the model's opinion is read. Two ways are worth different scores with the same weights."""
@@ -56,10 +56,11 @@ class System:
         return f"{settings.votes} votes" if by_votes and settings.votes > 1 else "one answer"
 
 
-def list_systems(config: EvalConfig) -> list[System]:
+def list_systems(config: EvalConfig, tool: str = "") -> list[System]:
     """List the systems to evaluate: agents times teachers, then each model in the form in which it was taught.
 
-    A model that was not taught, such as the student before training, takes the form of the first one that was.
+    `tool` is the agent that alone can answer the task, where it has one: all models are asked by it. Else a model that
+    was not taught, such as the student before training, takes the form of the first one that was.
     """
     found = []
     for agent in split_list(config.agent):
@@ -76,7 +77,7 @@ def list_systems(config: EvalConfig) -> list[System]:
         served = model.startswith(SERVED)
         identity = "" if served else identify_weights(find_weights(model))
         form: str = config.form or taught.get(model, default)
-        if form not in AGENTS:
+        if not tool and form not in AGENTS:
             raise UserError(
                 f"{model} is of form {form}, which no agent of agentkd asks: serve it, and run its own agent with "
                 f"agentkd generate --agent … --teacher URL#MODEL"
@@ -85,7 +86,12 @@ def list_systems(config: EvalConfig) -> list[System]:
             raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
         found.append(
             System(
-                model.rstrip("/"), AGENTS[form], model, served=served, identity=identity, trust=config.trust_remote_code
+                model.rstrip("/"),
+                tool or AGENTS[form],
+                model,
+                served=served,
+                identity=identity,
+                trust=config.trust_remote_code,
             )
         )
     if not found:

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 FOLDER = Path(__file__).parent
-APART = ("agent_k", "elicit", "verifiers")
+APART = ("agent_k", "elicit", "verifiers", "sql", "math")
 _NO_WIDTH = ("Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn")  # categories of Unicode: controls, formats, marks on a letter
 _BLANK = "\u115f\u1160\u3164\uffa0"  # letters without a look
 _BRACKET = re.compile("[<\u2039\u2329\u276c\u276e\u27e8\u3008\ufe3f\ufe64\uff1c]")  # and what looks like it

@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("inference", "verifiers"),
     ("tasks", "proof", "corpus"),
     ("doubts",),
-    ("verify", "report", "machine"),
+    ("verify", "verify_tools", "report", "machine"),
     ("agents",),
     ("world",),
     ("answering",),

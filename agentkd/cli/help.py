@@ -121,8 +121,9 @@ def format_number(value: Any) -> str:
 
 def agent_names() -> list[str]:
     from agentkd.agents import NAMES as names
+    from agentkd.agents import WITH_TOOLS
 
-    return list(names)
+    return [*names, *WITH_TOOLS]
 
 
 def method_names() -> list[str]:

@@ -36,8 +36,8 @@ class GenerateConfig(StageConfig):
 
     task: str = Field(
         "geo",
-        description="geo, webqsp, cwq, metaqa, pathquestion, kgqagen, or a JSONL file of questions (for an agent of "
-        "your own: of items)",
+        description="geo, webqsp, cwq, metaqa, pathquestion, kgqagen, sql, math, or a JSONL file of questions (for an "
+        "agent of your own: of items)",
     )
     data: str | None = Field(None, description="folder with the task's files [default: the hub; geo is packaged]")
     kb: Spec = Field(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from agentkd.agents import WITH_TOOLS
 from agentkd.config import DistillConfig, slug, task_label
 from agentkd.distill.method import METHODS, DivergenceName, Method
 from agentkd.errors import UserError, unknown_name
@@ -62,7 +63,8 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")
     out = config.out or f"students/{slug(task_label(source['task']))}-{'-'.join(methods)}"
-    form = config.form or ("agent" if is_own_agent(source.get("agent")) else "path")
+    agent = source.get("agent")
+    form = config.form or ("agent" if is_own_agent(agent) or agent in WITH_TOOLS else "path")
     return resolve_stages(config.model_copy(update={"traces": str(traces), "out": out, "form": form}), source)
 
 

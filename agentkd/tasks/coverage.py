@@ -15,6 +15,7 @@ from agentkd.retrievers.graph import Graph
 from agentkd.retrievers.kb import KnowledgeBase
 from agentkd.tasks.question import Question
 from agentkd.tasks.task import Task
+from agentkd.tasks.tool_task import ToolTask
 
 SHOWN = 60  # characters of a name or question in a line
 _VALUE = re.compile(r"(?:true|false|yes|no|[-+]?[\d.,]+)", re.IGNORECASE)
@@ -42,6 +43,8 @@ def check_coverage(
     """Count the questions that the knowledge base cannot answer.
 
     Raises UserError where it is all of them: for want of `topics`, or, where answers are to be verified, of gold."""
+    if isinstance(task, ToolTask):
+        return Coverage(len(questions), 0, 0, 0, ())
     kb = task.knowledge_base()
     missing = task.unresolved(split)
     lost = [question for question in questions if len(missing.get(question.id, ())) == len(question.topic_entities)]

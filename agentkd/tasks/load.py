@@ -1,8 +1,8 @@
 """Open a task by its name: find its files and how to read them.
 
-Tasks: `geo` (packaged), `webqsp` and `cwq` (files, or RoG's data sets from the hub), `metaqa` and `pathquestion`
-(files; `metaqa-2hop` is its 2-hop part), `kgqagen` (files), or the user's own JSONL file. Raises UserError for wrong
-input (a wrong line is named by file and line), WorldError where the hub cannot be reached.
+Tasks: `geo`, `sql` and `math` (packaged), `webqsp` and `cwq` (files, or RoG's data sets from the hub), `metaqa` and
+`pathquestion` (files; `metaqa-2hop` is its 2-hop part), `kgqagen` (files), or the user's own JSONL file. Raises
+UserError for wrong input (a wrong line is named by file and line), WorldError where the hub cannot be reached.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from agentkd.tasks.question import Row
 from agentkd.tasks.rog import prepare_rog
 from agentkd.tasks.sr import find_sr, prepare_sr
 from agentkd.tasks.task import OWN_DATA, SPLITS, Task, TaskSource
+from agentkd.tasks.tool_task import TOOL_TASKS, ToolTask
 
 PACKAGE = Path(__file__).parents[1] / "data"
 MAX_HOPS = {"geo": 3, "webqsp": 2, "cwq": 2, "metaqa": 3, "pathquestion": 3, "kgqagen": 2}
@@ -46,6 +47,8 @@ _LICENCES = {
     "cwq": "Freebase facts: CC BY 2.5; questions: the ComplexWebQuestions authors' terms",
     "metaqa": "CC BY 3.0",
     "pathquestion": "no licence stated by its authors",
+    "sql": "CC BY 4.0 and others: see agentkd/data/geo/ATTRIBUTION.md",
+    "math": "Apache-2.0",
     "kgqagen": "Wikidata facts: CC0; questions: no licence stated by their authors",
 }
 
@@ -72,6 +75,8 @@ def load_task(
     task = _find_task(name, data, kb)
     if aliases is None and columns is None:
         return task
+    if isinstance(task, ToolTask):
+        raise UserError(f"task {name} has no knowledge base: leave --aliases and --kb-columns out")
     if task.source.endpoint is not None:
         raise UserError(f"--kb {kb}: an endpoint has its own labels; --aliases and --kb-columns are for files")
     file = task.aliases_path if aliases is None else Path(aliases).expanduser()
@@ -120,6 +125,8 @@ def _find_task(name: str, data: Path | str | None, kb: Path | str | None) -> Tas
         return _hops(match[1], folder, kb_path, int(match[2]) if match[2] else None)
     if name == "geo":
         return _geo(folder, kb_path)
+    if name in TOOL_TASKS:
+        return _with_tool(name, folder, kb_path)
     if name == "kgqagen":
         return _kgqagen(folder, kb_path)
     if name in ("webqsp", "cwq"):
@@ -151,6 +158,19 @@ def _geo(data: Path | None, kb: Path | None) -> Task:
     aliases = folder / "aliases.tsv"
     options: dict[str, Any] = {"max_hops": MAX_HOPS["geo"], "licence": _LICENCES["geo"]}
     return _by_file("geo", files, kb or folder / "kb.tsv", aliases if aliases.is_file() else None, **options)
+
+
+def _with_tool(name: str, data: Path | None, kb: Path | None) -> Task:
+    folder = data or PACKAGE / name
+    files = {split: file for split in SPLITS if (file := folder / f"{split}.jsonl").is_file()}
+    if not files:
+        raise UserError(f"{folder}: holds no {name} files (train.jsonl, …); the packaged ones need no --data")
+    if kb is not None:
+        raise UserError(f"--kb {kb}: task {name} has no knowledge base")
+    read = {split: partial(read_file, file, split, f"{name}-{split}") for split, file in files.items()}
+    source = TaskSource(read, {split: (file,) for split, file in files.items()}, None)
+    facts = PACKAGE / "geo" / "kb.tsv" if name == "sql" else None
+    return ToolTask(name, source, facts=facts, licence=_LICENCES[name])
 
 
 def _freebase(name: str, data: Path | None, kb: Path | None) -> Task:
