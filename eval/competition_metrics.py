@@ -259,6 +259,11 @@ def smape(truth: Array, value: Array) -> float:
     return float(200 * divide(np.abs(truth - value), size, empty=0.0).mean())
 
 
+def pinball(truth: Array, value: Array, level: float) -> float:
+    """Mean pinball loss of a quantile of this level."""
+    return sklearn_metric("mean_pinball_loss", alpha=level)(truth, value)
+
+
 def r2(truth: Array, value: Array) -> float:
     """Coefficient of determination; a constant truth: 1 where it is met, else 0."""
     if len(truth) < 2:
@@ -356,6 +361,7 @@ def list_metrics() -> list[Metric]:
         value("mape", sklearn_metric("mean_absolute_percentage_error")),
         value("rmspe", rmspe),
         value("smape", smape),
+        value("pinball", lambda truth, guess: pinball(truth, guess, 0.5)),
         value("r2", r2, lower_is_better=False),
         value("pearson", correlation, lower_is_better=False),
         value("spearman", rank_correlation, lower_is_better=False),

@@ -54,6 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (f"{K}.stages",),
     (f"{K}.graph", f"{K}.checkpoints"),
     (f"{K}.replay", f"{K}.finished"),
+    (f"{K}.new_rows",),
     (f"{K}.run", f"{K}.predict", f"{K}.export"),
     ("distill.losses", "distill.checkpoints", "distill.processes", "distill.method"),
     ("distill.resolve", "distill.student", "distill.health", "distill.lora"),

@@ -227,7 +227,10 @@ def faithful(
 
 @measure.command(cls=page(example="agentkd bench automl --data competitions --seconds 60"))
 def automl(
-    data: Annotated[Path, typer.Option(help="folder of competitions, each with public/, private/, competition.json")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder of competitions (public/, private/, competition.json) [default: makes five]"),
+    ] = None,
     names: Annotated[str, typer.Option(help="competitions, comma-separated [default: all]")] = "",
     systems: Annotated[str, typer.Option(help="systems, comma-separated")] = "agentkd,autogluon,flaml",
     seconds: Annotated[float, typer.Option(min=10, help="seconds of each run")] = 60.0,

@@ -1,4 +1,4 @@
-"""`agentkd kaggle run | predict | export | grade`: Agent K on the command line."""
+"""`agentkd kaggle run | predict | export | hold-out | grade`: Agent K on the command line."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def print_run(result: dict[str, Any]) -> None:
 @kaggle.command(cls=page(example="agentkd kaggle predict runs/titanic-agent-k new-passengers.csv"))
 def predict(
     run: Annotated[Path, typer.Argument(help="the directory of a finished run")],
-    rows: Annotated[Path, typer.Argument(help="a table like the test table, with new rows")],
+    rows: Annotated[Path, typer.Argument(help="a table like the test table, with new rows, or a folder of files")],
     out: Annotated[Path | None, typer.Option(help="the file to write [default: RUN/predictions-ROWS.csv]")] = None,
     as_json: Json = False,
 ) -> None:
@@ -126,10 +126,42 @@ def print_export(result: dict[str, Any]) -> None:
     say(f"wrote {result['out']}: {', '.join(result['candidates'])}, {result['lines']} lines")
 
 
+@kaggle.command(
+    "hold-out", cls=page(example="agentkd kaggle hold-out homes.csv --target price --metric rmsle --out homes")
+)
+def hold_out(
+    table: Annotated[Path, typer.Argument(help="a CSV with a header, whose rows have the target")],
+    target: Annotated[str, typer.Option(help="the column to predict; several with commas")],
+    metric: Annotated[str, typer.Option(help="a metric's name, such as auc, accuracy, rmse")],
+    out: Annotated[Path, typer.Option(help="the folder to make", rich_help_panel=OUTPUT)],
+    share: Annotated[float, typer.Option(min=0.01, max=0.9, help="share of the rows that is held out")] = 0.25,
+    group: Annotated[str, typer.Option(help="a column whose equal values stay on one side")] = "",
+    later: Annotated[str, typer.Option(help="a column of time: its last rows are held out")] = "",
+    seed: Annotated[int, typer.Option(help="seed of the random choice")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make a competition of a table, with a hidden part that `grade` scores on."""
+    from agentkd.eval.hold_out import Split
+    from agentkd.eval.hold_out import hold_out as make
+
+    print_result(make(table, target, metric, Split(share, group, later, seed), out), print_hold_out, as_json)
+
+
+def print_hold_out(result: dict[str, Any]) -> None:
+    out = result["out"]
+    say(
+        f"wrote {out}: {result['task']}, {result['metric']}, {result['train']} training rows, {result['test']} held out"
+    )
+    say(f"next: agentkd kaggle run {out}, then agentkd kaggle grade RUN/submission.csv {out}")
+
+
 @kaggle.command(cls=page(example="agentkd kaggle grade runs/titanic/submission.csv competitions/titanic"))
 def grade(
     submission: Annotated[Path, typer.Argument(help="a submission's CSV")],
-    competition: Annotated[Path, typer.Argument(help="a folder with competition.json and private/solution.csv")],
+    competition: Annotated[
+        Path, typer.Argument(help="a folder with competition.json and private/solution.csv, or a CSV of true answers")
+    ],
+    metric: Annotated[str, typer.Option(help="the metric's name, for a CSV of true answers")] = "",
     log: Annotated[Path | None, typer.Option(help="where gradings are counted [default: runs/gradings.jsonl]")] = None,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +173,7 @@ def grade(
 
     from agentkd.eval.competition import grade as run_grade
 
-    result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl")))
+    result = asdict(run_grade(competition, submission, log or Path("runs/gradings.jsonl"), metric))
     print_result(result, print_grade, as_json)
 
 

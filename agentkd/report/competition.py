@@ -36,6 +36,9 @@ def render_competition(config: Mapping[str, Any], metrics: Mapping[str, Any], tr
         stages=summarise_stages(trace.steps, metrics["accepted"], metrics["sent_back"]),
         candidates=sort_candidates(metrics),
         blend=metrics["blend"],
+        winner=describe_winner(metrics),
+        profile=metrics.get("profile", {}),
+        importance=scale_importance(metrics.get("importance", {})),
         quality=metrics.get("quality", {}),
         spread=describe_spread(metrics.get("quality", {}).get("folds", [])),
         out=config.get("out"),
@@ -53,6 +56,37 @@ def describe_spread(folds: Sequence[float | None]) -> str:
         return ""
     each = ", ".join(f"{score:.5f}" for score in known)
     return f"{each}; mean {fmean(known):.5f}, standard deviation {stdev(known):.5f}"
+
+
+def describe_winner(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The candidates of the best solution with their shares in it, the largest first; a stack has no shares."""
+    candidates, blend = metrics["candidates"], metrics["blend"]
+    if metrics["best"] != "blend":
+        shares: Mapping[str, float | None] = {metrics["best"]: 1.0}
+    elif blend.get("weights"):
+        shares = blend["weights"]
+    else:
+        shares = dict.fromkeys(
+            name
+            for name, item in candidates.items()
+            if "error" not in item and item.get("kind") not in ("constant", "blend")
+        )
+    found = [{"name": name, "share": share, **candidates.get(name, {})} for name, share in shares.items()]
+    return sorted(found, key=lambda item: -(item["share"] or 0.0))
+
+
+def scale_importance(importance: Mapping[str, Any]) -> dict[str, Any]:
+    """The importances with the length of a bar for each, in percent of the largest."""
+    columns = importance.get("columns", [])
+    most = max([item["loss"] for item in columns], default=0.0)
+    bars = [item | {"share": max(0.0, 100 * item["loss"] / most) if most > 0 else 0.0} for item in columns]
+    return {**importance, "columns": bars}
+
+
+def spread_of(folds: Sequence[float | None]) -> float | None:
+    """The standard deviation of the folds' scores."""
+    known = [score for score in folds if score is not None]
+    return stdev(known) if len(known) > 1 else None
 
 
 def count_failed(metrics: Mapping[str, Any]) -> int:
@@ -81,5 +115,8 @@ def sort_candidates(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the candidates with their weights in the blend, best first, failed ones last."""
     weights = metrics["blend"].get("weights", {})
     sign = 1 if metrics["lower_is_better"] else -1
-    items = [{"name": name, "weight": weights.get(name), **item} for name, item in metrics["candidates"].items()]
+    items = [
+        {"name": name, "weight": weights.get(name), "spread": spread_of(item.get("folds", [])), **item}
+        for name, item in metrics["candidates"].items()
+    ]
     return sorted(items, key=lambda item: (("error" in item), sign * item.get("score", 0.0)))

@@ -183,6 +183,7 @@ class CandidateFigures(TypedDict):
 
     author: str
     score: NotRequired[Measure]
+    folds: NotRequired[list[Number]]
     error: NotRequired[str]
     seconds: NotRequired[Number]
 
@@ -215,6 +216,58 @@ class QualityFigures(TypedDict):
     errors: NotRequired[dict[str, list[Measure]]]
 
 
+class ColumnImportance(TypedDict):
+    """How much worse the score is where a column is shuffled."""
+
+    name: str
+    loss: Measure
+    spread: Measure
+
+
+class ImportanceFigures(TypedDict):
+    """Which columns matter to a stand-in for the solution; nothing where it was not asked."""
+
+    metric: NotRequired[str]
+    score: NotRequired[Measure]
+    rows: NotRequired[list[Count]]
+    columns: NotRequired[list[ColumnImportance]]
+    of: NotRequired[Count]
+
+
+class ColumnFigures(TypedDict):
+    """What a column holds, and how training and test rows differ in it."""
+
+    name: str
+    kind: str
+    missing: list[Measure]
+    values: Count
+    holds: str
+    drift: Measure
+    unseen: Measure
+
+
+class TargetFigures(TypedDict):
+    """The counts of a target's classes, or the spread of its values."""
+
+    name: str
+    classes: NotRequired[list[list[str | int]]]
+    of: NotRequired[Count]
+    quantiles: NotRequired[list[Measure]]
+    counts: NotRequired[list[Count]]
+    known: NotRequired[Count]
+    edges: NotRequired[list[Measure]]
+
+
+class ProfileFigures(TypedDict):
+    """A look at the data; nothing where there was no time for it."""
+
+    rows: NotRequired[list[Count]]
+    columns: NotRequired[list[ColumnFigures]]
+    of: NotRequired[Count]
+    repeated: NotRequired[Count]
+    targets: NotRequired[list[TargetFigures]]
+
+
 class CompetitionFigures(TypedDict):
     """Of `kaggle run`."""
 
@@ -234,6 +287,8 @@ class CompetitionFigures(TypedDict):
     model_seconds: Measure
     submissions: list[SentFigures]
     quality: NotRequired[QualityFigures]
+    profile: NotRequired[ProfileFigures]
+    importance: NotRequired[ImportanceFigures]
     max_hours: NotRequired[Measure]
     limit: NotRequired[Count | None]
     settled: NotRequired[dict[str, str]]

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkd.agents.agent_k.competition.source import local_source, parse_competition
+from agentkd.agents.agent_k.competition.source import Source, local_source, parse_competition
 from agentkd.agents.agent_k.contract import Setup, find_plain, read_setup
 from agentkd.agents.agent_k.results import MODEL, Scored, read_result
 from agentkd.agents.agent_k.scoring.blend import Blend, best_blend
+from agentkd.agents.agent_k.solvers.boosting_search import AVERAGED, FOUND
+from agentkd.agents.agent_k.solvers.cross_fit import CUT
 from agentkd.agents.agent_k.workspace.files import read_csv, read_targets
 from agentkd.config import KaggleConfig
 from agentkd.errors import UserError, WorldError
@@ -21,6 +23,8 @@ from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SEARCH = "lightgbm-tuned"
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,33 @@ class FinishedRun:
         return self.folder / "workspace"
 
     @cached_property
-    def data(self) -> Path:
-        """The competition's files; those of a local one where its folder is, as the link may be a stranger's."""
-        if plain := find_plain(self.workspace):  # rows are then in the form of plain/test.csv
-            return plain
+    def source(self) -> Source:
+        """The competition's files and pages; those of a local one where its folder is, as the link may be a stranger's.
+
+        Raises UserError where source.json of one on Kaggle is damaged."""
         where = parse_competition(self.config.competition)
-        return local_source(where).data if isinstance(where, Path) else self.workspace / "data"
+        if isinstance(where, Path):
+            return local_source(where)
+        path = self.folder / "source.json"
+        try:
+            return Source(**parse_json(read_small(path, METRICS_BYTES)) | {"data": self.workspace / "data"})
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({error}): run the competition again") from None
+
+    @property
+    def is_reshaped(self) -> bool:
+        """Whether plain tables were made of the competition's."""
+        return find_plain(self.workspace) is not None
+
+    @property
+    def data(self) -> Path:
+        """The tables that the run has read: the competition's own, or the plain ones made of them."""
+        return find_plain(self.workspace) or self.source.data
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the best solution is a stack, which asks all candidates and has no weights."""
+        return self.best == "blend" and not self.blend.get("weights")
 
     @property
     def chosen(self) -> dict[str, bool]:
@@ -53,12 +78,14 @@ class FinishedRun:
         if self.best != "blend":
             return {self.best: True}
         names = [name for name, item in self.scored.items() if item.kind not in ("constant", "blend")]
-        weights = self.blend.get("weights") or dict.fromkeys(names, 1.0)  # a stack asks all of them
+        weights = dict.fromkeys(names, 1.0) if self.is_stack else self.blend["weights"]
         return {name: name in weights for name in names}
 
 
 def open_run(folder: Path) -> FinishedRun:
-    """Open a finished run. Raises UserError for one that is not, and for a solution that needs the model's code."""
+    """Open a finished run.
+
+    Raises UserError for one that is not, and for a solution that needs code of the model or the user."""
     if not is_complete(folder):
         raise UserError(f"{folder} is no finished run of Agent K: finish it with agentkd kaggle run, --out {folder}")
     done = read_metrics(folder, CompetitionFigures)
@@ -73,6 +100,11 @@ def open_run(folder: Path) -> FinishedRun:
     by_model = [part for part in ("maps", "format", "metric") if done["accepted"].get(part) == MODEL]
     by_model += [name for name, wanted in run.chosen.items() if wanted and name.endswith("+features")]
     by_model += [name for name in run.chosen if name in scored and scored[name].author == MODEL]
+    if run.config.features and any(name.endswith("+features") for name in run.chosen):
+        raise UserError(
+            f"the solution of {folder} has the features of {run.config.features}, which only the run itself makes: run "
+            f"the competition without features="
+        )
     if by_model:
         raise UserError(
             f"the solution of {folder} has code of the model ({by_model[0]}), which only the run itself runs: "
@@ -82,13 +114,23 @@ def open_run(folder: Path) -> FinishedRun:
 
 
 def read_spec(run: FinishedRun, name: str) -> dict[str, Any]:
-    """How a candidate was run. Raises UserError where its file is damaged."""
+    """How a candidate is trained again: without a clock, where that of the run has changed nothing.
+
+    Parameters that a search has found are not searched again. Raises UserError where a file is damaged."""
     path = run.workspace / "candidates" / run.scored[name].folder / "spec.json"
     try:
         spec: dict[str, Any] = parse_json(read_small(path, METRICS_BYTES))
-        return {key: spec[key] for key in ("kind", "params", "seed", "threads", "seconds")}
+        spec = {key: spec[key] for key in ("kind", "params", "seed", "threads", "seconds")}
+        log = read_small(path.with_name("log.txt"), METRICS_BYTES).decode(errors="replace").splitlines()
+        places = [place for place, line in enumerate(log) if line.startswith(FOUND)]
+        averaged = [int(line.removeprefix(AVERAGED)) for line in log if line.startswith(AVERAGED)]
+        if spec["kind"] == SEARCH and len(places) == len(averaged) == 1:
+            found = parse_json(log[places[0]].removeprefix(FOUND).encode())
+            spec |= {"kind": "lightgbm", "params": found | {"seeds": averaged[0]}}
+            log = log[places[0] :]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): run the competition again") from None
+        raise UserError(f"{path.parent} is damaged ({error}): run the competition again") from None
+    return spec if any(line.startswith(CUT) for line in log) else spec | {"seconds": None}
 
 
 def blend_again(run: FinishedRun, found: Mapping[str, pd.DataFrame]) -> Blend:

@@ -17,18 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from agentkd.agents.agent_k.border import Refused, read_left, try_look
-from agentkd.agents.agent_k.contract import Setup
+from agentkd.agents.agent_k.contract import Setup, find_plain
 from agentkd.agents.agent_k.finished import FinishedRun, blend_again, open_run, read_spec
 from agentkd.agents.agent_k.model.run_code import bound_predictions, keep_work_folder, read_predictions, run_failures
+from agentkd.agents.agent_k.new_rows import lay_out
+from agentkd.agents.agent_k.reshape.plain import reshape, turn_back
 from agentkd.agents.agent_k.understand.tables import read_table
 from agentkd.agents.agent_k.workspace.arrays import load_data
 from agentkd.agents.agent_k.workspace.files import read_csv, save_table
 from agentkd.agents.agent_k.workspace.maps import write_maps
-from agentkd.agents.agent_k.workspace.submission_file import make_submission
-from agentkd.errors import UserError, WorldError
+from agentkd.agents.agent_k.workspace.submission_file import write_submission
+from agentkd.errors import UserError, WorldError, near_file
 from agentkd.runs.disk import write_atomically
 from agentkd.sandbox.environment import THREADS
 from agentkd.sandbox.limits import Limits
@@ -39,19 +39,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOLVERS = "agentkd.agents.agent_k.solvers"
-ROW = "row"  # of new rows without ids: row-0, row-1, …
 HOURS = 24 * 3600.0  # a candidate's time at most: its spec says how long it learns
 
 
 def predict(folder: Path, rows: Path, out: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """Predict the rows of a table with a run's best solution, and write them in the submission's form.
+    """Predict the rows of a table or a folder with a run's best solution, and write them in the submission's form.
 
     Raises UserError for rows that lack inputs or ids, or have them twice, and WorldError where training fails."""
     run = open_run(folder)
     start = time.monotonic()
-    place = folder / "predict" / hashlib.sha256(rows.read_bytes() if rows.is_file() else b"").hexdigest()[:12]
+    place = folder / "predict" / hash_rows(rows)
     workspace = place / "workspace"
-    setup, count = make_workspace(run, rows, workspace, say)
+    setup, count, data = make_workspace(run, rows, place, say)
     wanted = [name for name, again in run.chosen.items() if again]
     say(f"{run.best} of {folder}: {', '.join(wanted)} · {count} rows")
     found = train_again(run, workspace, wanted, say)
@@ -59,41 +58,50 @@ def predict(folder: Path, rows: Path, out: Path | None, say: Callable[[str], Non
     if run.best == "blend":
         blend = blend_again(run, found)
         predictions, thresholds = blend.test, blend.thresholds
-    out = out or folder / f"predictions-{rows.name.split('.')[0]}.csv"
-    table = make_submission(predictions, setup, run.data, thresholds)
-    save_table(table, out)
+    out = out or folder / f"predictions-{rows.resolve().name.split('.')[0]}.csv"
+    made = place / "submission.csv"
+    write_submission(predictions, setup, find_plain(workspace) or data, made, thresholds)
+    turned = turn_back(made, data, workspace)
+    save_table((read_table(made, text=True) if turned is None else turned).tail(count), out)
     remove_folder(place)
     return {"out": str(out), "rows": count, "candidates": wanted, "seconds": round(time.monotonic() - start, 1)}
 
 
-def make_workspace(run: FinishedRun, rows: Path, workspace: Path, say: Callable[[str], None]) -> tuple[Setup, int]:
-    """Make the run's maps anew with the new rows in place of the test rows; returns the set-up and their number."""
-    given = read_table(rows, text=True)
-    setup, data = run.setup, run.data
-    key = next((name for name in (setup.called, setup.id) if name and name in given.columns), "")
-    if not key:
-        say(f"{rows} has no column '{setup.called or setup.id}': its rows are called {ROW}-0, {ROW}-1, …")
-        key = setup.called or setup.id
-        given = given.assign(**{key: [f"{ROW}-{number}" for number in range(len(given))]})
-    if not len(given) or given[key].duplicated().any():
-        raise UserError(f"{rows} has {'an id twice' if len(given) else 'no rows'} (column '{key}'): give each row once")
-    if missing := [name for name in (*setup.tab, *setup.txt) if name not in given.columns]:
-        raise UserError(
-            f"{rows} lacks the input column '{missing[0]}' ({len(missing)} in all): add it, empty if unknown"
-        )
-    workspace.mkdir(parents=True, exist_ok=True)
-    table, sample = workspace / "rows.csv", workspace / "sample.csv"
-    save_table(given, table)
-    old = read_table(data / setup.sample, text=True)
-    places = np.arange(len(given)) % len(old)  # any cell of it shows how a value is written
-    save_table(old.iloc[places].assign(**{setup.id: list(given[key])}), sample)
-    new = setup.model_copy(update={"test": str(table.resolve()), "sample": str(sample.resolve())})
-    write_maps(new, data, workspace)
+def hash_rows(rows: Path) -> str:
+    """The hash of the rows' files, so that the same command goes on. Raises UserError where there are none."""
+    if not rows.exists():
+        raise UserError(f"no file or folder {rows}{near_file(rows)}")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in rows.rglob("*") if path.is_file()) if rows.is_dir() else [rows]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def make_workspace(run: FinishedRun, rows: Path, place: Path, say: Callable[[str], None]) -> tuple[Setup, int, Path]:
+    """Make the run's maps anew with the new rows in place of the test rows.
+
+    Returns the set-up, how many rows of the submission are new (the last), and the competition's folder with them."""
+    workspace = place / "workspace"
+    new = lay_out(run, rows, workspace / "data", say)
+    setup, data = run.setup, new.data
+    if run.is_reshaped:
+        reshape(data, run.source.text, run.config.settled(), workspace)
+        found = find_plain(workspace)
+        if found is None:
+            raise UserError(
+                f"the tables of {rows} are not joined as those of {run.folder}: give files of the same form"
+            )
+        data = found
+    else:
+        setup = setup.model_copy(update={"test": new.test, "sample": new.sample})
+    write_maps(setup, data, workspace)
     shutil.copyfile(run.workspace / "maps" / "folds.csv", workspace / "maps" / "folds.csv")
     for path in (run.workspace / "maps").glob("train_*.csv"):
         if path.read_bytes() != (workspace / "maps" / path.name).read_bytes():
-            raise UserError(f"the training files in {data} are not those of {run.folder} any more: run it again")
-    return new, len(given)
+            raise UserError(
+                f"the training files in {run.source.data} are not those of {run.folder} any more: run it again"
+            )
+    return setup, new.rows, new.data
 
 
 def train_again(
@@ -133,7 +141,7 @@ def run_solver(run: FinishedRun, workspace: Path, name: str, folder: Path, sandb
     outcome = sandbox.run(
         [sys.executable, "-m", SOLVERS, str(file)],
         work=work,
-        read=[file, (workspace / "maps").absolute(), run.data.resolve()],
+        read=[file, (workspace / "maps").absolute(), (workspace / "data").absolute()],
         limits=Limits(seconds=HOURS, memory_mb=run.config.memory_mb, disk_mb=run.config.disk_mb),
         env={name: str(run.config.threads or 1) for name in THREADS},
     )

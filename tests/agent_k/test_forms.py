@@ -136,7 +136,7 @@ def test_f2_of_sets_is_the_graders() -> None:
     "quality, words",
     [
         ({}, "Candidates"),
-        ({"constant": 0.5, "folds": [0.6, None]}, "Behind the score"),
+        ({"constant": 0.5, "folds": [0.6, 0.8]}, "A constant scores 0.50000"),
         ({"constant": 0.5, "folds": [0.6], "errors": {"y": [1, 2, 3, 4, 5]}}, "prediction minus truth"),
         ({"constant": 0.5, "folds": [], "confusion": {"classes": ["a", "b"], "rows": [[1, 2], [3, 4]]}}, "true class"),
     ],

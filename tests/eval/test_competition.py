@@ -109,6 +109,13 @@ def test_several_classes_in_a_cell(tmp_path: Path) -> None:
     assert (found.public, found.private, found.overall) == pytest.approx((1, 0.5 / 3, 1.5 / 4))
 
 
+def test_several_quantiles_of_one_target(tmp_path: Path) -> None:
+    facts = {"metric": "pinball", "task": "regression", "targets": ["y"], "quantiles": [0.1, 0.9]}
+    where = competition(tmp_path / "c", facts, "id,y\n1,10\n2,20\n", "id,low,high\n1,0,0\n2,0,0\n")
+    found = grade(where, submitted(tmp_path, "id,low,high\n1,8,12\n2,22,20\n"), tmp_path / "log")
+    assert found.overall == pytest.approx(((0.1 * 2 + 0.9 * 2) / 2 + (0.1 * 2 + 0) / 2) / 2)
+
+
 def test_medals_by_the_number_of_teams() -> None:
     """Kaggle's table, at its edges."""
     assert medal_ranks(99) == {"gold": 9, "silver": 19, "bronze": 39}

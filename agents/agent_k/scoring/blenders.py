@@ -38,23 +38,20 @@ def list_blenders(setup: Setup, scorer: Scorer, smooth: Scorer, log: bool) -> di
         ways["climb on log loss"] = lambda oof, rows, seed: _climb(smooth, oof, rows, seed, log)
     ways["average"] = lambda oof, rows, seed: (weighted_sum(w := np.full(len(oof), 1 / len(oof))), w)
     if setup.task in ("binary", "multiclass") or smooth.metric.name in ("rmse", "mse", "rmsle", "msle", "r2"):
-        ways["stack"] = lambda oof, rows, seed: (
-            _stack(setup, scorer.truth, oof, _sample_stack(scorer, oof, rows, seed)),
-            None,
-        )
+        ways["stack"] = lambda oof, rows, seed: (fit_stack(setup, scorer.truth, oof, rows, seed), None)
     return ways
 
 
-def _sample(scorer: Scorer, rows: Array, seed: int, most: int = ROWS) -> Array:
-    return sample_rows(rows, min(most, ROWS), seed, scorer.truth if scorer.setup.task != "regression" else None)
+def _sample(setup: Setup, truth: Array, rows: Array, seed: int, most: int = ROWS) -> Array:
+    return sample_rows(rows, min(most, ROWS), seed, truth if setup.task != "regression" else None)
 
 
-def _sample_stack(scorer: Scorer, oof: Array, rows: Array, seed: int) -> Array:
+def _sample_stack(setup: Setup, truth: Array, oof: Array, rows: Array, seed: int) -> Array:
     """Rows to fit a stack on. Raises UserError where many classes leave too few."""
     most = WORK // (len(oof) * oof.shape[2] ** 2)
     if most < min(len(rows), FEWEST * oof.shape[2]):
         raise UserError(f"{oof.shape[2]} classes are too many for a stack")
-    return _sample(scorer, rows, seed, most)
+    return _sample(setup, truth, rows, seed, most)
 
 
 def weighted_sum(weights: Array) -> Apply:
@@ -65,7 +62,7 @@ def weighted_sum(weights: Array) -> Apply:
 def _climb(scorer: Scorer, oof: Array, rows: Array, seed: int, log: bool) -> tuple[Apply, Array]:
     """Fit weights by bagged ensemble selection."""
     random = np.random.default_rng(seed)
-    rows = _sample(scorer, rows, seed, CELLS // oof.shape[2])
+    rows = _sample(scorer.setup, scorer.truth, rows, seed, CELLS // oof.shape[2])
     values, here, lower = oof[:, rows], scorer.on_rows(rows), scorer.metric.lower_is_better
     count = len(oof)
     weights = np.zeros(count)
@@ -100,10 +97,13 @@ def hill_climb(
     return found / found.sum()
 
 
-def _stack(setup: Setup, truth: Array, oof: Array, rows: Array) -> Apply:
-    """Fit a logistic regression on all candidates' log probabilities, or a ridge regression on their values."""
+def fit_stack(setup: Setup, truth: Array, oof: Array, rows: Array, seed: int) -> Apply:
+    """Fit a logistic regression on all candidates' log probabilities, or a ridge regression on their values.
+
+    `oof` is `(C, N, K)`, `truth` that of `encode_targets`; of many `rows` a sample is fitted on."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
+    rows = _sample_stack(setup, truth, oof, rows, seed)
     if setup.task == "regression":
         log = uses_log_scale(setup.metric)
         fits = []

@@ -26,6 +26,7 @@ from agentkd.agents.agent_k.solvers.cross_fit import (
     iterate_folds,
     join_predictions,
     make_problems,
+    note_cut,
     weigh_folds,
 )
 from agentkd.agents.agent_k.solvers.encodings import encode_target_means
@@ -140,6 +141,8 @@ def train_folds(
         if budget.seconds is not None and some is None:  # leave rows out where there is no time for all
             outputs = problem.classes if problem.classes > 2 else 1
             rows = max(FEWEST, int(CELLS * budget.seconds / x.shape[1] / outputs))
+            if rows < len(train):
+                note_cut(f"{rows} of {len(train)} rows are learned")
             y = problem.y if problem.classes else None
             train = sample_rows(train, rows, seed + number, y)
             seen = sample_rows(seen, rows // 2, seed + number, y)
@@ -164,6 +167,7 @@ def train_folds(
             settings["learning_rate"] = min(0.3, settings["learning_rate"] * wanted / possible)
             patience = max(10, int(patience * possible / wanted))
             limit = min(limit, possible)
+            note_cut(f"{limit} rounds at most")
 
     def train_fold(place: int) -> tuple[str, Array, Array]:
         until = _stop_after(max(1.0, budget.share(place, len(folds), workers)))
@@ -232,6 +236,7 @@ def _stop_after(seconds: float) -> Any:
 
     def stop(env: Any) -> None:
         if time.monotonic() > end:
+            note_cut(f"stopped after {env.iteration} rounds")
             raise lightgbm.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
     stop.order = 40  # type: ignore[attr-defined]  # after the loss is recorded

@@ -5,6 +5,7 @@ folds, and the others only if those two are worse than the best trial's by no mo
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
@@ -31,6 +32,7 @@ TRIALS = 150
 ENCODE = ("", "means")
 MARGIN = 1.01
 SEEDS = 3
+FOUND, AVERAGED = "best parameters: ", "models averaged: "  # begin lines of the log
 SEARCHED = (
     "learning_rate",
     "num_leaves",
@@ -53,6 +55,7 @@ def solve_tuned_lightgbm(data: CompetitionData, run: SolverRun) -> tuple[Array, 
         budget = TimeBudget(total)
         tasks = {encode: make_task(table, data, problem, encode, run) for encode in ENCODE}
         best = search_params(tasks, TimeBudget(None if total is None else SEARCH * total), f"target {place}")
+        print(f"{FOUND}{json.dumps(best)}", file=sys.stderr, flush=True)
         task = tasks[best["encode"]]
         parts: list[tuple[Array, Array]] = []
         spent = 0.0
@@ -64,6 +67,7 @@ def solve_tuned_lightgbm(data: CompetitionData, run: SolverRun) -> tuple[Array, 
             trained = train_folds(task, best, run.seed + 100 * i, TimeBudget(left and max(0.85 * left, 1.0)))
             parts.append(predict_folds(task, trained))
             spent = before - budget.left
+        print(f"{AVERAGED}{len(parts)}", file=sys.stderr, flush=True)
         oof.append((problem, np.mean([o for o, _ in parts], axis=0)))
         test.append((problem, np.mean([t for _, t in parts], axis=0)))
     return join_predictions(data.setup, oof), join_predictions(data.setup, test)

@@ -20,6 +20,7 @@ from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
 Array = npt.NDArray[Any]
+CUT = "cut by the clock"  # begins a line of the log
 _LOG_METRICS = ("rmsle", "msle", "mape", "smape", "rmspe")  # errors of ratios: the logarithm is the scale to learn on
 
 
@@ -181,6 +182,13 @@ def cross_fit(data: CompetitionData, learn: Learn, run: SolverRun) -> tuple[Arra
         oofs.append((problem, oof))
         tests.append((problem, test))
     return join_predictions(data.setup, oofs), join_predictions(data.setup, tests)
+
+
+def note_cut(what: str) -> None:
+    """Tell stderr that the clock has changed what is learned, so that the same spec may give something else.
+
+    What has no such line in its log is trained again without a clock, and gives the same files."""
+    print(f"{CUT}: {what}", file=sys.stderr, flush=True)
 
 
 def report_fold(number: int, total: int, budget: TimeBudget) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, cross_fit, note_cut
 from agentkd.agents.agent_k.solvers.ngrams import count_character_ngrams, count_word_ngrams, mark_present, weigh_tf_idf
 from agentkd.agents.agent_k.solvers.workers import run_jobs
 from agentkd.agents.agent_k.workspace.arrays import CompetitionData
@@ -39,7 +39,9 @@ def count_ngram_views(
     start = time.monotonic()
     one, two = count_word_ngrams(texts, 1, 1), count_word_ngrams(texts, 1, 2)
     more = [two, count_word_ngrams(texts, 1, 3, lower=False)]
-    if letters and (time.monotonic() - start) * (LETTERS + LEARNING * folds) < seconds:
+    if letters and (time.monotonic() - start) * (LETTERS + LEARNING * folds) > seconds:
+        note_cut("letters are not counted")
+    elif letters:
         more += [count_character_ngrams(texts, 2, 4), count_character_ngrams(texts, 3, 6)]
     return [(mark_present(x), 0.2) for x in (one, *more)] + [(weigh_tf_idf(x), 0.03) for x in more]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun
+from agentkd.agents.agent_k.solvers.cross_fit import Problem, SolverRun, note_cut
 from agentkd.agents.agent_k.workspace.arrays import CompetitionData
 from agentkd.errors import UserError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 FITTING = 0.8  # share of a fold's time; the rest is for predicting
+SLACK = 0.05  # share of the schedule that the clock may be ahead before it shortens it
 
 
 class FoldBudgets:
@@ -80,12 +81,13 @@ def train_network(
     places = torch.from_numpy(rows)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     steps = options.epochs * max(1, -(-len(rows) // options.batch))
-    start, step, done = time.monotonic(), 0, 0.0
+    start, step, done, late = time.monotonic(), 0, 0.0, False
     model.train()
     while done < 1:
         for part in torch.randperm(len(rows), generator=generator).split(options.batch):
             used = (time.monotonic() - start) / (FITTING * seconds) if seconds else 0.0
-            done = max(step / steps, used)
+            late = late or used > step / steps + SLACK
+            done = max(step / steps, used if late else 0.0)
             if done >= 1:
                 break
             for group in optimizer.param_groups:
@@ -102,6 +104,8 @@ def train_network(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
+    if late:
+        note_cut(f"{step} of {steps} steps")
     return middle, spread
 
 

@@ -14,12 +14,17 @@ from agentkd.agents.agent_k.model.stage_run import StageRun
 from agentkd.agents.agent_k.results import MODEL, Best, Scored, first_score, gain, read_best, read_results
 from agentkd.agents.agent_k.scoring.quality import describe_quality
 from agentkd.agents.agent_k.stages.experience import remember_run
+from agentkd.agents.agent_k.stages.importance import measure_importance
+from agentkd.agents.agent_k.stages.profile import describe_data
 from agentkd.agents.agent_k.stages.solve import next_move
 from agentkd.agents.agent_k.workspace.arrays import load_data, rows_by_fold
 from agentkd.agents.agent_k.workspace.checks import check_submission
 from agentkd.agents.agent_k.workspace.files import read_csv, read_targets
 from agentkd.errors import AgentkdError, PutOff, WorldError
 from agentkd.trace import Score, Step, Verdict
+
+LAST = 1.5  # seconds that are kept for the report
+SLOWER = 2.0  # times as long as the look at the data takes, importances take at least
 
 
 async def validate(context: Context, state: RunState) -> Command[str]:
@@ -118,6 +123,22 @@ def describe_best(context: Context, state: RunState, best: Best) -> dict[str, An
     return {} if isinstance(found, Refused) else found
 
 
+def describe_inputs(context: Context) -> dict[str, Any]:
+    """A look at the data, and which columns matter, in the time that is left; both are empty where there is none."""
+    bench = context.bench
+    found: dict[str, Any] = {"profile": {}, "importance": {}}
+
+    def spare() -> float:
+        return bench.clock.seconds - bench.clock.elapsed - LAST
+
+    data, start = load_data(bench.workspace), bench.clock.elapsed
+    if spare() > 0:
+        found["profile"] = describe_data(data)
+    if spare() > SLOWER * (bench.clock.elapsed - start):
+        found["importance"] = measure_importance(data, bench.seed, spare())
+    return found
+
+
 def run_metrics(context: Context, state: RunState) -> dict[str, Any]:
     """The run's metrics: the best file, its score, who made what, and what was sent."""
     bench, model, best = context.bench, context.model, validated_best(state)
@@ -133,6 +154,7 @@ def run_metrics(context: Context, state: RunState) -> dict[str, Any]:
         "blend": state.get("blend", {}),
         "quality": describe_best(context, state, best),
         "said": state.get("said", []),
+        **describe_inputs(context),
         "candidates": state["candidates"],
         "accepted": state["accepted"],
         "sent_back": state.get("sent_back", {}),

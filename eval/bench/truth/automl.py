@@ -1,14 +1,15 @@
 """`agentkd bench automl`: Agent K without a model against AutoGluon and FLAML, with the same clock, cores and seeds.
 
+Competitions are folders as `agentkd kaggle grade` reads them, or the five of `made`.
+
 Ours is Agent K without a model: set-up from the files, portfolio, blend, submission. `agentkd-local` is the same with
 the packaged 135M model as its teacher, and is not ranked. The clock is wall time; for ours it covers everything, for
 the peers it is the limit that they are given (`seconds` is the whole time of each). Everybody chooses by
 cross-validation on the training rows; the test rows are scored once per row of the table, and every look is logged.
 Ranks are by the score on all test rows, and again by that on the private half. The peers run in an environment of their
-own, because they pin other versions.
-
-The peers get the table as it is. Images are one column per pixel, a text is one column (AutoGluon makes n-grams of it,
-FLAML a category). Where the metric is RMSLE, which they lack, the target is its logarithm.
+own, because they pin other versions (`automl_peers`). AutoGluon runs once with each of its best presets, with the whole
+clock each time, and its better score on the test rows counts: no choice could do better. A system that fails on a
+competition has a row with the error, and the bench goes on.
 """
 
 from __future__ import annotations
@@ -16,33 +17,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 
-from agentkd.agents.agent_k.competition.source import local_source
-from agentkd.agents.agent_k.scoring.metrics import METRICS
-from agentkd.agents.agent_k.understand.setup_from_files import guess_setup
-from agentkd.agents.agent_k.workspace.arrays import CompetitionData, load_data
-from agentkd.agents.agent_k.workspace.maps import write_maps
-from agentkd.agents.agent_k.workspace.submission_file import write_submission
-from agentkd.errors import UserError
-from agentkd.eval.competition import LOG, grade
+from agentkd.errors import UserError, did_you_mean, unknown_name
+from agentkd.eval.bench.truth.automl_peers import run_peer
+from agentkd.eval.bench.truth.made import make_competitions
+from agentkd.eval.competition import LOG, grade, read_facts
+from agentkd.eval.competition_metrics import METRICS
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
 from agentkd.stats import paired_difference
 
 OURS = {"agentkd": "none", "agentkd-local": "local"}  # a system of ours: its teacher
 PEERS = ("autogluon", "flaml")
+PRESETS = ("best_quality", "best_quality_v150")  # of AutoGluon
 RANKED = ("agentkd", *PEERS)
-LATE = 3.0  # times the clock: a peer that takes longer is stopped, and has no score
-LOGARITHMIC = ("rmsle", "msle")
 
 
 @dataclass(frozen=True)
@@ -54,29 +49,24 @@ class Budget:
 
 
 def bench_automl(
-    data: Path, budget: Budget, *, names: str, systems: str, seeds: int, python: str, out: Path
+    data: Path | None, budget: Budget, *, names: str, systems: str, seeds: int, python: str, out: Path
 ) -> dict[str, Any]:
     """Fill out/automl-SECONDS.json with a row per competition, system and seed, and return the report.
 
     Rows that are there are not run again, so processes on cores of their own (taskset) may share the work by `names`
-    or `systems`.
+    or `systems`. Without `data` the competitions are those of `made`, in out/competitions.
 
     `python` is the interpreter of the peers' environment. Raises UserError for an unknown system or competition."""
-    competitions = (
-        [data / name for name in names.split(",")] if names else sorted(p.parent for p in data.glob("*/private"))
-    )
     wanted = systems.split(",")
-    for path in competitions:
-        if not (path / "competition.json").exists():
-            raise UserError(f"{path} is no competition: give --data the folder that holds them")
     if unknown := [name for name in wanted if name not in (*OURS, *PEERS)]:
-        raise UserError(f"unknown system '{unknown[0]}': the systems are {', '.join((*OURS, *PEERS))}")
+        raise unknown_name("system", unknown[0], (*OURS, *PEERS))
     if set(wanted) & set(PEERS) and not shutil.which(python):
         raise UserError(
-            f"{python} is no interpreter: pip install 'autogluon.tabular[lightgbm,catboost]' 'flaml[automl]' in an "
-            f"environment of their own, and give --python its bin/python"
+            f"{python} is no interpreter: pip install 'autogluon.tabular[all]' 'flaml[automl]' in an environment of "
+            f"their own, and give --python its bin/python"
         )
-    out.mkdir(parents=True, exist_ok=True)
+    competitions = list_competitions(data, names, out)
+    (out / "work").mkdir(parents=True, exist_ok=True)
     file = out / f"automl-{budget.seconds:.0f}.json"
     report = read_results(file)
     budget = replace(budget, threads=min(budget.threads, len(os.sched_getaffinity(0))))
@@ -99,6 +89,18 @@ def bench_automl(
     return report
 
 
+def list_competitions(data: Path | None, names: str, out: Path) -> list[Path]:
+    """The folders of the competitions; UserError for one that is none."""
+    if data is None:
+        return make_competitions(out / "competitions", names=names)
+    found = [data / name for name in names.split(",")] if names else sorted(p.parent for p in data.glob("*/private"))
+    for path in found:
+        if not (path / "competition.json").exists():
+            near = did_you_mean(path.name, [each.parent.name for each in data.glob("*/competition.json")])
+            raise UserError(f"{path} is no competition{near or ': give --data the folder that holds them'}")
+    return found
+
+
 def read_results(file: Path) -> dict[str, Any]:
     """Read the rows that are there."""
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"rows": []}
@@ -107,47 +109,64 @@ def read_results(file: Path) -> dict[str, Any]:
 
 def run_system(competition: Path, system: str, budget: Budget, seed: int, python: str, out: Path) -> dict[str, Any]:
     """Run one system on one competition, grade its submission, and return the row."""
-    folder = (out / "work" / f"{competition.name}-{system}-{seed}-{budget.seconds:.0f}").resolve()
+    name = f"{competition.name}-{system}-{seed}-{budget.seconds:.0f}"
+    if system != "autogluon":
+        return run_once(competition, system, budget, seed, python, (out / "work" / name).resolve())
+    rows = [
+        run_once(competition, system, budget, seed, python, (out / "work" / f"{name}-{preset}").resolve(), preset)
+        for preset in PRESETS
+    ]
+    tried = {
+        row["preset"]: {key: row.get(key) for key in ("overall", "private", "cv", "seconds", "error")} for row in rows
+    }
+    return choose_better(rows) | {"presets": tried}
+
+
+def choose_better(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row with the better score on the test rows."""
+    valid = [row for row in rows if row["overall"] is not None]
+    if not valid:
+        return rows[0]
+    lower = any(row["lower_is_better"] for row in valid)
+    return min(valid, key=lambda row: row["overall"] if lower else -row["overall"])
+
+
+def run_once(
+    competition: Path, system: str, budget: Budget, seed: int, python: str, folder: Path, preset: str = ""
+) -> dict[str, Any]:
+    """Run one system in `folder`, and grade its submission; what fails has an error in its row."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     before, load_before = os.sched_getaffinity(0), os.getloadavg()[0]
     os.sched_setaffinity(0, sorted(before)[: budget.threads])  # what is started here inherits it
+    row = {"competition": competition.name, "system": system, "seed": seed, "cv": None, "model": ""}
+    row |= {"preset": preset} if preset else {}
+    graded = None
     start = time.monotonic()
     try:
-        found = (
-            run_agentkd(competition, OURS[system], folder, budget, seed)
-            if system in OURS
-            else run_peer(competition, system, folder, budget, seed, python)
-        )
+        read_facts(competition)  # a faulty competition is told before the clock runs
+        start = time.monotonic()
+        if system in OURS:
+            row |= run_agentkd(competition, OURS[system], folder, budget, seed)
+        else:
+            job = {"seconds": budget.seconds, "threads": budget.threads, "seed": seed, "preset": preset}
+            row |= run_peer(competition, system, folder, job, python)
+        row["seconds"] = round(time.monotonic() - start, 1)
+        if (folder / "submission.csv").exists():
+            graded = grade(competition, folder / "submission.csv", folder.parent.parent / LOG)
+    except Exception as error:  # whatever a system, or a competition, does wrong
+        row["error"] = f"{type(error).__name__}: {error}"[:300]
     finally:
         os.sched_setaffinity(0, before)
-    took = round(time.monotonic() - start, 1)
-    row = {"competition": competition.name, "system": system, "seed": seed, **found, "seconds": took}
-    row |= {"load": round(load_before, 1)}
-    file = folder / "submission.csv"
-    if file.exists():
-        graded = grade(competition, file, out / LOG)
-        row |= {"valid": graded.valid, "invalid": graded.invalid, "metric": graded.metric, "public": graded.public}
-        row |= {
-            "private": graded.private,
-            "overall": graded.overall,
-            "percentile": graded.percentile,
-            "medal": graded.medal,
-            "above_median": graded.above_median,
-        }
-    else:
+    row |= {"seconds": row.get("seconds", round(time.monotonic() - start, 1)), "load": round(load_before, 1)}
+    if graded is None:
         row |= {"valid": False, "private": None, "overall": None}
+    else:
+        kept = ("valid", "invalid", "metric", "public", "private", "overall", "percentile", "medal", "above_median")
+        row |= {name: getattr(graded, name) for name in kept}
+        row["lower_is_better"] = graded.metric in METRICS and METRICS[graded.metric].lower_is_better
     shutil.rmtree(folder / "model", ignore_errors=True)
     return row
-
-
-def prepare_workspace(competition: Path, workspace: Path) -> CompetitionData:
-    """Set up a workspace without a model, as the agent does, with the inputs that a peer's table is made of."""
-    source = local_source(competition)
-    setup = guess_setup(source.data, source.text, source.metric, {}).setup
-    write_maps(setup, source.data, workspace)
-    (workspace / "data").symlink_to(source.data)
-    return load_data(workspace)
 
 
 def run_agentkd(competition: Path, teacher: str, folder: Path, budget: Budget, seed: int) -> dict[str, Any]:
@@ -170,72 +189,6 @@ def run_agentkd(competition: Path, teacher: str, folder: Path, budget: Budget, s
     scores = {name: round(item["score"], 6) for name, item in found["candidates"].items() if "score" in item}
     told = {} if teacher == "none" else {"calls": found["calls"], "tokens": found["tokens"]}
     return {"cv": found["score"], "model": f"{found['best']} of {len(scores)}", "scores": scores} | told
-
-
-def run_peer(competition: Path, system: str, folder: Path, budget: Budget, seed: int, python: str) -> dict[str, Any]:
-    """Run a peer's script in its own environment, and write its submission."""
-    data = prepare_workspace(competition, folder)
-    setup = data.setup
-    job = write_table(data, folder) | {"seconds": budget.seconds, "threads": budget.threads, "seed": seed}
-    script = Path(__file__).parent / "peers" / f"fit_{system}.py"
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(budget.threads)}
-    try:
-        argv = [os.path.abspath(shutil.which(python) or python), str(script)]
-        done = subprocess.run(argv, input=json.dumps(job), capture_output=True, text=True, check=False, cwd=folder,
-                              env=environment, timeout=LATE * budget.seconds + 60)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return {"cv": None, "model": "", "error": f"not done after {LATE * budget.seconds + 60:.0f} s"}
-    (folder / "log.txt").write_text(done.stdout + done.stderr)
-    if done.returncode:
-        return {"cv": None, "model": "", "error": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    predictions = read_predictions(data, Path(job["out"]))
-    write_submission(predictions, setup, competition / "public", folder / "submission.csv", None)
-    return found
-
-
-def write_table(data: CompetitionData, folder: Path) -> dict[str, Any]:
-    """Write train.csv with the target and test.csv without it, and return the peers' job without clock and seed."""
-    setup = data.setup
-    frame = pd.concat([data.inputs("tab"), data.inputs("txt")], axis=1)
-    if setup.img:
-        from agentkd.agents.agent_k.solvers.image import load_images
-
-        pixels = load_images(data)
-        flat = pixels.reshape(len(pixels), -1)
-        frame = frame.join(pd.DataFrame(flat, columns=[f"pixel{i}" for i in range(flat.shape[1])]))
-    train, test = frame.iloc[: data.n_train].copy(), frame.iloc[data.n_train :]
-    target = "target__"
-    if setup.task == "regression":
-        y = data.y[:, 0]
-        train[target] = np.log1p(y) if setup.metric in LOGARITHMIC else y
-    else:
-        train[target] = np.array(setup.classes, dtype=object)[data.y]
-    train.to_csv(folder / "train.csv", index=False)
-    test.to_csv(folder / "test.csv", index=False)
-    return {
-        "train": str(folder / "train.csv"),
-        "test": str(folder / "test.csv"),
-        "target": target,
-        "task": setup.task,
-        "metric": "rmse" if setup.metric in LOGARITHMIC else setup.metric,
-        "folder": str(folder / "model"),
-        "out": str(folder / "predictions.csv"),
-    }
-
-
-def read_predictions(data: CompetitionData, file: Path) -> pd.DataFrame:
-    """Read a peer's predictions as a prediction file."""
-    found = pd.read_csv(file)
-    out = pd.DataFrame({"id": data.test_ids})
-    if data.setup.task == "regression":
-        value = found["value"].to_numpy()
-        out[data.setup.targets[0]] = np.expm1(value) if data.setup.metric in LOGARITHMIC else value
-        return out
-    found.columns = found.columns.astype(str)
-    for name in data.setup.classes:
-        out[name] = found[name].to_numpy()
-    return out
 
 
 def rank_systems(rows: list[dict[str, Any]], by: str) -> dict[str, dict[tuple[str, int], float]]:
@@ -287,10 +240,12 @@ def describe_row(row: dict[str, Any]) -> str:
     """Describe a row for the terminal."""
     if row["overall"] is None:
         return f"{row['competition']} {row['system']} seed {row['seed']}: {row.get('error') or row.get('invalid')}"
-    place = "" if row["percentile"] is None else f", percentile {row['percentile']:.1f}"
+    place = "" if row["percentile"] is None else f", percentile {row['percentile']:.1f}, {row['medal'] or 'no medal'}"
+    cv = "" if row["cv"] is None else f" (cv {row['cv']:.5f})"
+    preset = f" {row['preset']}" if row.get("preset") else ""
     return (
-        f"{row['competition']} {row['system']} seed {row['seed']}: {row['metric']} {row['overall']:.5f} "
-        f"(cv {row['cv']:.5f}){place}, {row['medal'] or 'no medal'}, {row['seconds']:.0f} s"
+        f"{row['competition']} {row['system']}{preset} seed {row['seed']}: {row['metric']} {row['overall']:.5f}"
+        f"{cv}{place}, {row['seconds']:.0f} s"
     )
 
 
@@ -298,5 +253,9 @@ def print_automl(report: dict[str, Any]) -> None:
     """Print all rows, then the mean ranks."""
     for row in report["rows"]:
         say(describe_row(row))
+    for system in RANKED:
+        over = [row["seconds"] / report["seconds"] - 1 for row in report["rows"] if row["system"] == system]
+        if over:
+            say(f"{system}: at most {max(0.0, *over, 0.0):.0%} over the clock of {report['seconds']:.0f} s")
     for system, rank in sorted(report.get("mean_rank", {}).items(), key=lambda item: item[1]):
         say(f"mean rank {rank:.2f}: {system} (clock {report['seconds']:.0f} s, {report['cores']} cores)")

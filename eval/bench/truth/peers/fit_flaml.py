@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 import pandas as pd
@@ -17,33 +18,41 @@ METRICS = {"accuracy": "accuracy", "multiclass_logloss": "log_loss", "logloss": 
 
 
 def fit(job: dict[str, Any]) -> dict[str, Any]:
-    words = {job["target"]: str} if job["task"] != "regression" else {}
+    start, columns, scores, models = time.monotonic(), {}, [], []
+    targets = job["targets"]
+    words = dict.fromkeys(targets, str) if job["task"] != "regression" else {}
     train, test = pd.read_csv(job["train"], dtype=words), pd.read_csv(job["test"])
-    y = train.pop(job["target"])
-    names = [column for column in train.columns if not pd.api.types.is_numeric_dtype(train[column])]
-    train, test = (frame.astype(dict.fromkeys(names, object)) for frame in (train, test))
-    automl = AutoML()
-    automl.fit(
-        train,
-        y,
-        task="regression" if job["task"] == "regression" else "classification",
-        metric=METRICS[job["metric"]],
-        time_budget=job["seconds"],
-        n_jobs=job["threads"],
-        seed=job["seed"],
-        eval_method="cv",
-        n_splits=5,
-        ensemble=True,
-        verbose=0,
-    )
-    if job["task"] == "regression":
-        pd.DataFrame({"value": automl.predict(test)}).to_csv(job["out"], index=False)
-    else:
-        classes = [str(name) for name in automl.classes_]
-        pd.DataFrame(automl.predict_proba(test), columns=classes).to_csv(job["out"], index=False)
-    loss = float(automl.best_loss)
-    cv = loss if METRICS[job["metric"]] in ("log_loss", "rmse", "mae") else 1 - loss
-    return {"version": __version__, "cv": cv, "model": f"ensemble, best {automl.best_estimator}"}
+    metric = METRICS.get(job["metric"], "rmse" if job["task"] == "regression" else "log_loss")
+    names = [column for column in test.columns if not pd.api.types.is_numeric_dtype(test[column])]
+    for place, target in enumerate(targets):
+        rows = train.dropna(subset=[target])
+        y = rows[target]
+        rows, asked = (frame[test.columns].astype(dict.fromkeys(names, object)) for frame in (rows, test))
+        automl = AutoML()
+        automl.fit(
+            rows,
+            y,
+            task="regression" if job["task"] == "regression" else "classification",
+            metric=metric,
+            time_budget=(job["seconds"] - (time.monotonic() - start)) / (len(targets) - place),
+            n_jobs=job["threads"],
+            seed=job["seed"],
+            eval_method="cv",
+            n_splits=5,
+            ensemble=True,
+            verbose=0,
+        )
+        if job["task"] == "regression":
+            columns[f"{target} value"] = automl.predict(asked)
+        else:
+            found = automl.predict_proba(asked)
+            columns |= {f"{target} {name}": found[:, place] for place, name in enumerate(automl.classes_)}
+        loss = float(automl.best_loss)
+        scores.append(loss if metric in ("log_loss", "rmse", "mae") else 1 - loss)
+        models.append(automl.best_estimator)
+    pd.DataFrame(columns).to_csv(job["out"], index=False)
+    cv = sum(scores) / len(scores)
+    return {"version": __version__, "cv": cv, "model": f"ensemble, best {', '.join(dict.fromkeys(models))}"}
 
 
 if __name__ == "__main__":
