@@ -177,8 +177,8 @@ _REAL: dict[str, Experiment] = {
     ),
     "ofa": replace(
         _MADE["ofa"],
-        bed=f"{MNIST}, 600 for the student; CNN to MLP for 15 epochs (short) and 60 (long), CNN to ViT and mixer to "
-        "CNN for 40",
+        bed=f"{MNIST}, 600 for the student; CNN to MLP for 15 epochs (short) and 60 (long), CNN to ViT for 25, mixer "
+        "to CNN for 40",
         headline=Comparison("ofa 0.1", "kd", _OFA[0]),
         beside=(
             *(Comparison("ofa 0.1", "kd", pair) for pair in _OFA[1:]),

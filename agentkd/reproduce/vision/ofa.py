@@ -45,24 +45,29 @@ CLASSES, TRAIN, QUICK, LAST = 10, 600, 256, PATHS[-1]  # QUICK: images for train
 
 
 class Pair(NamedTuple):
-    """Makers of teacher and student, and the student's epochs."""
+    """The teacher's name, the maker of the student, and the student's epochs."""
 
-    teacher: Callable[[], nn.Module]
+    teacher: str
     student: Callable[[], nn.Module]
     epochs: int
 
 
+TEACHERS: dict[str, Callable[[], nn.Module]] = {
+    "cnn": lambda: make_staged_cnn(CLASSES, 16),
+    "vit": lambda: make_staged_vit(CLASSES, 32),
+    "mixer": lambda: make_staged_mixer(CLASSES, 32),
+}
 BEDS = {
     "digits": {
-        "short": Pair(lambda: make_staged_cnn(CLASSES, 16), lambda: make_staged_vit(CLASSES, 16), 15),
-        "long": Pair(lambda: make_staged_cnn(CLASSES, 16), lambda: make_staged_vit(CLASSES, 16), 50),
-        "to cnn": Pair(lambda: make_staged_vit(CLASSES, 32), lambda: make_staged_cnn(CLASSES, 3), 25),
+        "short": Pair("cnn", lambda: make_staged_vit(CLASSES, 16), 15),
+        "long": Pair("cnn", lambda: make_staged_vit(CLASSES, 16), 50),
+        "to cnn": Pair("vit", lambda: make_staged_cnn(CLASSES, 3), 25),
     },
     "mnist": {
-        "to mlp, short": Pair(lambda: make_staged_cnn(CLASSES, 16), lambda: _mlp(24), 15),
-        "to mlp, long": Pair(lambda: make_staged_cnn(CLASSES, 16), lambda: _mlp(24), 60),
-        "to vit": Pair(lambda: make_staged_cnn(CLASSES, 16), lambda: make_staged_vit(CLASSES, 16, side=14), 40),
-        "mixer to cnn": Pair(lambda: make_staged_mixer(CLASSES, 32), lambda: make_staged_cnn(CLASSES, 3), 40),
+        "to mlp, short": Pair("cnn", lambda: _mlp(24), 15),
+        "to mlp, long": Pair("cnn", lambda: _mlp(24), 60),
+        "to vit": Pair("cnn", lambda: make_staged_vit(CLASSES, 16, side=14), 25),
+        "mixer to cnn": Pair("mixer", lambda: make_staged_cnn(CLASSES, 3), 40),
     },
 }
 
@@ -72,10 +77,10 @@ def _mlp(width: int) -> nn.Module:
 
 
 @cache
-def prepare(bed: str, name: str, seed: int, quick: bool) -> tuple[Split, nn.Module]:
+def prepare(bed: str, kind: str, seed: int, quick: bool) -> tuple[Split, nn.Module]:
     """Images, 600 of them for training, and a teacher that has seen all."""
     torch.manual_seed(seed)
-    data, teacher = make_images(bed, seed), BEDS[bed][name].teacher()
+    data, teacher = make_images(bed, seed), TEACHERS[kind]()
     if quick:
         data = Split(*(part[:QUICK] for part in data))
     plan = Plan(epochs=1 if quick else 20, lr=2e-3, seed=seed)
@@ -87,7 +92,7 @@ def one(arm: str, seed: int, quick: bool, bed: str = "digits") -> dict[str, floa
     """Percent correct and CKA of each pair."""
     metrics = {}
     for name in BEDS[bed]:
-        data, teacher = prepare(bed, name, seed, quick)
+        data, teacher = prepare(bed, BEDS[bed][name].teacher, seed, quick)
         student = train_student(arm, bed, name, seed, quick)
         metrics[name] = accuracy(student, data.x_test, data.y_test)
         metrics[f"CKA, {name}"] = compare_features(student, teacher, data.x_test)
@@ -97,7 +102,7 @@ def one(arm: str, seed: int, quick: bool, bed: str = "digits") -> dict[str, floa
 
 def train_student(arm: str, bed: str, name: str, seed: int, quick: bool) -> nn.Module:
     """The student of an arm and a pair."""
-    data, teacher = prepare(bed, name, seed, quick)
+    data, teacher = prepare(bed, BEDS[bed][name].teacher, seed, quick)
     torch.manual_seed(seed)
     student = BEDS[bed][name].student()
     targets, guide = predict(teacher, data.x_train), last_features(teacher, data.x_train)
