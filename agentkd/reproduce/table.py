@@ -43,7 +43,7 @@ def format_value(value: float, like: float | None = None) -> str:
 
 
 def describe_cost(report: Mapping[str, Any]) -> str:
-    """`12.3 CPU minutes`: what all rows together took of processor cores, or by the clock where that is not on record."""
+    """`12.3 CPU minutes`: what all rows together took of processor cores; by the clock where that is not on record."""
     if report["cpu_seconds"] is None:
         return f"{report['seconds']:.0f} s by the clock"
     return f"{format_minutes(report['cpu_seconds'])} CPU minutes"
