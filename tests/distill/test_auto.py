@@ -92,6 +92,24 @@ def test_options_that_the_user_gave_stay() -> None:
     )
 
 
+def test_without_a_memory_every_method_has_a_turn_and_half_of_them_are_drawn() -> None:
+    space = images.make_space(ImagesConfig())
+    default = space.make("kd", {})
+    plan = propose.plan_proposals(space, default, {}, [], seed=0)
+    first, *others = plan.first
+    assert first.candidate == default and {each.candidate.method for each in others} == set(space.methods)
+    assert [each.source for each in others[:2]] == ["drawn", "default"]
+    assert [each.source for each in others].count("default") == 3, "the usual method is drawn, not repeated"
+    drawn = [each.candidate for each in others if each.source == "drawn"]
+    rates = {float(each.options["lr"]) for each in drawn}
+    assert len(rates) == len(drawn) >= 4 and all(3e-4 <= rate <= 1e-2 for rate in rates), "learning rates are tried, too"
+    assert plan == propose.plan_proposals(space, default, {}, [], seed=0) != propose.plan_proposals(
+        space, default, {}, [], seed=1
+    )
+    fixed = propose.plan_proposals(images.make_space(ImagesConfig(lr=5e-3)), default, {}, [], seed=0)
+    assert {each.candidate.options["lr"] for each in fixed.first[1:]} == {5e-3}
+
+
 def draw(folder: Path) -> Path:
     """Three levels of grey, nine noisy images each for training and four held out."""
     from PIL import Image

@@ -24,6 +24,7 @@ from agentkd.config import DistillConfig
 from agentkd.distill.publish.push import push
 from agentkd.errors import UserError
 from agentkd.runs.store import RunDirectory
+from tests.support.lazy import require
 from tests.support.warm import KBQA, warm
 
 
@@ -242,3 +243,111 @@ def test_what_is_not_a_finished_student_is_named(student: Path, tmp_path: Path) 
     (student / "manifest.json").unlink()
     done = CliRunner().invoke(app, ["push", str(student), "me/geo"])
     assert isinstance(done.exception, UserError) and "is not finished: run the `agentkd distill`" in str(done.exception)
+
+
+def write_images(folder: Path) -> Path:
+    """Two classes of ten grey images."""
+    import numpy as np
+    from PIL import Image
+
+    for label in range(2):
+        for number in range(10):
+            file = folder / f"level {label}" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng([label, number]).integers(0, 40, (8, 8), dtype=np.uint8)
+            Image.fromarray(noise + np.uint8(70 * label)).save(file)
+    return folder
+
+
+def image_model(folder: Path) -> str:
+    """The config of a small ViT that sees grey images."""
+    settings = {"image_size": 8, "patch_size": 4, "num_channels": 3, "hidden_size": 8, "num_hidden_layers": 1}
+    settings |= {"num_attention_heads": 2, "intermediate_size": 16}
+    (folder / "vit.json").write_text(json.dumps({"model_type": "vit", **settings}))
+    return str(folder / "vit.json")
+
+
+def student_of_images(folder: Path) -> Path:
+    from agentkd.config import ImagesConfig
+    from agentkd.distill.images.run import distill_images
+
+    model, out = image_model(folder), str(folder / "out")
+    pair = {"student": model, "teacher_model": model, "data": str(write_images(folder / "images"))}
+    distill_images(ImagesConfig(**pair, out=out, epochs=1, teacher_epochs=1, batch=16))
+    return folder / "out"
+
+
+def student_of_texts(folder: Path) -> Path:
+    from agentkd.config import TextsConfig
+    from agentkd.distill.texts.run import distill_texts
+    from tests.support.students import little_student
+
+    student, corpus = little_student(folder / "model"), folder / "texts.txt"
+    corpus.write_text("".join(f"the number {number} is there\n" for number in range(40)))
+    values = {"corpus": str(corpus), "student": str(student), "out": str(folder / "out"), "max_length": 32}
+    distill_texts(TextsConfig.model_validate({**values, "held_out": 0.2, "precision": "fp32", "evaluations": 1}))
+    return folder / "out"
+
+
+def student_of_questions(folder: Path) -> Path:
+    from agentkd.config import VisionLanguageConfig
+    from agentkd.distill.vision_language.run import distill_vision_language
+    from tests.support.vision_language import make_model, write_questions
+
+    pair = {"teacher_model": str(make_model(folder / "teacher", "llava", width=32))}
+    pair |= {"student": str(make_model(folder / "model", "llava")), "data": str(write_questions(folder / "data"))}
+    distill_vision_language(VisionLanguageConfig(**pair, out=str(folder / "out"), batch=16))
+    return folder / "out"
+
+
+KINDS = {
+    "image-classification": student_of_images,
+    "text-generation": student_of_texts,
+    "image-text-to-text": student_of_questions,
+}
+
+
+@pytest.mark.parametrize("pipeline", KINDS)
+def test_students_of_other_tasks_are_usable_from_what_the_hub_holds(
+    pipeline: str, hub: tuple[Hub, str], tmp_path: Path
+) -> None:
+    require("trl", "torch", "PIL")
+    import transformers
+
+    state, endpoint = hub
+    made = KINDS[pipeline](tmp_path)
+    done = pushed(made, "me/other", endpoint, "hf_owner")
+    assert done.returncode == 0, done.stderr
+    assert f'next: transformers.pipeline("{pipeline}", model="me/other")' in done.stderr
+    assert state.cards[0]["pipeline_tag"] == pipeline
+    loaded = tmp_path / "loaded"
+    loaded.mkdir()
+    for name, content in state.files.items():
+        (loaded / name.removeprefix("me/other/")).write_bytes(content)
+    kept = {path.name for path in loaded.iterdir()}
+    assert kept >= {"README.md", "model.safetensors", "metrics.json", "report.html"}
+    assert not kept & {"predictions.jsonl", "baseline", "teacher"}, "what was held out stays at home"
+    transformers.pipeline(pipeline, model=str(loaded))
+    if pipeline == "image-classification":
+        (made / "preprocessor_config.json").unlink()
+        done = pushed(made, "me/other", endpoint, "hf_owner")
+        assert done.returncode == 2 and "has no image processor (preprocessor_config.json)" in done.stderr
+
+
+@pytest.mark.whole
+def test_the_student_of_a_client_is_pushed_and_not_that_of_all(hub: tuple[Hub, str], tmp_path: Path) -> None:
+    require("torch", "PIL")
+    from agentkd.config import ClientsConfig
+    from agentkd.distill.clients.run import distill_clients
+
+    for client in ("ann", "bob"):
+        write_images(tmp_path / "data" / client)
+    shared, out = write_images(tmp_path / "shared"), tmp_path / "out"
+    values = {"data": str(tmp_path / "data"), "shared": str(shared), "student": image_model(tmp_path), "out": str(out)}
+    distill_clients(ClientsConfig(**values, rounds=1, epochs=1, exchange_epochs=1, tune_epochs=1, batch=8))
+    done = pushed(out, "me/ann", hub[1], "hf_owner")
+    assert done.returncode == 2 and "holds a student for each client: push one of them (ann, bob)" in done.stderr
+    done = pushed(out / "ann", "me/ann", hub[1], "hf_owner")
+    assert done.returncode == 0, done.stderr
+    assert hub[0].cards[0]["pipeline_tag"] == "image-classification"
+    assert {"me/ann/README.md", "me/ann/preprocessor_config.json"} <= hub[0].files.keys()

@@ -1,7 +1,8 @@
 """Which candidates are tried: the default, then those that the table expects most of, then Optuna's.
 
 The table (`agentkd.recommend`) is the memory of Agent K (Grosnit et al. 2024, arXiv 2411.03562): what earned reward in
-earlier distillations is tried first. Without one, the defaults of all methods are.
+earlier distillations is tried first. Without one, each other method has a turn, every second one with its defaults, the
+others with options that are drawn: all defaults have the same learning rate, and a small budget may end among them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 
 FROM_MEMORY, DRAWN = 4, 20  # candidates of the memory, one a method; those drawn for each method to choose from
 STARTUP = 5  # Optuna draws at random until so many candidates have a reward
-MEMORY, DEFAULT, OPTUNA = "memory", "default", "optuna"
+MEMORY, DEFAULT, DRAW, OPTUNA = "memory", "default", "drawn", "optuna"
 
 
 class Proposal(NamedTuple):
@@ -42,14 +43,12 @@ class Plan(NamedTuple):
 
 def plan_proposals(space: Space, default: Candidate, facts: Values, rows: Sequence[Row], seed: int) -> Plan:
     """The default, then the best candidate of each of the methods that the table expects most of."""
-    defaults = [space.make(method, {}) for method in space.methods]
     try:
         recommender = Recommender(rows, seed)
     except TooFewRows:
-        others = [Proposal(each, DEFAULT) for each in defaults if each != default]
         return Plan(
-            [Proposal(default, DEFAULT), *others],
-            f"{len(rows)} earlier distillations: too few to expect anything, so each method's defaults come first",
+            [Proposal(default, DEFAULT), *without_memory(space, default, seed)],
+            f"{len(rows)} earlier distillations: too few to expect anything, so each method has a turn, drawn or default",
         )
     expected = expect_all(recommender, space, facts, seed)
     best: dict[str, Candidate] = {}
@@ -62,6 +61,22 @@ def plan_proposals(space: Space, default: Candidate, facts: Values, rows: Sequen
         [Proposal(default, DEFAULT), *first],
         f"{basis['rows']} earlier distillations of {basis['tasks']} tasks",
     )
+
+
+def without_memory(space: Space, default: Candidate, seed: int) -> list[Proposal]:
+    """Each method once, in an order that the seed draws, alternately with options drawn from its ranges and with its
+    defaults. A method without free options has its defaults alone; the default itself is not repeated."""
+    rng = Random(seed)
+    found: list[Proposal] = []
+    for method in rng.sample(list(space.methods), len(space.methods)):
+        usual = space.make(method, {})
+        drawn = space.draw(method, rng)
+        wants_draw = len(found) % 2 == 0
+        if drawn != usual and (wants_draw or usual == default):
+            found.append(Proposal(drawn, DRAW))
+        elif usual != default:
+            found.append(Proposal(usual, DEFAULT))
+    return found
 
 
 def expect_all(recommender: Recommender, space: Space, facts: Values, seed: int) -> list[Expected]:

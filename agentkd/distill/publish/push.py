@@ -1,7 +1,7 @@
 """`agentkd push`: upload a finished student to the Hugging Face hub, in one commit.
 
-FILES lists what is uploaded: weights, tokenizer, configs, metrics, curves, report, card and, if they exist, GGUF files.
-So checkpoints, a teacher's scores, locks and logs cannot slip in.
+FILES lists what is uploaded: weights, tokenizer, processors, configs, metrics, curves, report, card and, if they exist,
+GGUF files. So checkpoints, a teacher's scores, predictions, locks and logs cannot slip in.
 """
 
 from __future__ import annotations
@@ -10,18 +10,24 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from agentkd.distill.publish.card import is_student
 from agentkd.distill.publish.lineage import eval_command, read_lineage
 from agentkd.errors import UserError, WorldError
-from agentkd.models import find_weights
+from agentkd.models import check_model_folder
 from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_config
 
 FILES = (
     "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
-    "*.py", "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "*.py", "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
 )  # fmt: skip
+PIPELINES = {
+    "distill-images": "image-classification",
+    "distill-clients": "image-classification",
+    "distill-vision-language": "image-text-to-text",
+    "distill-texts": "text-generation",
+}  # of transformers, by the stage that wrote a student; one of traces is used with `eval`
+_IMAGES = "distill-images", "distill-clients"  # whose students have no tokenizer
 _TOKEN = "make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN=…"
 
 
@@ -34,11 +40,10 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
     """
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{student.resolve().name}")
-    if not is_student(student):
-        raise UserError(f"{student} is no student: give a directory that `agentkd distill` wrote")
-    if not is_complete(student):
-        raise UserError(f"{student} is not finished: run the `agentkd distill` that writes it again, it goes on")
-    find_weights(str(student))  # names what is missing or torn
+    run, stage = find_run(student)
+    if not is_complete(run):
+        raise UserError(f"{run} is not finished: run the `agentkd distill` that writes it again, it goes on")
+    check_model_folder(student, reads_images=stage in _IMAGES)  # names what is missing or torn
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
@@ -68,14 +73,43 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
             f"cannot push to {api.endpoint} ({error_text(error)}): "
             f"check the network and HF_HUB_OFFLINE, then run it again"
         ) from None
-    form = str(read_config(student).get("form", "one-call"))
     return {
         "out": f"{api.endpoint}/{repo}",
         "commit": done.oid,
         "files": [path.name for path in files],
         "bytes": size,
-        "next": f"{eval_command(read_lineage(student), model=repo)} form={form}",
+        "next": next_use(student, stage, repo),
     }
+
+
+def find_run(student: Path) -> tuple[Path, str]:
+    """The run that wrote a student and its stage: the folder itself, or that of all clients above a client's.
+
+    Raises UserError for a folder that no `distill` wrote, and for that of all clients, which holds several."""
+    stages = {folder: stage_of(folder) for folder in (student, student.resolve().parent)}
+    if stages[student] == "distill-clients":
+        clients = sorted(file.parent.name for file in student.glob("*/config.json"))
+        raise UserError(f"{student} holds a student for each client: push one of them ({', '.join(clients)})")
+    run = student if stages[student] else student.resolve().parent
+    if stages[run] not in ("distill", *PIPELINES) or (run != student and stages[run] != "distill-clients"):
+        raise UserError(f"{student} is no student: give a directory that `agentkd distill` wrote")
+    return run, stages[run]
+
+
+def stage_of(folder: Path) -> str:
+    """The stage that wrote a folder; empty for any other."""
+    try:
+        return str(read_config(folder).get("stage", ""))
+    except (UserError, OSError):
+        return ""
+
+
+def next_use(student: Path, stage: str, repo: str) -> str:
+    """How a student on the hub is used."""
+    if stage in PIPELINES:
+        return f'transformers.pipeline("{PIPELINES[stage]}", model="{repo}")'
+    form = str(read_config(student).get("form", "one-call"))
+    return f"{eval_command(read_lineage(student), model=repo)} form={form}"
 
 
 def is_published(name: str) -> bool:
