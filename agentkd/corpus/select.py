@@ -111,11 +111,17 @@ def choose(config: SelectConfig, teacher: Rows, reference: Rows, unit: str) -> n
     from agentkd.methods.miniplm import difference, keep_largest
 
     scored = np.flatnonzero((teacher["tokens"] > 0) & (reference["tokens"] > 0))
+    own, other = (int((rows["tokens"] > 0).sum()) for rows in (teacher, reference))
+    if not len(scored) and (own or other):
+        raise UserError(
+            f"the two models share no text: {config.teacher} reads {own} of {len(teacher)} documents and "
+            f"{config.reference} {other}, none of them both: give two models that know the corpus's script"
+        )
     if not len(scored):
         raise UserError("no document has two tokens or more, so there is nothing to score: give longer texts")
-    loss, other = (mean_losses(rows[scored], unit) for rows in (teacher, reference))
+    loss, base = (mean_losses(rows[scored], unit) for rows in (teacher, reference))
     orders: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
-        "difference": lambda: difference(torch.from_numpy(loss), torch.from_numpy(other)).numpy(),
+        "difference": lambda: difference(torch.from_numpy(loss), torch.from_numpy(base)).numpy(),
         "lowest": lambda: -loss,
         "highest": lambda: loss,
         "random": lambda: np.random.default_rng(config.seed).random(len(scored)),

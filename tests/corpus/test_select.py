@@ -16,7 +16,7 @@ from agentkd.corpus.select import select
 from agentkd.errors import UserError
 from tests.support.commands import call
 from tests.support.lazy import lazily
-from tests.support.students import little_student, packaged_student
+from tests.support.students import little_student, packaged_student, student_with
 
 np = lazily("numpy")
 torch = lazily("torch")
@@ -201,6 +201,20 @@ def test_a_wrong_option_is_one_line(
 ) -> None:
     with pytest.raises(UserError, match=line):
         select(config(corpus, models, tmp_path / "out").model_copy(update=changes))
+
+
+def test_two_models_that_share_no_text_are_one_line(models: dict[str, str], tmp_path: Path) -> None:
+    """A model of two Latin letters drops all other signs, one of bytes reads all."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    letters = Tokenizer(BPE({"<end>": 0, "a": 1, "b": 2}, []))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="<end>", pad_token="<end>")
+    latin = str(student_with(tmp_path / "latin", tokenizer, seed=0))
+    (tmp_path / "texts.txt").write_text("βιβλίο\nλόγος\n")
+    with pytest.raises(UserError, match=r"share no text: .*latin reads 0 of 2 documents and .*reference 2, none of them"):
+        select(config(tmp_path / "texts.txt", {**models, "teacher": latin}, tmp_path / "out"))
+    assert not (tmp_path / "out/selected.jsonl").exists()
 
 
 def test_the_command(

@@ -105,7 +105,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, fault)
             return
         time.sleep(server.latency)
-        message = {"role": "assistant", **server.reply(json.loads(body))}
+        said = server.reply(json.loads(body))
+        chat = "chat" in self.path
+        spoken = {"message": {"role": "assistant", **said}} if chat else {"text": said.get("content", "")}
         self.send(
             200,
             {
@@ -113,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
                 "object": "chat.completion",
                 "created": 0,
                 "model": MODEL,
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "choices": [{"index": 0, **spoken, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
             },
         )
