@@ -17,10 +17,8 @@ BAD = 4  # one in so many questions
 def scripted_answer(request: dict[str, Any]) -> str:
     """The content of the answer to a chat request with a JSON schema, to a text with choices, or to any other one."""
     schema = request.get("response_format", {}).get("json_schema", {}).get("schema", {})
-    if "prompt" in request:  # a pattern of examples: the last block is what is asked
-        text = request["prompt"].rpartition("\n\n")[2]
-    else:
-        text = request["messages"][-1]["content"]
+    blocks = request["prompt"].rpartition("\n\n") if "prompt" in request else ()  # a pattern; the last one is asked
+    text = blocks[2] if blocks else request["messages"][-1]["content"]
     if "question" in schema.get("properties", {}):
         return write_question(text, int(request["seed"]))
     if "action" in schema.get("properties", {}):

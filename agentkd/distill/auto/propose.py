@@ -48,7 +48,7 @@ def plan_proposals(space: Space, default: Candidate, facts: Values, rows: Sequen
     except TooFewRows:
         return Plan(
             [Proposal(default, DEFAULT), *without_memory(space, default, seed)],
-            f"{len(rows)} earlier distillations: too few to expect anything, so each method has a turn, drawn or default",
+            f"{len(rows)} earlier distillations: too few to expect anything, so each method has a turn",
         )
     expected = expect_all(recommender, space, facts, seed)
     best: dict[str, Candidate] = {}

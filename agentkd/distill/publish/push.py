@@ -19,7 +19,8 @@ from agentkd.runs.read import is_complete, read_config
 FILES = (
     "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
-    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "*.py", "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+    "*.py", "config.yaml", "metrics.json", "manifest.json", "*.png", "report.html",
 )  # fmt: skip
 PIPELINES = {
     "distill-images": "image-classification",

@@ -5,8 +5,8 @@
 - `select`: the command, from a file on the disk to the file of chosen texts
 
 Every run is a new process, which times what follows its imports, the loading of both models included, by the clock and
-by the processor. The two take turns; ratios are those within a round. Other work on the machine changes the clock's, and
-hardly the processor's. With `--megabytes` a corpus of that size goes through two tiny models, and the
+by the processor. The two take turns; ratios are those within a round. Other work on the machine changes the clock's,
+and hardly the processor's. With `--megabytes` a corpus of that size goes through two tiny models, and the
 largest resident memory of the process is read from the kernel.
 """
 
