@@ -86,6 +86,24 @@ class DistillConfig(StageConfig):
     private_noise: float = Field(
         2.0, ge=0, allow_inf_nan=False, description="swing: noise on their logits after the temperature, in nats"
     )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="sft, logits: share of a batch's examples that are mixed with another, as embeddings",
+    )
+    cmi_weight: float = Field(
+        0.25, ge=0, allow_inf_nan=False, description="mcmi: weight of the conditional mutual information"
+    )
+    paraphrase: Literal["hard", "random"] | None = Field(
+        None,
+        description="also learn each example in other words: hard (those on which teacher= and student disagree most) "
+        "or random, its control [default: none]",
+    )
+    paraphrases: str | None = Field(
+        None,
+        description="paraphrase: JSON lines with question and paraphrase [default: frames for any question]",
+    )
     epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
     lr: PerStage = Field(
         None,

@@ -48,6 +48,9 @@ class Method:
     signal: str | None = None  # None for a method without a scoring pass
     trainer: str = "sft.make_trainer"
     check: str | None = None  # None for a trainer that reads every model
+    by_hand: bool = False  # its trainer makes the student's logits itself, without a scoring pass
+    mixes: bool = False  # it takes `mixup=`
+    rewords: bool = False  # it takes `paraphrase=`
     drops_last: bool = False  # the trainer skips an epoch's last step if it is not full
     ranges: Ranges = field(default_factory=dict)  # its options, and from where to where `--method auto` looks
     privacy: tuple[str, ...] = ()  # what `privacy=` it takes
@@ -55,7 +58,7 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "sft": Method(ranges={"lr": LR}, privacy=("mask",)),
+    "sft": Method(ranges={"lr": LR}, privacy=("mask",), mixes=True, rewords=True),
     "logits": Method(
         needs_teacher="a larger model of the student's vocabulary",
         same_vocabulary=True,
@@ -63,6 +66,17 @@ METHODS: dict[str, Method] = {
         ranges={"lr": LR, "nll": SHARE, "divergence": Words(("forward", "reverse", "skew", "skew-reverse"))},
         privacy=("swing", "mask"),
         terms=("nll", "divergence"),
+        mixes=True,
+        rewords=True,
+    ),
+    "mcmi": Method(
+        epochs=1.0,
+        lr=2e-5,
+        trainer="mcmi.make_trainer",
+        privacy=("mask",),
+        terms=("nll", "cmi"),
+        by_hand=True,
+        rewords=True,
     ),
     "on-policy": Method(
         needs_teacher="a larger model of the student's vocabulary",

@@ -51,12 +51,13 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
     disk = {"weights": 4.0 * parameters, "a checkpoint": 12.0 * trained, SECOND: 12.0 * trained}
     if stage.method.teacher_in_memory:
         training["the teacher"] = 4.0 * max(map(count_parameters, data.teachers))
-    if stage.method.signal:
+    if stage.makes_logits:
         from agentkd.distill.losses import LOGITS
 
         # a chunk's logits and their gradient; the head's gradient, which is separate from its tied twin's
         logits = 8.0 * LOGITS + 4.0 * sizes.vocabulary * sizes.hidden
         training["gradients or logits"] = max(4.0 * trained, logits)
+    if stage.method.signal:
         memory["the teacher's scores"] = scoring_memory(data.teachers, lengths)
         disk["teacher's scores"] = (8.0 * config.top_k + 4) * targets * len(data.teachers)
     examples_a_step = stage.batch * config.accumulate * processes.world_size()

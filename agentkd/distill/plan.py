@@ -16,6 +16,7 @@ from typing import Any
 from agentkd.config import DistillConfig
 from agentkd.distill import processes
 from agentkd.distill.data.dataset import load_training_set
+from agentkd.distill.data.paraphrases import expect_paraphrases
 from agentkd.distill.data.tokens import Inputs, TrainingData
 from agentkd.distill.needs import available_memory, check_needs, compute_needs, free_disk
 from agentkd.distill.prepare import find_teachers, prepare_data
@@ -34,6 +35,7 @@ def plan_run(config: DistillConfig) -> dict[str, Any]:
     dataset = processes.on_rank_0(lambda: load_training_set(stage))
     if len(stages) > 1:
         say(f"of {len(stages)} stages the first is planned: the others begin as students that do not exist yet")
+    dataset = processes.on_rank_0(lambda: expect_paraphrases(stage, dataset))
     data = prepare_data(stage, find_teachers(stage), dataset)
     needs = compute_needs(stage, data)
     memory, free = available_memory()

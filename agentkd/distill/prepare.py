@@ -53,8 +53,10 @@ def check_later_stages(stages: Sequence[Stage]) -> None:
 def check_models(stage: Stage, student: Student, teachers: Sequence[Model]) -> None:
     """Raise UserError if a teacher is unusable, or does not fit the student, or if a method that makes logits by hand
     does not know how a model makes them."""
-    if stage.method.signal:
+    if stage.makes_logits:
         check_head(student.settings, trust=student.trust)
+    if stage.config.mixup and processes.world_size() > 1:
+        raise UserError("mixup= runs in one process: start it without a launcher, or leave mixup= out")
     if stage.config.grad_checkpointing:
         check_checkpointing(student)
     for teacher in teachers:
@@ -62,7 +64,7 @@ def check_models(stage: Stage, student: Student, teachers: Sequence[Model]) -> N
         settings = load_settings(teacher.folder, trust=teacher.trust)
         tokenizer = open_tokenizer(teacher.folder, teacher.name, trust=teacher.trust)
         check_embedding(f"the teacher {teacher.name}", settings, tokenizer)
-        if stage.method.same_vocabulary:
+        if stage.method.same_vocabulary or stage.config.paraphrase == "hard":
             check_vocabularies(student.tokenizer, tokenizer, teacher.name)
         if stage.method.signal:
             check_head(settings, trust=teacher.trust)
@@ -75,6 +77,10 @@ def check_weights(stage: Stage, student: Student, teachers: Sequence[Model]) -> 
         check = load_function(stage.method.check)
         for model in (Model(student.name, student.folder, student.trust), *teachers):
             check(load_teacher(model), student.tokenizer.pad_token_id)
+    if stage.config.mixup:
+        from agentkd.distill.lessons.mixup import check_embeddings
+
+        check_embeddings(load_teacher(Model(student.name, student.folder, student.trust)))
 
 
 def load_libraries() -> None:

@@ -40,6 +40,11 @@ class Stage:
     batch: int
     divergence: DivergenceName
 
+    @property
+    def makes_logits(self) -> bool:
+        """Whether the trainer makes the student's logits itself, from hidden states and the head."""
+        return bool(self.method.signal or self.method.by_hand or self.config.mixup)
+
     def with_changes(self, **changes: Any) -> Stage:
         """The same stage with other values of options."""
         own = {field.name for field in fields(self)}
@@ -81,13 +86,14 @@ def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Sta
         batch = config.batch or (16 if config.form == "path" else 4)
         divergence = config.divergence or method.divergence
         refuse_options(config, name, divergence)
+        asks = bool(method.needs_teacher) or config.paraphrase == "hard"
         named = str(config.teacher).split(",") if method.several_teachers else [str(config.teacher)]
         recorded = config.model_copy(
             update={
                 "method": name,
                 "student": stages[-1].config.out if stages else config.student,
                 "layers": None if stages else config.layers,
-                "teacher": config.teacher if method.needs_teacher else None,
+                "teacher": config.teacher if asks else None,
                 "out": config.out if last else str(out),
                 "epochs": (epochs,),
                 "lr": (lr,),
@@ -102,7 +108,7 @@ def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Sta
                 method=method,
                 traces=Path(str(config.traces)),
                 student=recorded.student,
-                teachers=tuple(spec.strip() for spec in named if spec.strip()) if method.needs_teacher else (),
+                teachers=tuple(spec.strip() for spec in named if spec.strip()) if asks else (),
                 out=out,
                 epochs=epochs,
                 lr=lr,
@@ -120,6 +126,14 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
         raise UserError(f"--method {name} needs teacher=MODEL: {method.needs_teacher}")
     if config.privacy and config.form == "agent":
         raise UserError("--privacy looks for private passages in answers, not in the turns of form=agent: leave it out")
+    if config.mixup and not method.mixes:
+        raise UserError(f"--method {name} does not take mixup=: choose {able_methods('mixes')}")
+    if config.paraphrase and not method.rewords:
+        raise UserError(f"--method {name} does not take paraphrase=: choose {able_methods('rewords')}")
+    if config.paraphrase == "hard" and not (config.teacher or "").strip(" ,"):
+        raise UserError("paraphrase=hard needs teacher=MODEL, which is asked where it disagrees; or paraphrase=random")
+    if config.paraphrases and not config.paraphrase:
+        raise UserError(f"paraphrases={config.paraphrases} is not used: add paraphrase=hard or paraphrase=random")
     if config.privacy and config.privacy not in method.privacy:
         able = ", ".join(other for other, each in METHODS.items() if config.privacy in each.privacy)
         raise UserError(f"--method {name} does not take --privacy {config.privacy}: choose {able}")
@@ -129,6 +143,11 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
     for option, refused, reason in method.refuses:
         if values[option] in refused:
             raise UserError(f"--method {name} {reason.format(value=values[option])}")
+
+
+def able_methods(field: str) -> str:
+    """The methods that take an option, by the field of their record that says so."""
+    return ", ".join(name for name, each in METHODS.items() if getattr(each, field))
 
 
 def value_for_stage(values: tuple[float, ...] | None, number: int, stages: int, name: str) -> float | None:

@@ -16,6 +16,7 @@ from typing import Any
 from agentkd.config import DistillConfig
 from agentkd.distill import processes
 from agentkd.distill.data.dataset import Dataset, load_training_set
+from agentkd.distill.data.paraphrases import add_paraphrases, expect_paraphrases, hash_paraphrases
 from agentkd.distill.data.private_tokens import hash_detectors
 from agentkd.distill.data.teacher_scores import hash_teachers
 from agentkd.distill.data.tokens import TrainingData
@@ -49,7 +50,8 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     alone = processes.world_size() == 1  # seconds of several processes are not comparable
     new = alone and not is_complete(stages[-1].out)
     metrics = run_stage(stages[-1], dataset)
-    if new and len(stages) == 1:  # a later stage starts from a student, not from the model
+    plain = not (config.mixup or config.paraphrase)  # the table knows no such option
+    if new and plain and len(stages) == 1:  # a later stage starts from a student, not from the model
         remember_student(stages[0], dataset, metrics["seconds"])
     return {**metrics, "next": next_command(stages)}
 
@@ -72,14 +74,19 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
         identity["hash_teacher"] = processes.on_rank_0(lambda: hash_teachers(teachers))
     if stage.config.privacy:
         identity |= processes.on_rank_0(lambda: hash_detectors(stage.config))
+    if stage.config.paraphrase:
+        identity["hash_paraphrases"] = processes.on_rank_0(lambda: hash_paraphrases(stage.config))
     complete = processes.on_rank_0(lambda: is_complete(stage.out))
-    data = None if complete else prepare_and_check(stage, teachers, dataset)
+    expected = processes.on_rank_0(lambda: expect_paraphrases(stage, dataset))
+    data = None if complete else prepare_and_check(stage, teachers, expected)
     with ExitStack() as stack:
         run = RunDirectory(stage.out, "distill", stage.config, identity)
         if processes.on_rank_0(lambda: is_complete(stack.enter_context(run).path)):
             found = processes.on_rank_0(lambda: read_metrics(stage.out, StudentFigures))
             say(f"{stage.out} is complete: nothing to do")
             return {"out": str(stage.out), **found}
+        if stage.config.paraphrase:
+            dataset, data = processes.on_rank_0(lambda: add_paraphrases(stage, dataset)), None
         processes.on_rank_0(lambda: dataset.save(stage.out))
         data = data or prepare_data(stage, teachers, dataset)  # opening a complete run may find its manifest false
         metrics = {"traces": dataset.traces, **train_student(stage, data)}

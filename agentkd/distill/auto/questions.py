@@ -91,6 +91,8 @@ def resolve_auto(config: DistillConfig) -> tuple[Stage, Dataset]:
     (stage,) = resolve_run(config.model_copy(update={"method": default, "out": out}))
     if stage.config.control is not None:
         raise UserError(f"control={stage.config.control} has nothing to choose: give --method")
+    if stage.config.mixup or stage.config.paraphrase:
+        raise UserError("--method auto does not choose with mixup= or paraphrase=: leave them out, or give --method")
     return stage, load_training_set(stage)
 
 

@@ -28,7 +28,7 @@ from agentkd.distill.resolve import Stage
 from agentkd.inference.head import Head
 from agentkd.methods import divergences
 
-TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def make_signal(stage: Stage, data: TrainingData, folder: Path) -> TeacherSignal:
@@ -76,7 +76,8 @@ def batch_loss(options: LossOptions) -> BatchLoss:
     """The loss of a batch of `TopKCollator`."""
 
     def loss(hidden: Tensor, head: Head, labels: Tensor, inputs: dict[str, Tensor], terms: Terms) -> Tensor:
-        aligned = labels, inputs["teacher_ids"], inputs["teacher_log_p"], inputs["public"]
+        weight = inputs.get("weight", torch.ones_like(inputs["public"]))
+        aligned = labels, inputs["teacher_ids"], inputs["teacher_log_p"], inputs["public"], weight
         return chunked_loss(token_loss(options, terms), hidden, head, *aligned)
 
     return loss
@@ -85,12 +86,16 @@ def batch_loss(options: LossOptions) -> BatchLoss:
 def token_loss(options: LossOptions, terms: Terms) -> TokenLoss:
     """The loss of each token from the student's logits [C, V]. The sums of its terms are added to `terms`.
 
-    A private token has no NLL: a hard label teaches the secret that the softened teacher keeps."""
+    A private token has no NLL: a hard label teaches the secret that the softened teacher keeps. The weight is that of a
+    token in a mix, 1 elsewhere."""
 
-    def loss(logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor, public_C: Tensor) -> Tensor:
+    def loss(
+        logits_CV: Tensor, labels_C: Tensor, ids_CK: Tensor, log_p_CK: Tensor, public_C: Tensor, weight_C: Tensor
+    ) -> Tensor:
         log_q = logits_CV.log_softmax(-1)
-        nll = -log_q.gather(-1, labels_C[:, None])[:, 0] * public_C
+        nll = -log_q.gather(-1, labels_C[:, None])[:, 0] * public_C * weight_C
         divergence = options.divergence(*divergences.restrict_to_top_k(log_p_CK, ids_CK, log_q, options.rest))
+        divergence = divergence * weight_C
         terms["nll"].append(nll.detach().sum())
         terms["divergence"].append(divergence.detach().sum())
         return options.nll * nll + (1.0 - options.nll) * divergence

@@ -8,7 +8,8 @@ from typing import Any
 from agentkd.distill.data.forms import Example
 from agentkd.distill.data.tokens import IGNORED, Inputs, Row, TrainingData
 from agentkd.distill.health import with_health_checks
-from agentkd.distill.lessons.teacher_signal import TeacherSignal, with_batch_loss
+from agentkd.distill.lessons import mixup
+from agentkd.distill.lessons.teacher_signal import TeacherSignal, read_targets, with_batch_loss
 from agentkd.distill.lessons.trl_head import trl_knows_head
 from agentkd.distill.resolve import Stage
 from agentkd.runs.progress import say
@@ -30,8 +31,11 @@ def make_trainer(
     from trl import SFTConfig, SFTTrainer
 
     kind, collator = with_health_checks(with_length_groups(SFTTrainer)), {}
+    read = mixup.read_mixed(stage.config.mixup, stage.config.seed) if stage.config.mixup else read_targets
     if signal is not None:
-        kind, collator = with_batch_loss(kind, signal.loss), {"data_collator": signal.collator}
+        kind, collator = with_batch_loss(kind, signal.loss, read), {"data_collator": signal.collator}
+    elif stage.config.mixup:
+        kind = with_batch_loss(kind, mixup.own_loss, read)
     elif not trl_knows_head(parts["model"]):
         say(f"TRL does not know how {type(parts['model']).__name__} makes its logits: all of them are kept in memory")
         kind = with_own_logits(kind)

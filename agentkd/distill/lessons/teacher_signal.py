@@ -22,6 +22,10 @@ BatchLoss = Callable[[Tensor, Head, Tensor, dict[str, Tensor], Terms], Tensor]
 collator's batch. It adds the sums of the loss's terms to the last argument."""
 
 
+Reader = Callable[[Any, Any, Head, dict[str, Tensor]], "Targets"]
+"""Makes a batch's targets from the trainer, the model, which may be a wrapper, its head and the collator's batch."""
+
+
 class TeacherSignal(NamedTuple):
     """The teachers' scores of the training rows as training takes them: the loss that learns them, the collator that
     feeds the loss, and facts for metrics.json."""
@@ -63,8 +67,27 @@ def chunked_loss(
     return losses.chunked_loss(each, hidden, head.weight, *aligned, bias=head.bias, chunk=chunk, whole=whole)
 
 
-def with_batch_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
-    """The trainer class with this loss. It logs each term as a mean per target token."""
+class Targets(NamedTuple):
+    """What a batch's loss is made of: hidden states [N, D] and labels [N] of N target tokens, and the collator's batch,
+    whose tensors of target tokens are in the same order."""
+
+    hidden: Tensor
+    labels: Tensor
+    inputs: dict[str, Tensor]
+
+
+def read_targets(trainer: Any, model: Any, head: Head, inputs: dict[str, Tensor]) -> Targets:
+    """The batch as it is."""
+    read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    # Through the wrapped model's own forward, or DDP would not share gradients.
+    states = head.states(model, **read, use_cache=False)
+    targets = inputs["labels"][:, 1:]
+    learned = targets != IGNORED
+    return Targets(states[:, :-1][learned], targets[learned], inputs)
+
+
+def with_batch_loss(trainer: Any, batch_loss: BatchLoss, read: Reader = read_targets) -> Any:
+    """The trainer class with this loss of what `read` makes of a batch. It logs terms as means per target token."""
 
     class Trainer(trainer):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -75,18 +98,14 @@ def with_batch_loss(trainer: Any, batch_loss: BatchLoss) -> Any:
         def compute_loss(
             self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
             head = replace(self.head, layer=self.accelerator.unwrap_model(model).get_output_embeddings())
-            # Through the wrapped model's own forward, or DDP would not share gradients.
-            states = head.states(model, **read, use_cache=False)
-            targets = inputs["labels"][:, 1:]
-            learned = targets != IGNORED
-            hidden = states[:, :-1][learned]
+            found = read(self, model, head, inputs)
             sums: Terms = defaultdict(list)
-            total = batch_loss(hidden, head, targets[learned], inputs, sums)
-            for name, parts in {**sums, "tokens": [torch.tensor(float(len(hidden)))]}.items():
+            total = batch_loss(found.hidden, head, found.labels, found.inputs, sums)
+            tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
+            for name, parts in {**sums, "tokens": [torch.tensor(float(tokens))]}.items():
                 self.terms[name] += float(torch.stack(parts).sum())
-            loss = total / (len(hidden) if num_items_in_batch is None else num_items_in_batch)
+            loss = total / (tokens if num_items_in_batch is None else num_items_in_batch)
             if num_items_in_batch is not None and self.args.average_tokens_across_devices:
                 loss = loss * self.accelerator.num_processes  # the count is of all processes, and DDP takes the mean
             return (loss, None) if return_outputs else loss
