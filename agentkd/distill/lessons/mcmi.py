@@ -55,7 +55,7 @@ def token_loss(weight: float, terms: Terms) -> Callable[[Tensor, Tensor], Tensor
     are added to `terms`."""
 
     def loss(logits_CV: Tensor, labels_C: Tensor) -> Tensor:
-        classes, place = labels_C.unique(return_inverse=True)
+        classes, place = labels_C.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         log_p = logits_CV.log_softmax(-1)
         nll = -log_p.gather(-1, labels_C[:, None])[:, 0]
         means_CV = class_means(logits_CV.detach(), place, len(classes))[place]

@@ -3,8 +3,8 @@
 A mixed example reads w E(x) + (1 - w) E(x'), token by token, with w uniform in [0, 1]. It learns the targets of both
 where they stand: w times the loss of x's, 1 - w times that of x'. With `logits` the same holds for the teacher's
 distributions. They are those of the unmixed examples, from the scoring pass, where MixKD asks the teacher about the
-mix: a departure. The shorter example goes on as padding. Who is mixed follows from the seed, the step and the batch, so a
-resumed run mixes alike.
+mix: a departure. The shorter example goes on as padding. Who is mixed follows from the seed, the step and the batch, so
+a resumed run mixes alike.
 """
 
 from __future__ import annotations
