@@ -27,7 +27,7 @@ from agentkd.reproduce.beds.geo_paths import make_items
 from agentkd.runs.disk import write_atomically
 from agentkd.stats import paired_difference
 
-EPOCHS, TRACES, QUESTIONS = 30.0, 150, 300
+EPOCHS, TRACES, QUESTIONS = 20.0, 150, 300
 SFT, LOGITS, HALF = {"method": "sft"}, {"method": "logits"}, {"epochs": (EPOCHS / 2,)}
 ARMS = {
     "sft": SFT,
@@ -115,7 +115,7 @@ def run_arm(arm: str, seed: int, work: Path, traces: Path) -> list[float]:
     folder = work / f"seed-{seed}"
     note = folder / f"{arm.replace(', ', '-').replace(' ', '-')}.json"
     if not note.exists():
-        teacher = train(make_model(work / "large", 96, 3, 1), traces, work / "teacher", 1, epochs=(12.0,))
+        teacher = train(make_model(work / "large", 96, 3, 1), traces, work / "teacher", 1, epochs=(10.0,))
         options = dict(ARMS[arm])
         if options.get("method") == "logits" or options.get("paraphrase") == "hard":
             named = str(options.get("teacher", "teacher"))

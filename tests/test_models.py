@@ -175,7 +175,7 @@ def test_the_packaged_model_as_a_directory() -> None:
     assert (config["vocab_size"], config["dtype"], config["tie_word_embeddings"]) == (49152, "float32", True)
     generation = json.loads((path / "generation_config.json").read_text())
     assert [generation[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [1, 2, 2]
-    models._check_directory(path)
+    models.check_model_folder(path)
 
     from transformers import AutoTokenizer
 
