@@ -115,9 +115,9 @@ def run_arm(arm: str, seed: int, work: Path, traces: Path) -> list[float]:
     folder = work / f"seed-{seed}"
     note = folder / f"{arm.replace(', ', '-').replace(' ', '-')}.json"
     if not note.exists():
-        teacher = train(make_model(work / "large", 96, 3, 1), traces, work / "teacher", 1, epochs=(10.0,))
         options = dict(ARMS[arm])
         if options.get("method") == "logits" or options.get("paraphrase") == "hard":
+            teacher = train(make_model(work / "large", 96, 3, 1), traces, work / "teacher", 1, epochs=(10.0,))
             named = str(options.get("teacher", "teacher"))
             if named != "teacher":
                 method = named.removeprefix("teacher-").replace("longer", "sft")
@@ -133,6 +133,7 @@ def run_arm(arm: str, seed: int, work: Path, traces: Path) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--arms", help="some of the arms, separated by semicolons [default: all]")
     parser.add_argument("--work", type=Path, default=Path("runs/geo-options"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -142,7 +143,7 @@ def main() -> None:
     scores: dict[str, dict[int, list[float]]] = {}
     for seed in map(int, options.seeds.split(",")):
         (options.work / f"seed-{seed}").mkdir(exist_ok=True)
-        for arm in ARMS:
+        for arm in options.arms.split(";") if options.arms else ARMS:
             scores.setdefault(arm, {})[seed] = run_arm(arm, seed, options.work, traces)
             print(json.dumps({"seed": seed, "arm": arm, "f1": round(float(np.mean(scores[arm][seed])), 2)}), flush=True)
             write(options.out, scores)

@@ -86,14 +86,17 @@ class DistillConfig(StageConfig):
     private_noise: float = Field(
         2.0, ge=0, allow_inf_nan=False, description="swing: noise on their logits after the temperature, in nats"
     )
-    mixup: float = Field(
-        0.0,
+    mixup: float | None = Field(
+        None,
         ge=0,
         le=1,
-        description="sft, logits: share of a batch's examples that are mixed with another, as embeddings",
+        description="sft, logits: share of a batch that is mixed with other examples, as embeddings [default: none]",
     )
-    cmi_weight: float = Field(
-        0.25, ge=0, allow_inf_nan=False, description="mcmi: weight of the conditional mutual information"
+    cmi_weight: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="mcmi: weight of the conditional mutual information [default: 0.25]",
     )
     paraphrase: Literal["hard", "random"] | None = Field(
         None,

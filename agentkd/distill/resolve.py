@@ -18,6 +18,8 @@ from agentkd.runs.progress import say
 from agentkd.runs.read import TAUGHT_FROM, find_newest_run, is_complete, read_config
 from agentkd.tasks.items import is_own_agent
 
+CMI_WEIGHT = 0.25  # the largest of the official ones
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -99,6 +101,7 @@ def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Sta
                 "lr": (lr,),
                 "batch": batch,
                 "divergence": divergence,
+                "cmi_weight": CMI_WEIGHT if name == "mcmi" and config.cmi_weight is None else config.cmi_weight,
             }
         )
         stages.append(

@@ -102,7 +102,7 @@ def test_a_killed_run_mixes_as_an_undisturbed_one(
     options |= {"teacher": str(teacher)} if method == "logits" else {}
     whole = distill(config(student, traces, tmp_path / "whole", **options))
     assert whole["losses"][-1] < whole["losses"][0]
-    plain = distill(config(student, traces, tmp_path / "plain", **{**options, "mixup": 0.0}))
+    plain = distill(config(student, traces, tmp_path / "plain", **{**options, "mixup": None}))
     assert plain["losses"] != whole["losses"]
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     train = transformers.Trainer.training_step
@@ -253,3 +253,17 @@ def test_a_model_that_reads_embeddings_otherwise_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(type(model.model), "forward", scaled)
     with pytest.raises(UserError, match="does not read embeddings as it reads tokens: leave mixup= out"):
         mixup.check_embeddings(model)
+
+
+def test_a_student_of_a_version_without_these_options_is_still_the_same(
+    student: Path, traces: Path, tmp_path: Path
+) -> None:
+    import yaml
+
+    out = tmp_path / "out"
+    result = distill(config(student, traces, out, epochs=1))
+    values = yaml.safe_load((out / "config.yaml").read_text())
+    older = {k: v for k, v in values.items() if k not in ("mixup", "cmi_weight", "paraphrase", "paraphrases")}
+    assert len(older) == len(values) - 4
+    (out / "config.yaml").write_text(yaml.safe_dump(older, sort_keys=False))
+    assert distill(config(student, traces, out, epochs=1))["losses"] == result["losses"]

@@ -36,7 +36,7 @@ def make_trainer(
 ) -> Any:
     """The trainer of `sft` with this loss."""
     pad = data.student.tokenizer.pad_token_id
-    own = TeacherSignal(batch_loss(stage.config.cmi_weight), partial(pad_rows, pad=pad), {})
+    own = TeacherSignal(batch_loss(float(stage.config.cmi_weight or 0.0)), partial(pad_rows, pad=pad), {})
     return sft.make_trainer(stage, data, arguments, parts, own)
 
 
