@@ -133,6 +133,8 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
         raise UserError(f"--method {name} does not take mixup=: choose {able_methods('mixes')}")
     if config.paraphrase and not method.rewords:
         raise UserError(f"--method {name} does not take paraphrase=: choose {able_methods('rewords')}")
+    if config.paraphrase and config.form == "agent":
+        raise UserError("paraphrase= puts one question in other words, and form=agent has conversations: leave it out")
     if config.paraphrase == "hard" and not (config.teacher or "").strip(" ,"):
         raise UserError("paraphrase=hard needs teacher=MODEL, which is asked where it disagrees; or paraphrase=random")
     if config.paraphrases and not config.paraphrase:

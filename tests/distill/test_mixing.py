@@ -215,6 +215,7 @@ def test_paraphrases_of_a_file_are_matched_by_the_question(student: Path, traces
         ({"method": "on-policy", "teacher": "TEACHER", "mixup": 0.5}, "does not take mixup=: choose sft, logits"),
         ({"method": "preference", "paraphrase": "random"}, "does not take paraphrase=: choose sft, logits, mcmi"),
         ({"paraphrase": "hard"}, "paraphrase=hard needs teacher=MODEL"),
+        ({"paraphrase": "random", "form": "agent"}, "form=agent has conversations: leave it out"),
         ({"paraphrases": "own.jsonl"}, "paraphrases=own.jsonl is not used: add paraphrase=hard"),
         ({"paraphrase": "random", "paraphrases": "own.jsonl"}, "no such file: own.jsonl"),
         ({"paraphrase": "random", "paraphrases": "NONE"}, r'none.jsonl:1 has no "question" and "paraphrase"'),
