@@ -125,9 +125,9 @@ def tune_alone(config: ImagesConfig, folder: Path) -> dict[str, object]:
     count = int(BUDGET * EPOCHS / passes_of(bed, STEPS[1]))
     for number in range(count):
         note = folder / f"{number}.json"
-        trial = study.ask() if not note.exists() else None
-        if trial is not None:
-            candidate = candidate_of(config) if number == 0 else suggest(trial, space)
+        trial = study.ask()  # in a run that goes on, too: the sampler draws from one sequence
+        candidate = candidate_of(config) if number == 0 else suggest(trial, space)
+        if not note.exists():
             reward = bed.train(candidate, STEPS[1], folder / "trials" / str(number))
             write_atomically(note, json.dumps([candidate.method, dict(candidate.options), reward]))
         method, options, reward = json.loads(note.read_text())

@@ -91,7 +91,7 @@ def reword_examples(stage: Stage, dataset: Dataset) -> tuple[list[list[Example]]
             left_out += Counter(
                 {"the question itself": len(found) - len(new), "asked at evaluation": len(new) - len(kept)}
             )
-            prompts[trace.hash] = [prompt for each in kept if (prompt := make_prompt(each, stage.config.form))]
+            prompts[trace.hash] = [prompt for each in kept if (prompt := make_prompt(each, dataset.form))]
     candidates = [
         [example.model_copy(update={"prompt": prompt}) for prompt in dict.fromkeys(prompts.get(example.trace, ()))
          if prompt != example.prompt]
