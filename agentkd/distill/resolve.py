@@ -70,13 +70,14 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     if not is_complete(traces):
         say(f"{traces} is not complete: training on what it has")
     out = config.out or f"students/{slug(task_label(source['task']))}-{'-'.join(methods)}"
-    agent = source.get("agent")
-    form = config.form or ("agent" if is_own_agent(agent) or agent in WITH_TOOLS else "path")
-    return resolve_stages(config.model_copy(update={"traces": str(traces), "out": out, "form": form}), source)
+    return resolve_stages(config.model_copy(update={"traces": str(traces), "out": out}), source)
 
 
 def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Stage]:
     """One stage per method of a config that names traces and out. Raises UserError for options that do not fit."""
+    agent = source.get("agent")
+    form = config.form or ("agent" if is_own_agent(agent) or agent in WITH_TOOLS else "path")
+    config = config.model_copy(update={"form": form})
     stages: list[Stage] = []
     methods = config.method.split(",")
     for number, name in enumerate(methods):

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from agentkd.errors import AgentkdError
 from agentkd.own_agents.protocol import write_completion, write_stream
-from agentkd.own_agents.session import BadRequest, Session, hash_request
+from agentkd.own_agents.session import BadRequest, Session
 from agentkd.serving.ports import LOOPBACK, take_port
 
 CHAT, MODELS = "/v1/chat/completions", "/v1/models"
@@ -64,27 +64,30 @@ class Proxy:
         if session is None:
             return refuse(401, "this key belongs to no sample in work: keep OPENAI_API_KEY as it is set")
         try:
-            request = json.loads(await http.read())
+            body = await http.read()
+            request = json.loads(body)
             check_request(request)
-            return await self._answer(http, session, request)
+            return await self._answer(http, session, request, body)
         except ValueError as error:  # BadRequest is one
             return refuse(400, f"this is no chat request: {error}")
         except AgentkdError as error:
             return refuse(400, str(error))  # no client sends it again
 
-    async def _answer(self, http: web.BaseRequest, session: Session, request: dict[str, Any]) -> web.StreamResponse:
+    async def _answer(
+        self, http: web.BaseRequest, session: Session, request: dict[str, Any], body: bytes
+    ) -> web.StreamResponse:
         replies, delivered = [], []
         for _ in range(request.get("n") or 1):  # a request of its own each, as few servers give several answers
-            reply, deliver = await session.answer(request, lambda: is_gone(http))
+            reply, deliver = await session.answer(request, body, lambda: is_gone(http))
             replies.append(reply)
             delivered.append(deliver)
-        id = f"chatcmpl-{hash_request(request)}"
+        id = f"chatcmpl-{secrets.token_hex(12)}"  # its own for equal requests, too: frameworks know messages by it
         if request.get("stream"):
             usage = bool((request.get("stream_options") or {}).get("include_usage"))
-            body, kind = b"".join(write_stream(self.model, id, replies, usage=usage)), "text/event-stream"
+            text, kind = b"".join(write_stream(self.model, id, replies, usage=usage)), "text/event-stream"
         else:
-            body, kind = json.dumps(write_completion(self.model, id, replies)).encode(), "application/json"
-        response = web.Response(body=body, content_type=kind)
+            text, kind = json.dumps(write_completion(self.model, id, replies)).encode(), "application/json"
+        response = web.Response(body=text, content_type=kind)
         if not is_gone(http):
             for deliver in delivered:
                 deliver()

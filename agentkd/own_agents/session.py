@@ -18,7 +18,7 @@ from agentkd.errors import AgentkdError, SampleFailed
 from agentkd.own_agents.protocol import read_messages
 from agentkd.teacher.chat import Reply
 from agentkd.teacher.client import Teacher
-from agentkd.trace import Step, ToolResult, Usage, content_hash
+from agentkd.trace import Step, ToolResult, Usage
 
 SEEDS = 1_000_003  # between the seeds of equal requests: more than any run has samples
 
@@ -57,7 +57,7 @@ class Session:
     steps: dict[int, Step] = field(default_factory=dict)  # by the order of asking
     tools: list[dict[str, Any]] = field(default_factory=list)
     begun: int = 0
-    _asked: dict[str, list[_Asked]] = field(default_factory=lambda: defaultdict(list))
+    _asked: dict[bytes, list[_Asked]] = field(default_factory=lambda: defaultdict(list))
     _places: dict[str, int] = field(default_factory=dict)  # of tools, by their JSON
     _in_flight: int = 0
     _since: float = field(default_factory=time.monotonic)
@@ -73,10 +73,12 @@ class Session:
         return Usage.total(step.usage for step in self.steps.values() if step.usage is not None)
 
     async def answer(
-        self, request: Mapping[str, Any], gone: Callable[[], bool] = lambda: False
+        self, request: Mapping[str, Any], body: bytes | None = None, gone: Callable[[], bool] = lambda: False
     ) -> tuple[Reply, Callable[[], None]]:
         """The reply to a chat request, and what to call once it has reached the agent.
 
+        Requests are equal where their bodies are; by default that is their JSON. `gone` says whether the one who asked
+        has hung up.
         Raises BadRequest for a request that is none, and the error of ours that ends the sample."""
         if self.error is not None:
             raise self.error
@@ -86,7 +88,7 @@ class Session:
         except (ValueError, TypeError, AttributeError) as error:
             raise BadRequest(f"{error}"[:200]) from None
         own = {"temperature": self.options.temperature} | dict(request)
-        asked, again = self._count(json.dumps(own, sort_keys=True), gone)
+        asked, again = self._count(json.dumps(request).encode() if body is None else body, gone)
         place = self.begun
         self.begun += not again
         if self.begun > self.options.most:
@@ -124,7 +126,7 @@ class Session:
         self.error = self.error or error
         return self.error
 
-    def _count(self, key: str, gone: Callable[[], bool]) -> tuple[_Asked, bool]:
+    def _count(self, key: bytes, gone: Callable[[], bool]) -> tuple[_Asked, bool]:
         """Which of the equal requests this is, and whether it is one that comes again."""
         before = self._asked[key]
         for each in before:
@@ -196,8 +198,3 @@ def told_results(steps: Sequence[Step]) -> dict[str, deque[str]]:
                 here[message.tool_call_id].append(message.content)
         told.update({name: texts for name, texts in here.items() if len(texts) > len(told[name])})
     return told
-
-
-def hash_request(request: Mapping[str, Any]) -> str:
-    """A short name of a request, which is the same whenever it is asked."""
-    return content_hash(dict(request))[:24]

@@ -222,3 +222,38 @@ def test_methods_that_cannot_learn_calls_refuse_the_form(method: str) -> None:
         refuse_options(config, method, "forward")
     with pytest.raises(UserError, match="--privacy"):
         refuse_options(DistillConfig(form="agent", privacy="mask"), "sft", "forward")
+
+
+def test_a_student_learns_conversations_end_to_end_and_the_form_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from agentkd.config import GenerateConfig
+    from agentkd.distill.stages import distill
+    from agentkd.runs.store import RunDirectory
+    from tests.support.students import sft_config, student_with
+    from tests.support.vocabularies import byte_level
+
+    items = [{"id": name, "question": f"Where is {name}?", "split": "train"} for name in ("Bern", "Rome", "Oslo")]
+    items.append({"id": "held", "question": "Where is Oslo?", "split": "test"})
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    config = GenerateConfig(task=str(tmp_path / "items.jsonl"), split="train", agent="mine.agent:graph")
+    with RunDirectory(tmp_path / "run", "generate", config, {}) as run:
+        for name in ("Bern", "Rome", "Oslo"):
+            steps = session(call("c1", json.dumps({"at": name}))).steps
+            run.append(close(*steps, id=name, question=f"Where is {name}?"))
+        run.finish({})
+    for template, name in ((PLAIN, "plain"), (QWEN, "qwen")):
+        of = byte_level()
+        student_with(tmp_path / name, of, seed=0, chat=template.replace("<|im_end|>", of.eos_token))
+    plain = sft_config(tmp_path / "plain", tmp_path / "run", tmp_path / "none", form=None)
+    with pytest.raises(UserError, match="leaves out the schemas and calls of tools"):
+        distill(plain)
+    assert not (tmp_path / "none").exists(), "nothing was trained, nothing was written"
+    capsys.readouterr()
+    metrics = distill(sft_config(tmp_path / "qwen", tmp_path / "run", tmp_path / "student", form=None))
+    said = capsys.readouterr().err
+    assert "sft · agent · " in said and "1 asked at evaluation" in said
+    assert metrics["examples"] == 2 and metrics["loss_last"] < metrics["loss_first"]
+    assert metrics["next"].startswith("agentkd serve ")
+    rows = [json.loads(line) for line in (tmp_path / "student/dataset.jsonl").read_text().splitlines()]
+    assert [json.loads(row["tools"]) for row in rows] == [[LOOK], [LOOK]]

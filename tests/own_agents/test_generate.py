@@ -107,6 +107,10 @@ def test_five_kills_lose_and_double_nothing_and_no_request_is_paid_twice(desk: D
     found = desk.traces()
     assert sorted(found) == sorted(f"{item['id']}/0" for item in items)
     assert all(trace.verified for trace in found.values())
+    lines = [line for path in (desk.folder / "out/cache").glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines) == len(paid), (
+        "no answer on disk is paid again"
+    )
     # what was in flight at a kill was answered to nobody: at most one request per process and kill
     assert sum(count - 1 for count in paid.values()) <= 5 * 2
     with mock_server(reply=scripted) as server:

@@ -58,7 +58,7 @@ def test_equal_requests_of_a_sample_are_requests_of_their_own_and_find_their_ans
 def test_a_request_whose_answer_did_not_arrive_is_the_same_when_it_comes_again() -> None:
     stub = Stub()
     session = begin(stub)
-    asyncio.run(session.answer(USER, lambda: True))  # its client has hung up
+    asyncio.run(session.answer(USER, gone=lambda: True))  # its client has hung up
     assert ask(session, USER) == "Hi"
     ask(session, USER)
     assert [seed for _, _, seed in stub.asked] == [0, 0, SEEDS]

@@ -27,8 +27,10 @@ from agentkd.runs.read import read_config, read_metrics
 from agentkd.runs.untrusted import CONFIG_BYTES, parse_yaml, read_small
 from agentkd.tasks.load import find_licence
 
+TAGS = {"agent": ("agent", "tool-use")}
 BASE, BASE_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # of the packaged weights
 OPEN, CLOSE = "<!-- results -->", "<!-- end of results -->"
+FACTS = ("retriever", "verify", "hash_data", "hash_kb", "hash_prompts", "hash_agent")  # not every run has all
 KEY = 4  # first cells of a row: task, split, n, seed
 _DATASETS = {"webqsp": "rmanluo/RoG-webqsp", "cwq": "rmanluo/RoG-cwq"}
 
@@ -43,7 +45,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         "language": ["en"],
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["agentkd", "knowledge-distillation", "question-answering", "kbqa"],
+        "tags": ["agentkd", "knowledge-distillation", *TAGS.get(str(config.form), ("question-answering", "kbqa"))],
         "datasets": [_DATASETS[source["task"]]] if source["task"] in _DATASETS and not source.get("data") else None,
     }
     counts = read_counts(stage.traces)
@@ -54,7 +56,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         front=yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip(),
         title=stage.out.resolve().name,
         config=config,
-        source={"retriever": None, "hash_data": None, "hash_kb": None, "hash_prompts": None, **source},
+        source=dict.fromkeys(FACTS) | dict(source),
         counts={"unchecked": 0, "doubtful": 0, **counts} if counts else None,
         metrics=metrics,
         terms=", ".join(f"{name} {value}" for name, value in last.items()),

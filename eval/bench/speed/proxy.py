@@ -3,7 +3,9 @@
 A script on raw aiohttp asks the mock directly, and through the proxy with its session, its teacher and a cache on disk,
 as in a run. Client, proxy and mock are a process each. Both ways take turns, so that the machine's noise hits both. All
 times are by the mock's log: at one request in flight, the time between two arrivals is that of a call; with several
-in flight, requests per second are counted from the first arrival to the last answer.
+in flight, requests per second are counted from the first arrival to the last answer. `cpu_ms` is the CPU time of the
+proxy's process per call, its teacher and cache included: unlike the others it hardly depends on what else the machine
+does.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from agentkd.teacher.client import Teacher
 from agentkd.teacher.options import Endpoint
 from agentkd.trace import Usage
 
+Way = Callable[[Mock, dict[str, Any], Path], None]
 DIRECT, PROXIED = "direct", "through the proxy"
 
 
@@ -39,7 +42,8 @@ def bench_proxy(*, requests: int, in_flight: int, rounds: int, seed: int, out: P
     """Return milliseconds per call and requests per second of both ways, with what the proxy adds.
 
     Raises WorldError where the client fails."""
-    ways: dict[str, Callable[[Mock, dict[str, Any], Path], None]] = {DIRECT: ask_directly, PROXIED: ask_through_proxy}
+    ways: dict[str, Way] = {DIRECT: ask_directly, PROXIED: ask_through_proxy}
+    cpu: list[float] = []
     calls: dict[str, list[float]] = {name: [] for name in ways}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     with Progress("runs", total=2 * rounds * len(ways), unit="") as progress:
@@ -47,7 +51,10 @@ def bench_proxy(*, requests: int, in_flight: int, rounds: int, seed: int, out: P
             for name, way in list(ways.items())[:: 1 if number % 2 == 0 else -1]:
                 calls[name].append(1000 * measure(way, requests, 1, seed + number)[0])
                 progress.advance(Usage(), good=True)
+                start = time.process_time()
                 rates[name].append(measure(way, requests, in_flight, seed + number)[1])
+                if name == PROXIED:
+                    cpu.append(1000 * (time.process_time() - start) / requests)
                 progress.advance(Usage(), good=True)
     added = [mine - floor for mine, floor in zip(calls[PROXIED], calls[DIRECT], strict=True)]
     report = {
@@ -72,6 +79,9 @@ def bench_proxy(*, requests: int, in_flight: int, rounds: int, seed: int, out: P
         "added_ms": statistics.median(added),
         "added_ms_low": min(added),
         "added_ms_high": max(added),
+        "cpu_ms": statistics.median(cpu),
+        "cpu_ms_low": min(cpu),
+        "cpu_ms_high": max(cpu),
     }
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -80,9 +90,7 @@ def bench_proxy(*, requests: int, in_flight: int, rounds: int, seed: int, out: P
     return report
 
 
-def measure(
-    way: Callable[[Mock, dict[str, Any], Path], None], requests: int, in_flight: int, seed: int
-) -> tuple[float, float]:
+def measure(way: Way, requests: int, in_flight: int, seed: int) -> tuple[float, float]:
     """The median seconds between arrivals, and requests per second, of one run against a fresh server."""
     texts = make_prompts(requests, seed)
     with mock_server(MockWorld(seed)) as mock, tempfile.TemporaryDirectory() as folder:
@@ -149,5 +157,6 @@ def print_proxy(report: dict[str, Any]) -> None:
     console.print(table)
     console.print(
         f"the proxy adds {report['added_ms']:.2f} ms a call at p50 "
-        f"({report['added_ms_low']:.2f}–{report['added_ms_high']:.2f})"
+        f"({report['added_ms_low']:.2f}–{report['added_ms_high']:.2f}), and takes {report['cpu_ms']:.2f} ms of CPU "
+        f"({report['cpu_ms_low']:.2f}–{report['cpu_ms_high']:.2f})"
     )
