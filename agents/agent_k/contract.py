@@ -70,6 +70,7 @@ class Setup(Frozen):
     mark: str = " "  # between the tags of a cell
     sums: bool = False  # the values of a row of the submission sum to one, and targets are shares of their row
     quantiles: tuple[float, ...] = ()  # the levels of the targets, where these are quantiles of one number
+    costs: tuple[float, float] | None = None  # binary: of a missed positive row, of a needless positive label
     whole: bool = False  # values are whole numbers
     low: float | None = None  # the least value that may be sent
     high: float | None = None

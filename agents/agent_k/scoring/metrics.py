@@ -58,6 +58,11 @@ def _sklearn(name: str, **options: Any) -> Callable[[Array, Array], float]:
     return function
 
 
+def cost(truth: Array, guess: Array, miss: float = 1.0, alarm: float = 1.0) -> float:
+    """Mean cost of a row: `miss` for a positive one that is labelled negative, `alarm` for the opposite."""
+    return float(np.mean(miss * ((truth == 1) & (guess == 0)) + alarm * ((truth == 0) & (guess == 1))))
+
+
 def confusion(truth: Array, guess: Array) -> npt.NDArray[np.float64]:
     """Counts `(K, K)`: rows are true classes, columns those given."""
     kinds = int(max(truth.max(), guess.max())) + 1
@@ -345,6 +350,7 @@ def _metrics() -> list[Metric]:
         Metric("precision", "label", False, ("binary",), precision),
         Metric("recall", "label", False, ("binary",), recall),
         Metric("mcc", "label", False, _CLASSES, mcc),
+        Metric("cost", "label", True, ("binary",), cost),
         Metric("qwk", "label", False, (*_CLASSES, "regression"), qwk),
         Metric("kappa", "label", False, _CLASSES, kappa),
         Metric("hamming", "label", True, ("multilabel",), lambda truth, guess: float(np.mean(truth != guess))),

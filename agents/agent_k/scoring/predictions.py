@@ -43,6 +43,9 @@ def decide_codes(setup: Setup, predictions: Array, thresholds: Sequence[float] |
     t = None if thresholds is None else np.asarray(thresholds, dtype=np.float64)
     if setup.task == "multilabel":
         return (predictions >= (0.5 if t is None else t)).astype(np.int64)
+    if t is None and setup.costs is not None:  # the least expected cost (Elkan 2001, "The foundations of cost-sensitive
+        cut = setup.costs[1] / sum(setup.costs)  # learning", section 1.1)
+        t = np.array([1 - cut, cut])
     if t is None:
         return np.argmax(predictions, axis=1).astype(np.int64)
     if len(t) == len(setup.classes):
@@ -55,10 +58,10 @@ def decide_codes(setup: Setup, predictions: Array, thresholds: Sequence[float] |
 def decide_labels(setup: Setup, predictions: pd.DataFrame, thresholds: Sequence[float] | None = None) -> pd.DataFrame:
     """Decide labels from a prediction file, in the words of the training table; returns `id` and targets.
 
-    Without `thresholds`: the most probable class, p >= 0.5 for each target of a multilabel task, the nearest integer of
-    a regression. With one threshold per predicted column: the class with the largest p / threshold, so that (1 − t, t)
-    cuts two classes at t; multilabel: p >= threshold. With one fewer, for classes that are numbers: cuts of the
-    expected rank."""
+    Without `thresholds`: the most probable class, or that of the least expected cost; p >= 0.5 for each target of a
+    multilabel task; the nearest integer of a regression. With one threshold per predicted column: the class with the
+    largest p / threshold, so that (1 − t, t) cuts two classes at t; multilabel: p >= threshold. With one fewer, for
+    classes that are numbers: cuts of the expected rank."""
     import pandas as pd
 
     values = align_predictions(setup, predictions, predictions["id"])

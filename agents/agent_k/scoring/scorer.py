@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentkd.agents.agent_k.contract import Setup
-from agentkd.agents.agent_k.scoring.metrics import METRICS, map_at, pinball
+from agentkd.agents.agent_k.scoring.metrics import METRICS, cost, map_at, pinball
 from agentkd.agents.agent_k.scoring.predictions import align_predictions, decide_codes
 from agentkd.agents.agent_k.scoring.truth import class_numbers, encode_targets, is_known
 from agentkd.errors import UserError
@@ -80,6 +80,9 @@ class Scorer:
         if self.metric.name == "qwk":  # of the classes' numbers, not of their alphabetical places
             numbers = class_numbers(self.setup)
             return self.metric.function(numbers[truth], numbers[guess])
+        if self.metric.name == "cost":
+            miss, alarm = self.setup.costs or (1.0, 1.0)
+            return cost(truth, guess, miss, alarm)
         return self.metric.function(truth, guess)
 
     def _has_gaps(self) -> bool:

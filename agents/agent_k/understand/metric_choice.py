@@ -68,6 +68,12 @@ def doubt_metric(metric: str, names: list[str], top: int, hints: Hints) -> list[
     """A line where the pages ask for another metric than the one used."""
     remedy = f"scored by {metric}; set metric=NAME or metric=FILE.py"
     said = hints.unknown
+    if metric == "cost" and hints.costs:
+        miss, needless = hints.costs
+        return [
+            f"a missed positive row costs {miss:g} and a needless label {needless:g}, as the pages say: labels are cut "
+            f"for the least cost, and scores are its mean over the rows"
+        ]
     if said and not (metric == "pinball" and not said.startswith("weighted")):
         return [f"the pages speak of '{said}', which is not known: {remedy}"]
     said = hints.qualified

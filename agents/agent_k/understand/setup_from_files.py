@@ -107,7 +107,8 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
             f"positive={fixed['positive']} chooses of two classes, and this is a {task} task with "
             f"{len(classes) or 'none'}: leave it out"
         )
-    names = ["pinball"] * bool(quantiles) + hints.metric_names
+    costs = hints.costs if (task, output) == ("binary", "label") else None
+    names = ["pinball"] * bool(quantiles) + ["cost"] * bool(costs) + hints.metric_names
     top = 1
     if task == "multiclass" and output == "label":
         page_top = find_top_k(text) if names[:1] == ["map@k"] else 1
@@ -147,6 +148,7 @@ def guess_setup(data: Path, text: str, hint: str, fixed: Mapping[str, Any]) -> S
         low=demands.low,
         high=demands.high,
         quantiles=quantiles,
+        costs=costs if metric == "cost" else None,
         output=output,
         top=top,
         metric=metric,

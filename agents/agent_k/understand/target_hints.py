@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from agentkd.agents.agent_k.scoring.costs import find_costs
 from agentkd.agents.agent_k.scoring.metric_names import find_metrics, find_unknown_metric
 from agentkd.agents.agent_k.scoring.metric_qualifiers import (
     find_other_metric,
@@ -45,6 +46,13 @@ class Hints:
         """The metrics named by host and pages, the likeliest first."""
         return find_metrics(self.text, self.host_metric)
 
+    @cached_property
+    def costs(self) -> tuple[float, float] | None:
+        """What a missed and a needless positive label cost, where the pages name no other metric, nor the user."""
+        if self.fixed.get("metric", "cost") != "cost" or (self.metric_names and self.fixed.get("metric") != "cost"):
+            return None
+        return find_costs(self.text)
+
     @property
     def metric(self) -> Metric | None:
         """The likeliest metric; the user's word comes first."""
@@ -72,6 +80,8 @@ class Hints:
         So it is where the pages speak of scores, or not of labels, and their metric is none of METRICS as it stands.
         """
         form = read_form(self.text)
+        if self.costs is not None:
+            return False
         if self.metric is None or self.unknown:
             return form != "labels"
         return bool(self.qualified) and (form == "scores" or (form == "" and puts_in_order(self.qualified)))
