@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentkd.agents import MODEL_FREE, WITH_TOOLS
-from agentkd.config import EvalConfig, default_teacher, slug
+from agentkd.config import EvalConfig, default_teacher, has_gpu, slug
 from agentkd.distill.data.forms import AGENTS
 from agentkd.distill.publish.card import find_student_folder
 from agentkd.distill.publish.lineage import read_lineage, task_options
-from agentkd.errors import UserError, unknown_name
+from agentkd.errors import AgentkdError, UserError, unknown_name
 from agentkd.inference.in_process import identify_weights
 from agentkd.models import find_weights
 from agentkd.runs.progress import say
 from agentkd.runs.read import read_config
+from agentkd.serving.vllm import find_vllm
 from agentkd.teacher.chat import NO_TEACHER
 from agentkd.teacher.open import split_specs
 from agentkd.world import reading_settings
@@ -26,7 +27,7 @@ SERVED = ("http:", "https:", "vllm:", "openai:", "local")
 @dataclass(frozen=True)
 class System:
     """A system that answers questions; `identity` tells apart two students of one path. With `trust`, code in a model's
-    folder may run."""
+    folder may run. Answers of one student through vLLM and in process are kept apart."""
 
     name: str
     agent: str
@@ -37,7 +38,8 @@ class System:
 
     @property
     def folder(self) -> str:
-        return slug(self.name) + (f"-{self.identity[:8]}" if self.identity else "")
+        through = "-vllm" if self.identity and self.served else ""
+        return slug(self.name) + (f"-{self.identity[:8]}{through}" if self.identity else "")
 
     @property
     def student(self) -> Path | None:
@@ -73,6 +75,7 @@ def list_systems(config: EvalConfig, tool: str = "") -> list[System]:
     models = split_specs(config.model or "")
     taught = {model: own for model in models if (own := read_taught_form(model))}
     default = next(iter(taught.values()), "path")
+    backend = choose_backend(config) if any(not model.startswith(SERVED) for model in models) else None
     for model in models:
         served = model.startswith(SERVED)
         identity = "" if served else identify_weights(find_weights(model))
@@ -84,12 +87,13 @@ def list_systems(config: EvalConfig, tool: str = "") -> list[System]:
             )
         if config.constrain == "kb" and form != "path":
             raise UserError(f"--constrain kb is for students that write paths, {model} is of form {form}")
+        started = not served and backend == "vllm"
         found.append(
             System(
                 model.rstrip("/"),
                 tool or AGENTS[form],
-                model,
-                served=served,
+                f"vllm:{model}" if started else model,
+                served=served or started,
                 identity=identity,
                 trust=config.trust_remote_code,
             )
@@ -97,6 +101,23 @@ def list_systems(config: EvalConfig, tool: str = "") -> list[System]:
     if not found:
         raise UserError("nothing to evaluate: give --agent (with --teacher) or --model")
     return found
+
+
+def choose_backend(config: EvalConfig) -> str:
+    """How students are run that no server is named for: `vllm` or `in-process`, as the config says.
+
+    Else vLLM, where a GPU and vLLM are found; a line says so, since it reads paths otherwise."""
+    if config.backend is not None:
+        return config.backend
+    if not has_gpu() or config.trust_remote_code:  # vLLM would run code of the folder without our checks
+        return "in-process"
+    try:
+        find_vllm()
+    except AgentkdError as error:
+        say(f"a GPU is here, but students answer in this process, one batch after another: {error}")
+        return "in-process"
+    say("students answer through vLLM, by votes; backend=in-process weighs paths exactly, and is slower")
+    return "vllm"
 
 
 def read_taught_form(model: str) -> str:

@@ -55,7 +55,8 @@ def find_system(config: EvalConfig) -> AskedSystem:
     folder = find_student_folder(spec)
     lineage = read_lineage(folder) if folder is not None else {}
     config, task = choose_task(config, lineage, spec)
-    (system,) = list_systems(config)
+    # A server for one question would take longer to start than the question.
+    (system,) = list_systems(config.model_copy(update={"backend": config.backend or "in-process"}))
     if folder is None:
         say(f"{spec} is no student of `agentkd distill`: it is asked in form path, as if it were")
     config = derive_config(config, split="", out="", hops=task.max_hops)

@@ -312,15 +312,21 @@ def report(
 @app.command(cls=page(example="agentkd export students/geo-sft --dtype f16"), rich_help_panel=STUDENTS)
 def export(
     student: Annotated[str, typer.Argument(help="a student's directory, smollm2-135m or a hub name")],
-    dtype: Annotated[str, typer.Option(help="f32 or f16, for the matrices")] = "f32",
+    dtype: Annotated[
+        str, typer.Option(help="f32, f16, bf16, q8_0, q4_k_m or another type of llama.cpp, for the matrices")
+    ] = "f32",
+    llama_cpp: Annotated[
+        str | None,
+        typer.Option(help="a checkout of llama.cpp, for all but Llama in f32 and f16 [default: $LLAMA_CPP, else PATH]"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the file to write [default: STUDENT/model-DTYPE.gguf]")] = None,
     as_json: Json = False,
 ) -> None:
     """Export a student as GGUF, for llama.cpp and --teacher local:FILE.gguf."""
-    from agentkd.distill.publish.gguf import export as run
+    from agentkd.distill.publish.export import export as run
     from agentkd.eval.systems import read_taught_form
 
-    result = run(student, dtype=dtype, out=out)
+    result = run(student, dtype=dtype, out=out, llama_cpp=llama_cpp)
     if as_json:
         print(json.dumps(result))
         return

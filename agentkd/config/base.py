@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -32,6 +33,7 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     EXTENT: ClassVar[frozenset[str]] = frozenset()
     SHARED: ClassVar[frozenset[str]] = frozenset()
+    CALLED: ClassVar[Mapping[str, str]] = {}  # fields by the names that other tools give them
 
     out: str | None = Field(None, description="directory to write, and to resume [default: derived and printed]")
     seed: int = Field(0, description="seed of every random choice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -23,6 +24,20 @@ class DistillConfig(StageConfig):
     """`agentkd distill`: verified traces into a student."""
 
     EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes"})
+    CALLED: ClassVar[Mapping[str, str]] = {  # options of transformers and TRL by the names that they have here
+        "bf16": "precision",
+        "fp16": "precision",
+        "gradient_accumulation_steps": "accumulate",
+        "gradient_checkpointing": "grad_checkpointing",
+        "learning_rate": "lr",
+        "lora_r": "lora",
+        "max_seq_length": "max_length",
+        "model_name_or_path": "student",
+        "num_train_epochs": "epochs",
+        "output_dir": "out",
+        "per_device_train_batch_size": "batch",
+        "use_peft": "lora",
+    }
 
     traces: str | None = Field(None, description="a run directory [default: the newest complete one in runs/]")
     student: str = Field("smollm2-135m", description="smollm2-135m, a directory or a hub name")
@@ -110,13 +125,53 @@ class DistillConfig(StageConfig):
     epochs: PerStage = Field(None, description="one number, or one per stage [default: 3; preference and on-policy: 1]")
     lr: PerStage = Field(
         None,
-        description="peak learning rate, cosine decay after a short warm-up, one number or one per stage "
+        description="peak learning rate after the warm-up, one number or one per stage "
         "[default: 2e-4; preference and on-policy: 2e-5]",
     )
     batch: int | None = Field(None, ge=1, description="examples in memory per process [default: path: 16, else 4]")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
+    lr_scheduler_type: Literal[
+        "cosine", "linear", "constant", "constant_with_warmup", "polynomial", "cosine_with_restarts", "inverse_sqrt"
+    ] = Field(
+        "cosine",
+        description="cosine, linear, constant, constant_with_warmup, polynomial, cosine_with_restarts or inverse_sqrt",
+    )
+    warmup_steps: int | None = Field(
+        None, ge=0, description="steps in which the learning rate rises [default: a quarter of an epoch]"
+    )
+    warmup_ratio: float | None = Field(None, ge=0, lt=1, description="the same as a share of all steps")
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="of AdamW, on all but biases and norms")
+    packing: bool = Field(
+        False, description="sft: join examples into rows of max_length tokens (1024), kept apart by position"
+    )
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None = (
+        Field(
+            None,
+            description="eager, sdpa, flash_attention_2, flash_attention_3 or flex_attention [default: transformers']",
+        )
+    )
+    eval_fraction: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description="hold out this share of the questions, measure their loss after each epoch, and keep the best "
+        "weights [default: none]",
+    )
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="with eval_fraction: stop after this many epochs without a better loss [default: never]"
+    )
     grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     trust_remote_code: bool = Field(False, description=TRUST)
+    chat_template: str | None = Field(
+        None,
+        description="a .jinja file, one of the student's templates, or a model that has it [default: the student's]",
+    )
+    load_in_4bit: bool = Field(
+        False, description="with lora: QLoRA, adapters on weights of 4 bits; needs a GPU and bitsandbytes"
+    )
+    keep_adapter: bool = Field(
+        False, description="with lora: leave the adapters in OUT/adapter, too, for vLLM's --enable-lora"
+    )
     lora: int | None = Field(
         None, ge=1, description="train adapters of this rank and merge them into the weights [default: all weights]"
     )

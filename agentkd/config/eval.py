@@ -30,6 +30,11 @@ class EvalConfig(GenerateConfig):
         description="paths per question whose best one is the ceiling beside each score; 0: none "
         "[default: 50; with an endpoint 0]",
     )
+    backend: Literal["vllm", "in-process"] | None = Field(
+        None,
+        description="how students run that no server is named for: vllm or in-process [default: vllm where a GPU and "
+        "vLLM are found, else in-process]",
+    )
     trust_remote_code: bool = Field(False, description=TRUST)
     matchers: str = Field("strict,rog", description="comma-separated: strict, strict-1, rog, webqsp_official, tog_em")
     baseline: Spec = Field(None, description="row to compare the others with, paired by question")

@@ -58,6 +58,10 @@ def _merge(kind: type[Config], values: dict[str, Any], options: Mapping[str, Any
         first = error.errors()[0]
         name = ".".join(part for part in first["loc"] if isinstance(part, str))  # not the place in a list
         if first["type"] == "extra_forbidden":
+            if name in kind.CALLED:
+                raise UserError(
+                    f"option '{name}' is called {kind.CALLED[name]} here: write {kind.CALLED[name]}=…"
+                ) from None
             raise unknown_name("option", name, kind.model_fields) from None
         choices = re.findall(r"'([^']+)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
         near = did_you_mean(str(first["input"]), choices)

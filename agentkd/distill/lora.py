@@ -6,7 +6,8 @@ on all linear layers but the head (Dettmers et al., QLoRA, arXiv 2305.14314, sec
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,3 +69,24 @@ def merge_adapters(state: dict[str, Tensor], transposed: Collection[str] = ()) -
             name = stem + ".weight"
         merged[name.replace(".base_layer.", ".").removeprefix(_ROOT)] = weight
     return merged
+
+
+def save_adapters(model: Any, state: dict[str, Tensor], folder: Path, base: str) -> None:
+    """Write a peft model's adapters as peft does, for `base`: the student as the user named it.
+
+    vLLM serves them beside others on one base model (`--enable-lora --lora-modules NAME=FOLDER`)."""
+    model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(folder, state_dict=dict(state), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty card; the student has one
+
+
+def with_base(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A peft model's state dict with the adapters of `state` and the weights of a plain model of the same shape."""
+    adapters = {name: weight.cpu() for name, weight in state.items() if name.endswith((_A, _B))}
+    stems = {name.removesuffix(_A) for name in adapters if name.endswith(_A)}
+    plain = {f"{_ROOT}{name}": weight for name, weight in base.items()}
+    renamed = {
+        (stem + _BASE if (stem := name.removesuffix(".weight")) in stems else name): weight
+        for name, weight in plain.items()
+    }
+    return {**renamed, **adapters}

@@ -53,12 +53,13 @@ class Method:
     rewords: bool = False  # it takes `paraphrase=`
     drops_last: bool = False  # the trainer skips an epoch's last step if it is not full
     ranges: Ranges = field(default_factory=dict)  # its options, and from where to where `--method auto` looks
+    packs: bool = False  # its trainer takes several examples in a row
     privacy: tuple[str, ...] = ()  # what `privacy=` it takes
     terms: tuple[str, ...] = ()  # what the trainer logs at each step besides the loss
 
 
 METHODS: dict[str, Method] = {
-    "sft": Method(ranges={"lr": LR}, privacy=("mask",), mixes=True, rewords=True),
+    "sft": Method(ranges={"lr": LR}, privacy=("mask",), mixes=True, rewords=True, packs=True),
     "logits": Method(
         needs_teacher="a larger model of the student's vocabulary",
         same_vocabulary=True,

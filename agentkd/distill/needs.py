@@ -13,6 +13,7 @@ from typing import Any
 from agentkd.config import has_gpu
 from agentkd.distill import processes
 from agentkd.distill.data.tokens import IGNORED, TrainingData
+from agentkd.distill.loading import NF4_BYTES
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import Model, can_checkpoint, count_parameters, make_skeleton
 from agentkd.errors import UserError
@@ -46,9 +47,16 @@ def compute_needs(stage: Stage, data: TrainingData) -> dict[str, Any]:
         gpu=has_gpu(),
         shards=processes.world_size() if processes.is_sharded() else 1,
     )
+    if config.load_in_4bit:
+        kept = sizes.vocabulary * sizes.hidden * (1 if data.student.settings.tie_word_embeddings else 2)
+        training["weights"] = NF4_BYTES * (parameters - kept) + 4.0 * (kept + adapters)
     memory = {"training": training}
     # A checkpoint is kept until the next one is whole. A short run makes its first one at its end.
     disk = {"weights": 4.0 * parameters, "a checkpoint": 12.0 * trained, SECOND: 12.0 * trained}
+    if config.keep_adapter:
+        disk["adapters"] = 4.0 * trained
+    if config.eval_fraction:
+        disk["the best weights"] = 4.0 * trained
     if stage.method.teacher_in_memory:
         training["the teacher"] = 4.0 * max(map(count_parameters, data.teachers))
     if stage.makes_logits:

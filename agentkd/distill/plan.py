@@ -18,10 +18,10 @@ from agentkd.distill import processes
 from agentkd.distill.data.dataset import load_training_set
 from agentkd.distill.data.paraphrases import expect_paraphrases
 from agentkd.distill.data.tokens import Inputs, TrainingData
+from agentkd.distill.loading import load_for_training
 from agentkd.distill.needs import available_memory, check_needs, compute_needs, free_disk
 from agentkd.distill.prepare import find_teachers, prepare_data
 from agentkd.distill.resolve import Stage, resolve_run
-from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
 from agentkd.machine.hardware import GB
 from agentkd.runs.progress import say
@@ -100,7 +100,7 @@ def measure_steps(stage: Stage, data: TrainingData) -> dict[str, Any]:
         share = sum(sizes) / sum(sample.inputs.tokens)
         scoring = (time.monotonic() - start) * share if signal else 0.0
         watch = step_timer()
-        model = load_model(data.student, stage.config.layers)
+        model = load_for_training(data.student, stage.config)
         trainer = make_trainer(probe, sample, model, folder, signal, max_steps=3, callbacks=[watch])
         trainer._get_train_sampler = lambda _=None: SequentialSampler(sample.inputs.rows)
         trainer.train()

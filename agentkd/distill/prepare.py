@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -17,6 +18,7 @@ from agentkd.distill.data.private_tokens import mark_private
 from agentkd.distill.data.teacher_scores import check_vocabularies, load_teacher
 from agentkd.distill.data.tokens import Row, TrainingData, tokenise
 from agentkd.distill.data.turns import fit_conversations
+from agentkd.distill.loading import open_for_training
 from agentkd.distill.method import load_function
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import (
@@ -26,7 +28,6 @@ from agentkd.distill.student import (
     check_embedding,
     check_head,
     find_model,
-    open_student,
 )
 from agentkd.errors import UserError
 from agentkd.inference.model_folder import context_length, open_tokenizer, refuse_pickles
@@ -43,7 +44,7 @@ def check_later_stages(stages: Sequence[Stage]) -> None:
     """Raise UserError if a later stage could not use its models, before the first one is trained for it."""
     if len(stages) > 1:
         load_libraries()
-        student = open_student(stages[0].student, trust=stages[0].config.trust_remote_code)
+        student = open_for_training(stages[0].student, stages[0].config)
         for stage in stages[1:]:
             teachers = find_teachers(stage)
             check_models(stage, student, teachers)
@@ -110,7 +111,7 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
     """Open the student, tokenise for it and make the method's inputs. Raises UserError where something is wrong with
     student, teachers or examples."""
     load_libraries()
-    student = open_student(stage.student, trust=stage.config.trust_remote_code)
+    student = open_for_training(stage.student, stage.config)
     limit = stage.config.max_length or context_length(student.settings.get_text_config()) or sys.maxsize
     whole, every = tokenise_all(dataset, student.tokenizer)
     fits = [len(row["input_ids"]) <= limit for row in every]
@@ -128,4 +129,12 @@ def prepare_data(stage: Stage, teachers: Sequence[Model], dataset: Dataset) -> T
     if stage.config.privacy:
         rows, private = mark_private(examples, rows, student.tokenizer, stage.config)
     inputs = load_function(stage.method.inputs)(stage, student.tokenizer, examples, rows)
-    return TrainingData(student, tuple(teachers), examples, rows, inputs, private)
+    _, measured = (
+        tokenise_all(replace(dataset, examples=dataset.held_out), student.tokenizer) if dataset.held_out else ([], [])
+    )
+    held_out = [row for row in measured if len(row["input_ids"]) <= limit]
+    if dataset.held_out and not held_out:
+        raise UserError(f"all held-out examples are longer than {limit} tokens: raise max_length=… or eval_fraction=…")
+    if dataset.held_out and processes.world_size() > 1:
+        raise UserError("eval_fraction is for a run of one process: launch it without accelerate, or leave it out")
+    return TrainingData(student, tuple(teachers), examples, rows, inputs, private, held_out)

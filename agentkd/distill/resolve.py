@@ -86,7 +86,7 @@ def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Sta
         out = Path(str(config.out)) if last else Path(str(config.out)) / "stages" / f"{number + 1}-{name}"
         epochs = value_for_stage(config.epochs, number, len(methods), "epochs") or method.epochs
         lr = value_for_stage(config.lr, number, len(methods), "lr") or method.lr
-        batch = config.batch or (16 if config.form == "path" else 4)
+        batch = config.batch or (16 if config.form == "path" and not config.packing else 4)
         divergence = config.divergence or method.divergence
         refuse_options(config, name, divergence)
         asks = bool(method.needs_teacher) or config.paraphrase == "hard"
@@ -145,6 +145,9 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
         raise UserError(f"--method {name} does not take --privacy {config.privacy}: choose {able}")
     if not config.privacy and (given := config.private_list or config.private_ner):
         raise UserError(f"{given} says what is private, but nothing is kept out: add --privacy swing or --privacy mask")
+    if config.packing and not method.packs:
+        raise UserError(f"--method {name} does not take packing=true: choose {able_methods('packs')}")
+    refuse_pairs(config)
     values = {"form": config.form, "divergence": divergence}
     for option, refused, reason in method.refuses:
         if values[option] in refused:
@@ -154,6 +157,20 @@ def refuse_options(config: DistillConfig, name: str, divergence: str) -> None:
 def able_methods(field: str) -> str:
     """The methods that take an option, by the field of their record that says so."""
     return ", ".join(name for name, each in METHODS.items() if getattr(each, field))
+
+
+def refuse_pairs(config: DistillConfig) -> None:
+    """Raise UserError for options that contradict each other, or need another one."""
+    if config.warmup_steps is not None and config.warmup_ratio is not None:
+        raise UserError(f"warmup_steps={config.warmup_steps} and warmup_ratio={config.warmup_ratio}: give one of them")
+    if config.packing and config.mixup:
+        raise UserError(f"packing does not go with mixup={config.mixup}: mixed examples stand in rows of their own")
+    if config.early_stopping_patience and not config.eval_fraction:
+        raise UserError("early_stopping_patience needs a held-out loss: add eval_fraction=0.1, or another share")
+    if config.keep_adapter and not config.lora:
+        raise UserError("keep_adapter needs adapters: add lora=16, or another rank")
+    if config.keep_adapter and config.layers:
+        raise UserError(f"keep_adapter does not go with layers={config.layers}: no saved model has the layers they fit")
 
 
 def value_for_stage(values: tuple[float, ...] | None, number: int, stages: int, name: str) -> float | None:

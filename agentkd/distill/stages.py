@@ -20,6 +20,7 @@ from agentkd.distill.data.paraphrases import add_paraphrases, expect_paraphrases
 from agentkd.distill.data.private_tokens import hash_detectors
 from agentkd.distill.data.teacher_scores import hash_teachers
 from agentkd.distill.data.tokens import TrainingData
+from agentkd.distill.loading import hash_template
 from agentkd.distill.needs import check_needs
 from agentkd.distill.prepare import check_later_stages, check_weights, find_teachers, prepare_data
 from agentkd.distill.publish.card import write_card
@@ -73,6 +74,9 @@ def run_stage(stage: Stage, dataset: Dataset) -> dict[str, Any]:
     identity = {"hash_dataset": dataset.hash, "processes": str(processes.world_size())}
     if teachers:
         identity["hash_teacher"] = processes.on_rank_0(lambda: hash_teachers(teachers))
+    if (template := stage.config.chat_template) is not None:
+        trust = stage.config.trust_remote_code
+        identity["hash_template"] = processes.on_rank_0(lambda: hash_template(template, stage.student, trust=trust))
     if stage.config.privacy:
         identity |= processes.on_rank_0(lambda: hash_detectors(stage.config))
     if stage.config.paraphrase:
@@ -122,6 +126,8 @@ def say_stage(stage: Stage, dataset: Dataset) -> None:
         f"{stage.config.method} · {stage.config.form} · student {stage.student} · {len(dataset.examples)} examples of "
         f"{dataset.traces} traces from {stage.traces}{f' (left out: {left_out})' if left_out else ''} → {stage.out}"
     )
+    if dataset.held_out:
+        say(f"held out: {len(dataset.held_out)} examples of {len({one.id for one in dataset.held_out})} questions")
 
 
 def publish(stage: Stage, dataset: Dataset, run: RunDirectory, metrics: dict[str, Any]) -> None:

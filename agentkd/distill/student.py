@@ -120,12 +120,13 @@ def check_checkpointing(student: Student) -> None:
         )
 
 
-def load_model(student: Student, layers: int | None) -> Any:
-    """Load the weights in float32, with `layers` of the layers. Raises UserError as `load_weights` and `prune_layers`
-    do."""
+def load_model(student: Student, layers: int | None, **options: Any) -> Any:
+    """Load the weights in float32, with `layers` of the layers; `options` are those of `from_pretrained`.
+
+    Raises UserError as `load_weights` and `prune_layers` do."""
     import torch
 
-    model = load_weights(student.folder, student.name, torch.float32, trust=student.trust)
+    model = load_weights(student.folder, student.name, torch.float32, trust=student.trust, **options)
     if layers:
         say(f"layers {', '.join(map(str, prune_layers(model, layers)))} of {student.name}")
         model = rebuild(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from agentkd.distill import processes
 from agentkd.distill.checkpoints import progress_callback
 from agentkd.distill.data.tokens import IGNORED, TrainingData
 from agentkd.distill.health import train_and_save
+from agentkd.distill.held_out import best_of, held_out_callback, load_best, read_curve
+from agentkd.distill.loading import load_for_training
 from agentkd.distill.resolve import Stage
 from agentkd.distill.student import load_model
 from agentkd.distill.trainer import make_teacher_signal, make_trainer
@@ -23,19 +26,23 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     checkpoints, inputs = stage.out / "checkpoints", len(data.inputs.rows)
     signal = make_teacher_signal(stage, data, stage.out / "logits")
     interrupt = Interrupt(lambda: None)
-    model = load_model(data.student, stage.config.layers)
+    model = load_for_training(data.student, stage.config)
     trainer = make_trainer(
         stage, data, model, checkpoints, signal, callbacks=[progress_callback("nats/token", interrupt)]
     )
+    if data.held_out:
+        pad, patience = data.student.tokenizer.pad_token_id, stage.config.early_stopping_patience
+        trainer.add_callback(held_out_callback(trainer.model, data.held_out, checkpoints, pad=pad, patience=patience))
     args = trainer.args
     examples_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = inputs // examples_a_step if stage.method.drops_last else -(-inputs // examples_a_step)
     say(f"{stage.epochs:g} epochs of {steps} steps · lr {stage.lr:g} · {'bf16' if args.bf16 else 'fp32'}")
-    seconds = train_and_save(trainer, interrupt, stage.out, lambda: save_student(trainer, stage))
+    seconds = train_and_save(trainer, interrupt, stage.out, lambda: save_student(trainer, stage, data))
+    curve = read_curve(trainer.state.log_history)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokens = sum(len(row["input_ids"]) for row in data.rows)
     if processes.is_rank_0():
-        plot_curve(history, stage.out / "loss.png")
+        plot_curve(history, stage.out / "loss.png", curve)
     return {
         "examples": inputs,
         "tokens_per_epoch": tokens,
@@ -46,7 +53,7 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
         "loss_first": history[0]["loss"] if history else None,
         "loss_last": history[-1]["loss"] if history else None,
         "seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens * stage.epochs / seconds, 1),
+        "tokens_per_second": round(tokens * (trainer.state.epoch if curve else stage.epochs) / seconds, 1),
         "losses": [round(entry["loss"], 4) for entry in history],
         **{
             name: [round(entry[name], 4) for entry in history]
@@ -55,20 +62,46 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
         },
         **(signal.facts if signal else {}),
         **({"private": data.private} if data.private else {}),
+        **(describe_held_out(curve, len(data.held_out), trainer.state) if curve else {}),
     }
 
 
-def save_student(trainer: Any, stage: Stage) -> None:
-    """Write an ordinary model directory: whole weights and the tokenizer. All processes take part, rank 0 writes."""
+def describe_held_out(curve: Sequence[tuple[int, float]], examples: int, state: Any) -> dict[str, Any]:
+    """The held-out losses for metrics.json, and which step's weights were kept; the latter is said."""
+    step, loss = best_of(curve)
+    if step != curve[-1][0]:
+        say(f"the weights are those of step {step}, whose held-out loss of {loss:.4f} nats/token is the best")
+    return {
+        "eval_examples": examples,
+        "eval_losses": [[step, round(loss, 4)] for step, loss in curve],
+        "best_step": step,
+        "stopped_early": state.global_step < state.max_steps,
+    }
+
+
+def save_student(trainer: Any, stage: Stage, data: TrainingData) -> None:
+    """Write an ordinary model directory: whole weights, of the best step where one is known, and the tokenizer.
+
+    All processes take part, rank 0 writes. Of adapters on 4 bits, the merge is with the weights as they were."""
+    if data.held_out:
+        load_best(trainer.model, Path(trainer.args.output_dir), trainer.state.log_history)
     wrapped = trainer.model_wrapped if trainer.is_deepspeed_enabled else trainer.model
     state = trainer.accelerator.get_state_dict(wrapped)
     if not processes.is_rank_0():
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     if stage.config.lora:
-        from agentkd.distill.lora import merge_adapters, transposed_layers
+        from agentkd.distill.lora import merge_adapters, save_adapters, transposed_layers, with_base
 
-        model, state = model.get_base_model(), merge_adapters(state, transposed_layers(model))
+        if stage.config.keep_adapter:
+            save_adapters(model, state, stage.out / "adapter", stage.student)
+        transposed = transposed_layers(model)
+        if stage.config.load_in_4bit:
+            model = load_model(data.student, None)
+            state = with_base(state, model.state_dict())
+        else:
+            model = model.get_base_model()
+        state = merge_adapters(state, transposed)
     drop_tied_head(model, state)
     model.save_pretrained(stage.out, state_dict=state)
     trainer.processing_class.save_pretrained(stage.out)
@@ -86,13 +119,16 @@ def drop_tied_head(model: Any, state: dict[str, Any]) -> None:
     set_tied(model, tied)
 
 
-def plot_curve(history: list[dict[str, Any]], path: Path) -> None:
-    """Draw the training loss over steps, as a PNG."""
+def plot_curve(history: list[dict[str, Any]], path: Path, held_out: Sequence[tuple[int, float]] = ()) -> None:
+    """Draw the training loss over steps, and the held-out loss where it was measured, as a PNG."""
     from matplotlib.figure import Figure  # pyplot would choose a backend for the whole process
 
     figure = Figure(figsize=(6, 3.5))
     axes = figure.add_axes((0.12, 0.15, 0.86, 0.81))
     axes.plot([entry["step"] for entry in history], [entry["loss"] for entry in history])
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "o-", label="held out")
+        axes.legend()
     axes.set(xlabel="step", ylabel="loss (nats / target token)", ylim=(0, None))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

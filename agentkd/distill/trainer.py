@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkd.config import DistillConfig
 from agentkd.distill import processes
 from agentkd.distill.checkpoints import trainer_arguments
 from agentkd.distill.data.tokens import TrainingData
@@ -51,7 +52,9 @@ def make_trainer(
         "num_train_epochs": stage.epochs,
         "max_steps": max_steps,
         "learning_rate": stage.lr,
-        "warmup_steps": max(1, len(inputs) // examples_a_step // 4),
+        "lr_scheduler_type": config.lr_scheduler_type,
+        "warmup_steps": warmup_steps(config, len(inputs) // examples_a_step),
+        "weight_decay": config.weight_decay,
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": config.accumulate,
         "bf16": config.half,
@@ -72,3 +75,12 @@ def make_trainer(
     trainer = load_function(stage.method.trainer)(stage, data, arguments, parts, signal)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def warmup_steps(config: DistillConfig, steps_per_epoch: int) -> float:
+    """The steps of the warm-up, or, below 1, their share of all steps: as the config says, else a quarter epoch."""
+    if config.warmup_steps is not None:
+        return config.warmup_steps
+    if config.warmup_ratio is not None:
+        return config.warmup_ratio
+    return max(1, steps_per_epoch // 4)

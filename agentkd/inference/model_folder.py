@@ -63,14 +63,16 @@ def refuse_pickles(folder: Path) -> None:
             )
 
 
-def load_weights(folder: Path, name: str, dtype: Any, *, trust: bool = False) -> Any:
-    """Load a causal model, tied as its weights are (`settle_ties`).
+def load_weights(folder: Path, name: str, dtype: Any, *, trust: bool = False, **options: Any) -> Any:
+    """Load a causal model, tied as its weights are (`settle_ties`). `options` are those of `from_pretrained`.
 
     Raises UserError if weights and config do not agree: transformers would fill what is missing with noise."""
     from transformers import AutoModelForCausalLM
 
     refuse_pickles(folder)
-    model, found = load_pretrained(AutoModelForCausalLM, folder, trust=trust, dtype=dtype, output_loading_info=True)
+    model, found = load_pretrained(
+        AutoModelForCausalLM, folder, trust=trust, dtype=dtype, output_loading_info=True, **options
+    )
     missing = settle_ties(model, set(found["missing_keys"]), name)
     if missing:
         first, *more = sorted(missing)

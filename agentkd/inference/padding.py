@@ -1,4 +1,4 @@
-"""Whether a model reads a text behind padding as it reads the text alone.
+"""Whether a model reads a text behind padding, or behind another text in one row, as it reads the text alone.
 
 Texts of several lengths are continued in one batch, with padding on their left. A transformer masks it. A model whose
 state runs over all tokens before a text (RWKV, RecurrentGemma) would continue another text.
@@ -39,6 +39,28 @@ def reads_padding(model: Any, pad: int) -> bool:
         if len({int(logits.argmax()) for logits in (expected, found, changed)}) > 1:  # a tie: now the texts differ
             break
     return True
+
+
+def keeps_packed_apart(model: Any) -> bool:
+    """Whether a model reads two texts in one row, whose positions begin anew, as it reads the second alone."""
+    import torch
+
+    device, size = model.get_input_embeddings().weight.device, len(model.get_input_embeddings().weight)
+    one, other = (torch.arange(first, first + 9, device=device)[None] % size for first in (3, 40))
+    positions = torch.arange(9, device=device)[None]
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()
+            packed = {"input_ids": torch.cat([one, other], 1), "position_ids": torch.cat([positions, positions], 1)}
+            found = model(**packed, use_cache=False).logits[:, 9:].float()
+            alone = model(input_ids=other, use_cache=False).logits.float()
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    finally:
+        model.train(training)
+    rough = 1e-3 if model.dtype == torch.float32 else 0.1
+    return bool((found - alone).norm() <= rough * (alone - alone.mean()).norm())
 
 
 def _first_logits(model: Any, ids: Any, mask: Any, pad: int) -> Any:

@@ -48,6 +48,7 @@ class RunDirectory:
         self.path = path
         self.values: dict[str, Any] = {"stage": stage, **config.model_dump(mode="json"), **identity}
         self.extent = config.EXTENT | {"out"}
+        self._defaults = {name: field.default for name, field in type(config).model_fields.items()}
         self.done: set[Key] = set()
         self.refused: set[Key] = set()
         self.repaired = Repair()
@@ -151,12 +152,14 @@ class RunDirectory:
             return None
         before = read_config(self.path)
         for key, value in self.values.items():
-            if key not in self.extent and strip_address(before.get(key)) != strip_address(value):
+            # A field that is younger than the directory had its default when that was made.
+            old = before.get(key, self._defaults.get(key))
+            if key not in self.extent and strip_address(old) != strip_address(value):
                 if before.get("stage") in OF_QUESTIONS and not self._has_traces():
                     (self.path / "failures-0.jsonl").unlink(missing_ok=True)  # of the run that it was to be
                     return before
                 raise UserError(
-                    f"{self.path} was made with {key} = {before.get(key)!r}, not {value!r}: "
+                    f"{self.path} was made with {key} = {old!r}, not {value!r}: "
                     f"choose another --out, or remove the directory"
                 )
         return before

@@ -191,7 +191,7 @@ def test_what_llama_cpp_would_run_otherwise_is_refused(students: dict[str, Path]
         (folder / file).write_text(json.dumps(content))
         return str(folder)
 
-    remedy = r"; convert it with llama\.cpp's convert_hf_to_gguf\.py, or serve it as --teacher vllm:DIR"
+    remedy = r"; name a checkout of llama\.cpp, .* with --llama-cpp DIR; or serve it: vllm:DIR"
     qwen = changed("qwen", "config.json", lambda c: c.update(architectures=["Qwen3ForCausalLM"], model_type="qwen3"))
     with pytest.raises(UserError, match=f"its architecture is Qwen3ForCausalLM, known is LlamaForCausalLM{remedy}"):
         export(qwen)

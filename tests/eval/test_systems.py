@@ -11,9 +11,9 @@ import yaml
 from agentkd.config import EvalConfig, load_config
 from agentkd.distill.publish.card import find_untrained
 from agentkd.distill.publish.lineage import eval_command, read_lineage, write_lineage
-from agentkd.errors import UserError
+from agentkd.errors import UserError, WorldError
 from agentkd.eval.kbqa import list_below, list_untrained
-from agentkd.eval.systems import System, inherit_task
+from agentkd.eval.systems import System, inherit_task, list_systems
 
 FILMS = {"task": "my films.jsonl", "data": None, "kb": "films.tsv", "retriever": "bm25", "split": "train"}
 
@@ -81,3 +81,36 @@ def test_only_a_student_below_its_untrained_model_is_listed() -> None:
     f1 = {(name, "strict"): dict(zip("ab", values, strict=True)) for name, values in scores.items()}
     (found,) = list_below(f1, "strict", {"low": "base", "high": "base", "absent": "base"})
     assert (found["name"], found["minus"], found["f1"]) == ("low", "base", -25.0)
+
+
+def test_students_answer_through_vllm_where_a_gpu_and_vllm_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No GPU is here: what is seen of one is scripted. An evaluation takes the server that `vllm:DIR` names."""
+    mine = student(tmp_path / "a", FILMS)
+    monkeypatch.setattr("agentkd.eval.systems.find_weights", Path)
+    config = EvalConfig(model=f"{mine}/")
+
+    def one(**changes: Any) -> System:
+        return list_systems(config.model_copy(update=changes))[0]
+
+    monkeypatch.setattr("agentkd.eval.systems.find_vllm", lambda: (Path("python"), False))
+    monkeypatch.setattr("agentkd.eval.systems.has_gpu", lambda: False)
+    alone = one()
+    assert (alone.model, alone.served, capsys.readouterr().err) == (f"{mine}/", False, "")
+    monkeypatch.setattr("agentkd.eval.systems.has_gpu", lambda: True)
+    through = one()
+    assert (through.name, through.model, through.served) == (mine, f"vllm:{mine}/", True)
+    assert through.student is not None and through.student.resolve() == Path(mine).resolve()
+    assert through.folder == f"{alone.folder}-vllm"  # answers of the two are kept apart
+    assert (alone.describe_reading(config, 2), through.describe_reading(config, 2)) == ("weighed", "8 votes")
+    assert "students answer through vLLM, by votes; backend=in-process weighs paths" in capsys.readouterr().err
+    assert not one(backend="in-process").served and not one(trust_remote_code=True).served
+
+    def missing() -> None:
+        raise WorldError("no vLLM found: make test-vllm")
+
+    monkeypatch.setattr("agentkd.eval.systems.find_vllm", missing)
+    assert not one().served
+    assert "a GPU is here, but students answer in this process" in capsys.readouterr().err
+    assert one(backend="vllm").served

@@ -28,11 +28,12 @@ from agentkd.trace import Message, Trace, content_hash
 
 @dataclass
 class Dataset:
-    """Training examples, and the number of traces left out by reason."""
+    """Training examples, the number of traces left out by reason, and the examples whose loss is measured instead."""
 
     form: str
     examples: list[Example] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    held_out: list[Example] = field(default_factory=list)
 
     @property
     def hash(self) -> str:
@@ -70,7 +71,20 @@ class Dataset:
         mixed = [
             one.model_copy(update={name: getattr(self.examples[other], name) for name in parts}) for one, other in pairs
         ]
-        return Dataset(self.form, mixed, self.left_out)
+        return Dataset(self.form, mixed, self.left_out, self.held_out)
+
+    def split(self, fraction: float | None, seed: int) -> Dataset:
+        """Hold out a share of the questions, drawn by `seed`, at least one. Raises UserError where none would be left
+        to learn from."""
+        if fraction is None:
+            return self
+        questions = sorted({example.id for example in self.examples})
+        count = max(1, round(fraction * len(questions)))
+        if count == len(questions):
+            raise UserError(f"eval_fraction={fraction} leaves nothing of {len(questions)} question to learn from")
+        out = set(random.Random(seed).sample(questions, count))
+        kept = [example for example in self.examples if example.id not in out]
+        return Dataset(self.form, kept, self.left_out, [one for one in self.examples if one.id in out])
 
     def save(self, folder: Path) -> None:
         """Write `dataset/`, which the `datasets` library reads (`load_from_disk`), and `dataset.jsonl`, in the forms
@@ -79,6 +93,9 @@ class Dataset:
 
         rows = [trl_row(example) for example in self.examples]
         write_atomically(folder / "dataset.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+        if self.held_out:
+            lines = (json.dumps(trl_row(example), ensure_ascii=False) + "\n" for example in self.held_out)
+            write_atomically(folder / "held_out.jsonl", "".join(lines))
         Table.from_list(rows).save_to_disk(str(folder / "dataset"))
 
 
@@ -183,6 +200,7 @@ def load_training_set(stage: Stage) -> Dataset:
         refused_by=make_trust_check(stage.traces, doubtful=config.doubtful),
         held_out=make_evaluation_check(stage.source),
     ).limited(config.limit, config.seed)
+    dataset = dataset.split(config.eval_fraction, config.seed)
     return dataset.shuffled(config.seed) if config.control == "shuffled" else dataset
 
 

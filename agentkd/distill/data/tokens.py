@@ -26,7 +26,8 @@ class Inputs(NamedTuple):
 
 class TrainingData(NamedTuple):
     """Everything a stage trains on, checked before the first byte is written: the student, its teachers, the examples
-    that it can read, their token ids, what the method's trainer is fed, and what of them was found private."""
+    that it can read, their token ids, what the method's trainer is fed, what of them was found private, and the token
+    ids of held-out examples."""
 
     student: Student
     teachers: tuple[Model, ...]
@@ -34,6 +35,7 @@ class TrainingData(NamedTuple):
     rows: list[Row]
     inputs: Inputs
     private: dict[str, Any] | None = None
+    held_out: Sequence[Row] = ()
 
 
 def tokenise(example: Example, tokenizer: Any) -> Row:

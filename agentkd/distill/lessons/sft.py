@@ -12,12 +12,49 @@ from agentkd.distill.lessons import mixup
 from agentkd.distill.lessons.teacher_signal import TeacherSignal, read_targets, with_batch_loss
 from agentkd.distill.lessons.trl_head import trl_knows_head
 from agentkd.distill.resolve import Stage
+from agentkd.errors import UserError
+from agentkd.inference.padding import keeps_packed_apart
 from agentkd.runs.progress import say
+
+PACK = 1024  # tokens of a packed row, as TRL has it
 
 
 def make_inputs(stage: Stage, tokenizer: Any, examples: Sequence[Example], rows: Sequence[Row]) -> Inputs:
-    """The rows themselves, numbered."""
+    """The rows themselves, numbered; with `packing` several in one."""
+    if stage.config.packing:
+        packs = pack_rows(rows, stage.config.max_length or PACK)
+        say(f"packing: {len(rows)} examples in {len(packs)} rows, the longest of {max(map(_size, packs))} tokens")
+        return Inputs(packs, list(map(_size, packs)))
     return Inputs([{**row, "row": number} for number, row in enumerate(rows)], [len(row["input_ids"]) for row in rows])
+
+
+def pack_rows(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
+    """Join rows into rows of at most `most` tokens by best-fit decreasing; a longer one stays alone.
+
+    `seq_lengths` are the lengths of the parts, by which TRL's collator makes their positions."""
+    packs: list[list[Row]] = []
+    room: list[int] = []
+    for row in sorted(rows, key=lambda row: -len(row["input_ids"])):
+        size = len(row["input_ids"])
+        fits = [place for place, left in enumerate(room) if left >= size]
+        if fits:
+            place = min(fits, key=lambda place: room[place])
+            packs[place].append(row)
+            room[place] -= size
+        else:
+            packs.append([row])
+            room.append(most - size)
+    return [
+        {
+            **{name: [token for part in pack for token in part[name]] for name in ("input_ids", "labels")},
+            "seq_lengths": [len(part["input_ids"]) for part in pack],
+        }
+        for pack in packs
+    ]
+
+
+def _size(pack: dict[str, Any]) -> int:
+    return len(pack["input_ids"])
 
 
 def make_trainer(
@@ -31,6 +68,8 @@ def make_trainer(
     from trl import SFTConfig, SFTTrainer
 
     kind, collator = with_health_checks(with_length_groups(SFTTrainer)), {}
+    if stage.config.packing:
+        refuse_to_pack(parts["model"])
     read = mixup.read_mixed(stage.config.mixup, stage.config.seed) if stage.config.mixup else read_targets
     if signal is not None:
         kind, collator = with_batch_loss(kind, signal.loss, read), {"data_collator": signal.collator}
@@ -41,9 +80,22 @@ def make_trainer(
         kind = with_own_logits(kind)
     # Lengths were checked before, so that nothing is cut; the rows hold token ids already. The loss is that of the
     # target tokens alone, for a mixture of experts, too.
-    plain: dict[str, Any] = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    plain: dict[str, Any] = {
+        "max_length": None,
+        "packing": stage.config.packing,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }
     plain |= {"router_aux_loss_coef": 0.0}
     return kind(args=SFTConfig(**arguments, **plain), **parts, **collator)
+
+
+def refuse_to_pack(model: Any) -> None:
+    """Raise UserError for a model that would read examples of one row as one text, or whose logits TRL cannot make."""
+    kind = type(model).__name__
+    if not keeps_packed_apart(model):
+        raise UserError(f"packing: {kind} does not keep examples of one row apart: leave packing out")
+    if not trl_knows_head(model):
+        raise UserError(f"packing: TRL does not know how {kind} makes its logits: leave packing out")
 
 
 def with_own_logits(trainer: Any) -> Any:

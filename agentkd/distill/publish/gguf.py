@@ -1,4 +1,4 @@
-"""`agentkd export`: write a student as one GGUF file, for llama.cpp, Ollama and `--teacher local:FILE.gguf`.
+"""Writes a Llama as one GGUF file, for llama.cpp, Ollama and `--teacher local:FILE.gguf`.
 
 For LlamaForCausalLM (SmolLM2, Llama 3) with a byte-level BPE tokenizer. GGUF differs from transformers in three points:
 
@@ -37,7 +37,7 @@ from agentkd.runs.disk import disk_error
 from agentkd.runs.progress import say
 
 DTYPES = ("f32", "f16")
-_REMEDY = "convert it with llama.cpp's convert_hf_to_gguf.py, or serve it as --teacher vllm:DIR"
+_REMEDY = "name a checkout of llama.cpp, whose converter knows more, with --llama-cpp DIR; or serve it: vllm:DIR"
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -45,6 +45,10 @@ _LLAMA3 = (
 
 Array = npt.NDArray[Any]
 Part = tuple[tuple[int, ...], Callable[[], Array]]  # a tensor's shape, and a function that reads it in float32
+
+
+class NotKnown(UserError):
+    """An architecture or a tokenizer that is not written here."""
 
 
 def export(student: str, *, dtype: str = "f32", out: Path | None = None) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def check_architecture(config: Any, name: str) -> None:
     elif rope.get("partial_rotary_factor", 1.0) != 1.0:
         wrong = f"its RoPE turns a share of {rope['partial_rotary_factor']} of a head"
     if wrong:
-        raise UserError(f"cannot export {name}: {wrong}; {_REMEDY}")
+        raise NotKnown(f"cannot export {name}: {wrong}; {_REMEDY}")
 
 
 def write_metadata(writer: Any, config: Any, *, name: str, dtype: str) -> None:
@@ -149,7 +153,7 @@ def list_tensors(folder: Path, config: Any, dtype: str) -> Iterator[tuple[str, P
                 if key == "lm_head.weight" and tied:
                     continue  # llama.cpp takes the embeddings if the file has no output matrix
                 if (name := names.get_name(key, try_suffixes=(".weight", ".bias"))) is None:
-                    raise UserError(f"cannot export {folder}: no place in GGUF for its tensor {key}; {_REMEDY}")
+                    raise NotKnown(f"cannot export {folder}: no place in GGUF for its tensor {key}; {_REMEDY}")
                 shape = tuple(stored.get_slice(key).get_shape())
                 yield name, (shape, tensor_reader(file, key, heads.get(key.split(".")[-2], 0)))
     rope = config.rope_parameters
@@ -212,9 +216,9 @@ def add_tokenizer(writer: Any, tokenizer: Any, vocabulary: int, name: str) -> No
     pre = pre_tokenizer(rules)
     odd = [token["content"] for token in rules.get("added_tokens", []) if token["lstrip"] or token["rstrip"]]
     if pre is None:
-        raise UserError(f"cannot export {name}: its tokenizer is none of those that are known here; {_REMEDY}")
+        raise NotKnown(f"cannot export {name}: its tokenizer is none of those that are known here; {_REMEDY}")
     if odd:
-        raise UserError(f"cannot export {name}: its token {odd[0]} takes the blanks around it with it; {_REMEDY}")
+        raise NotKnown(f"cannot export {name}: its token {odd[0]} takes the blanks around it with it; {_REMEDY}")
     if len(tokenizer) > vocabulary:
         raise UserError(
             f"cannot export {name}: {len(tokenizer)} tokens, but embeddings for {vocabulary}; save it again"
