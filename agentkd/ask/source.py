@@ -17,6 +17,7 @@ from agentkd.runs.progress import say
 from agentkd.runs.read import read_config
 from agentkd.tasks.load import load_facts, load_task
 from agentkd.tasks.task import Task
+from agentkd.tasks.tool_task import ToolTask
 from agentkd.teacher.open import split_specs
 from agentkd.world import TaskWorld
 
@@ -102,6 +103,11 @@ def choose_task(config: EvalConfig, lineage: dict[str, Any], spec: str) -> tuple
         task = load_facts(str(config.kb), aliases=config.aliases, columns=config.kb_columns, max_hops=hops or HOPS)
     else:
         task = load_task(config.task, data=config.data, kb=config.kb, aliases=config.aliases, columns=config.kb_columns)
+        if isinstance(task, ToolTask):
+            raise UserError(
+                f"task {task.name} is answered with a tool, not from a knowledge base: evaluate {spec} with "
+                f"agentkd eval --task {task.name}, or run it as --teacher of agentkd generate --agent {task.name}"
+            )
     return config.model_copy(update={"hops": config.hops or hops}), task
 
 

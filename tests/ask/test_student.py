@@ -90,6 +90,10 @@ def test_the_command_prints_answers_and_evidence(
         ),
         (["ask", "student", "Where?", "--kb", "fact.tsv"], "fact.tsv: no such file or folder; did you mean facts.tsv?"),
         (["ask", "student", "Where?", "--task", "goe"], "unknown task 'goe'; did you mean geo?"),
+        (
+            ["ask", "student", "2 + 2?", "--task", "math"],
+            "task math is answered with a tool, not from a knowledge base",
+        ),
         (["ask", "studnt", "Where?"], "studnt does not say which knowledge base it was taught on: give --kb FILE"),
         (["ask", "studnt", "Where?", "--kb", "facts.tsv"], "no weights in 'studnt'"),
         (["ask", "a,b", "Where?"], "'a,b' is not one student"),
