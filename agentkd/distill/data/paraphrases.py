@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def expect_paraphrases(stage: Stage, dataset: Dataset) -> Dataset:
         return dataset
     candidates, _ = reword_examples(stage, dataset)
     longest = [max(some, key=lambda each: len(str(each.prompt))) for some in candidates if some]
-    return Dataset(dataset.form, [*dataset.examples, *longest], dataset.left_out)
+    return replace(dataset, examples=[*dataset.examples, *longest])
 
 
 def add_paraphrases(stage: Stage, dataset: Dataset) -> Dataset:
@@ -137,7 +138,7 @@ def add_paraphrases(stage: Stage, dataset: Dataset) -> Dataset:
     counts |= {"examples without": len(candidates) - len(chosen)} if len(chosen) < len(candidates) else {}
     rest = "".join(f", {count} {what}" for what, count in counts.items())
     say(f"paraphrases ({stage.config.paraphrase}): {len(chosen)} of {sum(map(len, candidates))}, one an example{rest}")
-    return Dataset(dataset.form, [*dataset.examples, *chosen], dataset.left_out)
+    return replace(dataset, examples=[*dataset.examples, *chosen])
 
 
 def choose_random(stage: Stage, examples: Sequence[Example], candidates: Sequence[Sequence[Example]]) -> list[int]:
