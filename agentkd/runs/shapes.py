@@ -240,7 +240,7 @@ class ColumnFigures(TypedDict):
     name: str
     kind: str
     missing: list[Measure]
-    values: Count
+    distinct: Count
     holds: str
     drift: Measure
     unseen: Measure

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from agentkd.agents.agent_k.scoring.metrics import METRICS
+from agentkd.agents.agent_k.stages.importance import measure_importance
+from agentkd.agents.agent_k.stages.profile import describe_data
 from agentkd.agents.agent_k.understand.setup_from_files import SetupGuess, guess_setup
+from agentkd.agents.agent_k.workspace.arrays import load_data
+from agentkd.agents.agent_k.workspace.build import build_maps
 from agentkd.agents.agent_k.workspace.checks import check_maps, check_submission
 from agentkd.agents.agent_k.workspace.files import read_targets
 from agentkd.agents.agent_k.workspace.maps import write_maps
@@ -154,3 +158,47 @@ def test_the_report_of_every_task_and_its_doubts(quality: dict[str, Any], words:
     }  # fmt: skip
     page = render_competition({"teacher": "none", "seed": 0}, metrics, trace)
     assert words in page and page.index("numbers the rows") < page.index("<h2>Candidates</h2>")
+
+
+def test_a_look_at_the_data_and_what_matters(tmp_path: Path) -> None:
+    """Drift, missing and unseen values are found; a column of noise matters less than the one that tells."""
+    random = np.random.default_rng(0)
+    rows = 400
+    frame = pd.DataFrame({"tells": random.normal(size=rows), "noise": random.normal(size=rows)})
+    frame["place"] = np.where(np.arange(rows) < 300, random.choice(["a", "b"], rows), "c")
+    frame["late"] = np.arange(rows) / 100
+    frame.loc[:59, "noise"] = np.nan
+    frame["y"] = (frame["tells"] > 0).astype(int)
+    data = tmp_path / "data"
+    data.mkdir()
+    frame.insert(0, "id", [f"i{place}" for place in range(rows)])
+    frame[:300].to_csv(data / "train.csv", index=False)
+    frame[300:].drop(columns="y").to_csv(data / "test.csv", index=False)
+    frame[300:][["id"]].assign(y=0.5).to_csv(data / "sample_submission.csv", index=False)
+    setup = guess_setup(data, "Evaluated on AUC.", "", {}).setup
+    build_maps(setup, data, tmp_path, 0)
+    held = load_data(tmp_path)
+    found = describe_data(held)
+    columns = {item["name"]: item for item in found["columns"]}
+    assert columns["late"]["drift"] == 1 and columns["tells"]["drift"] < 0.2
+    assert columns["place"]["unseen"] == 1 and columns["noise"]["missing"] == [0.2, 0.0]
+    assert sorted(count for _, count in found["targets"][0]["classes"]) == sorted(frame["y"][:300].value_counts())
+    matters = measure_importance(held, 0, 60.0)
+    assert matters["columns"][0]["name"] == "tells" and matters["columns"][0]["loss"] > 0.3 and matters["score"] > 0.9
+    assert measure_importance(held, 0, 0.0) == {}
+
+    alone = {"author": "code", "score": 0.8, "folds": [0.7, 0.9], "seconds": 1.0}
+    metrics = {
+        "title": "c", "task": "t", "metric": "auc", "lower_is_better": False, "score": 0.9, "best": "blend",
+        "blend": {"kind": "climb", "weights": {"one": 0.25, "two": 0.75}, "score": 0.9},
+        "candidates": {"one": alone, "two": alone},
+        "accepted": {}, "sent_back": {}, "sandbox": "none", "silent": "", "seconds": 1.0, "model_seconds": 0.0,
+        "submissions": [], "profile": found, "importance": matters,
+    }  # fmt: skip
+    trace = Trace.close(
+        id="c", sample=0, task="kaggle", question="c", steps=(), answers=("submission.csv",), usage=Usage.total([]),
+        provenance={}, verified=True, verdict=Verdict(ok=True, rung="validate", reason=""), teacher="none",
+    )  # fmt: skip
+    page = render_competition({"teacher": "none", "seed": 0}, metrics, trace)
+    assert "built-in" not in page and "A weighted mean of 2 candidates (climb)" in page and "0.1414" in page
+    assert page.index("Which columns matter") < page.index("The data") < page.index("What next")

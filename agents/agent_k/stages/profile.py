@@ -71,12 +71,14 @@ def describe_column(name: str, train: pd.Series[Any], test: pd.Series[Any]) -> d
         one_by, two_by = (column.astype(str).value_counts(normalize=True) for column in (train.dropna(), test.dropna()))
         drift = float(one_by.sub(two_by, fill_value=0).abs().sum() / 2) if len(one_by) and len(two_by) else 0.0
         holds = ", ".join(f"{value[:30]} {share:.0%}" for value, share in one_by.head(WORDS).items())
+        if len(one_by) == train.count():
+            holds = "no value twice"
         unseen = float(two_by[~two_by.index.isin(one_by.index)].sum())
     return {
         "name": name,
         "kind": kind,
         "missing": [round(float(column.isna().mean()), 4) for column in (train, test)],
-        "values": int(train.nunique()),
+        "distinct": int(train.nunique()),
         "holds": holds,
         "drift": round(drift, 4),
         "unseen": round(unseen, 4),
