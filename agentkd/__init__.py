@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from agentkd.api import evaluate as evaluate
     from agentkd.api import generate as generate
     from agentkd.api import load_run as load_run
+    from agentkd.ask.student import Student as Student
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "distill", "evaluate", "generate", "load_run"]
+__all__ = ["Run", "Student", "__version__", "distill", "evaluate", "generate", "load_run"]
+_OTHERS = {"Student": "agentkd.ask.student"}  # what is not in agentkd.api
 
 
 def __getattr__(name: str) -> Any:
     """The Python API at its first use, so that `import agentkd` stays light."""
     if name in __all__:
-        return getattr(importlib.import_module("agentkd.api"), name)
+        return getattr(importlib.import_module(_OTHERS.get(name, "agentkd.api")), name)
     raise AttributeError(f"module 'agentkd' has no attribute {name!r}")
 
 
