@@ -110,6 +110,8 @@ def next_use(student: Path, stage: str, repo: str) -> str:
     if stage in PIPELINES:
         return f'transformers.pipeline("{PIPELINES[stage]}", model="{repo}")'
     form = str(read_config(student).get("form", "one-call"))
+    if form == "agent":
+        return f"agentkd serve {repo}"
     return f"{eval_command(read_lineage(student), model=repo)} form={form}"
 
 
