@@ -61,6 +61,8 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     )
     check_names(config, [config.agent], [str(config.teacher)])
     check_task_agents(task, [config.agent])
+    if world.tool:
+        config = config.model_copy(update={"retriever": None})  # nothing is retrieved
     world = replace(world, config=config)
     out = Path(str(config.out))
     questions = take_part(task.pick(str(config.split), config.limit, config.seed), config.shard)

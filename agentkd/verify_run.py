@@ -25,6 +25,8 @@ from agentkd.runs.shapes import OF_QUESTIONS
 from agentkd.runs.store import RunDirectory
 from agentkd.runs.summary import summarise_run
 from agentkd.tasks.files import read_jsonl
+from agentkd.tasks.items import is_own_agent
+from agentkd.tasks.items import read_items as read_items_file
 from agentkd.tasks.load import OPTIONS, reload_task
 from agentkd.tasks.question import Question
 from agentkd.teacher.chat import NoTeacher
@@ -190,8 +192,12 @@ def read_items(file: Path, asked: Mapping[str, str]) -> dict[str, dict[str, Any]
 
 
 def read_gold(source: Mapping[str, Any], asked: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The gold answers of the run's task; none, and a line, where it has changed or cannot be read."""
+    """The gold answers of the run's task, or the rows of the user's own items.
+
+    None, and a line, where they have changed or cannot be read."""
     try:
+        if is_own_agent(source.get("agent")):
+            return read_rows(source, asked)
         task = reload_task(source)
         split = str(source.get("split"))
         if source.get("hash_data") not in (None, content_hash(task.hashes(split))):
@@ -202,6 +208,16 @@ def read_gold(source: Mapping[str, Any], asked: Iterable[str]) -> dict[str, dict
         say(f"gold is not joined ({error}); --items FILE gives it")
         return {}
     return {id_: {"answers": list(gold[id_].answers)} for id_ in asked if id_ in gold}
+
+
+def read_rows(source: Mapping[str, Any], asked: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The rows of the items that an agent of the user was asked. UserError where the file is not there any more."""
+    items = [item for item in read_items_file(Path(str(source["task"]))) if item.split == source.get("split")]
+    if source.get("hash_data") != content_hash([dict(item.row) for item in items]):
+        say(f"{source['task']} has changed since: its rows are not joined (--items FILE does it)")
+        return {}
+    rows = {item.id: dict(item.row) for item in items}
+    return {id_: rows[id_] for id_ in asked if id_ in rows}
 
 
 def _count_failed(out: Path) -> int:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from agentkd.config import GenerateConfig
 from agentkd.runs.read import is_complete, read_config, read_traces
-from agentkd.trace import Check, Trace
+from agentkd.runs.store import RunDirectory
+from agentkd.trace import Check, Trace, content_hash
 from tests.support.commands import call
 from tests.support.mock_server import mock_server
 from tests.support.paths import ROOT
@@ -97,6 +99,26 @@ def test_gold_is_that_of_the_runs_own_task(
     assert json.loads(out)["verified"] == sum(reward >= 0.5 for reward in rewards.values())
     code, out, error = call(["distill", "--traces", "run-verified", "--plan"], monkeypatch, capsys)
     assert code == 0, error
+
+
+def test_rows_of_ones_own_items_are_joined(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agent of the user was asked from a file, whose rows the verifiers see whole."""
+    rows = [json.loads(line) | {"question": "?"} for line in Path("items.jsonl").read_text().splitlines()]
+    Path("items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = GenerateConfig(task="items.jsonl", agent="mine:graph", split="all")
+    with RunDirectory(Path("own"), "generate", config, {"hash_data": content_hash(rows)}) as own:
+        for trace in read_traces(run):
+            own.append(trace)
+        own.finish({})
+    code, out, error = call(["verify", "own", "--verify", "capitals:right", "--json"], monkeypatch, capsys)
+    assert code == 0 and json.loads(out)["verified"] == 4, error
+    Path("items.jsonl").write_text(Path("items.jsonl").read_text() + '{"question": "more"}\n')
+    code, out, error = call(
+        ["verify", "own", "--verify", "capitals:right", "--out", "o", "--json"], monkeypatch, capsys
+    )
+    assert code == 0 and json.loads(out)["verified"] == 0 and "items.jsonl has changed since" in error
 
 
 def test_a_function_that_raises_or_hangs_costs_its_sample_only(
