@@ -42,7 +42,9 @@ def write(data: Path, names: tuple[str, ...] = ("q0.1", "q0.5", "q0.9"), **more:
     return data
 
 
-def read(data: Path, workspace: Path, text: str = "The pinball loss over all quantiles.", **fixed: str) -> SetupGuess:
+def read(
+    data: Path, workspace: Path, text: str = "The pinball loss, averaged over the three quantiles.", **fixed: str
+) -> SetupGuess:
     workspace.mkdir(exist_ok=True)
     shaped = reshape(data, text, fixed, workspace)
     found = guess_setup(workspace / "plain", text, "", adjust_facts(fixed, workspace))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from agentkd.agents.agent_k.contract import Output, TaskKind
 from agentkd.agents.agent_k.scoring.metric_names import find_top_k
 from agentkd.agents.agent_k.scoring.metrics import METRICS
@@ -77,7 +79,9 @@ def doubt_metric(metric: str, names: list[str], top: int, hints: Hints) -> list[
     if said and not (metric == "pinball" and not said.startswith("weighted")):
         return [f"the pages speak of '{said}', which is not known: {remedy}"]
     said = hints.qualified
-    if said and not (metric.endswith("_samples") and " each " in said):  # its mean is over rows
+    mean = metric.endswith("_samples") and " each " in said  # over the rows
+    mean |= metric == "pinball" and re.search(r"\b(?:averaged|mean) over\b", said) is not None  # over the quantiles
+    if said and not mean:
         return [f"the pages speak of '{said}', of which the words beside the name are not known: {remedy}"]
     if names[:1] == ["map@k"] and top == 1 and (k := find_top_k(hints.text)) > 1:
         return [f"the pages speak of {k} classes a row, the sample submission shows one: one is sent"]
