@@ -91,6 +91,7 @@ def test_rows_of_a_quick_run(name: str, tmp_path: Path) -> None:
     assert {"method", "claim", "rows", "seconds", "verdict"} <= set(result)
     assert {row["arm"] for row in result["rows"]} == set(result["arms"])
     assert all(row["seeds"] == [0, 1] and len(row["values"]) == 2 for row in result["rows"])
+    assert result["cpu_seconds"] > 0
     headline = EXPERIMENTS[name].headline
     assert {(headline.arm, headline.metric), (headline.control, headline.metric)} <= {
         (row["arm"], row["metric"]) for row in result["rows"]
