@@ -18,6 +18,7 @@ from agentkd.config import GenerateConfig
 from agentkd.doubts.check import RunCheck
 from agentkd.doubts.groups import write_groups
 from agentkd.errors import UserError, WorldError
+from agentkd.interchange.emit import emit_spans
 from agentkd.own_agents.collect import collect
 from agentkd.report.write import write_report
 from agentkd.runs.disk import write_atomically
@@ -73,7 +74,7 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
     coverage = check_coverage(task, str(config.split), questions, verify=True)
     for line in coverage.lines:
         say(line)
-    with RunDirectory(out, "generate", config, world.identity) as run:
+    with RunDirectory(out, "generate", config, world.identity) as run, emit_spans(config, out):
         missing = list_unsolved(questions, config, run)
         if missing:
             asyncio.run(_generate(world, run, missing))

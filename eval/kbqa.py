@@ -23,10 +23,12 @@ from agentkd.distill.publish.table_row import remember_score
 from agentkd.errors import UserError, WorldError, unknown_name
 from agentkd.eval.ceiling import count_ceiling, shown_answers, wide_answers
 from agentkd.eval.faithful import RawKB
+from agentkd.eval.inspect_log import check_inspect, write_log
 from agentkd.eval.metrics import MATCHERS, read_predictions
 from agentkd.eval.records import Record, f1_by_id, make_record, rescore, summarise, write_records
 from agentkd.eval.systems import System, check_baseline, inherit_task, list_systems, split_list
 from agentkd.inference.in_process import BATCH, open_in_process
+from agentkd.interchange.emit import emit_spans
 from agentkd.matching import strict_hits
 from agentkd.proof import Proof
 from agentkd.report.write import write_report
@@ -60,6 +62,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     if config.shard:
         raise UserError(f"shard={config.shard} is for generate: an evaluation has one table of all questions")
     matchers = choose_matchers(config.matchers)
+    if config.inspect_log:
+        check_inspect()
     config = inherit_task(config)
     world = TaskWorld.load(config)
     for line in world.kb.describe():
@@ -97,6 +101,10 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     records = make_records(world, questions, traces, matchers, ceiling)
     for system in entries:
         write_records(out / QUESTIONS, system.folder, records[system.name])
+        if config.inspect_log:
+            log = Path(config.inspect_log) / f"{system.folder}.eval"
+            write_log(log, task.name, system.name, records[system.name], traces[system.name], matchers)
+            say(f"wrote {log}, for: inspect view --log-dir {config.inspect_log}")
     report = build_report(world, questions, traces, records, matchers, baseline, untrained)
     read_by = {system.name: system.describe_reading(config, task.max_hops) for system in entries}
     report["rows"] = [{**row, "read_by": read_by[row["name"]]} for row in report["rows"]]
@@ -150,7 +158,7 @@ def answer_questions(world: TaskWorld, system: System, questions: Sequence[Quest
     config = GenerateConfig.model_validate(shared)
     identity = {**world.identity, "hash_weights": system.identity}
     path = out / system.folder
-    with RunDirectory(path, "answers", config, identity) as run:
+    with RunDirectory(path, "answers", config, identity) as run, emit_spans(config, path):
         missing = list_outstanding(questions, 1, run)
         if missing:
             asyncio.run(_answer(world, run, system, missing))
@@ -334,6 +342,10 @@ def list_below(
 
 def evaluate_predictions(config: EvalConfig) -> dict[str, Any]:
     """Score files of `{id, question, prediction, ground_truth}` rows, such as `eval` writes; nothing is run."""
+    if config.inspect_log:
+        raise UserError(
+            "--inspect-log shows what systems said: leave it out with --predictions, which has only answers"
+        )
     matchers = choose_matchers(config.matchers)
     files = [Path(name) for name in split_list(str(config.predictions))]
     records = {path.stem: rescore(map(dict, read_predictions(path)), matchers) for path in files}

@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tasks", "proof", "corpus"),
     ("doubts",),
     ("verify", "verify_tools", "report", "machine"),
+    ("interchange",),
     ("agents",),
     ("world",),
     ("answering",),

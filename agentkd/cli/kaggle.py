@@ -17,6 +17,8 @@ from agentkd.cli.options import (
     Json,
     MaxTokens,
     MaxUsd,
+    Otlp,
+    OtlpContent,
     Out,
     Overrides,
     Recipe,
@@ -57,6 +59,8 @@ def run(
     seed: Seed = None,
     insecure: Insecure = None,
     vllm_args: VllmArgs = None,
+    otlp: Otlp = None,
+    otlp_content: OtlpContent = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:

@@ -40,6 +40,8 @@ from agentkd.cli.options import (
     Limit,
     MaxTokens,
     MaxUsd,
+    Otlp,
+    OtlpContent,
     Out,
     Overrides,
     Recipe,
@@ -60,6 +62,7 @@ from agentkd.cli.results import print_generation
 from agentkd.cli.review import review
 from agentkd.cli.select import select
 from agentkd.cli.serve import serve
+from agentkd.cli.traces import export_traces, import_files
 from agentkd.cli.verify import verify
 from agentkd.errors import AgentkdError, WorldError
 from agentkd.runs.signals import signals_like_ctrl_c, stop_code
@@ -133,6 +136,8 @@ def generate(
     batch: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
     insecure: Insecure = None,
     vllm_args: VllmArgs = None,
+    otlp: Otlp = None,
+    otlp_content: OtlpContent = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -206,6 +211,7 @@ def distill(
     budget_hours: Annotated[float | None, typer.Option(rich_help_panel=LIMITS)] = None,
     teacher: Teacher = None,
     privacy: Annotated[str | None, typer.Option(rich_help_panel=MODEL)] = None,
+    log: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
     trust_remote_code: Trust = None,
     seed: Seed = None,
     plan: Annotated[
@@ -274,6 +280,7 @@ def evaluate(
     matchers: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
     baseline: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
     predictions: Annotated[str | None, typer.Option(rich_help_panel=TASK)] = None,
+    inspect_log: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT)] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -337,22 +344,24 @@ def export(
 
 @app.command(cls=page(example="agentkd push students/geo-sft me/geo-student --private"), rich_help_panel=STUDENTS)
 def push(
-    student: Annotated[Path, typer.Argument(help="a directory that distill wrote")],
+    folder: Annotated[Path, typer.Argument(help="a directory that distill wrote, or a run of traces")],
     repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; created where it is missing")],
     private: Annotated[bool, typer.Option("--private", help="create the repository as private")] = False,
     as_json: Json = False,
 ) -> None:
-    """Push a finished student to the Hugging Face hub.
+    """Push a finished student, or the traces of a run, to the Hugging Face hub.
 
-    Weights, card, metrics and GGUF files go up in one commit.
+    Weights, card, metrics and GGUF files go up in one commit. A run becomes a
+    data set whose sessions the hub renders.
     """
     from agentkd.distill.publish.push import push as run
 
-    result = run(student, repo, private=private)
+    result = run(folder, repo, private=private)
     if as_json:
         print(json.dumps(result))
         return
-    say(f"wrote {result['out']} ({len(result['files'])} files); next: {result['next']}")
+    then = f"next: {result['next']}" if "next" in result else "the hub shows its sessions"
+    say(f"wrote {result['out']} ({len(result['files'])} files); {then}")
 
 
 @app.command(cls=page(example="agentkd doctor --api gpt-4o-mini"), rich_help_panel=MACHINE)
@@ -396,6 +405,14 @@ app.command(
     cls=page("SelectConfig", "agentkd select --corpus texts.jsonl --teacher org/large --reference org/small"),
     rich_help_panel=STUDENTS,
 )(select)
+app.command(
+    "import",
+    cls=page("ImportConfig", "agentkd import traces.jsonl --out runs/mine", takes_fields=False),
+    rich_help_panel=ROAD,
+)(import_files)
+app.command("export-traces", cls=page(example="agentkd export-traces runs/mine --format otlp"), rich_help_panel=ROAD)(
+    export_traces
+)
 app.add_typer(kaggle, name="kaggle", rich_help_panel=MORE)
 app.add_typer(measure, name="bench", rich_help_panel=MORE)
 app.add_typer(methods, name="methods", rich_help_panel=MORE)

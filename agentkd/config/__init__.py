@@ -17,6 +17,7 @@ from agentkd.config.feedback import FeedbackConfig
 from agentkd.config.gate import GateConfig
 from agentkd.config.generate import GenerateConfig
 from agentkd.config.images import ImagesConfig
+from agentkd.config.import_traces import ImportConfig
 from agentkd.config.kaggle import KaggleConfig
 from agentkd.config.load import load_config, load_stages, read_stages, require_options
 from agentkd.config.reproduce import ReproduceConfig
@@ -36,6 +37,7 @@ __all__ = [
     "GateConfig",
     "GenerateConfig",
     "ImagesConfig",
+    "ImportConfig",
     "KaggleConfig",
     "PerStage",
     "ReproduceConfig",

@@ -23,6 +23,9 @@ PASSES = (
     "auto: instead of hours, passes of trials over the training examples, so that the same command "
     "chooses the same on any machine"
 )
+OTLP = "spans of OpenTelemetry: a file to write, or the address of a collector [default: none]"
+OTLP_CONTENT = "put prompts, replies, tool calls and answers into the spans"
+LOG = "draw the curve of the training in trackio, wandb or mlflow, comma-separated [default: none]"
 INSECURE = "let keys go over plain http to servers on other machines"
 
 

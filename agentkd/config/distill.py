@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from agentkd.config.base import BUDGET, PASSES, TRUST, Spec, StageConfig
+from agentkd.config.base import BUDGET, LOG, PASSES, TRUST, Spec, StageConfig
 from agentkd.config.defaults import has_bf16
 
 
@@ -23,7 +23,7 @@ PerStage = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], .
 class DistillConfig(StageConfig):
     """`agentkd distill`: verified traces into a student."""
 
-    EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes"})
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes", "log"})
     CALLED: ClassVar[Mapping[str, str]] = {  # options of transformers and TRL by the names that they have here
         "bf16": "precision",
         "fp16": "precision",
@@ -161,6 +161,7 @@ class DistillConfig(StageConfig):
         None, ge=1, description="with eval_fraction: stop after this many epochs without a better loss [default: never]"
     )
     grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    log: str | None = Field(None, description=LOG)
     trust_remote_code: bool = Field(False, description=TRUST)
     chat_template: str | None = Field(
         None,

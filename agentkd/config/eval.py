@@ -37,4 +37,7 @@ class EvalConfig(GenerateConfig):
     )
     trust_remote_code: bool = Field(False, description=TRUST)
     matchers: str = Field("strict,rog", description="comma-separated: strict, strict-1, rog, webqsp_official, tog_em")
+    inspect_log: str | None = Field(
+        None, description="a folder for logs of inspect-ai, one per system, which `inspect view` shows [default: none]"
+    )
     baseline: Spec = Field(None, description="row to compare the others with, paired by question")

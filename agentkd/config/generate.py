@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentkd.config.base import INSECURE, Spec, StageConfig
+from agentkd.config.base import INSECURE, OTLP, OTLP_CONTENT, Spec, StageConfig
 
 
 class GenerateConfig(StageConfig):
@@ -31,6 +31,8 @@ class GenerateConfig(StageConfig):
             "agent_calls",
             "verify_timeout",
             "retry_failed",
+            "otlp",
+            "otlp_content",
         }
     )
 
@@ -68,6 +70,8 @@ class GenerateConfig(StageConfig):
         "GPU is seen, else local]",
     )
     insecure: bool = Field(False, description=INSECURE)
+    otlp: Spec = Field(None, description=OTLP)
+    otlp_content: bool = Field(False, description=OTLP_CONTENT)
     vllm_args: str = Field("", description="arguments for the vLLM server that agentkd starts")
     retriever: str | None = Field(
         None,

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentkd.config.base import BUDGET, PASSES, TRUST, StageConfig
+from agentkd.config.base import BUDGET, LOG, PASSES, TRUST, StageConfig
 
 
 class ImagesConfig(StageConfig):
     """`agentkd distill --task images`: an image classifier into a smaller one."""
 
-    EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes"})
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"budget_hours", "budget_passes", "log"})
     SHARED: ClassVar[frozenset[str]] = frozenset({"task", "data", "student", "out", "held_out", "seed"})
 
     task: Literal["images"] = Field("images", description="images: distil an image classifier instead of traces")
@@ -45,4 +45,5 @@ class ImagesConfig(StageConfig):
     keep: float = Field(0.1, ge=0, description="hard: how closely the teacher keeps its answer; large: no augmentation")
     cmi_weight: float = Field(0.5, ge=0, description="mcmi: weight of the conditional mutual information")
     cmi_epochs: float = Field(5.0, gt=0, description="mcmi: passes of the teacher's tuning")
+    log: str | None = Field(None, description=LOG)
     trust_remote_code: bool = Field(False, description=TRUST)

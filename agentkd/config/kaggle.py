@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentkd.config.base import INSECURE, Spec, StageConfig
+from agentkd.config.base import INSECURE, OTLP, OTLP_CONTENT, Spec, StageConfig
 
 
 class KaggleConfig(StageConfig):
@@ -32,6 +32,8 @@ class KaggleConfig(StageConfig):
             "prices",
             "insecure",
             "vllm_args",
+            "otlp",
+            "otlp_content",
             "teacher",  # only to or from `none`: one model's answers are not passed off as another's (run.invoke_graph)
             "threads",
             "experience",
@@ -56,6 +58,8 @@ class KaggleConfig(StageConfig):
         "else vLLM where a GPU is seen, else local]",
     )
     insecure: bool = Field(False, description=INSECURE)
+    otlp: Spec = Field(None, description=OTLP)
+    otlp_content: bool = Field(False, description=OTLP_CONTENT)
     vllm_args: str = Field("", description="arguments for the vLLM server that agentkd starts")
     submit: Literal["ask", "auto", "never"] = Field(
         "ask", description="send the file to Kaggle: ask, auto or never; without a terminal, ask is never"

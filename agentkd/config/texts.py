@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentkd.config.base import TRUST, StageConfig
+from agentkd.config.base import LOG, TRUST, StageConfig
 from agentkd.config.defaults import has_bf16
 
 
 class TextsConfig(StageConfig):
     """`agentkd distill --corpus`: plain text into a language model."""
+
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"log"})
 
     task: Literal["texts"] = Field("texts", description="texts: learn plain text, which --corpus tells, too")
     corpus: str | None = Field(
@@ -39,6 +41,7 @@ class TextsConfig(StageConfig):
     batch: int = Field(4, ge=1, description="blocks in memory")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     grad_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    log: str | None = Field(None, description=LOG)
     trust_remote_code: bool = Field(False, description=TRUST)
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto, bf16 or fp32")
 

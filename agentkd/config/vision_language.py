@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentkd.config.base import TRUST, StageConfig
+from agentkd.config.base import LOG, TRUST, StageConfig
 
 
 class VisionLanguageConfig(StageConfig):
     """`agentkd distill --task vision-language`: a vision-language model into a smaller one of the same vocabulary."""
+
+    EXTENT: ClassVar[frozenset[str]] = frozenset({"log"})
 
     task: Literal["vision-language"] = Field(
         "vision-language", description="vision-language: distil answers to questions about images"
@@ -35,4 +37,5 @@ class VisionLanguageConfig(StageConfig):
     image_tower: Literal["auto", "frozen", "trained"] = Field(
         "auto", description="frozen or trained; auto trains one that begins with fresh weights"
     )
+    log: str | None = Field(None, description=LOG)
     trust_remote_code: bool = Field(False, description=TRUST)

@@ -1,4 +1,4 @@
-"""Progress and checkpoints by the clock, for every training stage, and hints to the allocator."""
+"""Progress, trackers and checkpoints by the clock, for every training stage, and hints to the allocator."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import contextlib
 import ctypes
 import os
 import re
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agentkd.errors import UserError
+from agentkd.errors import UserError, unknown_name
 from agentkd.runs.interrupt import Interrupt
 from agentkd.runs.progress import Progress
 from agentkd.runs.untrusted import METRICS_BYTES, parse_json, read_small
 from agentkd.trace import Usage
 
 CHECKPOINT_SECONDS = 300.0
+PROJECT = "agentkd"  # as trackers show it
+TRACKERS = {"trackio": "trackio", "wandb": "wandb", "mlflow": "mlflow-skinny"}
+"""The package of each tracker, as pip knows it."""
 _NAME = re.compile(r"checkpoint-\d{1,15}")
 
 
@@ -47,7 +52,9 @@ def trainer_arguments(checkpoints: Path, seed: int) -> dict[str, Any]:
         "save_steps": 10**9,
         "save_total_limit": 1,
         "logging_steps": 1,
-        "report_to": [],
+        "report_to": [],  # `tracking_callbacks` adds what the user asks for
+        "project": PROJECT,
+        "run_name": checkpoints.parent.name,
         "disable_tqdm": True,
         "use_cpu": not torch.cuda.is_available(),
     }
@@ -94,3 +101,38 @@ def progress_callback(unit: str, interrupt: Interrupt) -> Any:
             self.progress.__exit__(None, None, None)
 
     return Report()
+
+
+def check_trackers(log: str | None) -> list[str]:
+    """Split a list of trackers. Raises UserError for an unknown one, and for one whose package is missing."""
+    names = [name for part in (log or "").split(",") if (name := part.strip())]
+    for name in names:
+        if name not in TRACKERS:
+            raise unknown_name("tracker", name, TRACKERS)
+        if find_spec(name) is None:
+            raise UserError(f"--log {name} needs its package: pip install {TRACKERS[name]}")
+    return names
+
+
+def tracking_callbacks(log: str | None) -> list[Any]:
+    """The callbacks that a trainer needs to send its curve to the trackers."""
+    if not (names := check_trackers(log)):
+        return []
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    return [make_quiet(kind) for kind in get_reporting_integration_callbacks(names)]
+
+
+def make_quiet(kind: Any) -> Any:
+    """A callback's class whose greetings go to stderr: stdout is the command's result."""
+
+    class Quiet(kind):  # type: ignore[misc]
+        def on_train_begin(self, *args: Any, **options: Any) -> None:
+            with contextlib.redirect_stdout(sys.stderr):
+                super().on_train_begin(*args, **options)
+
+        def on_train_end(self, *args: Any, **options: Any) -> None:
+            with contextlib.redirect_stdout(sys.stderr):
+                super().on_train_end(*args, **options)
+
+    return Quiet

@@ -12,6 +12,7 @@ from typing import Any
 
 from agentkd.agents import WITH_TOOLS
 from agentkd.config import DistillConfig, slug, task_label
+from agentkd.distill.checkpoints import check_trackers
 from agentkd.distill.method import METHODS, DivergenceName, Method
 from agentkd.errors import UserError, unknown_name
 from agentkd.runs.progress import say
@@ -58,6 +59,7 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
     """The stages of a `distill` command. Raises UserError for an unknown method, missing traces and options that do
     not fit."""
     methods = config.method.split(",")
+    check_trackers(config.log)
     if unknown := [method for method in methods if method not in METHODS]:
         raise unknown_name("method", unknown[0], METHODS)
     traces = Path(config.traces) if config.traces else find_newest_run(Path("runs"))

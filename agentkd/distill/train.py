@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.distill import processes
-from agentkd.distill.checkpoints import progress_callback
+from agentkd.distill.checkpoints import progress_callback, tracking_callbacks
 from agentkd.distill.data.tokens import IGNORED, TrainingData
 from agentkd.distill.health import train_and_save
 from agentkd.distill.held_out import best_of, held_out_callback, load_best, read_curve
@@ -27,9 +27,8 @@ def train_student(stage: Stage, data: TrainingData) -> dict[str, Any]:
     signal = make_teacher_signal(stage, data, stage.out / "logits")
     interrupt = Interrupt(lambda: None)
     model = load_for_training(data.student, stage.config)
-    trainer = make_trainer(
-        stage, data, model, checkpoints, signal, callbacks=[progress_callback("nats/token", interrupt)]
-    )
+    callbacks = [progress_callback("nats/token", interrupt), *tracking_callbacks(stage.config.log)]
+    trainer = make_trainer(stage, data, model, checkpoints, signal, callbacks=callbacks)
     if data.held_out:
         pad, patience = data.student.tokenizer.pad_token_id, stage.config.early_stopping_patience
         trainer.add_callback(held_out_callback(trainer.model, data.held_out, checkpoints, pad=pad, patience=patience))

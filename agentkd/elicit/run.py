@@ -22,6 +22,7 @@ from agentkd.elicit.labeling import label
 from agentkd.elicit.self_knowledge import answer_alone
 from agentkd.errors import UserError, WorldError
 from agentkd.generate import describe_run
+from agentkd.interchange.emit import emit_spans
 from agentkd.prompts import prompts_hash
 from agentkd.report.write import write_report
 from agentkd.runs.progress import say
@@ -66,7 +67,7 @@ def elicit(config: ElicitConfig) -> dict[str, Any]:
     questions = task.pick(str(config.split), config.limit, config.seed)
     for line in [f"elicit {config.kind}", *describe_run(config, len(questions), task)]:
         say(line)
-    with RunDirectory(out, "elicit", config, {**world.identity, **identity}) as run:
+    with RunDirectory(out, "elicit", config, {**world.identity, **identity}) as run, emit_spans(config, out):
         elicited = asyncio.run(_collect(world, config, run, questions))
         ids = {question.id for question, _ in elicited.wanted}
         samples = 1 + max((sample for _, sample in elicited.wanted), default=0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentkd.answering import Job, close_run, list_outstanding, work_off
 from agentkd.config import GenerateConfig, default_teacher, task_label
 from agentkd.errors import UserError, WorldError
+from agentkd.interchange.emit import emit_spans
 from agentkd.own_agents.proxy import Proxy
 from agentkd.own_agents.session import CallOptions, Session
 from agentkd.own_agents.workers import Workers
@@ -65,7 +66,7 @@ def collect(config: GenerateConfig) -> dict[str, Any]:
     identity = {"hash_data": content_hash([dict(item.row) for item in items if item.split == config.split])}
     if (source := find_source(config.agent)) is not None:
         identity["hash_agent"] = hash_file(source)
-    with RunDirectory(out, "generate", config, identity) as run:
+    with RunDirectory(out, "generate", config, identity) as run, emit_spans(config, out):
         if config.retry_failed:
             run.done -= {(row["id"], row["sample"]) for row in read_failures(out)} - traced(out)
         if missing := list_outstanding(chosen, config.samples, run):

@@ -8,7 +8,7 @@ its size on a narrow screen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -284,7 +284,8 @@ def count_rungs(rungs: Mapping[str, int], count: int, verified: int) -> list[dic
 
 def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
     """Describe an agent's steps as labelled lines in KD-CoT's form; a step of another form is shown as it is."""
-    found, turn = [], 0
+    found: list[dict[str, Any]] = []
+    turn = 0
     for step in steps:
         value = parse_json(step.output)
         paths: list[tuple[str, str]] = []
@@ -304,6 +305,8 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
             lines = [("Verified", f"up to {step.verdict.rung if step.verdict else 'none'} (before: {rung or 'none'})")]
         elif step.kind == "answer":
             lines = [(f"Answer {turn}" if turn else "Answer", join_few(step.output.split("\n")))]
+        elif step.kind == "call":
+            lines = list(describe_call(step, first=not found))
         elif step.tool_calls:
             lines = [(step.kind.capitalize(), shorten(step.output))] if step.output.strip() else []
             lines += [("Tool", shorten(f"{call.name}({call.arguments})")) for call in step.tool_calls]
@@ -313,6 +316,20 @@ def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
         others = [item for item in step.evidence if not isinstance(item, Triple)]
         found.append({"lines": lines, "paths": paths, "facts": facts, "others": others, "verdict": step.verdict})
     return found
+
+
+def describe_call(step: Step, *, first: bool) -> Iterator[tuple[str, str]]:
+    """Describe a call of a model: what was said to it that is new, and its reply. Tools' answers are its evidence."""
+    new = step.messages if first or step.follows else step.messages[-1:]
+    for message in new:
+        if message.role != "tool" and (message.content or not message.tool_calls):
+            yield message.role.capitalize(), shorten(message.content)
+    if step.reasoning:
+        yield "Thought", shorten(step.reasoning)
+    if step.output or not step.tool_calls:
+        yield "Assistant", shorten(step.output)
+    for call in step.tool_calls:
+        yield "Tool", shorten(f"{call.name}({call.arguments})")
 
 
 def list_paths(options: Any) -> list[tuple[str, str]]:

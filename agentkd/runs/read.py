@@ -16,7 +16,7 @@ from agentkd.runs.shard import parse_record
 from agentkd.runs.untrusted import CONFIG_BYTES, METRICS_BYTES, parse_json, parse_yaml, read_file_lines, read_small
 from agentkd.trace import Trace
 
-TAUGHT_FROM = ("generate", "elicit", "verify")  # stages whose traces a student can learn from
+TAUGHT_FROM = ("generate", "elicit", "verify", "import")  # stages whose traces a student can learn from
 _AGAIN = "run the command that wrote the directory again"
 
 

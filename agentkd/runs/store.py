@@ -29,7 +29,7 @@ from agentkd.trace import Trace
 
 Key = tuple[str, int]
 _SHARDS = ("traces", "failures")
-OF_QUESTIONS = ("generate", "elicit", "answers", "verify")  # stages whose work is traces alone
+OF_QUESTIONS = ("generate", "elicit", "answers", "verify", "import")  # stages whose work is traces alone
 _LEFT_OVER = re.compile(r"\.[\w.-]+\.\d+(-\d+)?")  # of `write_atomically` in a process that was killed
 
 

@@ -3,7 +3,7 @@
 After Grosnit et al. 2024 (arXiv:2411.03562): the stages and the three kinds of actions are those of its Table 1 and
 section 2.
 
-May import: its rooms; teacher, report, runs, sandbox, prompts.
+May import: its rooms; teacher, report, interchange, runs, sandbox, prompts.
 
 Its rooms and files, lowest floor first; each may import the lines before its own:
 

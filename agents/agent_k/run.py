@@ -42,6 +42,7 @@ from agentkd.agents.agent_k.workspace.data_hash import hash_data
 from agentkd.agents.agent_k.workspace.own_folds import hash_own_folds
 from agentkd.config import KaggleConfig, default_teacher, slug
 from agentkd.errors import PutOff, UserError, WorldError
+from agentkd.interchange.emit import emit_spans
 from agentkd.prompts import prompts_hash
 from agentkd.runs.disk import disk_error, write_atomically
 from agentkd.runs.interrupt import Interrupt
@@ -96,7 +97,8 @@ def run(config: KaggleConfig, started: float | None = None) -> dict[str, Any]:
     sandbox = open_sandbox(config.sandbox, say)
     out = Path(str(config.out))
     say(describe_run(config, sandbox))
-    with RunDirectory(out, "kaggle", config, {"hash_prompts": prompts_hash("agent_k")}) as store:
+    identity = {"hash_prompts": prompts_hash("agent_k")}
+    with RunDirectory(out, "kaggle", config, identity) as store, emit_spans(config, out):
         if is_complete(out):
             done = read_metrics(out, CompetitionFigures)
             if not asks_for_more(config, done) and hash_inputs(config) in ("", done.get("data", "")):

@@ -22,7 +22,7 @@ CONFIGS = [
     config.GenerateConfig, config.DistillConfig, config.FeedbackConfig, config.EvalConfig, config.KaggleConfig,
     config.ReproduceConfig, config.ImagesConfig, config.SelectConfig, config.TextsConfig, config.ClientsConfig,
     config.VerifyConfig,
-    config.GateConfig,
+    config.GateConfig, config.ImportConfig,
 ]  # fmt: skip
 
 

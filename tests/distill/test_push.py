@@ -25,6 +25,7 @@ from agentkd.distill.publish.push import push
 from agentkd.errors import UserError
 from agentkd.runs.store import RunDirectory
 from tests.support.lazy import require
+from tests.support.traces import make_trace, tooled, write_run
 from tests.support.warm import KBQA, warm
 
 
@@ -33,6 +34,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, Any]] = {}
+        self.kinds: dict[str, str] = {}
         self.objects: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}
         self.commits: list[dict[str, Any]] = []
@@ -99,13 +101,15 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(409, {"error": "You already created this model repo", "url": f"{host}/{name}"})
             else:
                 self.hub.repos[name] = {"private": asked.get("visibility") == "private"}
+                self.hub.kinds[name] = asked.get("type") or "model"
                 self.reply(200, {"url": f"{host}/{name}", "name": name})
         elif self.path == "/api/validate-yaml":
             front = yaml.safe_load(json.loads(sent)["content"].split("---\n")[1])
             self.hub.cards.append(front)
-            errors = [] if isinstance(front.get("license"), str) else [{"message": '"license" must be a string'}]
+            fine = isinstance(front.get("license"), str) or json.loads(sent).get("repoType") == "dataset"
+            errors = [] if fine else [{"message": '"license" must be a string'}]
             self.reply(400 if errors else 200, {"errors": errors, "warnings": []})
-        elif match := re.fullmatch(r"/api/models/(\S+)/preupload/main", self.path):
+        elif match := re.fullmatch(r"/api/(?:models|datasets)/(\S+)/preupload/main", self.path):
             assert match[1] in self.hub.repos
             large = re.compile(r"\.(safetensors|gguf|png)$")
             files = [
@@ -124,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
                 if item["oid"] not in self.hub.objects
             ]
             self.reply(200, {"transfer": "basic", "objects": objects})
-        elif match := re.fullmatch(r"/api/models/(\S+)/commit/main", self.path):
+        elif match := re.fullmatch(r"/api/(?:models|datasets)/(\S+)/commit/main", self.path):
             lines = [json.loads(line) for line in sent.splitlines()]
             self.hub.commits.append(lines[0]["value"])
             for line in lines[1:]:
@@ -201,6 +205,27 @@ def test_a_student_is_committed_whole_and_nothing_else(student: Path, hub: tuple
     again = pushed(student, "me/geo", endpoint, "hf_owner")
     assert again.returncode == 0 and "next: agentkd eval --model me/geo" in again.stderr
     assert len(state.commits) == 2 and state.files["me/geo/metrics.json"] == b"{}"
+
+
+def test_a_run_becomes_a_data_set_of_sessions(tmp_path: Path, hub: tuple[Hub, str]) -> None:
+    """In the hub's own format; what is not of the traces stays at home, and the sessions can be imported again."""
+    state, endpoint = hub
+    run = write_run(tmp_path / "run", [tooled(), make_trace("France")])
+    done = pushed(run, "me/traces", endpoint, "hf_owner")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "left out: 1 without a call of a model" in done.stderr and f"wrote {endpoint}/datasets/me/traces" in done.stderr
+    )
+    assert state.kinds == {"me/traces": "dataset"}
+    card, session = (state.files[name].decode() for name in sorted(state.files))
+    assert "agent-traces" in card and "1 sessions of 1 traces" in card
+    header, *messages = map(json.loads, session.splitlines())
+    assert header["type"] == "session" and header["harness"] == "agentkd"
+    assert header["agentkd"] == {"verified": False, "rung": "none", "sample": 0}
+    assert [line["message"]["role"] for line in messages] == ["user", "assistant"]
+    (run / "manifest.json").unlink()
+    with pytest.raises(UserError, match="is not finished"):
+        push(run, "me/traces")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from agentkd.agents.option import Option
 from agentkd.agents.survey import survey_step
 from agentkd.config import GenerateConfig
 from agentkd.runs.store import RunDirectory
-from agentkd.trace import Step, Trace, Verdict
+from agentkd.trace import Message, Step, ToolCall, ToolResult, Trace, Usage, Verdict
 
 CAPITAL = (("capital", 1),)
+SECRET = "Atlantis"  # all that is said in a `tooled` trace
 
 
 def make_trace(
@@ -67,3 +68,21 @@ def write_run(path: Path, traces: list[Trace]) -> Path:
             run.append(trace)
         run.finish({})
     return path
+
+
+def tooled() -> Trace:
+    """A trace with a call of a model, a tool that failed, and a verdict."""
+    call = ToolCall(id="c1", name="search", arguments=f'{{"q": "{SECRET}"}}')
+    steps = (
+        Step(
+            kind="call", messages=(Message(role="user", content=SECRET),), tool_calls=(call,), reasoning=SECRET,
+            evidence=(ToolResult(name="search", arguments=call.arguments, result=SECRET, ok=False, id="c1"),),
+            usage=Usage(calls=1, prompt_tokens=7, completion_tokens=3, seconds=2),
+        ),
+        Step(kind="verify", output=SECRET, verdict=Verdict(ok=False, rung="none", reason=SECRET)),
+    )  # fmt: skip
+    fields: dict[str, Any] = {"verdict": Verdict(ok=False, rung="none"), "verified": False, "answers": (SECRET,)}
+    usage = Usage(calls=1, prompt_tokens=7, completion_tokens=3, seconds=2)
+    return Trace.close(
+        id="q1", sample=0, task="geo", question=SECRET, steps=steps, usage=usage, teacher="openai:gpt-x", **fields
+    )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentkd.distill.checkpoints import progress_callback, trainer_arguments
+from agentkd.distill.checkpoints import progress_callback, tracking_callbacks, trainer_arguments
 from agentkd.distill.health import train_and_save, with_health_checks
 from agentkd.distill.images.classifier import Classifier
 from agentkd.distill.images.pixels import Pixels
@@ -37,6 +37,8 @@ class Settings(Protocol):
     def seed(self) -> int: ...
     @property
     def batch(self) -> int: ...
+    @property
+    def log(self) -> str | None: ...
 
 
 def fit(lesson: Any, data: Examples, folder: Path, config: Settings, epochs: float, lr: float) -> dict[str, Any]:
@@ -48,6 +50,8 @@ def fit(lesson: Any, data: Examples, folder: Path, config: Settings, epochs: flo
     interrupt = Interrupt(lambda: None)
     checkpoints = folder / "checkpoints"
     trainer = make_trainer(lesson, data, checkpoints, config, epochs=epochs, lr=lr, interrupt=interrupt)
+    for callback in tracking_callbacks(config.log):
+        trainer.add_callback(callback)
     start = time.monotonic()
     train_and_save(trainer, interrupt, folder, lambda: lesson.student.save(folder))
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

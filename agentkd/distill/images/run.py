@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkd.config import ImagesConfig, require_options, slug
+from agentkd.distill.checkpoints import check_trackers
 from agentkd.distill.images.classifier import Classifier, find_classifier, open_classifier, read_shape
 from agentkd.distill.images.data import ImageSet, read_images
 from agentkd.distill.images.decoded import largest
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 def resolve(config: ImagesConfig) -> ImagesConfig:
     """The config with a directory. Raises UserError for what is missing or unknown."""
+    check_trackers(config.log)
     if config.method not in IMAGE_METHODS:
         raise unknown_name("method of images", config.method, IMAGE_METHODS)
     require_options(

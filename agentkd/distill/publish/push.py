@@ -1,20 +1,23 @@
-"""`agentkd push`: upload a finished student to the Hugging Face hub, in one commit.
+"""`agentkd push`: upload a finished student, or the traces of a run, to the Hugging Face hub, in one commit.
 
-FILES lists what is uploaded: weights, tokenizer, processors, configs, metrics, curves, report, card and, if they exist,
-GGUF files. So checkpoints, a teacher's scores, predictions, locks and logs cannot slip in.
+FILES lists what is uploaded of a student: weights, tokenizer, processors, configs, metrics, curves, report, card and,
+if they exist, GGUF files. So checkpoints, a teacher's scores, predictions, locks and logs cannot slip in. A run becomes
+a data set of sessions, which the hub renders (`dataset.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from agentkd.distill.publish.dataset import sessions_of_run
 from agentkd.distill.publish.lineage import eval_command, read_lineage
 from agentkd.errors import UserError, WorldError
 from agentkd.models import check_model_folder
 from agentkd.runs.progress import say
-from agentkd.runs.read import is_complete, read_config
+from agentkd.runs.read import TAUGHT_FROM, is_complete, read_config
 
 FILES = (
     "README.md", "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
@@ -32,36 +35,46 @@ _IMAGES = "distill-images", "distill-clients"  # whose students have no tokenize
 _TOKEN = "make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN=…"
 
 
-def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
-    """Make the repository `OWNER/NAME` if it is missing, and commit the student's files to it.
+def push(folder: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
+    """Make the repository `OWNER/NAME` if it is missing, and commit the files of a student or of a run to it.
 
     The token is `$HF_TOKEN` or that of `hf auth login`; the hub is `$HF_ENDPOINT` if that is set. Raises UserError for
-    a student that is not finished, a name without an owner, a card that the hub refuses, and a token that is missing or
-    lacks the right; WorldError if the hub cannot be reached or answers with an error.
+    what is not finished, a name without an owner, a card that the hub refuses, and a token that is missing or lacks the
+    right; WorldError if the hub cannot be reached or answers with an error.
     """
     if repo.count("/") != 1 or not all(repo.split("/")):
-        raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{student.resolve().name}")
-    run, stage = find_run(student)
+        raise UserError(f"'{repo}' names no owner: write OWNER/NAME, such as my-name/{folder.resolve().name}")
+    if stage_of(folder) in TAUGHT_FROM:
+        with sessions_of_run(folder, repo) as (sessions, facts):
+            return facts | upload(repo, sessions, f"Traces of {folder.resolve().name}", private=private, kind="dataset")
+    run, stage = find_run(folder)
     if not is_complete(run):
         raise UserError(f"{run} is not finished: run the `agentkd distill` that writes it again, it goes on")
-    check_model_folder(student, reads_images=stage in _IMAGES)  # names what is missing or torn
+    check_model_folder(folder, reads_images=stage in _IMAGES)  # names what is missing or torn
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and is_published(path.name)}
+    if links := [name for name, path in files.items() if path.is_symlink()]:
+        raise UserError(f"{folder}/{links[0]} is a link: put the file itself there, or remove it")
+    done = upload(repo, files, f"{folder.resolve().name}, distilled with agentkd", private=private)
+    return done | {"next": next_use(folder, stage, repo)}
+
+
+def upload(repo: str, files: Mapping[str, Path], message: str, *, private: bool, kind: str = "model") -> dict[str, Any]:
+    """Commit files, by their paths in the repository, and return where they are."""
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
         raise UserError(f"push needs {error.name}: pip install 'agentkd[train]'") from None
-    files = [path for path in sorted(student.iterdir()) if path.is_file() and is_published(path.name)]
-    if links := [path.name for path in files if path.is_symlink()]:
-        raise UserError(f"{student}/{links[0]} is a link: put the file itself there, or remove it")
-    size = sum(path.stat().st_size for path in files)
+    size = sum(path.stat().st_size for path in files.values())
     api = HfApi()
     say(f"pushing {len(files)} files, {size / 1e6:.0f} MB, to {api.endpoint}/{repo}")
     try:
-        api.create_repo(repo, private=private or None, exist_ok=True)
+        api.create_repo(repo, private=private or None, exist_ok=True, repo_type=kind)
         done = api.create_commit(
             repo,
-            [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files],
-            commit_message=f"{student.resolve().name}, distilled with agentkd",
+            [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()],
+            commit_message=message,
+            repo_type=kind,
         )
     except HfHubHTTPError as error:
         raise explain_refusal(error, repo, api.endpoint) from None
@@ -74,13 +87,8 @@ def push(student: Path, repo: str, *, private: bool = False) -> dict[str, Any]:
             f"cannot push to {api.endpoint} ({error_text(error)}): "
             f"check the network and HF_HUB_OFFLINE, then run it again"
         ) from None
-    return {
-        "out": f"{api.endpoint}/{repo}",
-        "commit": done.oid,
-        "files": [path.name for path in files],
-        "bytes": size,
-        "next": next_use(student, stage, repo),
-    }
+    place = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    return {"out": place, "commit": done.oid, "files": list(files), "bytes": size}
 
 
 def find_run(student: Path) -> tuple[Path, str]:

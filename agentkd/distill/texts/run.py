@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from agentkd.config import TextsConfig, slug
 from agentkd.corpus.select import measure
 from agentkd.distill import processes
+from agentkd.distill.checkpoints import check_trackers
 from agentkd.distill.prepare import load_libraries
 from agentkd.distill.student import Student, check_checkpointing, open_student
 from agentkd.distill.texts.blocks import Corpus, read_blocks, write_blocks
@@ -40,6 +41,7 @@ class Resolved(NamedTuple):
 
 def resolve(config: TextsConfig) -> Resolved:
     """Fill in what was left open, read the corpus once, and open the student. Raises UserError for wrong input."""
+    check_trackers(config.log)
     if processes.world_size() > 1:
         raise UserError("distill --corpus trains in one process: start it without accelerate")
     corpus = Corpus.find(config.corpus or "", config.validation, config.field, config.held_out)

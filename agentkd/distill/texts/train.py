@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentkd.config import TextsConfig
-from agentkd.distill.checkpoints import progress_callback, trainer_arguments
+from agentkd.distill.checkpoints import progress_callback, tracking_callbacks, trainer_arguments
 from agentkd.distill.data.tokens import IGNORED
 from agentkd.distill.health import train_and_save, with_health_checks
 from agentkd.distill.lessons.sft import with_own_logits
@@ -144,6 +144,8 @@ def train(config: TextsConfig, student: Student, tables: dict[str, Any], steps: 
     checkpoints = out / "checkpoints"
     interrupt = Interrupt(lambda: None)
     trainer = make_trainer(config, begin(config, student), student, tables["train"], checkpoints, steps)
+    for callback in tracking_callbacks(config.log):
+        trainer.add_callback(callback)
     every = max(1, steps.steps // config.evaluations)
     trainer.add_callback(held_out_callback(trainer, tables["validation"], every))
     trainer.add_callback(progress_callback("nats/token", interrupt))

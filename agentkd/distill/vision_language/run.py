@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.config import VisionLanguageConfig, require_options, slug
+from agentkd.distill.checkpoints import check_trackers
 from agentkd.distill.images.classifier import find_classifier
 from agentkd.distill.vision_language.publish import publish, remove_stages
 from agentkd.distill.vision_language.questions import QuestionSet, read_questions
@@ -25,6 +26,7 @@ from agentkd.runs.store import RunDirectory
 
 def resolve(config: VisionLanguageConfig) -> VisionLanguageConfig:
     """The config with a directory. Raises UserError for what is missing or unknown."""
+    check_trackers(config.log)
     require_options(
         "vision-language",
         ("--data", config.data, "JSON lines of image, question and answer"),
