@@ -19,8 +19,11 @@ from agentkd.eval.metrics import MATCHERS, read_predictions
 from agentkd.eval.records import score_record
 from agentkd.eval.systems import list_systems
 from agentkd.runs.progress import say
-from agentkd.runs.read import read_config
+from agentkd.runs.read import read_config, read_failures, read_traces
+from agentkd.runs.store import OF_QUESTIONS
+from agentkd.runs.summary import RATIONALISED_SAMPLE
 from agentkd.stats import ratio_interval
+from agentkd.tasks.items import is_own_agent
 
 MOST = 1_000_000  # questions: what more of them would decide, nobody asks
 OWN = {"split", "limit", "seed", "out", "samples", "temperature", "rationalise", "until_verified", "batch"}
@@ -45,8 +48,12 @@ def gate(config: GateConfig) -> dict[str, Any]:
         raise unknown_name("matcher", config.matcher, MATCHERS)
     if not config.student or not config.teacher:
         raise UserError("gate compares two: give --student and --teacher, a directory or a JSONL file of answers each")
-    files = find_files(config)
-    scores = [score_file(file, config.matcher, config.metric) for file in files]
+    if config.metric == "verified":
+        files = Path(config.student), Path(config.teacher)
+        scores = [share_verified(run) for run in files]
+    else:
+        files = find_files(config)
+        scores = [score_file(file, config.matcher, config.metric) for file in files]
     student, teacher, lines = pair_scores(scores[0], scores[1], config.missing)
     for line in lines:
         say(line)
@@ -58,7 +65,7 @@ def gate(config: GateConfig) -> dict[str, Any]:
         "student": str(files[0]),
         "teacher": str(files[1]),
         "metric": config.metric,
-        "matcher": config.matcher,
+        "matcher": None if config.metric == "verified" else config.matcher,
         "at_least": config.at_least,
         "level": config.level,
         "questions": len(student),
@@ -126,6 +133,23 @@ def score_file(path: Path, matcher: str, metric: str) -> dict[str, float]:
     return found
 
 
+def share_verified(run: Path) -> dict[str, float]:
+    """The share (0..1) of each question's samples that are verified; one that failed for good is not."""
+    values = read_config(run)
+    if values.get("stage") not in OF_QUESTIONS:
+        raise UserError(f"{run} is of stage {values.get('stage')!r}: --metric verified compares runs of traces")
+    verdicts: dict[str, list[bool]] = {}
+    for trace in read_traces(run):
+        if trace.sample < RATIONALISED_SAMPLE:
+            verdicts.setdefault(trace.id, []).append(trace.verified)
+    for row in read_failures(run):
+        if not row["retry"]:
+            verdicts.setdefault(row["id"], []).append(False)
+    if not verdicts:
+        raise UserError(f"{run} has no trace: finish it first")
+    return {name: sum(found) / len(found) for name, found in verdicts.items()}
+
+
 def find_files(config: GateConfig) -> tuple[Path, Path]:
     """The files of answers of student and teacher; an evaluation is made where there is none."""
     student, teacher = str(config.student), Path(str(config.teacher))
@@ -178,6 +202,11 @@ def find_answers(student: str, folder: Path) -> Path:
 def make_answers(config: GateConfig, run: Path) -> tuple[Path, Path]:
     """Evaluate the student beside the agent and teacher of a run of generate; what is answered is only read."""
     values = read_config(run)
+    if is_own_agent(values.get("agent")):
+        raise UserError(
+            f"{run} is of an agent of yours: run it on held-out items with either model (generate --teacher "
+            f"URL#MODEL), and compare the two runs with --metric verified"
+        )
     if values.get("stage") != "generate" or not values.get("agent"):
         raise UserError(
             f"{run} is of stage {values.get('stage')!r}, which has no agent to evaluate: "
@@ -200,8 +229,9 @@ def describe_gate(result: Mapping[str, Any]) -> str:
     """The decision in one line."""
     high = "∞" if result["ratio_high"] is None else f"{100 * result['ratio_high']:.1f}"
     ratio = "–" if result["ratio"] is None else f"{100 * result['ratio']:.1f}"
+    name = result["metric"] + (f" ({result['matcher']})" if result["matcher"] else "")
     line = (
-        f"{result['decision']}: {result['metric']} ({result['matcher']}) of the student is {ratio} % of the teacher's "
+        f"{result['decision']}: {name} of the student is {ratio} % of the teacher's "
         f"[{100 * result['ratio_low']:.1f}, {high}] ({100 * result['score_student']:.1f} to "
         f"{100 * result['score_teacher']:.1f}, paired, {100 * result['level']:g} %, {result['questions']} questions); "
         f"asked was at least {100 * result['at_least']:g} %"

@@ -14,15 +14,18 @@ class GateConfig(StageConfig):
 
     student: Spec = Field(
         None,
-        description="a student's directory, or a JSONL file of what it answered (OUT/questions/NAME.jsonl of eval)",
+        description="a student's directory, or a JSONL file of what it answered (OUT/questions/NAME.jsonl of eval); "
+        "for verified, a run",
     )
     teacher: Spec = Field(
         None,
         description="what it is compared with: a directory of generate, whose agent and teacher are evaluated, one of "
         "eval, which is only read, or a JSONL file of answers",
     )
-    metric: Literal["f1", "hit", "hits1", "precision", "recall", "em"] = Field(
-        "f1", description="f1, hit, hits1, precision, recall or em"
+    metric: Literal["f1", "hit", "hits1", "precision", "recall", "em", "verified"] = Field(
+        "f1",
+        description="f1, hit, hits1, precision, recall, em, or verified: the share of verified traces of two runs, "
+        "such as those of your own agent with either model",
     )
     at_least: float = Field(
         0.95, gt=0, le=10, description="the student's mean score is to be at least this share of the teacher's"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 
 from agentkd.config import EvalConfig, GateConfig, GenerateConfig
 from agentkd.errors import UserError
-from agentkd.eval.gate import decide, gate
+from agentkd.eval.gate import decide, describe_gate, gate
 from agentkd.eval.kbqa import evaluate
 from agentkd.generate import generate
+from agentkd.runs.store import RunDirectory
+from agentkd.runs.summary import RATIONALISED_SAMPLE
+from agentkd.trace import Step, Trace, Verdict
 from tests.support.commands import call
 
 FOUR = [0.0, 0.5, 0.8, 1.0]  # scores of a question by F1
@@ -192,3 +196,31 @@ def test_bad_input_is_one_line(
     Path("u.jsonl").write_text(json.dumps({"id": "x", "question": "?", "prediction": "", "ground_truth": []}) + "\n")
     with pytest.raises(UserError, match=line):
         gate(GateConfig(student=student, teacher=teacher))
+
+
+def test_two_runs_by_what_is_verified(tmp_path: Path) -> None:
+    """Samples of a question share it, what failed for good is not verified, a rationalised sample does not count."""
+    write_run(tmp_path / "teacher", {("a", 0): True, ("a", 1): True, ("b", 0): True, ("b", 1): True})
+    write_run(tmp_path / "student", {("a", 0): True, ("a", 1): False, ("a", RATIONALISED_SAMPLE): True}, failed=["b"])
+    own = {"student": str(tmp_path / "student"), "teacher": str(tmp_path / "teacher"), "metric": "verified"}
+    found = gate(GateConfig(**own, at_least=0.2))
+    assert (found["score_student"], found["score_teacher"], found["questions"]) == (0.25, 1.0, 2)
+    assert found["matcher"] is None and "verified of the student is 25.0 %" in describe_gate(found)
+    with pytest.raises(UserError, match="--metric verified"):
+        gate(GateConfig(**{**own, "metric": "f1"}))
+    with pytest.raises(UserError, match="not a run directory"):
+        gate(GateConfig(**{**own, "student": str(tmp_path / "nowhere")}))
+
+
+def write_run(path: Path, verdicts: dict[tuple[str, int], bool], failed: Sequence[str] = ()) -> None:
+    """A finished run of an agent of a user."""
+    config = GenerateConfig(task="items.jsonl", agent="mine.py:graph", out=str(path))
+    with RunDirectory(path, "generate", config, {}) as run:
+        for (name, sample), ok in verdicts.items():
+            verdict = Verdict(ok=ok, rung="exact" if ok else "answered")
+            facts = {"task": "items", "question": name, "verified": ok, "verdict": verdict, "teacher": "mock"}
+            step = Step(kind="call", output="x")
+            run.append(Trace.close(steps=(step,), answers=("x",), id=name, sample=sample, **facts))
+        for name in failed:
+            run.fail((name, 0), "it raised", retry=False)
+        run.finish({})
