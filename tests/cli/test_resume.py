@@ -104,7 +104,7 @@ def test_ctrl_c_is_one_line_and_130_and_a_second_writer_is_refused(tmp_path: Pat
     with mock_server(latency=0.05) as server:
         process = start_python(command(server, out))
         assert server.wait_for(3)
-        server.latency = 2.0  # it does not end before the second writer has come
+        server.latency = 10.0  # it does not end before the second writer has come
         code, error = finish(command(server, out))
         assert code == 2 and "is being written by process" in error
         server.latency = 0.05
