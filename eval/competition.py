@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from agentkd.errors import UserError, did_you_mean, unknown_name
 from agentkd.eval.competition_answers import USAGE, find_form, read_predictions, read_table, score_rows
-from agentkd.eval.competition_metrics import MAP_AT_K, METRICS, map_at_k, pinball
+from agentkd.eval.competition_metrics import MAP_AT_K, METRICS, cost, map_at_k, pinball
 from agentkd.eval.hold_out import guess_task
 from agentkd.eval.leaderboard import Medal, medal_by_rank, medal_by_thresholds, percentile, read_board
 from agentkd.runs.disk import hash_file
@@ -197,7 +198,10 @@ def make_rows_scorer(
         return make_ranks_scorer(facts, sample, solution, given)
     if facts["metric"] == "pinball" and facts.get("quantiles"):
         return make_quantiles_scorer(facts, sample, solution, given)
-    form = find_form(facts, METRICS[facts["metric"]], sample, solution, given)
+    metric = METRICS[facts["metric"]]
+    if metric.name == "cost" and (prices := {name: facts[name] for name in ("miss", "alarm") if name in facts}):
+        metric = replace(metric, function=partial(cost, **prices))
+    form = find_form(facts, metric, sample, solution, given)
     try:
         predicted = read_predictions(form, given)
     except UserError as error:

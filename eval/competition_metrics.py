@@ -259,6 +259,11 @@ def smape(truth: Array, value: Array) -> float:
     return float(200 * divide(np.abs(truth - value), size, empty=0.0).mean())
 
 
+def cost(truth: Array, label: Array, miss: float = 1.0, alarm: float = 1.0) -> float:
+    """Mean cost of a row: `miss` for an overlooked positive one, `alarm` for a negative one that is called positive."""
+    return float((miss * np.sum(truth > label) + alarm * np.sum(truth < label)) / len(truth))
+
+
 def pinball(truth: Array, value: Array, level: float) -> float:
     """Mean pinball loss of a quantile of this level."""
     return sklearn_metric("mean_pinball_loss", alpha=level)(truth, value)
@@ -329,6 +334,7 @@ def list_metrics() -> list[Metric]:
         label("f1", BINARY, f1),
         label("f2", BINARY, of_positive("fbeta_score", beta=2)),
         label("f0.5", BINARY, of_positive("fbeta_score", beta=0.5)),
+        label("cost", BINARY, cost, lower_is_better=True),
         label("jaccard", ("binary", "multilabel"), jaccard),
         label("f1_macro", LABELLED, averaged_f1("macro")),
         label("f1_micro", LABELLED, averaged_f1("micro")),

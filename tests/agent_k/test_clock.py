@@ -107,11 +107,11 @@ def test_tables_of_text_are_written_as_pandas_does(cells: list[str | None], tmp_
 
 def test_a_blend_of_many_classes_is_fitted_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    scorer = SimpleNamespace(setup=SimpleNamespace(task="multiclass"), truth=np.arange(6000) % 120)
+    setup, truth = SimpleNamespace(task="multiclass"), np.arange(6000) % 120
     monkeypatch.setattr(blenders, "sample_rows", lambda rows, most, seed, y=None: seen.append(most) or rows[:most])
     rows = np.arange(6000)
-    assert len(blenders._sample(scorer, rows, 0, blenders.CELLS // 120)) == 1666
-    assert len(blenders._sample(scorer, rows, 0, blenders.CELLS // 2)) == blenders.ROWS
+    assert len(blenders._sample(setup, truth, rows, 0, blenders.CELLS // 120)) == 1666
+    assert len(blenders._sample(setup, truth, rows, 0, blenders.CELLS // 2)) == blenders.ROWS
     with pytest.raises(blenders.UserError, match="120 classes are too many for a stack"):
-        blenders._sample_stack(scorer, np.zeros((5, 6000, 120)), rows, 0)
-    assert len(blenders._sample_stack(scorer, np.zeros((8, 6000, 7)), rows, 0)) == blenders.ROWS
+        blenders._sample_stack(setup, truth, np.zeros((5, 6000, 120)), rows, 0)
+    assert len(blenders._sample_stack(setup, truth, np.zeros((8, 6000, 7)), rows, 0)) == blenders.ROWS

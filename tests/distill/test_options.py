@@ -50,15 +50,17 @@ def test_the_defaults_said_aloud_are_the_default_run(student: Path, traces: Path
 @pytest.mark.parametrize(
     ("values", "warmup"), [({"warmup_ratio": 0.5}, 6), ({"warmup_steps": 7}, 7), ({"warmup_steps": 0}, 0), ({}, 1)]
 )
-def test_options_reach_the_trainer(values: dict[str, Any], warmup: int, student: Path, traces: Path) -> None:
+def test_options_reach_the_trainer(
+    values: dict[str, Any], warmup: int, student: Path, traces: Path, tmp_path: Path
+) -> None:
     from agentkd.distill.data.dataset import load_training_set
     from agentkd.distill.prepare import prepare_data
     from agentkd.distill.student import load_model
 
-    config = sft_config(student, traces, Path("nowhere"), weight_decay=0.3, lr_scheduler_type="linear", **values)
+    config = sft_config(student, traces, tmp_path, weight_decay=0.3, lr_scheduler_type="linear", **values)
     (stage,) = resolve_run(config)
     data = prepare_data(stage, (), load_training_set(stage))
-    args = trainer.make_trainer(stage, data, load_model(data.student, None), Path("nowhere")).args
+    args = trainer.make_trainer(stage, data, load_model(data.student, None), tmp_path).args
     assert (args.weight_decay, args.lr_scheduler_type, args.get_warmup_steps(12)) == (0.3, "linear", warmup)
 
 
