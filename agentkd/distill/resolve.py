@@ -17,7 +17,7 @@ from agentkd.distill.method import METHODS, DivergenceName, Method
 from agentkd.errors import UserError, unknown_name
 from agentkd.runs.progress import say
 from agentkd.runs.read import TAUGHT_FROM, find_newest_run, is_complete, read_config
-from agentkd.tasks.items import is_own_agent
+from agentkd.tasks.items import is_foreign
 
 CMI_WEIGHT = 0.25  # the largest of the official ones
 
@@ -78,7 +78,7 @@ def resolve_run(config: DistillConfig) -> list[Stage]:
 def resolve_stages(config: DistillConfig, source: Mapping[str, Any]) -> list[Stage]:
     """One stage per method of a config that names traces and out. Raises UserError for options that do not fit."""
     agent = source.get("agent")
-    form = config.form or ("agent" if is_own_agent(agent) or agent in WITH_TOOLS else "path")
+    form = config.form or ("agent" if is_foreign(agent) or agent in WITH_TOOLS else "path")
     config = config.model_copy(update={"form": form})
     stages: list[Stage] = []
     methods = config.method.split(",")

@@ -34,7 +34,7 @@ from agentkd.runs.progress import say
 from agentkd.runs.read import is_complete, read_metrics
 from agentkd.runs.shapes import StudentFigures
 from agentkd.runs.store import RunDirectory
-from agentkd.tasks.items import is_own_agent
+from agentkd.tasks.items import is_foreign
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
 def next_command(stages: Sequence[Stage]) -> str:
     """The command that compares the student with the model that it was, on the task of its traces; that serves it,
     where only the user's own agent can ask it."""
-    if is_own_agent(stages[-1].source.get("agent")):
+    if is_foreign(stages[-1].source.get("agent")):
         return shlex.join(["agentkd", "serve", str(stages[-1].out)])
     models = dict.fromkeys([stages[0].student.rstrip("/"), str(stages[-1].out)])
     return shlex.join(["agentkd", "eval", "--model", ",".join(models)])

@@ -24,7 +24,7 @@ from agentkd.interchange.session import to_trace
 from agentkd.report.write import write_report
 from agentkd.runs.disk import disk_error, hash_file
 from agentkd.runs.progress import LOG_EVERY, say
-from agentkd.runs.read import is_complete, read_metrics, read_traces
+from agentkd.runs.read import IMPORTED, is_complete, read_metrics, read_traces
 from agentkd.runs.shapes import RunFigures, first_fault
 from agentkd.runs.store import RunDirectory
 from agentkd.trace import Usage, content_hash
@@ -78,7 +78,7 @@ def import_traces(config: ImportConfig) -> dict[str, Any]:
     out = Path(config.out or f"runs/{slug(stem) or 'traces'}-imported")
     config = config.model_copy(update={"out": str(out)})
     hashes = content_hash([[file.name, hash_file(file)] for file in files])
-    identity: dict[str, Any] = {"hash_files": hashes, "agent": "imported", "teacher": "imported"}
+    identity: dict[str, Any] = {"hash_files": hashes, "agent": IMPORTED, "teacher": IMPORTED}
     identity |= {"split": None, "samples": 1}  # which a report names
     with RunDirectory(out, "import", config, identity) as run:
         if is_complete(out) and read_metrics(out).get("limit") == config.limit:

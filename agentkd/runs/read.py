@@ -17,6 +17,7 @@ from agentkd.runs.untrusted import CONFIG_BYTES, METRICS_BYTES, parse_json, pars
 from agentkd.trace import Trace
 
 TAUGHT_FROM = ("generate", "elicit", "verify", "import")  # stages whose traces a student can learn from
+IMPORTED = "imported"  # the agent of traces that another program wrote
 _AGAIN = "run the command that wrote the directory again"
 
 

@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.errors import UserError, near_file
+from agentkd.runs.read import IMPORTED
 from agentkd.tasks.files import read_jsonl
 
 ASKED = ("input", "question")  # the first of them that a row has
 ALL = "all"  # the split of a row that names none
+
+
+def is_foreign(name: object) -> bool:
+    """Whether agentkd can replay an agent's conversations, and not ask its questions: one of a user, or of traces that
+    were imported."""
+    return is_own_agent(name) or name == IMPORTED
 
 
 def is_own_agent(name: object) -> bool:

@@ -25,7 +25,7 @@ from agentkd.prompts import render
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.read import read_config, read_metrics
 from agentkd.runs.untrusted import CONFIG_BYTES, parse_yaml, read_small
-from agentkd.tasks.items import is_own_agent
+from agentkd.tasks.items import is_foreign
 from agentkd.tasks.load import find_licence
 
 TAGS = {"agent": ("agent", "tool-use")}
@@ -57,7 +57,7 @@ def write_card(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> No
         front=yaml.safe_dump({key: value for key, value in front.items() if value}, sort_keys=False).strip(),
         title=stage.out.resolve().name,
         config=config,
-        own_agent=is_own_agent(source.get("agent")),
+        own_agent=is_foreign(source.get("agent")),
         source=dict.fromkeys(FACTS) | dict(source),
         counts={"unchecked": 0, "doubtful": 0, **counts} if counts else None,
         metrics=metrics,
