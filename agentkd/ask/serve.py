@@ -14,6 +14,7 @@ from agentkd.config import EvalConfig
 from agentkd.runs.progress import say
 from agentkd.runs.signals import catch_signals
 from agentkd.serving.ports import take_port
+from agentkd.serving.serve import format_request
 from agentkd.serving.visitors import LOOPBACK_NAMES
 
 
@@ -62,12 +63,5 @@ def endpoint_facts(endpoint: Endpoint) -> dict[str, Any]:
 
 def format_up(up: dict[str, Any]) -> list[str]:
     """Format `endpoint_facts` as lines that a user can copy."""
-    body = f'{{"model": "{up["model"]}", "messages": [{{"role": "user", "content": "QUESTION"}}]}}'
-    lines = [
-        f"{up['model']} answers after {up['seconds']} s; ctrl-C ends it",
-        f"  OPENAI_BASE_URL={up['url']} OPENAI_API_KEY=none",
-        f"  curl {up['url']}/chat/completions -H 'Content-Type: application/json' -d '{body}'",
-    ]
-    if up["open"]:
-        lines.append("  no key protects it: everybody who reaches this machine may use it")
-    return lines
+    state = f"{up['model']} answers after {up['seconds']} s; ctrl-C ends it"
+    return [state, f"  OPENAI_BASE_URL={up['url']} OPENAI_API_KEY=none", *format_request(up, "QUESTION")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -42,7 +43,7 @@ def find_files(corpus: str, option: str = "--corpus") -> list[Path]:
             found.append(path)
     if not found:
         raise UserError(f"{option} names no file: give files or folders, comma-separated")
-    if twice := next((path for path in found if found.count(path) > 1), None):
+    if twice := next((path for path, count in Counter(found).items() if count > 1), None):
         raise UserError(f"{option} names {twice} twice: its documents would count twice")
     return found
 

@@ -16,7 +16,7 @@ from typing import Any
 from agentkd.interchange.chat import Extra, Said, read_tools, to_text, write_arguments
 from agentkd.interchange.openai_messages import read_id, read_usage, write_usage
 from agentkd.interchange.rows import Malformed, Reject, Row
-from agentkd.interchange.session import Session, conversation, make_calls
+from agentkd.interchange.session import Session, conversation, make_calls, read_each
 from agentkd.trace import Message, ToolCall, Trace
 
 VERSION = "1.2.0"
@@ -34,11 +34,7 @@ def claims(value: Any) -> bool:
 
 def read(rows: Iterable[Row], reject: Reject, folder: Path) -> Iterator[Session]:
     """A session per trajectory."""
-    for row in rows:
-        try:
-            yield _read_row(row)
-        except Malformed as error:
-            reject(row.file, row.line, str(error), to_text(row.value))
+    return read_each(rows, _read_row, reject)
 
 
 def _read_row(row: Row) -> Session:

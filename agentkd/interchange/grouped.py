@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from agentkd.errors import WorldError
 from agentkd.interchange.chat import to_text
 from agentkd.interchange.rows import Malformed, Reject, Row
+from agentkd.interchange.session import Session
 
 FILE = "spans.sqlite"  # gone once all is read; what a killed import leaves is made anew
 
@@ -22,6 +23,22 @@ class Part(NamedTuple):
     trace: str
     order: str
     value: Any
+
+
+def read_gathered(
+    rows: Iterable[Row],
+    split: Callable[[Any], Iterable[Part]],
+    make: Callable[[str, list[Row]], Session],
+    reject: Reject,
+    folder: Path,
+) -> Iterator[Session]:
+    """A session per trace; a trace that `make` finds malformed is rejected, named by its first row."""
+    for name, parts in gather_traces(rows, split, reject, folder):
+        try:
+            yield make(name, parts)
+        except Malformed as error:
+            first = parts[0]
+            reject(first.file, first.line, f"trace {name}: {error}", to_text(first.value))
 
 
 def gather_traces(

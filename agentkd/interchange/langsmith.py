@@ -20,10 +20,9 @@ from agentkd.interchange.chat import (
     read_message,
     read_object,
     read_tools,
-    to_text,
     write_message,
 )
-from agentkd.interchange.grouped import Part, gather_traces
+from agentkd.interchange.grouped import Part, read_gathered
 from agentkd.interchange.rows import Malformed, Reject, Row
 from agentkd.interchange.session import Call, Session, pair_extras
 from agentkd.interchange.tool_runs import note_tool_run
@@ -53,12 +52,7 @@ def claims(value: Any) -> bool:
 
 def read(rows: Iterable[Row], reject: Reject, folder: Path) -> Iterator[Session]:
     """A session per trace."""
-    for name, parts in gather_traces(rows, _split, reject, folder):
-        try:
-            yield _make_session(name, parts)
-        except Malformed as error:
-            first = parts[0]
-            reject(first.file, first.line, f"trace {name}: {error}", to_text(first.value))
+    return read_gathered(rows, _split, _make_session, reject, folder)
 
 
 def _split(value: Any) -> Iterator[Part]:

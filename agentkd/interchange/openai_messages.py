@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentkd.interchange.chat import read_count, read_message, read_tools, to_text, write_message
+from agentkd.interchange.chat import read_count, read_message, read_tools, write_message
 from agentkd.interchange.rows import Malformed, Reject, Row
-from agentkd.interchange.session import Session, conversation, make_calls
+from agentkd.interchange.session import Session, conversation, make_calls, read_each
 from agentkd.trace import Trace, Usage
 
 _OWN = ("messages", "prompt", "completion", "tools", "functions", "id", "model")
@@ -29,11 +29,7 @@ def claims(value: Any) -> bool:
 
 def read(rows: Iterable[Row], reject: Reject, folder: Path) -> Iterator[Session]:
     """A session per row."""
-    for row in rows:
-        try:
-            yield _read_row(row)
-        except Malformed as error:
-            reject(row.file, row.line, str(error), to_text(row.value))
+    return read_each(rows, _read_row, reject)
 
 
 def _read_row(row: Row) -> Session:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkd.interchange.chat import Extra, Said, read_arguments, read_count, read_message, read_tools, to_text
-from agentkd.interchange.grouped import Part, gather_traces
+from agentkd.interchange.grouped import Part, read_gathered
 from agentkd.interchange.rows import Malformed, Reject, Row, parse
 from agentkd.interchange.session import APART, Call, Session
 from agentkd.interchange.spans import to_request, trace_spans
@@ -37,12 +37,7 @@ def claims(value: Any) -> bool:
 
 def read(rows: Iterable[Row], reject: Reject, folder: Path) -> Iterator[Session]:
     """A session per trace."""
-    for name, parts in gather_traces(rows, _split, reject, folder):
-        try:
-            yield _make_session(name, parts)
-        except Malformed as error:
-            first = parts[0]
-            reject(first.file, first.line, f"trace {name}: {error}", to_text(first.value))
+    return read_gathered(rows, _split, _make_session, reject, folder)
 
 
 def _split(value: Any) -> Iterator[Part]:

@@ -11,6 +11,7 @@ import gzip
 import itertools
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
@@ -57,7 +58,7 @@ def find_files(names: Sequence[str]) -> list[Path]:
             raise UserError(f"no such file or folder: {path}{near_file(path)}")
     if not found:
         raise UserError("import reads files of traces: name one, or a folder of them")
-    if twice := next((path for path in found if found.count(path) > 1), None):
+    if twice := next((path for path, count in Counter(found).items() if count > 1), None):
         raise UserError(f"{twice} is named twice: its traces would count twice")
     return found
 

@@ -6,13 +6,13 @@ for (further keys of rows and messages, messages after the last call) is in its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agentkd.interchange.chat import Extra, Said
-from agentkd.interchange.rows import Malformed
+from agentkd.interchange.chat import Extra, Said, to_text
+from agentkd.interchange.rows import Malformed, Reject, Row
 from agentkd.trace import Message, Step, ToolCall, ToolResult, Trace, Usage, Verdict
 
 KEY = "imported"
@@ -53,6 +53,15 @@ class Session:
     extra: Extra = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
     results: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_each(rows: Iterable[Row], make: Callable[[Row], Session], reject: Reject) -> Iterator[Session]:
+    """A session per row; those that `make` finds malformed are rejected."""
+    for row in rows:
+        try:
+            yield make(row)
+        except Malformed as error:
+            reject(row.file, row.line, str(error), to_text(row.value))
 
 
 def make_calls(

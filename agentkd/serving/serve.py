@@ -120,12 +120,14 @@ def server_facts(server: ManagedServer, gateway: Gateway) -> dict[str, Any]:
 
 def format_facts(up: dict[str, Any]) -> list[str]:
     """Format `server_facts` as lines that a user can copy."""
-    body = f'{{"model": "{up["model"]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-    lines = [
-        f"{up['model']} is up after {up['seconds']} s; ctrl-C ends it",
-        f"  --teacher {up['teacher']}",
-        f"  curl {up['url']}/chat/completions -H 'Content-Type: application/json' -d '{body}'",
-    ]
+    state = f"{up['model']} is up after {up['seconds']} s; ctrl-C ends it"
+    return [state, f"  --teacher {up['teacher']}", *format_request(up, "Hello")]
+
+
+def format_request(up: dict[str, Any], question: str) -> list[str]:
+    """A request to a server that is up, to copy, and a warning where anybody may ask it."""
+    body = f'{{"model": "{up["model"]}", "messages": [{{"role": "user", "content": "{question}"}}]}}'
+    lines = [f"  curl {up['url']}/chat/completions -H 'Content-Type: application/json' -d '{body}'"]
     if up["open"]:
         lines.append("  no key protects it: everybody who reaches this machine may use it")
     return lines

@@ -16,10 +16,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from langgraph.graph import END, START, StateGraph
-
 from agentkd.agents.base import chat_messages
-from agentkd.agents.with_tools.context import ToolContext, ToolState, ask, begin, draft_of
+from agentkd.agents.with_tools.context import ToolContext, ToolState, ask, begin, build_loop, draft_of
 from agentkd.prompts import render
 from agentkd.trace import Draft, Message, Step, ToolResult
 from agentkd.verifiers.arithmetic import NotArithmetic, compute, write_number
@@ -40,13 +38,7 @@ class Calculator:
 
     def __init__(self, context: ToolContext) -> None:
         self.context = context
-        graph = StateGraph(ToolState)
-        graph.add_node("think", self.think)
-        graph.add_node("compute", self.compute)
-        graph.add_edge(START, "think")
-        graph.add_edge("think", "compute")
-        graph.add_conditional_edges("compute", lambda state: END if state["done"] else "think", ["think", END])
-        self.graph = graph.compile()
+        self.graph = build_loop(self.think, self.compute)
 
     async def solve(self, question: Question, sample: int) -> Draft:
         """Solve the problem; the steps hold what was computed."""
@@ -55,8 +47,7 @@ class Calculator:
 
     async def think(self, state: ToolState) -> dict[str, Any]:
         """Let the model write the next step."""
-        _, update = await ask(self.context, state, "think", MAX_TOKENS)
-        return update
+        return await ask(self.context, state, "think", MAX_TOKENS)
 
     async def compute(self, state: ToolState) -> dict[str, Any]:
         """Compute the step that was written last, or end with its answer. Anything else ends without one."""

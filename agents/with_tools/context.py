@@ -6,7 +6,9 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypedDict
+
+from langgraph.graph import END, START, StateGraph
 
 from agentkd.trace import Draft, Message, Step, Usage
 
@@ -36,20 +38,40 @@ class ToolState(TypedDict):
     done: bool
 
 
+class Node(Protocol):
+    """A node of such an agent: the state so far → its update."""
+
+    __name__: str
+
+    async def __call__(self, state: ToolState) -> dict[str, Any]: ...
+
+
+def build_loop(write: Node, act: Node) -> Any:
+    """The graph of two nodes, named as their functions, that come in turn until the state is done."""
+    first, second = write.__name__, act.__name__
+    graph = StateGraph(ToolState)
+    graph.add_node(first, write)
+    graph.add_node(second, act)
+    graph.add_edge(START, first)
+    graph.add_edge(first, second)
+    graph.add_conditional_edges(second, lambda state: END if state["done"] else first, [first, END])
+    return graph.compile()
+
+
 def begin(messages: Sequence[Message], sample: int) -> ToolState:
     """The state before the first call."""
     return ToolState(sample=sample, messages=list(messages), steps=[], usage=[], answers=[], done=False)
 
 
-async def ask(context: ToolContext, state: ToolState, kind: str, max_tokens: int) -> tuple[str, dict[str, Any]]:
-    """Let the model go on with the conversation: its text, and the update of the state with the step."""
+async def ask(context: ToolContext, state: ToolState, kind: str, max_tokens: int) -> dict[str, Any]:
+    """Let the model go on with the conversation, and update the state with the step."""
     prompt = state["messages"]
     reply = await context.model.chat(
         prompt, max_tokens=max_tokens, temperature=context.temperature, sample=state["sample"]
     )
     text = reply.text.strip()
     step = Step(kind=kind, messages=tuple(prompt), output=text)
-    return text, {"messages": [Message(role="assistant", content=text)], "steps": [step], "usage": [reply.usage]}
+    return {"messages": [Message(role="assistant", content=text)], "steps": [step], "usage": [reply.usage]}
 
 
 def draft_of(state: Any) -> Draft:

@@ -15,10 +15,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langgraph.graph import END, START, StateGraph
-
 from agentkd.agents.base import chat_messages
-from agentkd.agents.with_tools.context import ToolContext, ToolState, ask, begin, draft_of
+from agentkd.agents.with_tools.context import ToolContext, ToolState, ask, begin, build_loop, draft_of
 from agentkd.prompts import render
 from agentkd.tasks.geo_tables import describe_schema
 from agentkd.trace import Draft, Message, Step, ToolResult
@@ -40,13 +38,7 @@ class SqlWriter:
 
     def __init__(self, context: ToolContext) -> None:
         self.context = context
-        graph = StateGraph(ToolState)
-        graph.add_node("write", self.write)
-        graph.add_node("run", self.run)
-        graph.add_edge(START, "write")
-        graph.add_edge("write", "run")
-        graph.add_conditional_edges("run", lambda state: END if state["done"] else "write", ["write", END])
-        self.graph = graph.compile()
+        self.graph = build_loop(self.write, self.run)
 
     async def solve(self, question: Question, sample: int) -> Draft:
         """Answer the question; the steps hold each query and its rows."""
@@ -57,8 +49,7 @@ class SqlWriter:
 
     async def write(self, state: ToolState) -> dict[str, Any]:
         """Let the model write a query."""
-        _, update = await ask(self.context, state, "write", MAX_TOKENS)
-        return update
+        return await ask(self.context, state, "write", MAX_TOKENS)
 
     async def run(self, state: ToolState) -> dict[str, Any]:
         """Run the query that was written last. Its rows are evidence."""

@@ -5,7 +5,6 @@ Several runs may write at once, and a write that is killed is there whole or not
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -161,5 +160,9 @@ class Experience:
 
 def dump_known(known: Known) -> dict[str, Any]:
     """A case with its status, for `--json`."""
-    content = json.loads(known.case.model_dump_json())
-    return {**content, "status": known.status, "borne_out": known.borne_out, "refuted": known.refuted}
+    return {
+        **known.case.model_dump(mode="json"),
+        "status": known.status,
+        "borne_out": known.borne_out,
+        "refuted": known.refuted,
+    }

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-from pathlib import Path
-
 from agentkd.agents.agent_k.model.trials import try_features
-from agentkd.agents.agent_k.model.user_metric import list_names
+from agentkd.agents.agent_k.model.user_file import keep_code, read_user_file
 from agentkd.agents.agent_k.workbench import Workbench
 from agentkd.agents.agent_k.workspace.files import read_csv
 from agentkd.errors import UserError
-from agentkd.runs.disk import write_atomically
 
 PREFIX = "user-features-"  # of the folder of its code
 _CALL = """
@@ -39,13 +34,7 @@ def features(train, test):
 
 def read_user_features(file: str) -> str:
     """The text of a file of features. Raises UserError where it cannot be read, or does not define `features`."""
-    try:
-        text = Path(file).expanduser().read_text()
-        names = list_names(ast.parse(text))
-    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"features={file} cannot be read as Python ({error}): give a file with features(table)"
-        ) from None
+    text, names = read_user_file("features", file, "features(table)")
     if "features" not in names:
         raise UserError(f"features={file} has no features: it needs `def features(table)`, which returns new columns")
     return text
@@ -55,10 +44,7 @@ async def make_user_features(bench: Workbench, file: str) -> tuple[str, str]:
     """Make the columns of the user's file; returns their folder, and a line about them.
 
     Raises UserError where the code fails, or its result is no table of new columns."""
-    code = read_user_features(file) + _CALL
-    folder = bench.workspace / "code" / f"{PREFIX}{hashlib.sha256(code.encode()).hexdigest()[:10]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "code.py", code)
+    folder = keep_code(bench.workspace, PREFIX, read_user_features(file) + _CALL)
     failures, _ = await try_features(bench, folder)
     if failures:
         raise UserError(f"features={file} makes no columns ({failures[0].message}): mend it")

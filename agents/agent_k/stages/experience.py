@@ -37,8 +37,8 @@ def order_candidates(bench: Workbench, plan: Sequence[CandidateSpec], rows: int)
         return list(plan)
     fingerprint = Fingerprint.of(bench.setup, rows)
     names = [item.name for item in plan]
-    file = bench.folder / FILE
-    order = read_order(file, content_hash([fingerprint.model_dump(), names]))
+    file, wanted = bench.folder / FILE, content_hash([fingerprint.model_dump(), names])
+    order = read_order(file, wanted)
     if order is None:
         try:
             advisors = find_advisors(Experience().all(), fingerprint)
@@ -48,7 +48,7 @@ def order_candidates(bench: Workbench, plan: Sequence[CandidateSpec], rows: int)
         order = order_by_experience(advisors, {item.name: item.seconds for item in plan})
         if advisors:
             bench.say(describe_advice(advisors, names, order))
-        kept = {"for": content_hash([fingerprint.model_dump(), names]), "order": order}
+        kept = {"for": wanted, "order": order}
         write_atomically(file, json.dumps(kept | {"cases": [item.known.case.key for item in advisors]}) + "\n")
     return sorted(plan, key=lambda item: order.index(item.name))
 

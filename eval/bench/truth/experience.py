@@ -28,6 +28,8 @@ from agentkd.agents.agent_k.workspace.files import read_csv, read_targets
 from agentkd.errors import UserError
 from agentkd.runs.disk import write_atomically
 from agentkd.runs.progress import say
+from agentkd.runs.read import read_metrics
+from agentkd.runs.shapes import CompetitionFigures
 from agentkd.stats import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def bench_experience(runs: Sequence[Path], *, seed: int, out: Path | None) -> di
 def open_replay(folder: Path) -> Replay:
     """A finished run with the predictions of its candidates. The first stays first, as in a run."""
     run = open_run(folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_metrics(folder, CompetitionFigures)
     names = [n for n, item in run.scored.items() if item.kind not in ("constant", "blend") and item.author == CODE]
     if len(names) < 2:
         raise UserError(f"{folder} has {len(names)} candidate with a score: nothing to put into another order")
